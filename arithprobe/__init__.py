@@ -1,0 +1,64 @@
+"""Small transformers that do arithmetic, probed while they train. See the README for the command line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arithprobe.behaviour import Behaviour
+    from arithprobe.callbacks import BehaviourReport, RidgeProbing
+    from arithprobe.data.datamodule import ArithmeticDataModule
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.data.sampling import DataRecipe
+    from arithprobe.errors import ArithprobeError
+    from arithprobe.models.transformer import TinyTransformer
+    from arithprobe.probes.ridge import RidgeFitter
+    from arithprobe.problems import Problem
+    from arithprobe.tokenizer import decode, encode, pad_batch
+    from arithprobe.training.module import ArithmeticModule
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ArithmeticDataModule": "data.datamodule",
+    "ArithmeticDataset": "data.dataset",
+    "ArithmeticModule": "training.module",
+    "ArithprobeError": "errors",
+    "Behaviour": "behaviour",
+    "BehaviourReport": "callbacks",
+    "DataRecipe": "data.sampling",
+    "Problem": "problems",
+    "RidgeFitter": "probes.ridge",
+    "RidgeProbing": "callbacks",
+    "TinyTransformer": "models.transformer",
+    "decode": "tokenizer",
+    "encode": "tokenizer",
+    "pad_batch": "tokenizer",
+}
+
+__all__ = [
+    "ArithmeticDataModule",
+    "ArithmeticDataset",
+    "ArithmeticModule",
+    "ArithprobeError",
+    "Behaviour",
+    "BehaviourReport",
+    "DataRecipe",
+    "Problem",
+    "RidgeFitter",
+    "RidgeProbing",
+    "TinyTransformer",
+    "decode",
+    "encode",
+    "pad_batch",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that ``arithprobe --help`` need not import PyTorch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'arithprobe' has no attribute {name!r}")
+    return getattr(import_module(f"arithprobe.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

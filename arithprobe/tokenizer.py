@@ -1,0 +1,111 @@
+"""Characters to ids and back: the fixed table of the original project.
+
+Id 0 is padding only; ``0123456789 +-=?()mod`` are 1 to 20. The table is part of every checkpoint's meaning, so there
+is no tokenizer object to configure.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+
+VOCABULARY = "0123456789 +-=?()mod"
+"""The characters, in the order of their ids; the first has id 1."""
+VOCABULARY_SIZE = len(VOCABULARY) + 1
+"""Number of ids, padding included."""
+PAD_ID = 0
+"""The id of padding."""
+UNKNOWN = 255
+"""What :func:`encode_column` returns for a character outside the vocabulary."""
+
+
+class PaddedBatch(NamedTuple):
+    """Encoded texts of different lengths, as one rectangle."""
+
+    ids: Tensor
+    """(B, T) int64 ids, padded right."""
+    mask: Tensor
+    """(B, T) bool, True at real tokens."""
+    lengths: Tensor
+    """(B,) int64 number of real tokens."""
+
+
+def encode(text: str) -> Tensor:
+    """Encode a text, one id a character.
+
+    >>> encode("103 + 40 = ?").tolist()
+    [2, 1, 4, 11, 12, 11, 5, 1, 11, 14, 11, 15]
+
+    Returns:
+        (T,) int64 ids.
+
+    Raises:
+        ArithprobeError: If a character is outside the vocabulary.
+    """
+    for column, character in enumerate(text, start=1):
+        if character not in VOCABULARY:
+            raise ArithprobeError(f"column {column}: {unknown_character(character)}")
+    return torch.tensor([VOCABULARY.index(character) + 1 for character in text], dtype=torch.int64)
+
+
+def decode(ids: Tensor | Iterable[int]) -> str:
+    """Decode ids to text; padding is left out.
+
+    >>> decode(encode("50 + 7 = ?"))
+    '50 + 7 = ?'
+
+    Raises:
+        ArithprobeError: If an id is outside the table.
+    """
+    numbers = [int(i) for i in ids]
+    for number in numbers:
+        if not 0 <= number < VOCABULARY_SIZE:
+            raise ArithprobeError(f"id {number} is outside the table; expected 0 to {VOCABULARY_SIZE - 1}")
+    return "".join(VOCABULARY[i - 1] for i in numbers if i != PAD_ID)
+
+
+def encode_column(characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Encode a rectangle of ASCII codes at once; code 0 is padding.
+
+    Args:
+        characters: (N, T) ASCII codes, padded right with 0.
+
+    Returns:
+        (N, T) ids; :data:`UNKNOWN` where the character is outside the vocabulary.
+    """
+    return _TABLE[characters]
+
+
+def pad_batch(encoded: Sequence[Tensor], pad_id: int = PAD_ID) -> PaddedBatch:
+    """Pad encoded texts right to the longest of them.
+
+    >>> pad_batch([encode("1 + 2 = ?"), encode("?")]).mask.sum(1).tolist()
+    [9, 1]
+
+    Args:
+        encoded: Tensors of shape (T_i,), at least one.
+        pad_id: The id to pad with.
+
+    Raises:
+        ArithprobeError: If there is nothing to pad, or a text is empty.
+    """
+    if not encoded or any(len(ids) == 0 for ids in encoded):
+        raise ArithprobeError("pad_batch: expected at least one text, and no empty text")
+    ids = torch.nn.utils.rnn.pad_sequence(list(encoded), batch_first=True, padding_value=float(pad_id))
+    lengths = torch.tensor([len(row) for row in encoded], dtype=torch.int64)
+    return PaddedBatch(ids, torch.arange(ids.shape[1]) < lengths[:, None], lengths)
+
+
+def unknown_character(character: str) -> str:
+    """Say of a character that it is outside the vocabulary, naming both."""
+    return f"character {character!r} (U+{ord(character):04X}) is outside the vocabulary {VOCABULARY!r}"
+
+
+_TABLE = np.full(256, UNKNOWN, dtype=np.uint8)
+_TABLE[0] = PAD_ID
+_TABLE[np.frombuffer(VOCABULARY.encode(), dtype=np.uint8)] = np.arange(1, VOCABULARY_SIZE, dtype=np.uint8)
