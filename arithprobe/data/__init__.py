@@ -1,0 +1,1 @@
+"""Data: seeded sampling, TSV files, pre-encoded tensors, the Lightning data module."""
