@@ -1,0 +1,149 @@
+"""Has the model learned the task? The gate that every probe result stands behind.
+
+A probe can find a quantity in a network that does nothing with it, or in one that was never trained. So the first
+question is about behaviour: are the model's answers better than one constant, and are they right?
+
+*Skill* is ``1 - MSE / MSE of the constant predictor``, the constant being the mean training answer. Its 95 % interval
+is the normal one of a ratio of means (delta method over rows): with ``e`` the error of the model and ``b`` that of the
+constant, the standard error is ``sqrt(sum((e^2 - (1 - skill) b^2)^2)) / sum(b^2)``. The interval of the exact-match
+rate is Wilson's (https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from arithprobe.errors import ArithprobeError
+
+Verdict = Literal["NOT LEARNED", "PARTLY LEARNED", "LEARNED"]
+
+SKILL_FLOOR = 0.05
+"""NOT LEARNED while the lower 95 % bound of skill is not above this."""
+EXACT_MATCH_LEARNED = 0.99
+"""LEARNED from this exact-match rate on."""
+_FAR_BELOW = 0.25  # skill this far below zero is more than noise about the mean
+_Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
+
+
+class ErrorSums(NamedTuple):
+    """Sums over rows, in answer units, of ``e = prediction - answer`` and ``b = answer - train mean``."""
+
+    n: float
+    """Number of rows."""
+    e: float
+    """Sum of e."""
+    e2: float
+    """Sum of e^2."""
+    b: float
+    """Sum of b."""
+    b2: float
+    """Sum of b^2."""
+    eb: float
+    """Sum of e b."""
+    e4: float
+    """Sum of e^4."""
+    b4: float
+    """Sum of b^4."""
+    e2b2: float
+    """Sum of e^2 b^2."""
+    exact: float
+    """Number of rows whose rounded prediction is the answer."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How well the answers are, and the verdict."""
+
+    verdict: Verdict
+    """NOT LEARNED, PARTLY LEARNED or LEARNED."""
+    reason: str
+    """The verdict in words, with the figures that decided it."""
+    n: int
+    """Rows judged."""
+    skill: float
+    """``1 - MSE / MSE of the train-mean constant``; NaN where the constant makes no error."""
+    skill_low: float
+    """Lower bound of its 95 % interval."""
+    skill_high: float
+    """Upper bound."""
+    r2: float
+    """``1 - MSE / variance of these answers``; NaN where they are all equal."""
+    rmse: float
+    """Root mean squared error, in answer units."""
+    bias: float
+    """Mean of prediction - answer, in answer units."""
+    prediction_sd: float
+    """Standard deviation of the predictions, in answer units: near 0 for a model that predicts a constant."""
+    answer_sd: float
+    """Standard deviation of the answers."""
+    exact_match: float
+    """Share of rows whose rounded prediction is the answer."""
+    exact_match_low: float
+    """Lower bound of its 95 % interval."""
+    exact_match_high: float
+    """Upper bound."""
+
+
+def judge(sums: ErrorSums) -> Behaviour:
+    """Turn sums over rows into a verdict.
+
+    Raises:
+        ArithprobeError: If there are no rows.
+    """
+    n = sums.n
+    if n < 1:
+        raise ArithprobeError("no rows to judge the model by")
+    mse, r2_denominator = sums.e2 / n, sums.b2 - sums.b**2 / n
+    ratio = sums.e2 / sums.b2 if sums.b2 > 0 else math.nan
+    spread = sums.e4 - 2 * ratio * sums.e2b2 + ratio**2 * sums.b4
+    margin = _Z * math.sqrt(max(spread, 0.0)) / sums.b2 if sums.b2 > 0 else math.nan
+    prediction_variance = (sums.e2 + 2 * sums.eb + sums.b2) / n - ((sums.e + sums.b) / n) ** 2
+    low, high = _wilson(sums.exact, n)
+    skill, exact_match = 1 - ratio, sums.exact / n
+    verdict = _verdict(skill - margin, exact_match)
+    behaviour = Behaviour(
+        verdict=verdict,
+        reason="",
+        n=round(n),
+        skill=skill,
+        skill_low=skill - margin,
+        skill_high=skill + margin,
+        r2=1 - sums.e2 / r2_denominator if r2_denominator > 0 else math.nan,
+        rmse=math.sqrt(mse),
+        bias=sums.e / n,
+        prediction_sd=math.sqrt(max(prediction_variance, 0.0)),
+        answer_sd=math.sqrt(max(r2_denominator / n, 0.0)),
+        exact_match=exact_match,
+        exact_match_low=low,
+        exact_match_high=high,
+    )
+    return replace(behaviour, reason=_reason(behaviour))
+
+
+def _verdict(skill_low: float, exact_match: float) -> Verdict:
+    if not skill_low > SKILL_FLOOR:  # NaN is not learned either
+        return "NOT LEARNED"
+    return "LEARNED" if exact_match >= EXACT_MATCH_LEARNED else "PARTLY LEARNED"
+
+
+def _reason(of: Behaviour) -> str:
+    exact = f"{of.exact_match:.1%} of answers exact"
+    skill = f"skill {of.skill:.2f} [{of.skill_low:.2f}, {of.skill_high:.2f}]"
+    if of.verdict != "NOT LEARNED":
+        figures = f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}, {exact}"
+        return f"coarse: {figures}" if of.verdict == "PARTLY LEARNED" else figures
+    if math.isnan(of.skill_low):
+        return f"cannot be told: the answers are all the train mean, or the predictions are not numbers; {exact}"
+    if of.skill > SKILL_FLOOR:
+        return f"too few rows to tell ({of.n}): {skill}, {exact}"
+    what = "predicts the mean" if of.prediction_sd < 0.5 * of.answer_sd else "no better than predicting the mean"
+    if of.skill < -_FAR_BELOW:
+        what = "worse than predicting the mean"
+    return f"{what}: {skill}, predictions vary by sd {of.prediction_sd:.3g}, answers by {of.answer_sd:.3g}, {exact}"
+
+
+def _wilson(successes: float, n: float) -> tuple[float, float]:
+    rate = successes / n
+    centre = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    margin = _Z / (1 + _Z**2 / n) * math.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
+    return max(centre - margin, 0.0), min(centre + margin, 1.0)

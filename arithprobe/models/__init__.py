@@ -1,0 +1,1 @@
+"""Models: the transformer, what it predicts, and checkpoints of either kind."""

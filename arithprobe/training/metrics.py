@@ -1,0 +1,44 @@
+"""The behaviour gate as a torchmetrics Metric."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from arithprobe.behaviour import ErrorSums
+
+
+class AnswerErrors(Metric):
+    """Sums of errors in answer units, from which skill, R2, RMSE, exact match and their intervals follow.
+
+    The states are float64 sums over rows, so batches and ranks merge exactly.
+
+    Args:
+        train_mean: The constant predictor: mean answer of the training rows.
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, train_mean: float) -> None:
+        super().__init__()
+        self.train_mean = train_mean
+        self.add_state("sums", torch.zeros(len(ErrorSums._fields), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, predictions: Tensor, answers: Tensor) -> None:
+        """Add rows.
+
+        Args:
+            predictions: (B,) float64 in answer units.
+            answers: (B,) int64.
+        """
+        answers = answers.to(predictions)
+        e, b = predictions - answers, answers - self.train_mean
+        exact = (predictions.round() == answers).to(e)
+        columns = torch.stack([torch.ones_like(e), e, e**2, b, b**2, e * b, e**4, b**4, e**2 * b**2, exact])
+        self.sums = self.sums + columns.sum(dim=1).to(self.sums.device)
+
+    def compute(self) -> ErrorSums:
+        """The sums over all rows of all ranks."""
+        return ErrorSums(*self.sums.tolist())

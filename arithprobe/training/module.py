@@ -1,0 +1,182 @@
+"""The LightningModule: a tiny transformer trained on arithmetic, which knows whether it has learned it."""
+
+from typing import Any, TypedDict
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from arithprobe.behaviour import Behaviour, judge
+from arithprobe.data.dataset import Batch
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import load_plain_weights
+from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.tokenizer import VOCABULARY
+from arithprobe.training.metrics import AnswerErrors
+
+_EXTRA = "arithprobe"  # key of what decoding needs, in a Lightning checkpoint
+
+
+class ValidationOutput(TypedDict):
+    """What a validation or test step hands to the callbacks."""
+
+    predictions: Tensor
+    """(B,) float64 predictions in answer units."""
+    states: dict[str, Tensor]
+    """States of every site, (B, T, D) each; see :class:`arithprobe.models.transformer.Activations`."""
+
+
+class ArithmeticModule(LightningModule):
+    """A :class:`TinyTransformer` trained with AdamW on the scaled squared error.
+
+    Logs ``train/loss`` and ``val/loss`` (scaled MSE), and in answer units ``val/rmse``, ``val/r2``, ``val/exact_match``
+    and ``val/skill`` (``1 - MSE / MSE of the train-mean constant``). After every validation ``behaviour`` says whether
+    the task is learned.
+
+    Args:
+        d_model: Width D of the residual stream.
+        n_layers: Number of layers.
+        n_heads: Number of attention heads.
+        d_ff: Width of the MLPs.
+        dropout: Dropout while training.
+        max_len: Positions in the position table.
+        lr: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        scale: S; the model is trained to output ``answer / S``.
+        weights: A plain ``state_dict`` file to start from, such as the original project's checkpoints.
+
+    Attributes:
+        behaviour: The verdict of the last validation or test, None before it.
+        train_mean: Mean training answer; part of every checkpoint.
+
+    Raises:
+        ArithprobeError: If an option is out of range, or ``weights`` do not fit.
+    """
+
+    def __init__(
+        self,
+        d_model: int = 128,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        d_ff: int = 256,
+        dropout: float = 0.1,
+        max_len: int = 512,
+        lr: float = 2e-3,
+        weight_decay: float = 0.01,
+        scale: float = 2000.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not lr > 0 or not weight_decay >= 0:
+            raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
+        self.save_hyperparameters(ignore=["weights"])
+        self.lr, self.weight_decay = lr, weight_decay
+        self.objective = ScaledMSE(scale)
+        self.model = TinyTransformer(d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs)
+        if weights is not None:
+            load_plain_weights(self.model, weights)
+        self.behaviour: Behaviour | None = None
+        self.train_mean: float | None = None
+        self._errors: AnswerErrors | None = None
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
+        return self.objective.decode(self.model(ids, lengths))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over all parameters."""
+        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def check_prompts(self, longest: int) -> None:
+        """Refuse prompts longer than the position table.
+
+        Raises:
+            ArithprobeError: Naming both lengths.
+        """
+        if longest > self.model.max_len:
+            raise ArithprobeError(
+                f"the longest prompt has {longest} tokens, the position table holds {self.model.max_len}; "
+                f"pass --model.max_len {longest} or more"
+            )
+
+    def setup(self, stage: str) -> None:
+        """Take the constant predictor from the training rows; a checkpoint's own one stands."""
+        if stage == "fit" or (self.train_mean is None and stage != "predict"):
+            datamodule: Any = getattr(self.trainer, "datamodule", None)
+            if datamodule is None:
+                raise ArithprobeError("pass the data as trainer.fit(module, datamodule=ArithmeticDataModule(...))")
+            self.train_mean = float(datamodule.train_mean)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The scaled squared error of a batch."""
+        loss = self.objective.loss(self.model(batch.ids, batch.lengths), batch.answers)
+        self.log("train/loss", loss, batch_size=len(batch.ids))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting errors."""
+        if self.train_mean is None:
+            raise ArithprobeError("the mean training answer is unknown; run through a Trainer with the data module")
+        self._errors = (
+            AnswerErrors(self.train_mean).to(self.device)
+            if self.device.type != "mps"
+            else AnswerErrors(self.train_mean)
+        )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
+        """Predict a batch, count its errors, and hand its states on."""
+        outputs, cache = self.model.run_with_cache(batch.ids, batch.lengths)
+        predictions = self.objective.decode(outputs)
+        if self._errors is not None:
+            self._errors.update(predictions, batch.answers)
+        return {"predictions": predictions, "states": cache.states}
+
+    def on_validation_epoch_end(self) -> None:
+        """Judge the model on all rows, and log it."""
+        self._log_behaviour("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting errors."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
+        """As in validation."""
+        return self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation, under ``test/``."""
+        self._log_behaviour("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """(B,) float64 predictions in answer units."""
+        return self.forward(batch.ids, batch.lengths)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what decoding and judging need beside the weights."""
+        checkpoint[_EXTRA] = {"train_mean": self.train_mean, "scale": self.objective.scale, "vocabulary": VOCABULARY}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore it.
+
+        Raises:
+            ArithprobeError: If the checkpoint's characters or scale are not this model's.
+        """
+        stored = checkpoint.get(_EXTRA, {})
+        for name, own in (("vocabulary", VOCABULARY), ("scale", self.objective.scale)):
+            if name in stored and stored[name] != own:
+                raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, the model's {own!r}")
+        self.train_mean = stored.get("train_mean", self.train_mean)
+
+    def _log_behaviour(self, stage: str) -> None:
+        if self._errors is None:
+            return
+        self.behaviour = judge(self._errors.compute())
+        figures = {
+            "rmse": self.behaviour.rmse,
+            "r2": self.behaviour.r2,
+            "exact_match": self.behaviour.exact_match,
+            "skill": self.behaviour.skill,
+        }
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value})
+        self.log(f"{stage}/loss", (self.behaviour.rmse / self.objective.scale) ** 2, prog_bar=True)
