@@ -1,0 +1,6 @@
+"""Lightning callbacks: observers of a run. None of them changes a weight, a loss, or the global random state."""
+
+from arithprobe.callbacks.behaviour import BehaviourReport
+from arithprobe.callbacks.ridge import RidgeProbing
+
+__all__ = ["BehaviourReport", "RidgeProbing"]

@@ -1,0 +1,206 @@
+"""What all observers of validation share: the run folder, the clock, and when to look away."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from arithprobe.behaviour import Behaviour
+from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import write_whole
+from arithprobe.training.module import ArithmeticModule, ValidationOutput
+
+CallbackType = TypeVar("CallbackType", bound=Callback)
+
+
+class ValidationProbe(Callback):
+    """Watches the validation pass, and reports at its end; the sanity check is not watched.
+
+    Subclasses fold each batch into something of bounded size, never keep states, and draw randomness from generators of
+    their own.
+
+    Attributes:
+        seconds: Wall time spent in the callback, by part, over the whole fit.
+        fit_seconds: Wall time of the fit so far, the callback included.
+    """
+
+    analysis: str
+    """First word of its tags, and name of its file ``probes/<analysis>.jsonl``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+        self.fit_seconds = 0.0
+        self._fit_started = 0.0
+        self._run_folder: Path | None = None
+        self._lines: list[str] = []
+
+    @abstractmethod
+    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Check the options against model and rows, and fix what depends on the rows only.
+
+        Called before the first validation, so that a mistake in an option shows before any training.
+        """
+
+    @abstractmethod
+    def begin(self, module: ArithmeticModule) -> None:
+        """Start a pass over the rows prepared for."""
+
+    @abstractmethod
+    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+        """Take in one batch."""
+
+    @abstractmethod
+    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+        """Compute, on every rank, and return the scalars to log, by tag."""
+
+    @abstractmethod
+    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        """Write files and figures; called on rank 0, once the module has judged the behaviour."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder."""
+        self._run_folder = run_folder(trainer)
+        self._lines = []
+        self.seconds = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the fit."""
+        self._fit_started = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prepare; and begin, unless this is the sanity check."""
+        module = arithmetic_module(pl_module)
+        with self.timed("prepare"):
+            self.prepare(module, validation_rows(trainer))
+            if not trainer.sanity_checking:
+                self.begin(module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take in a batch."""
+        if not trainer.sanity_checking:
+            with self.timed("gather"):
+                self.observe(outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log."""
+        if not trainer.sanity_checking:
+            with self.timed("compute"):
+                scalars = self.finish(trainer, arithmetic_module(pl_module))
+            pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value})
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write."""
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self.report(trainer, arithmetic_module(pl_module))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock of the fit."""
+        self.fit_seconds = time.perf_counter() - self._fit_started
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the time of the block to a part of ``seconds``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
+
+    def append_line(self, trainer: Trainer, record: Mapping[str, Any]) -> None:
+        """Add a record to ``probes/<analysis>.jsonl``, with its epoch and step; without a run folder, nothing."""
+        if self._run_folder is not None:
+            self._lines.append(to_json({"epoch": trainer.current_epoch, "step": logged_step(trainer), **record}))
+            write_whole(self._run_folder / "probes" / f"{self.analysis}.jsonl", "\n".join(self._lines) + "\n")
+
+
+def arithmetic_module(module: LightningModule) -> ArithmeticModule:
+    """The module, if it is one that an observer understands.
+
+    Raises:
+        ArithprobeError: If it is not an :class:`ArithmeticModule`.
+    """
+    if not isinstance(module, ArithmeticModule):
+        raise ArithprobeError(f"the callback observes an ArithmeticModule, got {type(module).__name__}")
+    return module
+
+
+def validation_rows(trainer: Trainer) -> ArithmeticDataset:
+    """The data set behind the validation batches.
+
+    Raises:
+        ArithprobeError: If the batches do not come from one :class:`ArithmeticDataset`.
+    """
+    dataset = getattr(trainer.val_dataloaders, "dataset", None)
+    if not isinstance(dataset, ArithmeticDataset):
+        raise ArithprobeError("the callback needs one validation loader over an ArithmeticDataset")
+    return dataset
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """The folder of the run, ``<save_dir>/<name>/version_N``; None without a logger. Call it on every rank."""
+    folder = trainer.log_dir  # broadcasts
+    if not trainer.loggers or folder is None or is_trial(trainer):
+        return None
+    return Path(folder)
+
+
+def is_trial(trainer: Trainer) -> bool:
+    """Whether this is a ``fast_dev_run``, which leaves nothing on disk."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The callbacks of a trainer (Lightning sets the attribute without declaring it)."""
+    callbacks: list[Callback] = vars(trainer)["callbacks"]
+    return callbacks
+
+
+def find_callback(trainer: Trainer, kind: type[CallbackType]) -> CallbackType | None:
+    """The first callback of a class, or None."""
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, kind)), None)
+
+
+def logged_step(trainer: Trainer) -> int:
+    """The step under which Lightning logs this validation's scalars, so that curves, images and records line up."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def tensorboard(trainer: Trainer) -> Iterator[Any]:
+    """The TensorBoard writers of the run."""
+    return (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
+
+
+def verdict_line(behaviour: Behaviour | None) -> str:
+    """The verdict and its reason, as shown above every probe result."""
+    return "behaviour unknown" if behaviour is None else f"{behaviour.verdict}: {behaviour.reason}"
+
+
+def to_json(record: Any) -> str:
+    """One line of JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(record), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not float("-inf") < value < float("inf"):
+        return None
+    return value

@@ -1,0 +1,157 @@
+"""The behaviour gate, on the screen and in files."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from arithprobe.behaviour import Behaviour
+from arithprobe.callbacks.base import arithmetic_module, logged_step, run_folder, tensorboard, to_json, verdict_line
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.files import write_whole
+
+Moment = Literal["last", "best"]
+
+
+class BehaviourReport(Callback):
+    """Says after every validation whether the model has learned the task, and keeps its answers.
+
+    Prints one line, logs the verdict as text, and writes ``behaviour.json`` and ``predictions.tsv`` (every row with the
+    model's answer) for the last and the best epoch; best is what the run's ``ModelCheckpoint`` monitors, ``val/loss``
+    without one. ``validate``, ``test`` and ``predict`` write the same files for their one pass.
+
+    Attributes:
+        reports: What ``behaviour.json`` holds: ``last`` and ``best``, each with epoch, step and the figures of
+            :class:`arithprobe.behaviour.Behaviour`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports: dict[Moment, dict[str, Any]] = {}
+        self._predictions: dict[Moment, Tensor] = {}
+        self._rows: ArithmeticDataset | None = None
+        self._collected: Tensor | None = None
+        self._best: float | None = None
+        self._folder: Path | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder, forget earlier runs."""
+        self._folder = run_folder(trainer)
+        self.reports, self._predictions, self._best, self._collected = {}, {}, None, None
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the predictions of a batch."""
+        if not trainer.sanity_checking:
+            self._collect(trainer.val_dataloaders, outputs["predictions"], batch.rows)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the predictions of a batch."""
+        self._collect(trainer.test_dataloaders, outputs["predictions"], batch.rows)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the predictions of a batch."""
+        self._collect(trainer.predict_dataloaders, outputs, batch.rows)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report."""
+        if not trainer.sanity_checking:
+            self._report(trainer, arithmetic_module(pl_module).behaviour)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report."""
+        self._report(trainer, arithmetic_module(pl_module).behaviour)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the predictions."""
+        self._predictions["last"] = self._merge(trainer)
+        if trainer.is_global_zero:
+            self._write_predictions({"prediction": self._predictions["last"]})
+
+    def _collect(self, loader: Any, predictions: Tensor, rows: Tensor) -> None:
+        if self._collected is None:
+            self._rows = loader.dataset
+            self._collected = torch.zeros(len(loader.dataset), dtype=torch.float64, device=predictions.device)
+        self._collected[rows.to(predictions.device)] = predictions
+
+    def _merge(self, trainer: Trainer) -> Tensor:
+        """(N,) predictions of all ranks; each row was on exactly one."""
+        if self._collected is None:
+            return torch.zeros(0)
+        merged = trainer.strategy.reduce(self._collected, reduce_op="sum").cpu()
+        self._collected = None
+        return merged
+
+    def _report(self, trainer: Trainer, behaviour: Behaviour | None) -> None:
+        predictions = self._merge(trainer)
+        if behaviour is None:
+            return
+        fitting = trainer.state.fn == "fit"
+        report = {"epoch": trainer.current_epoch, "step": logged_step(trainer), **dataclasses.asdict(behaviour)}
+        moments: list[Moment] = ["last", "best"] if fitting and self._improved(trainer) else ["last"]
+        for moment in moments:
+            self.reports[moment], self._predictions[moment] = report, predictions
+        if not trainer.is_global_zero:
+            return
+        self._print(trainer, behaviour)
+        for writer in tensorboard(trainer):
+            writer.add_text("behaviour", verdict_line(behaviour), logged_step(trainer))
+        if self._folder is not None:
+            write_whole(self._folder / "behaviour.json", to_json(self.reports) + "\n")
+            columns = dict(self._predictions) if fitting else {"prediction": predictions}
+            self._write_predictions({str(name): values for name, values in columns.items()})
+
+    def _improved(self, trainer: Trainer) -> bool:
+        checkpoint = trainer.checkpoint_callback
+        monitor, sign = "val/loss", 1.0
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor is not None:
+            monitor, sign = checkpoint.monitor, -1.0 if checkpoint.mode == "max" else 1.0
+        value = trainer.callback_metrics.get(monitor)
+        if value is None or not (self._best is None or sign * value.item() < self._best):
+            return False
+        self._best = sign * value.item()
+        return True
+
+    def _print(self, trainer: Trainer, behaviour: Behaviour) -> None:
+        bar = trainer.progress_bar_callback
+        if bar is None or trainer.state.fn != "fit":
+            return
+        loss = trainer.callback_metrics.get("val/loss")
+        shown = "" if loss is None else f"val/loss {loss.item():.3g}, "
+        bar.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}{verdict_line(behaviour)}")
+
+    def _write_predictions(self, columns: dict[str, Tensor]) -> None:
+        rows = self._rows
+        if self._folder is None or rows is None:
+            return
+        shown = [[f"{value:.9g}" for value in column.tolist()] for column in columns.values()]
+        cells = zip(rows.texts(), map(str, rows.answers.tolist()), *shown, strict=True)
+        lines = ["\t".join(row) for row in (("problem", "answer", *columns), *cells)]
+        write_whole(self._folder / "predictions.tsv", "\n".join(lines) + "\n")

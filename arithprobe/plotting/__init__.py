@@ -1,0 +1,1 @@
+"""Figures: functions from a result value to a ``matplotlib.figure.Figure``."""

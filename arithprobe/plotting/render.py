@@ -1,0 +1,24 @@
+"""Figures to pixels, once for TensorBoard and files alike."""
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) pixels of a figure."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """The pixels as the content of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,55 @@
+"""Splits by group, and labels permuted between groups.
+
+Rows of one group (by default: one sum) share what a probe could memorise, so a group is on one side of a split only. A
+group's fold is a hash of its label: the order of rows, batches, files and ranks does not matter.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def fold_of(group: Tensor, folds: int) -> Tensor:
+    """The fold of each row's group, by SplitMix64 (https://prng.di.unimi.it/splitmix64.c) of the label.
+
+    Args:
+        group: (N,) int64 labels.
+        folds: Number of folds.
+
+    Returns:
+        (N,) int64 in 0..folds - 1, equal for equal labels.
+    """
+    with np.errstate(over="ignore"):
+        z = group.cpu().numpy().astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return torch.from_numpy((z % np.uint64(folds)).astype(np.int64))
+
+
+def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int) -> Tensor:
+    """Labels of a null: every group takes the labels of another, drawn at random.
+
+    Rows that shared a label because they share a group still do, so a probe that memorises groups gains nothing more
+    here than on true labels. Where groups differ in size the donor's labels repeat or are left out.
+
+    Args:
+        values: (N,) true labels.
+        group: (N,) int64 groups.
+        count: Number of independent permutations P.
+        seed: Seed of the draw; the global random state is not touched.
+
+    Returns:
+        (N, P) permuted labels.
+    """
+    _, index, sizes = np.unique(group.numpy(), return_inverse=True, return_counts=True)
+    by_group = np.argsort(index, kind="stable")
+    start = np.cumsum(sizes) - sizes
+    rank = np.empty(len(index), dtype=np.int64)
+    rank[by_group] = np.arange(len(index)) - start[index[by_group]]
+    generator = np.random.default_rng(seed)
+    columns = []
+    for _ in range(count):
+        donor = generator.permutation(len(sizes))[index]
+        columns.append(values.numpy()[by_group[start[donor] + rank % sizes[donor]]])
+    return torch.from_numpy(np.stack(columns, axis=1)) if columns else values.new_empty(len(values), 0)
