@@ -1,0 +1,69 @@
+"""The command ``arithprobe``: a thin dispatcher that imports a command only when it is called.
+
+A user's mistake is one line on stderr and exit code 2.
+"""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from arithprobe import __version__
+from arithprobe.errors import ArithprobeError
+
+_COMMANDS = {
+    "fit": ("training", "train a model, and probe it while it trains"),
+    "validate": ("training", "judge and probe a checkpoint on the validation rows"),
+    "test": ("training", "judge a checkpoint on the test rows"),
+    "predict": ("training", "write a checkpoint's answers"),
+    "generate": ("generate", "write TSV files of problems"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: Words after ``arithprobe``; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 after a user's mistake, which has been said on stderr in one line.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    command = words[0] if words else "--help"
+    if command in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if command in ("-V", "--version"):
+        sys.stdout.write(f"arithprobe {__version__}\n")
+        return 0
+    try:
+        if command not in _COMMANDS:
+            near = difflib.get_close_matches(command, _COMMANDS, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
+        module = importlib.import_module(f"arithprobe.cli.{_COMMANDS[command][0]}")
+        module.run(None if args is None else words)
+    except ArithprobeError as error:
+        sys.stderr.write(f"arithprobe: error: {' '.join(str(error).split())}\n")
+        return 2
+    return 0
+
+
+def _help() -> str:
+    lines = [f"  {name:<10}{description}" for name, (_, description) in _COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: arithprobe COMMAND [OPTIONS]",
+            "",
+            "Train tiny transformers on arithmetic and probe what they represent.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "start here:  arithprobe fit --config configs/reg_sum.yaml",
+            "then look:   tensorboard --logdir lightning_logs",
+            "options:     arithprobe COMMAND --help        version: arithprobe --version",
+            "",
+        ]
+    )

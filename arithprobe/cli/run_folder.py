@@ -1,0 +1,21 @@
+"""Where a run writes: one folder, ``lightning_logs/<name>/version_N``, for all of its loggers."""
+
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+LOG_FOLDER = "lightning_logs"
+
+
+def run_loggers(root: str | None, name: str) -> list[Logger]:
+    """A CSV and a TensorBoard logger that share one version folder.
+
+    Left to themselves the two count versions separately, and may part.
+
+    Args:
+        root: Where ``lightning_logs`` stands; the working folder by default.
+        name: Name of the run.
+    """
+    folder = Path(root or ".") / LOG_FOLDER
+    board = TensorBoardLogger(folder, name=name, default_hp_metric=False)
+    return [CSVLogger(folder, name=name, version=board.version), board]

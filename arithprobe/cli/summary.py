@@ -1,0 +1,62 @@
+"""The table at the end of a run: did it learn, what do the probes say, where to look next."""
+
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from arithprobe.callbacks import BehaviourReport, RidgeProbing
+from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder, verdict_line
+from arithprobe.cli.run_folder import LOG_FOLDER
+from arithprobe.training.module import ArithmeticModule
+
+_WARNING = (
+    "The probes below read a model that has not learned the task. Whatever they find is not about the task: "
+    "an untrained network can score as high."
+)
+_COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
+
+
+def print_summary(trainer: Trainer, module: ArithmeticModule, command: str) -> None:
+    """Print it."""
+    console = Console(soft_wrap=True)
+    report = find_callback(trainer, BehaviourReport)
+    if report is not None and report.reports:
+        console.print(_behaviour_table(report))
+    if module.behaviour is not None and command != "predict":
+        colour = _COLOUR[module.behaviour.verdict]
+        console.print(f"[bold {colour}]{escape(verdict_line(module.behaviour))}[/]")
+        if module.behaviour.verdict == "NOT LEARNED":
+            console.print(_WARNING)
+    for callback in callbacks_of(trainer):
+        if isinstance(callback, RidgeProbing):
+            for line in callback.summary():
+                console.print(escape(line))
+    folder = run_folder(trainer)
+    if folder is None:
+        return
+    console.print(f"run folder:  {escape(str(folder))}")
+    for picture in sorted((folder / "figures").glob("*.png")):
+        console.print(f"picture:     {escape(str(picture))}")
+    best = folder / "checkpoints" / "best.ckpt"
+    if best.exists():
+        console.print(f"checkpoint:  {escape(str(best))}")
+    root = next((parent for parent in folder.parents if parent.name == LOG_FOLDER), folder.parent)
+    console.print(f"look next:   tensorboard --logdir {escape(str(root))}")
+
+
+def _behaviour_table(report: BehaviourReport) -> Table:
+    table = Table(title="answers on the validation rows" if "best" in report.reports else "answers")
+    for column in ("", "epoch", "skill", "R2", "RMSE", "exact", "verdict"):
+        table.add_column(column, justify="right" if column not in ("", "verdict") else "left")
+    for moment, values in report.reports.items():
+        table.add_row(
+            moment,
+            str(values["epoch"] + 1),
+            f"{values['skill']:.3f}",
+            f"{values['r2']:.4f}",
+            f"{values['rmse']:.4g}",
+            f"{values['exact_match']:.1%}",
+            values["verdict"],
+        )
+    return table

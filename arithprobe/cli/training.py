@@ -1,0 +1,139 @@
+"""``arithprobe fit | validate | test | predict``: LightningCLI on our module and data."""
+
+from argparse import ArgumentError
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from arithprobe.callbacks import BehaviourReport  # (importing the package also lets YAML name callbacks by class)
+from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback, is_trial
+from arithprobe.cli.complaints import complaint
+from arithprobe.cli.quiet import quiet
+from arithprobe.cli.run_folder import run_loggers
+from arithprobe.cli.summary import print_summary
+from arithprobe.data.datamodule import ArithmeticDataModule
+from arithprobe.data.sampling import Part
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import require_writable
+from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
+from arithprobe.training.module import ArithmeticModule
+
+_CHECKPOINT = {  # best.ckpt and last.ckpt, whatever the epoch
+    "monitor": "val/loss",
+    "mode": "min",
+    "filename": "best",
+    "save_last": True,
+    "enable_version_counter": False,
+}
+
+
+def run(words: Sequence[str] | None) -> None:
+    """Run one of the commands.
+
+    Args:
+        words: The command and its options; those of the process where None, as relaunched ranks need it.
+
+    Raises:
+        ArithprobeError: For any mistake of the user.
+    """
+    parser: dict[str, Any] = {"prog": "arithprobe", "exit_on_error": False}
+    per_command = {command: {"exit_on_error": False} for command in LightningCLI.subcommands()}
+    with quiet():
+        try:
+            ArithprobeCLI(
+                ArithmeticModule,
+                ArithmeticDataModule,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                trainer_defaults={"devices": 1},
+                save_config_kwargs={"overwrite": True},
+                parser_kwargs={**parser, **per_command},
+                args=None if words is None else list(words),
+            )
+        except MisconfigurationException as error:
+            raise ArithprobeError(str(error)) from error
+
+
+class ArithprobeCLI(LightningCLI):
+    """LightningCLI with a named run folder, checks before anything is written, and a summary at the end."""
+
+    model: ArithmeticModule
+    datamodule: ArithmeticDataModule
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and its checkpoints."""
+        parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({f"checkpoint.{key}": value for key, value in _CHECKPOINT.items()})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and say in one line what is wrong."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ArithprobeError(complaint(str(error), self._known_options())) from error
+
+    def _known_options(self) -> set[str]:
+        return {action.dest for command in self._subcommand_parsers.values() for action in command._actions}
+
+    def _parse_ckpt_path(self) -> None:
+        """To fit, the command line and configuration decide the model; for the rest, the checkpoint does."""
+        path = self._option("ckpt_path")
+        if path is None or path in _KEYWORDS:
+            return
+        if "state_dict" not in read_checkpoint(path):
+            raise ArithprobeError(f"{path}: is no Lightning checkpoint; pass a plain state_dict as --model.weights")
+        if self.config["subcommand"] != "fit":
+            try:
+                super()._parse_ckpt_path()
+            except ArgumentError as error:
+                raise ArithprobeError(f"{path}: {complaint(str(error), self._known_options())}") from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, with the run's loggers and the behaviour report."""
+        config = self._get(self.config_init, "trainer")
+        if config.get("logger") in (None, True):
+            kwargs["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise ArithprobeError(f"--trainer: {error}") from error
+        if find_callback(trainer, BehaviourReport) is None:
+            callbacks_of(trainer).insert(0, BehaviourReport())
+        return trainer
+
+    def _preflight(self) -> None:
+        """Find what is wrong with data, model and folders before anything is written."""
+        stage = str(self.subcommand)
+        self.datamodule.prepare_data()
+        self.datamodule.setup(stage)
+        parts: dict[str, list[Part]] = {"fit": ["train", "val"], "test": ["test"]}
+        datasets = [self.datamodule.dataset(part) for part in parts.get(stage, ["val"])]
+        self.model.check_prompts(max(dataset.max_length for dataset in datasets))
+        path = self._option("ckpt_path")
+        if path is not None and path not in _KEYWORDS:
+            require_same_shapes(self.model.state_dict(), read_checkpoint(path)["state_dict"], path)
+        for callback in callbacks_of(self.trainer):
+            if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
+                callback.prepare(self.model, self.datamodule.dataset("val"))
+        for logger in self.trainer.loggers if not is_trial(self.trainer) else []:
+            folder = logger.log_dir if hasattr(logger, "log_dir") else logger.save_dir
+            require_writable(folder or self.trainer.default_root_dir)
+
+    before_fit = before_validate = before_test = before_predict = _preflight
+
+    def _finish(self) -> None:
+        if self.trainer.is_global_zero:
+            print_summary(self.trainer, self.model, str(self.subcommand))
+
+    after_fit = after_validate = after_test = after_predict = _finish
+
+    def _option(self, name: str) -> Any:
+        return self.config[self.config["subcommand"]].get(name)
+
+
+_KEYWORDS = ("best", "last", "hpc", "registry")  # what Lightning accepts for --ckpt_path beside a file
