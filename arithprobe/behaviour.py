@@ -134,7 +134,7 @@ def _reason(of: Behaviour) -> str:
         return f"coarse: {figures}" if of.verdict == "PARTLY LEARNED" else figures
     if math.isnan(of.skill_low):
         return f"cannot be told: the answers are all the train mean, or the predictions are not numbers; {exact}"
-    if of.skill > SKILL_FLOOR:
+    if of.skill > SKILL_FLOOR or of.skill_high - of.skill_low > 1:
         return f"too few rows to tell ({of.n}): {skill}, {exact}"
     what = "predicts the mean" if of.prediction_sd < 0.5 * of.answer_sd else "no better than predicting the mean"
     if of.skill < -_FAR_BELOW:

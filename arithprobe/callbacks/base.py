@@ -102,7 +102,7 @@ class ValidationProbe(Callback):
         if not trainer.sanity_checking:
             with self.timed("compute"):
                 scalars = self.finish(trainer, arithmetic_module(pl_module))
-            pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value})
+            pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value}, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write."""

@@ -5,10 +5,6 @@ import inspect
 import re
 from collections.abc import Iterable
 
-from lightning.pytorch import Callback
-from lightning.pytorch.loggers import Logger
-
-_NAMED_BY_USERS: tuple[type, ...] = (Callback, Logger)
 _UNKNOWN_OPTION = re.compile(r"(?:unrecognized arguments: --|does not accept option ')([\w.+-]+)")
 _UNKNOWN_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)"
@@ -17,30 +13,36 @@ _UNKNOWN_CLASS = re.compile(
 _CLASS_OPTION = re.compile(
     r"Problem with given class_path '([^']+)':\s+(?:Option '(\w+)' is not accepted|(.+)\n(?:\s+(.+))?)"
 )
-_EXPECTED = re.compile(r"Expected an? ([^\n]+)")
+_EXPECTED = re.compile(r"Expected an? ([^\n]+?)\.?(?: Got value.*)?(?:\n|$)")
+_REFUSED_BY_CLASS = re.compile(r"Errors:\s+- (?!Expected|Not a valid|Problem)([^\n]+)")
 
 
-def complaint(message: str, known_options: Iterable[str]) -> str:
+def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] = ()) -> str:
     """Say in one line what the parser refused.
 
     Args:
         message: The parser's text, of any number of lines.
         known_options: Names of all options, ``model.lr``, to find what may have been meant.
+        bases: Classes whose subclasses a configuration can name, for the same.
     """
     key = re.match(r'Parser key "([^"]+)"', message)
     where = f"--{key[1]}: " if key else ""
+    classes = _by_name(bases)
     if unknown := _UNKNOWN_OPTION.search(message):
         option = unknown[1].split("=")[0]
         return f"unknown option --{option}{_near(option, known_options)}"
     if unknown := _UNKNOWN_CLASS.search(message):
         name = unknown[1] or unknown[2]
-        return f"{where}unknown class {name!r}{_near(name, _class_names())}"
+        return f"{where}unknown class {name!r}{_near(name, classes)}"
     if problem := _CLASS_OPTION.search(message):
         name = problem[1].rpartition(".")[2]
         if problem[2]:
-            return f"{where}{name} has no option {problem[2]!r}{_near(problem[2], _options_of(name))}"
+            options = inspect.signature(classes[name]).parameters if name in classes else ()
+            return f"{where}{name} has no option {problem[2]!r}{_near(problem[2], options)}"
         return f"{where}{name}: {' '.join(' '.join(part or '' for part in problem.group(3, 4)).split())}"
-    given = re.search(r"Given value: ([^\n]+)", message)
+    if refused := _REFUSED_BY_CLASS.search(message):
+        return f"{where}{refused[1]}"
+    given = re.search(r"(?:Given|Got) value: ([^\n]+)", message)
     expected = list(dict.fromkeys(_plain(found) for found in _EXPECTED.findall(message)))
     if given and expected:
         return f"{where}expected {' or '.join(expected)}, got {given[1]!r}"
@@ -58,17 +60,14 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {full!r}?"
 
 
-def _subclasses(base: type) -> list[type]:
-    return [base, *(deeper for one in base.__subclasses__() for deeper in _subclasses(one))]
-
-
-def _class_names() -> list[str]:
-    return sorted({one.__name__ for base in _NAMED_BY_USERS for one in _subclasses(base)})
-
-
-def _options_of(name: str) -> list[str]:
-    found = [one for base in _NAMED_BY_USERS for one in _subclasses(base) if one.__name__ == name]
-    return list(inspect.signature(found[0]).parameters) if found else []
+def _by_name(bases: Iterable[type]) -> dict[str, type]:
+    found: dict[str, type] = {}
+    pending = list(bases)
+    while pending:
+        known = pending.pop()
+        found[known.__name__] = known
+        pending += known.__subclasses__()
+    return found
 
 
 def _plain(text: str) -> str:

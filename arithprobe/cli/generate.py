@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from arithprobe.cli.complaints import complaint
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.errors import ArithprobeError
 
@@ -17,23 +18,20 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    from arithprobe.cli.complaints import complaint
-
     parser = _parser()
     try:
         options = parser.parse_args(list(sys.argv[1:] if words is None else words)[1:])
     except ArgumentError as error:
         raise ArithprobeError(complaint(str(error), [action.dest for action in parser._actions])) from error
     folder, overwrite = Path(options.pop("output_dir")), options.pop("overwrite")
-    options.pop("config", None)
     recipe = DataRecipe(**options.as_dict())
     parts = {part: folder / recipe.file_name(part) for part in recipe.parts}
     existing = [str(path) for path in parts.values() if path.exists()]
     if existing and not overwrite:
         raise ArithprobeError(f"{existing[0]}: exists; pass --overwrite to replace it")
-    pairs = sample(recipe)
-    from arithprobe.data.tsv import write_tsv
+    from arithprobe.data.tsv import write_tsv  # imports PyTorch, which the options need not wait for
 
+    pairs = sample(recipe)
     for part, path in parts.items():
         write_tsv(path, pairs[part].problems(recipe))
         sys.stdout.write(f"{path}: {len(pairs[part].x)} rows\n")

@@ -1,12 +1,14 @@
 """The table at the end of a run: did it learn, what do the probes say, where to look next."""
 
+from pathlib import Path
+
 from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.callbacks import BehaviourReport, RidgeProbing
-from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder, verdict_line
+from arithprobe.callbacks.base import callbacks_of, find_callback, verdict_line
 from arithprobe.cli.run_folder import LOG_FOLDER
 from arithprobe.training.module import ArithmeticModule
 
@@ -17,13 +19,19 @@ _WARNING = (
 _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
 
-def print_summary(trainer: Trainer, module: ArithmeticModule, command: str) -> None:
-    """Print it."""
+def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> None:
+    """Print it.
+
+    Args:
+        trainer: The trainer, its run done.
+        module: The module it ran.
+        folder: The folder of the run, None where there is none.
+    """
     console = Console(soft_wrap=True)
     report = find_callback(trainer, BehaviourReport)
     if report is not None and report.reports:
         console.print(_behaviour_table(report))
-    if module.behaviour is not None and command != "predict":
+    if module.behaviour is not None:
         colour = _COLOUR[module.behaviour.verdict]
         console.print(f"[bold {colour}]{escape(verdict_line(module.behaviour))}[/]")
         if module.behaviour.verdict == "NOT LEARNED":
@@ -32,7 +40,6 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, command: str) -> N
         if isinstance(callback, RidgeProbing):
             for line in callback.summary():
                 console.print(escape(line))
-    folder = run_folder(trainer)
     if folder is None:
         return
     console.print(f"run folder:  {escape(str(folder))}")

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from arithprobe.callbacks import BehaviourReport  # (importing the package also lets YAML name callbacks by class)
-from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback, is_trial
+from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback, is_trial, run_folder
+from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
-from arithprobe.cli.quiet import quiet
 from arithprobe.cli.run_folder import run_loggers
 from arithprobe.cli.summary import print_summary
 from arithprobe.data.datamodule import ArithmeticDataModule
@@ -42,9 +43,10 @@ def run(words: Sequence[str] | None) -> None:
     """
     parser: dict[str, Any] = {"prog": "arithprobe", "exit_on_error": False}
     per_command = {command: {"exit_on_error": False} for command in LightningCLI.subcommands()}
-    with quiet():
+    with announcements() as held:
         try:
             ArithprobeCLI(
+                held,
                 ArithmeticModule,
                 ArithmeticDataModule,
                 seed_everything_default=0,
@@ -64,6 +66,10 @@ class ArithprobeCLI(LightningCLI):
     model: ArithmeticModule
     datamodule: ArithmeticDataModule
 
+    def __init__(self, held: Announcements, *args: Any, **options: Any) -> None:
+        self._held = held
+        super().__init__(*args, **options)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its checkpoints."""
         parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
@@ -75,10 +81,11 @@ class ArithprobeCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise ArithprobeError(complaint(str(error), self._known_options())) from error
+            raise ArithprobeError(self._complaint(error)) from error
 
-    def _known_options(self) -> set[str]:
-        return {action.dest for command in self._subcommand_parsers.values() for action in command._actions}
+    def _complaint(self, error: Exception) -> str:
+        options = {action.dest for command in self._subcommand_parsers.values() for action in command._actions}
+        return complaint(str(error), options, bases=(Callback, Logger))
 
     def _parse_ckpt_path(self) -> None:
         """To fit, the command line and configuration decide the model; for the rest, the checkpoint does."""
@@ -91,17 +98,24 @@ class ArithprobeCLI(LightningCLI):
             try:
                 super()._parse_ckpt_path()
             except ArgumentError as error:
-                raise ArithprobeError(f"{path}: {complaint(str(error), self._known_options())}") from error
+                raise ArithprobeError(f"{path}: {self._complaint(error)}") from error
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer, with the run's loggers and the behaviour report."""
-        config = self._get(self.config_init, "trainer")
-        if config.get("logger") in (None, True):
-            kwargs["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
+    def instantiate_classes(self) -> None:
+        """Make module, data and trainer; what a constructor refuses is the user's mistake."""
         try:
-            trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, TypeError, MisconfigurationException) as error:
-            raise ArithprobeError(f"--trainer: {error}") from error
+            super().instantiate_classes()
+        except ArithprobeError:
+            raise
+        except (ValueError, MisconfigurationException) as error:
+            raise ArithprobeError(self._complaint(error)) from error
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Give the trainer the run's loggers and the behaviour report."""
+        if config.get("logger") in (None, True):
+            config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
+        if config.get("fast_dev_run") or config.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        trainer = super()._instantiate_trainer(config, callbacks)
         if find_callback(trainer, BehaviourReport) is None:
             callbacks_of(trainer).insert(0, BehaviourReport())
         return trainer
@@ -123,12 +137,14 @@ class ArithprobeCLI(LightningCLI):
         for logger in self.trainer.loggers if not is_trial(self.trainer) else []:
             folder = logger.log_dir if hasattr(logger, "log_dir") else logger.save_dir
             require_writable(folder or self.trainer.default_root_dir)
+        self._held.release()
 
     before_fit = before_validate = before_test = before_predict = _preflight
 
     def _finish(self) -> None:
+        folder = run_folder(self.trainer)  # asks all ranks
         if self.trainer.is_global_zero:
-            print_summary(self.trainer, self.model, str(self.subcommand))
+            print_summary(self.trainer, self.model, folder)
 
     after_fit = after_validate = after_test = after_predict = _finish
 

@@ -24,27 +24,32 @@ class DataRecipe:
 
     >>> DataRecipe().stem, DataRecipe(task="mod", split="sum", rows=500).stem
     ('REG-SUM', 'REG-MODK_rows500_splitsum')
+
+    Args:
+        task: ``sum`` for ``x + y = ?``, ``mod`` for ``x + y (mod k) = ?``.
+        modulus: The modulus k of the ``mod`` task; unused by ``sum``.
+        rows: Number of problems, all parts together.
+        min_operand: Smallest operand.
+        max_operand: Largest operand.
+        seed: Seed of the draw (``numpy.random.default_rng``).
+        split: What keeps the parts apart. ``pair``: rows as drawn, so a pair may come twice (the notebook's);
+            ``unordered_pair``: no {x, y} in two parts; ``sum``: no x + y in two parts.
+        val_fraction: Share of the rows that validates.
+        test_fraction: Share of the rows kept for a last look; 0 makes no test file.
+
+    Raises:
+        ArithprobeError: If an option is out of range.
     """
 
     task: Task = "sum"
-    """``sum`` for ``x + y = ?``, ``mod`` for ``x + y (mod k) = ?``."""
     modulus: int = 97
-    """The modulus k of the ``mod`` task; unused by ``sum``."""
     rows: int = 20000
-    """Number of problems, all parts together."""
     min_operand: int = 0
-    """Smallest operand."""
     max_operand: int = 999
-    """Largest operand."""
     seed: int = 1
-    """Seed of ``numpy.random.default_rng``."""
     split: SplitMode = "pair"
-    """What keeps the parts apart. ``pair``: rows as drawn, so a pair may come twice (the notebook's);
-    ``unordered_pair``: no {x, y} in two parts; ``sum``: no x + y in two parts."""
     val_fraction: float = 0.1
-    """Share of the rows that validates."""
     test_fraction: float = 0.0
-    """Share of the rows kept for a last look; 0 makes no test file."""
 
     def __post_init__(self) -> None:
         """Refuse recipes that make no data."""

@@ -178,5 +178,5 @@ class ArithmeticModule(LightningModule):
             "exact_match": self.behaviour.exact_match,
             "skill": self.behaviour.skill,
         }
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value})
-        self.log(f"{stage}/loss", (self.behaviour.rmse / self.objective.scale) ** 2, prog_bar=True)
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
+        self.log(f"{stage}/loss", (self.behaviour.rmse / self.objective.scale) ** 2, prog_bar=True, sync_dist=True)

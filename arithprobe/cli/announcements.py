@@ -1,0 +1,80 @@
+"""What a run prints: nothing before its checks have passed, then what a user can act on, and no advertisements."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TextIO
+
+from arithprobe.errors import SharedRowsWarning
+
+_IRRELEVANT = (
+    "The '.*_dataloader' does not have many workers",  # a batch is one tensor index; workers would slow it down
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on torch 2.13
+    "The dirpath has changed from",  # each run has a folder of its own
+)
+_ADVERT = "Tip:"
+_LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+
+
+class Announcements:
+    """Lightning's log messages and our warnings, held back until the run's checks have passed.
+
+    A mistake that the checks find is then the only thing on the screen.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Callable[[], object]] | None = []
+
+    def release(self) -> None:
+        """Say what was held back, and hold no more."""
+        held, self._held = self._held or [], None
+        for say in held:
+            say()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Hold a log message back, or drop an advertisement."""
+        if _ADVERT in record.getMessage():
+            return False
+        if self._held is None or record.levelno > logging.INFO:
+            return True
+        self._held.append(partial(logging.getLogger(record.name).handle, record))
+        return False
+
+    def warn(self, line: str) -> None:
+        """Hold a warning of ours back, or write it."""
+        write = partial(sys.stderr.write, f"arithprobe: warning: {line}\n")
+        if self._held is None:
+            write()
+        else:
+            self._held.append(write)
+
+
+@contextmanager
+def announcements() -> Iterator[Announcements]:
+    """Within the block, hold announcements back until released, and drop what no user of this program can act on."""
+    held = Announcements()
+    with warnings.catch_warnings():
+        for message in _IRRELEVANT:
+            warnings.filterwarnings("ignore", message)
+        show = warnings.showwarning
+
+        def in_one_line(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if issubclass(category, SharedRowsWarning):
+                held.warn(str(message))
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = in_one_line
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(held)
+        try:
+            yield held
+        finally:
+            for name in _LOGGERS:
+                logging.getLogger(name).removeFilter(held)

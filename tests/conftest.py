@@ -1,0 +1,64 @@
+"""Small data, small models, short runs."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arithprobe import cli
+from arithprobe.data.sampling import DataRecipe, sample
+from arithprobe.data.tsv import write_tsv
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 32}
+
+
+@pytest.fixture(autouse=True)
+def _words_of_the_test_runner_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["arithprobe"])
+
+
+@pytest.fixture
+def small_data(tmp_path: Path) -> dict[str, Path]:
+    """500 problems, split by sum: nothing shared, so nothing warned of."""
+    recipe = DataRecipe(rows=500, split="sum", val_fraction=0.3, max_operand=120)
+    parts = sample(recipe)
+    return {part: write_tsv(tmp_path / f"small_{part}.tsv", parts[part].problems(recipe)) for part in parts}
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            for handler in logging.getLogger(name).handlers:  # Lightning took stderr when it was imported
+                handler.stream = sys.stderr
+        code = cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def small_fit(small_data: dict[str, Path], tmp_path: Path) -> list[object]:
+    """Words of a fit that takes about a second, without callbacks of its own."""
+    return [
+        "fit",
+        *("--data.train_file", small_data["train"], "--data.val_file", small_data["val"]),
+        *("--data.recipe.split", "sum", "--data.batch_size", 32),
+        *(word for name, value in SMALL.items() for word in (f"--model.{name}", value)),
+        *("--trainer.max_epochs", 2, "--trainer.default_root_dir", tmp_path, "--trainer.accelerator", "cpu"),
+        *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+        *("--trainer.log_every_n_steps", 1),
+    ]
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

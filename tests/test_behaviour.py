@@ -1,0 +1,103 @@
+"""The gate: its figures against scikit-learn and simulation, its verdicts on cases made for it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import r2_score
+
+from arithprobe.behaviour import ErrorSums, judge
+from arithprobe.callbacks.base import to_json
+from arithprobe.errors import ArithprobeError
+from arithprobe.training.metrics import AnswerErrors
+
+
+def judged(predictions, answers, train_mean, batches=1):
+    metric = AnswerErrors(train_mean)
+    predictions, answers = torch.as_tensor(predictions, dtype=torch.float64), torch.as_tensor(answers)
+    for rows in torch.arange(len(answers)).tensor_split(batches):
+        metric.update(predictions[rows], answers[rows])
+    return judge(metric.compute())
+
+
+@pytest.fixture
+def residues():
+    return np.random.default_rng(0).integers(0, 97, 2000)
+
+
+def test_figures_are_those_of_their_definitions(residues):
+    predictions = residues + np.random.default_rng(1).normal(3, 8, 2000)
+    found = judged(predictions, residues, 48.0, batches=7)
+    assert found.n == 2000
+    assert found.r2 == pytest.approx(r2_score(residues, predictions), abs=1e-12)
+    assert found.rmse == pytest.approx(np.sqrt(np.mean((predictions - residues) ** 2)))
+    assert found.skill == pytest.approx(1 - np.mean((predictions - residues) ** 2) / np.mean((residues - 48.0) ** 2))
+    assert found.bias == pytest.approx(np.mean(predictions - residues))
+    assert found.prediction_sd == pytest.approx(np.std(predictions))
+    assert found.answer_sd == pytest.approx(np.std(residues))
+    assert found.exact_match == np.mean(np.round(predictions) == residues)
+
+
+def test_the_interval_of_skill_covers_as_often_as_it_says(residues):
+    """Rows drawn again and again from a fixed population: the interval should hold its skill 95 % of the time."""
+    generator = np.random.default_rng(2)
+    answers = generator.integers(0, 97, 100_000)
+    predictions = answers + generator.normal(0, 15, 100_000)
+    truth = judged(predictions, answers, 48.0).skill
+    inside = 0
+    for _ in range(400):
+        rows = generator.integers(0, 100_000, 300)
+        found = judged(predictions[rows], answers[rows], 48.0)
+        inside += found.skill_low <= truth <= found.skill_high
+    assert 0.92 <= inside / 400 <= 0.98
+
+
+def test_verdicts(residues):
+    noise = np.random.default_rng(3).normal(0, 1, 2000)
+    mean = residues.mean()
+    constant = judged(mean + 4 * noise, residues, mean)
+    assert constant.verdict == "NOT LEARNED"
+    assert constant.reason.startswith("predicts the mean: skill -0.02 [")
+    wild = judged(mean + 60 * noise, residues, mean)
+    assert wild.verdict == "NOT LEARNED"
+    assert wild.reason.startswith("worse than predicting the mean: skill -")
+    coarse = judged(residues + 5 * noise, residues, mean)
+    assert coarse.verdict == "PARTLY LEARNED"
+    assert (
+        coarse.reason
+        == f"coarse: R2 {coarse.r2:.3f}, RMSE {coarse.rmse:.3g}, {coarse.exact_match:.1%} of answers exact"
+    )
+    exact = judged(residues + 0.1 * noise, residues, mean)
+    assert exact.verdict == "LEARNED"
+    few = judged(residues[:4] + 20 * noise[:4], residues[:4], mean)
+    assert few.verdict == "NOT LEARNED"
+    assert few.reason.startswith("too few rows to tell (4)")
+
+
+def test_shuffled_answers_of_a_good_model_are_not_learned(residues):
+    assert judged(residues, residues, 48.0).verdict == "LEARNED"
+    assert judged(np.random.default_rng(4).permutation(residues), residues, 48.0).verdict == "NOT LEARNED"
+
+
+def test_what_is_no_number_is_not_learned_and_valid_json(residues):
+    for predictions, answers in ((np.full(2000, np.nan), residues), (np.full(9, 5.0), np.full(9, 5))):
+        found = judged(predictions, answers, 5.0)
+        assert found.verdict == "NOT LEARNED"
+        assert found.reason.startswith("cannot be told")
+        assert json.loads(to_json(vars(found)))["skill"] is None
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ArithprobeError, match="no rows"):
+        judge(ErrorSums(*[0.0] * 10))
+
+
+def test_sums_of_ranks_are_the_sums_of_all(residues):
+    predictions = torch.from_numpy(residues + 0.3)
+    answers = torch.from_numpy(residues)
+    whole, *ranks = (AnswerErrors(40.0) for _ in range(3))
+    whole.update(predictions, answers)
+    for rank, metric in enumerate(ranks):
+        metric.update(predictions[rank::2], answers[rank::2])
+    torch.testing.assert_close(ranks[0].sums + ranks[1].sums, whole.sums, rtol=1e-14, atol=0)

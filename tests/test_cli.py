@@ -1,0 +1,281 @@
+"""The command line: every mistake is one line, exit code 2, and nothing written."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, SMALL
+from test_transformer import Original
+
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.tsv import read_tsv
+
+LONG = "5 + 7 = ?\t12\n9 + 30 = ?\t39\n"
+
+
+def refused(outcome, folder, before):
+    """The one line on stderr of a command that was refused and left nothing behind."""
+    code, _, err = outcome
+    lines = err.splitlines()
+    assert code == 2
+    assert len(lines) == 1, err
+    assert lines[0].startswith("arithprobe: error: ")
+    assert sorted(folder.rglob("*")) == before
+    return lines[0].removeprefix("arithprobe: error: ")
+
+
+@pytest.fixture
+def fails(run, small_fit, tmp_path):
+    """Run the small fit with further words, and expect to be refused."""
+
+    def call(*words):
+        before = sorted(tmp_path.rglob("*"))
+        return refused(run(*small_fit, *words), tmp_path, before)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("", "the file is empty"),
+        ("\n\n\n", "the file has only blank lines"),
+        ("5 + 7 (mod 97) = ?\t12\n", "holds (mod 97) problems, expected plain sums"),
+        (LONG + "5 + 7 = ?\n", ":3: expected 'problem<TAB>answer', got 1 field"),
+        (LONG + "5 + 7 = ?\t12\t\n", ":3: expected 'problem<TAB>answer', got 3 fields"),
+        (LONG + "5 + 7 = ?\tx\n", ":3: expected a finite number as the answer, got 'x'"),
+        (LONG + "5 + 7 = ?\tnan\n", ":3: expected a finite number"),
+        (LONG + "5 + 7 = ?\t-inf\n", ":3: expected a finite number"),
+        (LONG + "5 + 7 = !\t12\n", ":3:9: character '!' (U+0021) is outside the vocabulary"),
+        (LONG + "5 + 7 = \t12\n", ":3: '5 + 7 = ' is neither"),
+        (LONG + "5 + 7 = ?\t13\n", ":3: the answer to '5 + 7 = ?' is 12, the file says 13"),
+        (b"5 + 7 = ?\t12\n5 \xe9 7 = ?\t12\n", ":2:3: not UTF-8 (byte 0xE9)"),
+    ],
+)
+def test_bad_files(fails, tmp_path, content, message):
+    path = tmp_path / "bad.tsv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert fails("--data.train_file", path).startswith(
+        f"{path}{message if message.startswith(':') else ': ' + message}"
+    )
+
+
+def test_mixed_moduli(fails, tmp_path):
+    path = tmp_path / "bad.tsv"
+    path.write_text("5 + 7 (mod 97) = ?\t12\n5 + 7 (mod 13) = ?\t12\n")
+    said = fails("--data.train_file", path, "--data.recipe.task", "mod")
+    assert said == f"{path}:2: modulus 13 here, modulus 97 on line 1; expected one task a file"
+
+
+def test_shared_rows(fails, small_data):
+    said = fails("--data.val_file", small_data["train"])
+    assert said.endswith("split 'sum' forbids it")
+    assert said.startswith("350 of 350 rows")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model.max_len", "9"], "13 tokens, the position table holds 9; pass --model.max_len 13"),
+        (["--model.d_modle", "8"], "unknown option --model.d_modle; did you mean 'model.d_model'?"),
+        (["--model.lr", "fast"], "--model.lr: expected float, got 'fast'"),
+        (["--trainer.max_epochs", "few"], "--trainer.max_epochs: expected int or null, got 'few'"),
+        (["--model.n_heads", "3"], "n_heads is 3; expected a divisor of d_model, 16"),
+        (["--trainer.callbacks", "RidgeProbe"], "unknown class 'RidgeProbe'; did you mean 'RidgeProbing'?"),
+        (["--trainer.callbacks", "nowhere.Probe"], "--trainer.callbacks: unknown class 'nowhere.Probe'"),
+        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alhpa", "3"],
+         "--trainer.callbacks: RidgeProbing has no option 'alhpa'; did you mean 'alpha'?"),
+        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alpha", "0"], "alpha is 0.0; expected a positive"),
+        (["--data.recipe.task", "modd"], "--data.recipe.task: expected Literal['sum', 'mod'], got 'modd'"),
+        (["--data.recipe.rows", "1"], "rows is 1; expected 2 or more"),
+        (["--config", "nowhere.yaml"], "--config: File does not exist"),
+        (["--trainer.accelerator", "abacus"], "You selected an invalid accelerator name"),
+        (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt: no such file"),
+        (["--model.weights", "nowhere.pt"], "nowhere.pt: no such file"),
+    ],
+)  # fmt: skip
+def test_bad_options(fails, words, message):
+    assert message in fails(*words)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("model: {d_modle: 8}", "unknown option --model.d_modle; did you mean 'model.d_model'?"),
+        ("modle: {d_model: 8}", "unknown option --modle.d_model; did you mean 'model.d_model'?"),
+        ("model: {lr: [1]}", "--model.lr: expected float, got '[1]'"),
+        (
+            "trainer: {callbacks: [{class_path: RidgeProbin}]}",
+            "unknown class 'RidgeProbin'; did you mean 'RidgeProbing'?",
+        ),
+        (
+            "trainer: {callbacks: [{class_path: RidgeProbing, init_args: {fold: 3}}]}",
+            "no option 'fold'; did you mean 'folds'?",
+        ),
+        ("trainer: {callbacks: [{class_path: RidgeProbing, init_args: {folds: x}}]}", "RidgeProbing: "),
+        ("model: {lr: 3", "Problems parsing config"),
+    ],
+)
+def test_bad_configurations(fails, tmp_path, yaml, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml)
+    assert message in fails("--config", path)
+
+
+def test_checkpoints_that_do_not_fit(run, small_fit, tmp_path, fails):
+    assert run(*small_fit)[0] == 0
+    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+    said = fails("--ckpt_path", best, "--model.d_model", 32)
+    assert "another architecture: 'model.tok.weight' has shape (21, 16), the model expects (21, 32)" in said
+    plain = tmp_path / "plain.pt"
+    torch.save(torch.load(best, weights_only=True)["state_dict"], plain)
+    assert "is no Lightning checkpoint; pass a plain state_dict as --model.weights" in fails("--ckpt_path", plain)
+    assert "is a Lightning checkpoint; pass it as --ckpt_path" in fails("--model.weights", best)
+    torch.save(Original(), tmp_path / "code.pt")
+    assert "nothing else is loaded (weights_only=True)" in fails("--model.weights", tmp_path / "code.pt")
+    assert "nothing else is loaded (weights_only=True)" in fails("--ckpt_path", tmp_path / "code.pt")
+    said = fails("--model.weights", tmp_path / "code.pt", "--ckpt_path", best)
+    assert "weights_only" in said
+
+
+def test_an_output_folder_that_cannot_be_written(run, small_fit, tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    before = sorted(tmp_path.rglob("*"))
+    said = refused(run(*small_fit, "--trainer.default_root_dir", blocked), tmp_path, before)
+    assert "output folder cannot be written: Not a directory" in said
+
+
+def test_commands_and_their_near_match(run):
+    assert run("--help")[0] == run("--version")[0] == run()[0] == 0
+    assert run("--help")[1] == run()[1]
+    code, _, err = run("fti")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no command 'fti'; did you mean 'fit'?" in err
+
+
+def test_the_process_ends_with_the_same_code(tmp_path):
+    words = [sys.executable, "-m", "arithprobe", "generate", "--rows", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "arithprobe: error: rows is 1; expected 2 or more, one to train and one to validate\n"
+
+
+def test_generate_makes_the_committed_data(run, tmp_path):
+    code, out, _ = run("generate", "--task", "mod", "--output_dir", tmp_path)
+    assert code == 0
+    for part in ("train", "val"):
+        made = tmp_path / f"REG-MODK_{part}.tsv"
+        assert f"{made}: " in out
+        assert made.read_bytes() == (ROOT / "data" / made.name).read_bytes()
+    code, _, err = run("generate", "--task", "mod", "--output_dir", tmp_path)
+    assert code == 2
+    assert "exists; pass --overwrite to replace it" in err
+    assert run("generate", "--task", "mod", "--output_dir", tmp_path, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--task", "add"], "--task: expected"),
+        (["--row", "5x"], "--rows: expected int, got '5x'"),
+        (["--size", "5"], "unknown option --size"),
+        (["--split", "summ"], "--split: expected"),
+        (["--output_dir", "/proc/none"], "cannot be written"),
+    ],
+)
+def test_generate_refuses(run, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(run("generate", *words), tmp_path, [])
+
+
+def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
+    code, out, _ = run(*small_fit, "--name", "mine", "--trainer.callbacks", "RidgeProbing")
+    assert code == 0
+    folder = tmp_path / "lightning_logs" / "mine" / "version_0"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    events = {name for name in files if name.startswith("events.")}
+    assert len(events) == 1
+    assert files - events == {
+        "config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json", "predictions.tsv", "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt", "probes/ridge.jsonl", "figures/ridge_sum.png",
+    }  # fmt: skip
+    assert f"tensorboard --logdir {tmp_path / 'lightning_logs'}" in out
+    assert "NOT LEARNED" in out
+    header, first, *_ = (folder / "predictions.tsv").read_text().splitlines()
+    assert header == "problem\tanswer\tlast\tbest"
+    assert len(first.split("\t")) == 4
+    assert run(*small_fit, "--name", "mine")[0] == 0
+    assert (folder.parent / "version_1" / "metrics.csv").exists()
+
+
+def test_validate_test_and_predict_take_a_checkpoint(run, small_fit, small_data, tmp_path):
+    assert run(*small_fit)[0] == 0
+    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+    rows = small_data["val"]
+    options = [
+        *("--ckpt_path", best, "--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false"),
+        *("--data.val_file", rows, "--data.test_file", rows),
+    ]
+    answers = []
+    for version, command in enumerate(("validate", "test", "predict"), start=1):
+        assert run(command, *options, "--trainer.callbacks", "RidgeProbing")[0] == 0
+        folder = tmp_path / "lightning_logs" / "run" / f"version_{version}"
+        answers.append((folder / "predictions.tsv").read_text())
+        assert (folder / "behaviour.json").exists() == (command != "predict")
+        assert (folder / "probes" / "ridge.jsonl").exists() == (command == "validate")
+    assert answers[0] == answers[1] == answers[2]
+    assert "\tprediction\n" in answers[0]
+
+
+def test_an_original_checkpoint_gives_the_original_predictions(run, small_data, tmp_path):
+    torch.manual_seed(0)
+    original = Original(d_model=16, n_layers=2, n_heads=2, d_ff=32)
+    torch.save(original.state_dict(), tmp_path / "REG-SUM_best.pt")
+    sizes = [word for name, value in SMALL.items() for word in (f"--model.{name}", value)]
+    code, out, err = run(
+        "validate", *sizes, *("--model.weights", tmp_path / "REG-SUM_best.pt"), *("--data.val_file", small_data["val"]),
+        *("--data.train_file", small_data["train"]), *("--trainer.default_root_dir", tmp_path),
+        *("--trainer.enable_progress_bar", "false"),
+    )  # fmt: skip
+    assert code == 0, err
+    assert "NOT LEARNED" in out
+    written = (tmp_path / "lightning_logs" / "run" / "version_0" / "predictions.tsv").read_text().splitlines()[1:]
+    rows = ArithmeticDataset(read_tsv(small_data["val"]))
+    with torch.no_grad():
+        expected = original.eval()(rows.ids.long(), rows.lengths)[0].squeeze(1)
+    found = torch.tensor([float(line.split("\t")[2]) for line in written]) / 2000
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_not(run, small_fit, tmp_path):
+    assert run(*small_fit)[0] == 0
+    logs = tmp_path / "lightning_logs" / "run"
+    best = logs / "version_0" / "checkpoints" / "last.ckpt"
+    assert run(*small_fit, "--ckpt_path", best, "--model.lr", 0.5, "--trainer.max_epochs", 3)[0] == 0
+    assert "lr: 0.5" in (logs / "version_1" / "config.yaml").read_text()
+    words = [
+        "validate",
+        *small_fit[1:7],
+        "--trainer.default_root_dir",
+        tmp_path,
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
+    assert run(*words, "--ckpt_path", best, "--model.d_model", 8)[0] == 0
+    assert "d_model: 16" in (logs / "version_2" / "config.yaml").read_text()
+
+
+def test_a_trial_run_leaves_nothing(run, small_fit, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*small_fit, "--trainer.fast_dev_run", "true", "--trainer.callbacks", "RidgeProbing")[0] == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_monitor_that_nobody_logs_is_a_mistake_not_a_bug(run, small_fit):
+    code, _, err = run(*small_fit, "--checkpoint.monitor", "val/los")
+    assert code == 2
+    assert "could not find the monitored key" in err

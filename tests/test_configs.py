@@ -1,0 +1,68 @@
+"""Every shipped configuration runs, through the same ``main`` that the shell calls."""
+
+import json
+
+import pytest
+from conftest import ROOT, read_jsonl
+
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+IN_BRIEF = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+
+# Both notebook recipes split by rows, so a few validation pairs are training pairs; the command line says so.
+pytestmark = pytest.mark.filterwarnings("default::arithprobe.errors.SharedRowsWarning")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_short_and_prints_whole(config, run):
+    assert config.read_text().count("\n") <= 30
+    with pytest.raises(SystemExit) as stopped:
+        run("fit", "--config", config, "--print_config")
+    assert stopped.value.code in (0, None)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_trains_probes_and_judges(config, run, tmp_path):
+    brief = [
+        *IN_BRIEF,
+        "--trainer.default_root_dir",
+        tmp_path,
+        "--trainer.max_steps",
+        3,
+        "--trainer.limit_train_batches",
+        3,
+    ]
+    code, out, err = run("fit", "--config", config, *brief, "--trainer.log_every_n_steps", 1)
+    assert code == 0, err
+    assert "of data/REG-" in err and "rows of" in err
+    folder = tmp_path / "lightning_logs" / config.stem / "version_0"
+    assert json.loads((folder / "behaviour.json").read_text())["last"]["n"] == 2000
+    assert read_jsonl(folder / "probes" / "ridge.jsonl")
+    assert "look next:" in out
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    for command in ("validate", "predict"):
+        again = [
+            command,
+            "--config",
+            config,
+            *IN_BRIEF,
+            "--trainer.default_root_dir",
+            tmp_path,
+            "--ckpt_path",
+            checkpoint,
+        ]
+        assert run(*again)[0] == 0
+
+
+def test_later_configurations_win(run, capsys, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text("model: {d_model: 16}\n")
+    with pytest.raises(SystemExit):
+        run("fit", "--config", ROOT / "configs" / "reg_modk.yaml", "--config", small, "--print_config")
+    printed = capsys.readouterr().out
+    assert "d_model: 16" in printed
+    assert "task: mod" in printed

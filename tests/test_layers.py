@@ -1,0 +1,35 @@
+"""The house: imports go down only, the public surface is what it says, nothing heavy is imported early."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from importlinter.cli import lint_imports
+
+import arithprobe
+
+
+def test_the_layers_of_setup_cfg_hold(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename="setup.cfg", no_cache=True) == 0
+
+
+def test_the_public_surface_is_sorted_complete_and_importable():
+    assert arithprobe.__all__ == sorted(arithprobe._HOME)
+    for name in arithprobe.__all__:
+        assert getattr(arithprobe, name).__module__.startswith("arithprobe.")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = arithprobe.nothing
+
+
+@pytest.mark.parametrize("words", ["import arithprobe", "from arithprobe import cli; cli.main(['--help'])"])
+def test_help_imports_nothing_heavy(words):
+    code = f"import sys; {words}; print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_modules_stay_small():
+    long = {path.name: n for path in (ROOT / "arithprobe").rglob("*.py") if (n := path.read_text().count("\n")) > 260}
+    assert not long

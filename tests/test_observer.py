@@ -1,0 +1,83 @@
+"""A probe is an observer: a run with all callbacks has, bit for bit, the weights and losses of a run with none."""
+
+import pytest
+import torch
+from conftest import SMALL
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from arithprobe import callbacks
+from arithprobe.data.datamodule import ArithmeticDataModule
+from arithprobe.data.sampling import DataRecipe
+from arithprobe.training.module import ArithmeticModule
+
+ALL = [getattr(callbacks, name) for name in callbacks.__all__]
+
+
+class Losses(Callback):
+    """Every training loss and every validation figure of a run."""
+
+    def __init__(self):
+        self.train, self.val = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.train.append(outputs["loss"].item())
+
+    def on_validation_end(self, trainer, pl_module):
+        ours = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self.val.append(ours)
+
+
+class Meddler(Callback):
+    """The control: an observer that is none, because it draws from the global random state."""
+
+    def on_validation_end(self, trainer, pl_module):
+        torch.rand(1)
+
+
+def fit(observers, files, tmp_path):
+    seed_everything(3, verbose=False)
+    losses = Losses()
+    data = ArithmeticDataModule(str(files["train"]), str(files["val"]), batch_size=32, recipe=DataRecipe(split="sum"))
+    module = ArithmeticModule(**SMALL, dropout=0.1)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=3, callbacks=[*observers, losses], logger=TensorBoardLogger(tmp_path, "run"),
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return module.state_dict(), losses
+
+
+def same(first, second):
+    weights = all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+    return weights and first[1].train == second[1].train and first[1].val == second[1].val
+
+
+@pytest.fixture
+def alone(small_data, tmp_path):
+    return fit([], small_data, tmp_path)
+
+
+def test_all_callbacks_together_change_nothing(alone, small_data, tmp_path):
+    observers = [callback() for callback in ALL]
+    assert same(alone, fit(observers, small_data, tmp_path))
+    assert len(alone[1].train) == 3 * 11
+
+
+def test_the_test_can_fail(alone, small_data, tmp_path):
+    assert not same(alone, fit([Meddler()], small_data, tmp_path))
+
+
+@pytest.mark.parametrize("callback", ALL)
+def test_a_callback_leaves_modes_hooks_and_gradients_as_they_were(callback, small_data, tmp_path):
+    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
+    module = ArithmeticModule(**SMALL)
+    module.model.enc.layers[0].eval()
+    trainer = Trainer(
+        accelerator="cpu", callbacks=[callback()], logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    trainer.validate(module, datamodule=data, verbose=False)
+    assert not module.model.enc.layers[0].training
+    assert module.model.enc.layers[1].training
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())

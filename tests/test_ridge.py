@@ -1,0 +1,133 @@
+"""Ridge probes from moments, against scikit-learn, and what may not fool them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.probes.splits import fold_of, permute_between_groups
+
+N, C, D, K, FOLDS = 600, 3, 20, 2, 4
+
+
+@pytest.fixture
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(N, C, D, generator=generator, dtype=torch.float64) + 3
+    targets = 300 * states[:, 0, :K] + torch.randn(N, K, generator=generator, dtype=torch.float64) * 100 + 1000
+    group = torch.arange(N) // 3
+    valid = torch.rand(N, C, generator=generator) > torch.tensor([0.0, 0.3, 0.9])
+    return states, targets, fold_of(group, FOLDS), valid
+
+
+def fitted(states, targets, fold, valid, size=100):
+    fitter = RidgeFitter(states.shape[1], states.shape[2], targets.shape[1], FOLDS)
+    for start in range(0, len(states), size):
+        part = slice(start, start + size)
+        fitter.update(states[part], targets[part], fold[part], valid[part])
+    return fitter
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1.0, 1e4])
+def test_scores_are_scikit_learns(rows, alpha):
+    states, targets, fold, valid = rows
+    scores = fitted(*rows).score(alpha)
+    for cell in range(C):
+        kept = valid[:, cell].numpy()
+        h, y, f = states[kept, cell].numpy(), targets[kept].numpy(), fold[kept].numpy()
+        predicted = cross_val_predict(Ridge(alpha=alpha), h, y, cv=PredefinedSplit(f))
+        expected = r2_score(y, predicted, multioutput="raw_values")
+        np.testing.assert_allclose(scores.r2[cell], expected, atol=1e-9)
+        assert scores.n_test[cell] == kept.sum()
+
+
+def test_one_split_is_scikit_learns_fit_on_the_rest(rows):
+    states, targets, fold, valid = rows
+    scores = fitted(*rows).score(1.0, [2])
+    kept, test = valid[:, 1].numpy(), (fold == 2).numpy()
+    h, y = states[:, 1].numpy(), targets.numpy()
+    model = Ridge(alpha=1.0).fit(h[kept & ~test], y[kept & ~test])
+    held_out = r2_score(y[kept & test], model.predict(h[kept & test]), multioutput="raw_values")
+    inside = r2_score(y[kept & ~test], model.predict(h[kept & ~test]), multioutput="raw_values")
+    np.testing.assert_allclose(scores.r2[1], held_out, atol=1e-9)
+    np.testing.assert_allclose(scores.r2_in_sample[1], inside, atol=1e-9)
+    centred = h[kept & ~test] - h[kept & ~test].mean(0)
+    hat = centred @ np.linalg.solve(centred.T @ centred + np.eye(D), centred.T)
+    assert scores.edf[1].item() == pytest.approx(np.trace(hat), rel=1e-9)
+    assert (scores.n_train[1], scores.n_test[1]) == ((kept & ~test).sum(), (kept & test).sum())
+
+
+def test_fewer_rows_than_dimensions_is_scikit_learns_too(rows):
+    states, targets, fold, valid = (part[:16] for part in rows)
+    fold = torch.arange(16) % FOLDS
+    scores = fitted(states, targets, fold, torch.ones_like(valid)).score(1.0)
+    predicted = cross_val_predict(Ridge(), states[:, 0].numpy(), targets.numpy(), cv=PredefinedSplit(fold.numpy()))
+    np.testing.assert_allclose(scores.r2[0], r2_score(targets, predicted, multioutput="raw_values"), atol=1e-9)
+
+
+def test_batches_order_and_merging_do_not_matter(rows):
+    _states, _targets, _fold, _valid = rows
+    whole = fitted(*rows).score(1.0)
+    shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    by_seven = fitted(*(part[shuffled] for part in rows), size=7).score(1.0)
+    merged = fitted(*(part[:250] for part in rows)).merge(fitted(*(part[250:] for part in rows))).score(1.0)
+    for other in (by_seven, merged):
+        torch.testing.assert_close(other.r2, whole.r2, atol=1e-10, rtol=0)
+
+
+def test_a_constant_target_and_an_empty_cell_are_not_scored(rows):
+    states, targets, fold, valid = rows
+    targets = torch.cat([targets, torch.full((N, 1), 1000.1, dtype=torch.float64)], dim=1)
+    valid = valid & torch.tensor([True, True, False])
+    scores = fitted(states, targets, fold, valid).score(1.0)
+    assert torch.isnan(scores.r2[:, K]).all()
+    assert torch.isnan(scores.r2[2]).all()
+    assert torch.isfinite(scores.r2[:2, :K]).all()
+
+
+def test_noise_scores_nothing_held_out_though_it_does_in_sample(rows):
+    states, _, fold, valid = rows
+    noise = torch.randn(N, 1, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    scores = fitted(states, noise, fold, torch.ones_like(valid)).score(1.0)
+    assert scores.r2.max() < 0.02
+    assert scores.r2_in_sample.min() > 0.02
+
+
+def test_impossible_options_are_refused(rows):
+    with pytest.raises(ArithprobeError, match="folds is 1"):
+        RidgeFitter(1, 2, 1, 1)
+    with pytest.raises(ArithprobeError, match="alpha is 0"):
+        fitted(*rows).score(0)
+
+
+def test_a_group_is_in_one_fold_wherever_it_comes_from():
+    group = torch.tensor([5, -3, 5, 10**15, -3])
+    fold = fold_of(group, 7)
+    assert fold[0] == fold[2]
+    assert fold[1] == fold[4]
+    assert torch.equal(fold_of(group.flip(0), 7), fold.flip(0))
+    sizes = torch.bincount(fold_of(torch.arange(10000), 5), minlength=5)
+    assert sizes.min() > 1800
+
+
+def test_permuted_labels_are_shared_by_a_group_and_belong_to_another():
+    group = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    values = group.double() * 10
+    permuted = permute_between_groups(values, group, 50, seed=0)
+    assert permuted.shape == (8, 50)
+    assert torch.equal(permuted[0::2], permuted[1::2])
+    assert all(sorted(column.tolist()) == values.tolist() for column in permuted.T)  # a permutation of the groups
+    assert not torch.equal(permuted[:, 0], values) or not torch.equal(permuted[:, 1], values)
+    assert torch.equal(permuted, permute_between_groups(values, group, 50, seed=0))
+    assert not torch.equal(permuted, permute_between_groups(values, group, 50, seed=1))
+
+
+def test_permuting_leaves_the_global_random_state_alone():
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
+    permute_between_groups(torch.arange(10.0), torch.arange(10), 5, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]

@@ -1,0 +1,137 @@
+"""Live probes: the same numbers as a fit outside the run, at the right places, in the right files."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import read_jsonl
+from lightning.pytorch import Trainer
+from PIL import Image
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from arithprobe.callbacks.ridge import RidgeProbing
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.tsv import read_tsv
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.splits import fold_of
+from arithprobe.training.module import ArithmeticModule
+
+PROBE = ["--trainer.callbacks", "RidgeProbing"]
+
+
+def run_of(tmp_path):
+    return tmp_path / "lightning_logs" / "run" / "version_0"
+
+
+def test_scores_are_those_of_scikit_learn_on_the_final_weights(run, small_fit, small_data, tmp_path):
+    assert run(*small_fit, *PROBE, "--trainer.callbacks.positions", "[last,index,role]")[0] == 0
+    folder = run_of(tmp_path)
+    lines = read_jsonl(folder / "probes" / "ridge.jsonl")
+    assert [line["epoch"] for line in lines] == [0, 1]  # no line for the sanity check
+    module = ArithmeticModule.load_from_checkpoint(folder / "checkpoints" / "last.ckpt").eval()
+    rows = ArithmeticDataset(read_tsv(small_data["val"]))
+    with torch.no_grad():
+        _, cache = module.model.run_with_cache(rows.ids.long(), rows.lengths)
+    total = rows.x + rows.y
+    test = (fold_of(total, 5) == 0).numpy()
+    cells = {(cell["site"], cell["position"]): cell for cell in lines[-1]["cells"]}
+    plus = [text.index("+") for text in rows.texts()]
+    tokens = {"last": (rows.lengths - 1).tolist(), "0": [0] * len(rows), "plus": plus}
+    for (site, position), token in {("final", "last"): tokens["last"], ("embed", "0"): tokens["0"],
+                                    ("resid_mid.1", "plus"): plus}.items():  # fmt: skip
+        h = cache.states[site][torch.arange(len(rows)), torch.tensor(token)].double().numpy()
+        y = ((total - total.double().mean()) / total.double().std()).numpy()  # as alpha is on this scale
+        fit = Ridge(alpha=1.0).fit(h[~test], y[~test])
+        assert cells[site, position]["r2"] == pytest.approx(r2_score(y[test], fit.predict(h[test])), abs=1e-6)
+        assert cells[site, position]["r2_in_sample"] == pytest.approx(fit.score(h[~test], y[~test]), abs=1e-6)
+        assert (cells[site, position]["n_train"], cells[site, position]["n_test"]) == ((~test).sum(), test.sum())
+    sites = {site for site, _ in cells}
+    assert sites == {"embed", "resid_mid.0", "resid_post.0", "resid_mid.1", "resid_post.1", "final"}
+    assert {"last", "0", "12", "x100", "query"} <= {position for _, position in cells}
+
+
+def test_padding_is_never_probed(run, small_fit, small_data, tmp_path):
+    assert run(*small_fit, *PROBE)[0] == 0
+    lengths = read_tsv(small_data["val"]).lengths
+    for cell in read_jsonl(run_of(tmp_path) / "probes" / "ridge.jsonl")[-1]["cells"]:
+        if cell["position"] != "last":
+            assert cell["n_train"] + cell["n_test"] == (lengths > int(cell["position"])).sum()
+
+
+def test_curves_pictures_and_records_stand_where_people_look(run, small_fit, tmp_path):
+    code, out, _ = run(*small_fit, *PROBE, "--trainer.callbacks.targets", "[sum,x10]")
+    assert code == 0
+    folder = run_of(tmp_path)
+    events = EventAccumulator(str(folder)).Reload()
+    tags = events.Tags()
+    line = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
+    assert {cell["target"] for cell in line["cells"]} == {"sum", "x10"}
+    cell = next(c for c in line["cells"] if (c["target"], c["site"], c["position"]) == ("x10", "final", "last"))
+    for metric in ("r2", "null_high"):
+        curve = events.Scalars(f"ridge_x10/final@last/{metric}")
+        assert len(curve) == 2
+        assert curve[-1].value == pytest.approx(cell[metric], abs=1e-6)
+        assert curve[-1].step == line["step"]
+    assert "ridge_sum/site x position" in tags["images"]
+    pixels = np.asarray(Image.open(folder / "figures" / "ridge_sum.png"))
+    assert pixels.shape[0] > 300
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
+    assert "ridge probing took" in out
+    assert sum(line["seconds"].values()) > 0
+
+
+def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
+    assert run(*small_fit, *PROBE, "--trainer.callbacks.cross_validate", "true")[0] == 0
+    cells = read_jsonl(run_of(tmp_path) / "probes" / "ridge.jsonl")[-1]["cells"]
+    assert next(cell for cell in cells if cell["position"] == "last")["n_test"] == 150
+
+
+def test_its_scores_can_be_monitored(run, small_fit, tmp_path):
+    monitor = ["--checkpoint.monitor", "ridge_sum/final@last/r2", "--checkpoint.mode", "max"]
+    assert run(*small_fit, *PROBE, *monitor)[0] == 0
+    assert (run_of(tmp_path) / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_random_label_stays_inside_its_null(small_data, tmp_path):
+    """The control of the null: a target drawn at random per sum is, more often than not, below the 95 % line."""
+    rows = ArithmeticDataset(read_tsv(small_data["val"]))
+    probe = RidgeProbing(permutations=50)
+    module = ArithmeticModule(d_model=16, n_heads=2, d_ff=32)
+    probe.prepare(module, rows)
+    plan = probe._plan
+    noise = torch.randn(300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[rows.x + rows.y]
+    probe._plan = plan._replace(labels=torch.cat([noise[:, None], plan.labels[:, 1:]], dim=1))
+    probe.begin(module)
+    with torch.no_grad():
+        _, cache = module.model.eval().run_with_cache(rows.ids.long(), rows.lengths)
+    probe.observe({"states": cache.states, "predictions": noise}, rows.__getitems__(list(range(len(rows)))))
+    probe.finish(Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path), module)
+    (scores,) = probe._scores
+    above = (scores.r2 > scores.null_high)[~torch.isnan(scores.r2)].double().mean()
+    assert above < 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0}, "alpha is 0; expected a positive penalty"),
+        ({"folds": 1}, "folds is 1; expected 2 or more"),
+        ({"permutations": 0}, "permutations is 0"),
+        ({"targets": []}, "at least one target"),
+        ({"positions": ["index"]}, "'last' among the positions"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ArithprobeError, match=f"RidgeProbing: .*{message}"):
+        RidgeProbing(**options)
+
+
+def test_a_mistake_in_an_option_shows_before_any_training(run, small_fit, tmp_path):
+    code, _, err = run(*small_fit, *PROBE, "--trainer.callbacks.targets", "[summ]")
+    assert code == 2
+    assert "no target 'summ' in this data; did you mean 'sum'?" in err
+    assert not (tmp_path / "lightning_logs").exists()
+    code, _, err = run(*small_fit, *PROBE, "--trainer.callbacks.folds", 200)
+    assert code == 2
+    assert "expected 2 or more: validate on more rows or use fewer folds" in err

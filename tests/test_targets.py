@@ -1,0 +1,80 @@
+"""Targets, tags and positions: names that mean one thing."""
+
+import pytest
+import torch
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.positions import position_table
+from arithprobe.probes.tags import Tag
+from arithprobe.probes.targets import target_names, target_values
+from arithprobe.problems import Layout
+
+X, Y = torch.tensor([57, 999, 0, 103]), torch.tensor([65, 999, 7, 40])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x", [57, 999, 0, 103]),
+        ("sum", [122, 1998, 7, 143]),
+        ("residue", [25, 58, 7, 46]),
+        ("x10", [5, 9, 0, 0]),
+        ("y1", [5, 9, 7, 0]),
+        ("sum1000", [0, 1, 0, 0]),
+        ("sum100", [1, 9, 0, 1]),
+        ("carry1", [1, 1, 0, 0]),
+        ("carry10", [1, 1, 0, 0]),
+        ("carry100", [0, 1, 0, 0]),
+    ],
+)
+def test_values_worked_out_by_hand(name, expected):
+    assert target_values(name, X, Y, 97).tolist() == expected
+
+
+def test_every_name_offered_has_values():
+    for name in target_names(999, 97):
+        assert target_values(name, X, Y, 97).shape == X.shape
+
+
+def test_unknown_constant_and_unfit_targets_are_refused():
+    with pytest.raises(ArithprobeError, match=r"no target 'sun' in this data; did you mean 'sum'\?"):
+        target_values("sun", X, Y, 97)
+    with pytest.raises(ArithprobeError, match="no target 'residue' in this data"):
+        target_values("residue", X, Y, None)
+    with pytest.raises(ArithprobeError, match="no target 'carry10000'"):
+        target_values("carry10000", X, Y, 97)
+    with pytest.raises(ArithprobeError, match=r"target 'carry1' is 0 in every row; a constant cannot be probed"):
+        target_values("carry1", X[:1], Y[2:3] * 0, 97)
+
+
+@pytest.mark.parametrize("site", ["embed", "resid_mid.0", "final"])
+@pytest.mark.parametrize("position", ["last", "11", "mod_open", "x100"])
+def test_tags_are_read_as_written(site, position):
+    tag = Tag("ridge", "carry10", site, position, "null_high")
+    assert Tag.parse(str(tag)) == tag
+
+
+@pytest.mark.parametrize("text", ["val/loss", "ridge/final@last/r2", "ridge_sum/final/r2", "ridge_sum/final@last/r2/x"])
+def test_other_names_are_no_tags(text):
+    with pytest.raises(ArithprobeError, match="is not a tag"):
+        Tag.parse(text)
+
+
+def test_positions_point_at_the_characters_they_name():
+    texts = ["103 + 40 = ?", "7 + 7 = ?"]
+    table = position_table(
+        ["last", "index", "role"], torch.tensor([12, 9]), torch.tensor([0, 1]), [Layout.of(text) for text in texts]
+    )
+    assert table.names[:3] == ("last", "0", "1")
+    assert table.names[13:] == ("x100", "x10", "x1", "sp1", "plus", "sp2", "y10", "y1", "sp4", "equals", "sp5", "query")
+    for row, text in enumerate(texts):
+        found = {
+            name: text[token]
+            for name, token, valid in zip(table.names, table.token[row].tolist(), table.valid[row], strict=True)
+            if valid
+        }
+        assert found["last"] == found["query"] == "?"
+        assert found["x1"] + found["plus"] + found["y1"] == {0: "3+0", 1: "7+7"}[row]
+        assert ("x100" in found, "9" in found) == (row == 0, row == 0)
+    states = torch.arange(2 * 12 * 1.0).view(2, 12, 1)
+    assert table.gather(states, torch.tensor([1]))[0, 0].item() == 8  # row 1 of the table, token 8

@@ -1,0 +1,179 @@
+"""The transformer computes what ``torch.nn.TransformerEncoder`` computes, with the same weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import load_plain_weights
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.tokenizer import encode, pad_batch
+
+TEXTS = ["103 + 40 = ?", "7 + 7 = ?", "999 + 999 (mod 97) = ?"]
+
+
+class Original(nn.Module):
+    """The original project's model, from PyTorch's own parts."""
+
+    def __init__(self, d_model=32, n_layers=2, n_heads=4, d_ff=64):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(d_model, n_heads, d_ff, dropout=0.0, activation="gelu", batch_first=True)
+        self.tok, self.pos = nn.Embedding(21, d_model), nn.Embedding(512, d_model)
+        self.enc = nn.TransformerEncoder(layer, n_layers, enable_nested_tensor=False)
+        self.ln, self.readout = nn.LayerNorm(d_model), nn.Linear(d_model, 1)
+
+    def forward(self, ids, lengths):
+        padding = torch.arange(ids.shape[1]) >= lengths[:, None]
+        h = self.tok(ids) + self.pos(torch.arange(ids.shape[1]))
+        states = {"embed": h}
+        for number, layer in enumerate(self.enc.layers):
+            h = layer(h, src_key_padding_mask=padding)
+            states[f"resid_post.{number}"] = h
+        states["final"] = self.ln(h)
+        last = states["final"][torch.arange(len(ids)), lengths - 1]
+        return self.readout(last), states
+
+
+@pytest.fixture
+def pair():
+    """The original and ours, with the same random weights, and a padded batch."""
+    torch.manual_seed(0)
+    original = Original()
+    for parameter in original.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    ours = TinyTransformer(32, 2, 4, 64, dropout=0.0)
+    ours.load_state_dict(original.state_dict())
+    ids, _, lengths = pad_batch([encode(text) for text in TEXTS])
+    return original, ours, ids, lengths
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_outputs_and_states_are_pytorchs(pair, mode):
+    original, ours, ids, lengths = pair
+    getattr(original, mode)()
+    getattr(ours, mode)()
+    expected, states = original(ids, lengths)
+    outputs, cache = ours.run_with_cache(ids, lengths)
+    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(ids, lengths), expected, atol=1e-5, rtol=0)
+    for site, state in states.items():
+        torch.testing.assert_close(cache.states[site], state, atol=1e-5, rtol=0)
+
+
+def test_the_states_between_are_pytorchs(pair):
+    original, ours, ids, lengths = pair
+    caught = {}
+    layer = original.enc.layers[1]
+    handles = [
+        layer.self_attn.register_forward_hook(lambda *a: caught.update({"attn_out.1": a[2][0]})),
+        layer.norm1.register_forward_hook(lambda *a: caught.update({"resid_mid.1": a[2]})),
+        layer.linear2.register_forward_hook(lambda *a: caught.update({"mlp_out.1": a[2]})),
+    ]
+    original.train()(ids, lengths)
+    _, cache = ours.run_with_cache(ids, lengths)
+    assert len(caught) == len(handles)
+    for site, state in caught.items():
+        torch.testing.assert_close(cache.states[site], state, atol=1e-5, rtol=0)
+    assert set(ours.residual_sites) <= set(cache.states)
+
+
+def test_patterns_are_pytorchs_and_change_nothing(pair):
+    original, ours, ids, lengths = pair
+    plain, _ = ours.run_with_cache(ids, lengths)
+    outputs, cache = ours.run_with_cache(ids, lengths, patterns=True)
+    assert torch.equal(plain, outputs)
+    padding = torch.arange(ids.shape[1]) >= lengths[:, None]
+    h = cache.states["embed"]
+    _, expected = original.enc.layers[0].self_attn(h, h, h, key_padding_mask=padding, average_attn_weights=False)
+    torch.testing.assert_close(cache.patterns["pattern.0"], expected, atol=1e-6, rtol=0)
+
+
+def test_computing_only_the_last_token_gives_the_same_gradients(pair):
+    original, ours, ids, lengths = pair
+    for model in (original.train(), ours.train()):
+        outputs = model(ids, lengths)
+        (outputs[0] if isinstance(outputs, tuple) else outputs).square().sum().backward()
+    for (name, ours_), (_, theirs) in zip(ours.named_parameters(), original.named_parameters(), strict=True):
+        torch.testing.assert_close(ours_.grad, theirs.grad, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_training_computes_the_last_block_at_one_position_only(pair):
+    _, ours, ids, lengths = pair
+    shapes = []
+    ours.enc.layers[1].linear1.register_forward_hook(lambda *a: shapes.append(tuple(a[2].shape[:2])))
+    ours.train()(ids, lengths)
+    ours.eval()(ids, lengths)
+    assert shapes == [(3, 1), (3, ids.shape[1])]
+
+
+def test_a_prompt_does_not_see_its_padding(pair):
+    _, ours, ids, lengths = pair
+    ours.eval()
+    together = ours(ids, lengths)
+    for row, text in enumerate(TEXTS):
+        alone = ours(encode(text)[None], torch.tensor([len(text)]))
+        torch.testing.assert_close(alone[0], together[row], atol=1e-6, rtol=0)
+    other = ids.clone()
+    other[0, lengths[0] :] = 5
+    torch.testing.assert_close(ours(other, lengths), together, atol=1e-6, rtol=0)
+    other[0, 0] = 5  # the control: a real token does count
+    assert (ours(other, lengths) - together).abs().max() > 1e-3
+
+
+def test_original_files_load_and_round_trip(pair, tmp_path):
+    original, _ours, _ids, _lengths = pair
+    path = tmp_path / "REG-SUM_best.pt"
+    torch.save(original.state_dict(), path)
+    fresh = TinyTransformer(32, 2, 4, 64)
+    load_plain_weights(fresh, path)
+    assert list(fresh.state_dict()) == list(original.state_dict())
+    assert all(torch.equal(value, original.state_dict()[key]) for key, value in fresh.state_dict().items())
+    original.load_state_dict(fresh.state_dict())
+
+
+def test_other_files_are_refused(pair, tmp_path):
+    original, *_ = pair
+    path = tmp_path / "weights.pt"
+
+    def refused(content, message):
+        torch.save(content, path)
+        with pytest.raises(ArithprobeError, match=message):
+            load_plain_weights(TinyTransformer(32, 2, 4, 64), path)
+
+    state = original.state_dict()
+    refused(
+        {**state, "tok.weight": torch.zeros(21, 64)}, r"'tok.weight' has shape \(21, 64\), the model expects \(21, 32\)"
+    )
+    refused({k: v for k, v in state.items() if k != "ln.bias"}, r"'ln.bias' is missing; expected shape \(32,\)")
+    refused({**state, "enc.norm.weight": torch.zeros(32)}, "'enc.norm.weight' has no place in the model")
+    refused({**state, "ln.bias": "text"}, "'ln.bias' is a str")
+    refused(
+        {"state_dict": state, "pytorch-lightning_version": "2"}, "is a Lightning checkpoint; pass it as --ckpt_path"
+    )
+    refused([1, 2], "holds a list")
+    refused(original, r"nothing else is loaded \(weights_only=True\)")
+    path.write_bytes(b"no pickle")
+    with pytest.raises(ArithprobeError, match="not a checkpoint"):
+        load_plain_weights(TinyTransformer(32), path)
+    with pytest.raises(ArithprobeError, match="no such file"):
+        load_plain_weights(TinyTransformer(32), tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_heads": 3}, "n_heads is 3; expected a divisor of d_model, 128"),
+        ({"n_layers": 0}, "n_layers is 0; expected 1 or more"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected a probability below 1"),
+    ],
+)
+def test_impossible_sizes_are_refused(options, message):
+    with pytest.raises(ArithprobeError, match=message):
+        TinyTransformer(**options)
+
+
+def test_a_prompt_longer_than_the_table_is_refused():
+    with pytest.raises(
+        ArithprobeError, match="a prompt has 12 tokens, the position table holds 8; raise max_len to 12"
+    ):
+        TinyTransformer(16, max_len=8)(encode("103 + 40 = ?")[None], torch.tensor([12]))
