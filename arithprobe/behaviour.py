@@ -21,7 +21,7 @@ SKILL_FLOOR = 0.05
 """NOT LEARNED while the lower 95 % bound of skill is not above this."""
 EXACT_MATCH_LEARNED = 0.99
 """LEARNED from this exact-match rate on."""
-_FAR_BELOW = 0.25  # skill this far below zero is more than noise about the mean
+_FAR_BELOW = 0.1  # skill this far below zero is more than noise about the mean
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -82,6 +82,10 @@ class Behaviour:
     """Lower bound of its 95 % interval."""
     exact_match_high: float
     """Upper bound."""
+
+    def __str__(self) -> str:
+        """The verdict and its reason, as shown above every probe result."""
+        return f"{self.verdict}: {self.reason}"
 
 
 def judge(sums: ErrorSums) -> Behaviour:

@@ -88,7 +88,8 @@ def test_shared_rows(fails, small_data):
         (["--trainer.callbacks", "nowhere.Probe"], "--trainer.callbacks: unknown class 'nowhere.Probe'"),
         (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alhpa", "3"],
          "--trainer.callbacks: RidgeProbing has no option 'alhpa'; did you mean 'alpha'?"),
-        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alpha", "0"], "alpha is 0.0; expected a positive"),
+        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alpha", "0"],
+         "RidgeProbing: alpha is 0.0; expected a positive penalty"),
         (["--data.recipe.task", "modd"], "--data.recipe.task: expected Literal['sum', 'mod'], got 'modd'"),
         (["--data.recipe.rows", "1"], "rows is 1; expected 2 or more"),
         (["--config", "nowhere.yaml"], "--config: File does not exist"),
@@ -273,6 +274,12 @@ def test_a_trial_run_leaves_nothing(run, small_fit, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     assert run(*small_fit, "--trainer.fast_dev_run", "true", "--trainer.callbacks", "RidgeProbing")[0] == 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_rows_left_out_have_no_prediction(run, small_fit, tmp_path):
+    assert run(*small_fit, "--trainer.limit_val_batches", 2)[0] == 0
+    lines = (tmp_path / "lightning_logs" / "run" / "version_0" / "predictions.tsv").read_text().splitlines()[1:]
+    assert sum(line.endswith("\t\t") for line in lines) == 150 - 2 * 32
 
 
 def test_a_monitor_that_nobody_logs_is_a_mistake_not_a_bug(run, small_fit):

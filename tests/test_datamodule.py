@@ -12,11 +12,20 @@ def test_missing_files_of_the_recipe_are_made(tmp_path):
     data = ArithmeticDataModule(recipe=recipe, data_dir=str(tmp_path))
     data.prepare_data()
     data.setup("fit")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.file_name(part) for part in recipe.parts)
     assert data.dataset("test").modulus == 13
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.file_name(part) for part in recipe.parts)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     ArithmeticDataModule(recipe=recipe, data_dir=str(tmp_path)).prepare_data()
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_validating_makes_no_training_file(tmp_path, monkeypatch, small_data):
+    monkeypatch.chdir(tmp_path)
+    data = ArithmeticDataModule(val_file=str(small_data["val"]))
+    data.setup("validate")
+    assert not (tmp_path / "data").exists()
+    assert data.train_mean > 0  # asked for, so made
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["REG-SUM_train.tsv"]
 
 
 def test_other_missing_files_are_not_made(tmp_path):

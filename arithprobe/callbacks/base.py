@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import write_whole
@@ -184,11 +183,6 @@ def logged_step(trainer: Trainer) -> int:
 def tensorboard(trainer: Trainer) -> Iterator[Any]:
     """The TensorBoard writers of the run."""
     return (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
-
-
-def verdict_line(behaviour: Behaviour | None) -> str:
-    """The verdict and its reason, as shown above every probe result."""
-    return "behaviour unknown" if behaviour is None else f"{behaviour.verdict}: {behaviour.reason}"
 
 
 def to_json(record: Any) -> str:

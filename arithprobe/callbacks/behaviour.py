@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import arithmetic_module, logged_step, run_folder, tensorboard, to_json, verdict_line
+from arithprobe.callbacks.base import arithmetic_module, logged_step, run_folder, tensorboard, to_json
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
 
@@ -98,16 +98,17 @@ class BehaviourReport(Callback):
     def _collect(self, loader: Any, predictions: Tensor, rows: Tensor) -> None:
         if self._collected is None:
             self._rows = loader.dataset
-            self._collected = torch.zeros(len(loader.dataset), dtype=torch.float64, device=predictions.device)
-        self._collected[rows.to(predictions.device)] = predictions
+            self._collected = torch.zeros(2, len(loader.dataset), dtype=torch.float64, device=predictions.device)
+        self._collected[0, rows] = predictions
+        self._collected[1, rows] = 1
 
     def _merge(self, trainer: Trainer) -> Tensor:
-        """(N,) predictions of all ranks; each row was on exactly one."""
+        """(N,) predictions of all ranks, each row from exactly one; NaN where ``limit_val_batches`` left a row out."""
         if self._collected is None:
             return torch.zeros(0)
-        merged = trainer.strategy.reduce(self._collected, reduce_op="sum").cpu()
+        predictions, seen = trainer.strategy.reduce(self._collected, reduce_op="sum").cpu()
         self._collected = None
-        return merged
+        return torch.where(seen > 0, predictions, torch.nan)
 
     def _report(self, trainer: Trainer, behaviour: Behaviour | None) -> None:
         predictions = self._merge(trainer)
@@ -122,7 +123,7 @@ class BehaviourReport(Callback):
             return
         self._print(trainer, behaviour)
         for writer in tensorboard(trainer):
-            writer.add_text("behaviour", verdict_line(behaviour), logged_step(trainer))
+            writer.add_text("behaviour", str(behaviour), logged_step(trainer))
         if self._folder is not None:
             write_whole(self._folder / "behaviour.json", to_json(self.reports) + "\n")
             columns = dict(self._predictions) if fitting else {"prediction": predictions}
@@ -145,13 +146,13 @@ class BehaviourReport(Callback):
             return
         loss = trainer.callback_metrics.get("val/loss")
         shown = "" if loss is None else f"val/loss {loss.item():.3g}, "
-        bar.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}{verdict_line(behaviour)}")
+        bar.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}{behaviour}")
 
     def _write_predictions(self, columns: dict[str, Tensor]) -> None:
         rows = self._rows
         if self._folder is None or rows is None:
             return
-        shown = [[f"{value:.9g}" for value in column.tolist()] for column in columns.values()]
+        shown = [["" if value != value else f"{value:.9g}" for value in column.tolist()] for column in columns.values()]
         cells = zip(rows.texts(), map(str, rows.answers.tolist()), *shown, strict=True)
         lines = ["\t".join(row) for row in (("problem", "answer", *columns), *cells)]
         write_whole(self._folder / "predictions.tsv", "\n".join(lines) + "\n")

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, logged_step, tensorboard, verdict_line
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, logged_step, tensorboard
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import write_whole
@@ -172,7 +172,7 @@ class RidgeProbing(ValidationProbe):
             return
         with self.timed("figure"):
             for scores in self._scores:
-                image = to_rgb(probe_heatmap(scores, verdict_line(module.behaviour), logged_step(trainer)))
+                image = to_rgb(probe_heatmap(scores, module.behaviour, logged_step(trainer)))
                 for writer in writers:
                     name = f"{self.analysis}_{scores.target}/site x position"
                     writer.add_image(name, image, logged_step(trainer), dataformats="HWC")

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.callbacks import BehaviourReport, RidgeProbing
-from arithprobe.callbacks.base import callbacks_of, find_callback, verdict_line
+from arithprobe.callbacks.base import callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
 from arithprobe.training.module import ArithmeticModule
 
@@ -33,7 +33,7 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
         console.print(_behaviour_table(report))
     if module.behaviour is not None:
         colour = _COLOUR[module.behaviour.verdict]
-        console.print(f"[bold {colour}]{escape(verdict_line(module.behaviour))}[/]")
+        console.print(f"[bold {colour}]{escape(str(module.behaviour))}[/]")
         if module.behaviour.verdict == "NOT LEARNED":
             console.print(_WARNING)
     for callback in callbacks_of(trainer):

@@ -16,8 +16,7 @@ from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
 from arithprobe.cli.run_folder import run_loggers
 from arithprobe.cli.summary import print_summary
-from arithprobe.data.datamodule import ArithmeticDataModule
-from arithprobe.data.sampling import Part
+from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable
 from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
@@ -51,7 +50,7 @@ def run(words: Sequence[str] | None) -> None:
                 ArithmeticDataModule,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                trainer_defaults={"devices": 1},
+                trainer_defaults={"devices": 1, "max_epochs": 10},
                 save_config_kwargs={"overwrite": True},
                 parser_kwargs={**parser, **per_command},
                 args=None if words is None else list(words),
@@ -123,10 +122,8 @@ class ArithprobeCLI(LightningCLI):
     def _preflight(self) -> None:
         """Find what is wrong with data, model and folders before anything is written."""
         stage = str(self.subcommand)
-        self.datamodule.prepare_data()
         self.datamodule.setup(stage)
-        parts: dict[str, list[Part]] = {"fit": ["train", "val"], "test": ["test"]}
-        datasets = [self.datamodule.dataset(part) for part in parts.get(stage, ["val"])]
+        datasets = [self.datamodule.dataset(part) for part in parts_of(stage)]
         self.model.check_prompts(max(dataset.max_length for dataset in datasets))
         path = self._option("ckpt_path")
         if path is not None and path not in _KEYWORDS:

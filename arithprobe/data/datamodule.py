@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -19,8 +18,8 @@ class ArithmeticDataModule(LightningDataModule):
     """Arithmetic problems from TSV files.
 
     The files are read, checked and encoded once. A file that is missing under the recipe's own name
-    (``data/REG-SUM_train.tsv`` for the default recipe) is made from the recipe, with its siblings; any other missing
-    file is an error.
+    (``data/REG-SUM_train.tsv`` for the default recipe) is made from the recipe; any other missing file is an
+    error.
 
     Args:
         train_file: Training rows, ``problem<TAB>answer``; the recipe's file by default.
@@ -59,20 +58,15 @@ class ArithmeticDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make the recipe's own files where they are missing."""
-        missing = [
-            part for part in self.recipe.parts if self.files[part] == self._made(part) and not self._made(part).exists()
-        ]
-        if missing:
-            pairs = sample(self.recipe)
-            for part in missing:
-                write_tsv(self._made(part), pairs[part].problems(self.recipe))
+        stage = "fit" if self.trainer is None else str(self.trainer.state.fn)
+        for part in parts_of(stage):
+            self._make(part)
 
-    def setup(self, stage: Literal["fit", "validate", "test", "predict"] | str) -> None:
-        """Read and check the files that a stage needs: both parts to fit, else the one."""
+    def setup(self, stage: str) -> None:
+        """Read and check the files that a stage needs."""
+        datasets = [self.dataset(part) for part in parts_of(stage)]
         if stage == "fit":
-            self._check_overlap(self.dataset("train"), self.dataset("val"))
-        else:
-            self.dataset("test" if stage == "test" else "val")
+            self._check_overlap(*datasets)
 
     def dataset(self, part: Part) -> ArithmeticDataset:
         """The rows of a part, read at the first call.
@@ -84,6 +78,7 @@ class ArithmeticDataModule(LightningDataModule):
             path = self.files[part]
             if path is None:
                 raise ArithprobeError("there is no test file; pass --data.test_file FILE")
+            self._make(part)
             dataset = ArithmeticDataset(read_tsv(path))
             expected = self.recipe.modulus if self.recipe.task == "mod" else None
             if dataset.modulus != expected:
@@ -124,6 +119,12 @@ class ArithmeticDataModule(LightningDataModule):
             )
         return batches(dataset, self.batch_size, sampler=sampler)
 
+    def _make(self, part: Part) -> None:
+        """Make the recipe's own file of a part, if that is the one asked for and it is missing."""
+        path = self._made(part)
+        if self.files[part] == path and not path.exists():
+            write_tsv(path, sample(self.recipe)[part].problems(self.recipe))
+
     def _made(self, part: Part) -> Path:
         return self.data_dir / self.recipe.file_name(part)
 
@@ -142,6 +143,12 @@ class ArithmeticDataModule(LightningDataModule):
         warnings.warn(
             f"{count} (split 'pair' allows it, 'unordered_pair' and 'sum' do not)", SharedRowsWarning, stacklevel=2
         )
+
+
+def parts_of(stage: str) -> tuple[Part, ...]:
+    """The parts that ``fit``, ``validate``, ``test`` or ``predict`` reads."""
+    parts: dict[str, tuple[Part, ...]] = {"fit": ("train", "val"), "test": ("test",)}
+    return parts.get(stage, ("val",))
 
 
 def _task(modulus: int | None) -> str:

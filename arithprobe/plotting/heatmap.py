@@ -7,12 +7,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from arithprobe.behaviour import Behaviour
 from arithprobe.probes.scores import CellScores
 
 _CELL = (0.52, 0.42)  # width and height of a cell, inches
 
 
-def probe_heatmap(scores: CellScores, verdict: str, step: int) -> Figure:
+def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int) -> Figure:
     """A heatmap of held-out R2, sites upwards from the embedding, positions from left to right.
 
     The colour scale is fixed at 0 to 1, so that pictures of different steps compare. Cells that do not exceed the 95 %
@@ -20,7 +21,7 @@ def probe_heatmap(scores: CellScores, verdict: str, step: int) -> Figure:
 
     Args:
         scores: Scores of one target.
-        verdict: What the model's behaviour is, for the title: a probe of a model that did not learn says so.
+        behaviour: The model's behaviour, for the title: a probe of a model that did not learn says so, in red.
         step: Training step, for the title.
     """
     rows, columns = len(scores.sites), len(scores.positions)
@@ -44,13 +45,16 @@ def probe_heatmap(scores: CellScores, verdict: str, step: int) -> Figure:
     axes.set_xlabel("token position (below it: held-out rows)")
     axes.set_ylabel("site")
     figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)
-    title = (
-        f"{scores.analysis} probes of '{scores.target}' at step {step}   (struck out: not above the permutation null)"
-    )
+    lines = [
+        f"{scores.analysis} probes of '{scores.target}' at step {step} (struck out: not above the permutation null)"
+    ]
+    lines.append(f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown")
+    failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
+    if failed:
+        lines.append("What these probes find is not about the task: an untrained network can score as high.")
     width = int(figure.get_figwidth() * 11)
-    axes.set_title(
-        "\n".join([*textwrap.wrap(title, width), *textwrap.wrap(f"Model {verdict}", width)]), fontsize=10, loc="left"
-    )
+    title = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    axes.set_title(title, fontsize=10, loc="left", color="firebrick" if failed else "black")
     return figure
 
 

@@ -101,12 +101,9 @@ class ArithmeticModule(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Take the constant predictor from the training rows; a checkpoint's own one stands."""
-        if stage == "fit" or (self.train_mean is None and stage != "predict"):
-            datamodule: Any = getattr(self.trainer, "datamodule", None)
-            if datamodule is None:
-                raise ArithprobeError("pass the data as trainer.fit(module, datamodule=ArithmeticDataModule(...))")
-            self.train_mean = float(datamodule.train_mean)
+        """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own."""
+        if stage == "fit":
+            self.train_mean = self._mean_of_training_answers()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The scaled squared error of a batch."""
@@ -117,12 +114,9 @@ class ArithmeticModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start counting errors."""
         if self.train_mean is None:
-            raise ArithprobeError("the mean training answer is unknown; run through a Trainer with the data module")
-        self._errors = (
-            AnswerErrors(self.train_mean).to(self.device)
-            if self.device.type != "mps"
-            else AnswerErrors(self.train_mean)
-        )
+            self.train_mean = self._mean_of_training_answers()
+        errors = AnswerErrors(self.train_mean)
+        self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
         """Predict a batch, count its errors, and hand its states on."""
@@ -167,6 +161,12 @@ class ArithmeticModule(LightningModule):
             if name in stored and stored[name] != own:
                 raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, the model's {own!r}")
         self.train_mean = stored.get("train_mean", self.train_mean)
+
+    def _mean_of_training_answers(self) -> float:
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise ArithprobeError("pass the data as trainer.fit(module, datamodule=ArithmeticDataModule(...))")
+        return float(datamodule.train_mean)
 
     def _log_behaviour(self, stage: str) -> None:
         if self._errors is None:
