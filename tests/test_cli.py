@@ -1,10 +1,13 @@
 """The command line: every mistake is one line, exit code 2, and nothing written."""
 
+import functools
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
+import yaml
 from conftest import ROOT, SMALL
 from test_transformer import Original
 
@@ -156,6 +159,25 @@ def test_commands_and_their_near_match(run):
     code, _, err = run("fti")
     assert (code, err.count("\n")) == (2, 1)
     assert "no command 'fti'; did you mean 'fit'?" in err
+
+
+def test_the_short_help_names_options_as_they_are(run, capsys):
+    """Each option of the quick help, and its default, is the parser's."""
+    code, out, _ = run("fit", "--help")
+    assert code == 0
+    with pytest.raises(SystemExit):
+        run("fit", "--print_config")
+    defaults = yaml.safe_load(capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        run("fit", "--help_all")
+    everything = capsys.readouterr().out
+    named = re.findall(r"^  --(\S+) (\S+)", out, flags=re.MULTILINE)
+    assert len(named) > 25
+    for option, default in named:
+        assert f"--{option}" in everything
+        if default not in ("FILE", "DIR", "RidgeProbing") and option != "print_config":
+            value = functools.reduce(lambda tree, key: tree[key], option.split("."), defaults)
+            assert str(value).lower() == default.lower(), option
 
 
 def test_the_process_ends_with_the_same_code(tmp_path):

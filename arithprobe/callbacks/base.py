@@ -78,7 +78,7 @@ class ValidationProbe(Callback):
         """Prepare; and begin, unless this is the sanity check."""
         module = arithmetic_module(pl_module)
         with self.timed("prepare"):
-            self.prepare(module, validation_rows(trainer))
+            self.prepare(module, rows_behind(trainer.val_dataloaders))
             if not trainer.sanity_checking:
                 self.begin(module)
 
@@ -139,15 +139,15 @@ def arithmetic_module(module: LightningModule) -> ArithmeticModule:
     return module
 
 
-def validation_rows(trainer: Trainer) -> ArithmeticDataset:
-    """The data set behind the validation batches.
+def rows_behind(loader: Any) -> ArithmeticDataset:
+    """The data set behind the batches of a loader.
 
     Raises:
         ArithprobeError: If the batches do not come from one :class:`ArithmeticDataset`.
     """
-    dataset = getattr(trainer.val_dataloaders, "dataset", None)
+    dataset = getattr(loader, "dataset", None)
     if not isinstance(dataset, ArithmeticDataset):
-        raise ArithprobeError("the callback needs one validation loader over an ArithmeticDataset")
+        raise ArithprobeError("the callback needs batches of one ArithmeticDataset, as ArithmeticDataModule makes them")
     return dataset
 
 

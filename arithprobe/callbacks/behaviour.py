@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import arithmetic_module, logged_step, run_folder, tensorboard, to_json
+from arithprobe.callbacks.base import arithmetic_module, logged_step, rows_behind, run_folder, tensorboard, to_json
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
 
@@ -53,32 +54,19 @@ class BehaviourReport(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the predictions of a batch."""
-        if not trainer.sanity_checking:
-            self._collect(trainer.val_dataloaders, outputs["predictions"], batch.rows)
+        if trainer.sanity_checking:
+            return
+        predictions = outputs if isinstance(outputs, Tensor) else outputs["predictions"]
+        if self._collected is None:
+            loaders = {TrainerFn.TESTING: trainer.test_dataloaders, TrainerFn.PREDICTING: trainer.predict_dataloaders}
+            self._rows = rows_behind(
+                loaders[trainer.state.fn] if trainer.state.fn in loaders else trainer.val_dataloaders
+            )
+            self._collected = torch.zeros(2, len(self._rows), dtype=torch.float64, device=predictions.device)
+        self._collected[0, batch.rows] = predictions
+        self._collected[1, batch.rows] = 1
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the predictions of a batch."""
-        self._collect(trainer.test_dataloaders, outputs["predictions"], batch.rows)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the predictions of a batch."""
-        self._collect(trainer.predict_dataloaders, outputs, batch.rows)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
@@ -95,13 +83,6 @@ class BehaviourReport(Callback):
         if trainer.is_global_zero:
             self._write_predictions({"prediction": self._predictions["last"]})
 
-    def _collect(self, loader: Any, predictions: Tensor, rows: Tensor) -> None:
-        if self._collected is None:
-            self._rows = loader.dataset
-            self._collected = torch.zeros(2, len(loader.dataset), dtype=torch.float64, device=predictions.device)
-        self._collected[0, rows] = predictions
-        self._collected[1, rows] = 1
-
     def _merge(self, trainer: Trainer) -> Tensor:
         """(N,) predictions of all ranks, each row from exactly one; NaN where ``limit_val_batches`` left a row out."""
         if self._collected is None:
@@ -114,7 +95,7 @@ class BehaviourReport(Callback):
         predictions = self._merge(trainer)
         if behaviour is None:
             return
-        fitting = trainer.state.fn == "fit"
+        fitting = trainer.state.fn == TrainerFn.FITTING
         report = {"epoch": trainer.current_epoch, "step": logged_step(trainer), **dataclasses.asdict(behaviour)}
         moments: list[Moment] = ["last", "best"] if fitting and self._improved(trainer) else ["last"]
         for moment in moments:
@@ -142,7 +123,7 @@ class BehaviourReport(Callback):
 
     def _print(self, trainer: Trainer, behaviour: Behaviour) -> None:
         bar = trainer.progress_bar_callback
-        if bar is None or trainer.state.fn != "fit":
+        if bar is None or trainer.state.fn != TrainerFn.FITTING:
             return
         loss = trainer.callback_metrics.get("val/loss")
         shown = "" if loss is None else f"val/loss {loss.item():.3g}, "

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from arithprobe import __version__
+from arithprobe.cli.help import help_of
 from arithprobe.errors import ArithprobeError
 
 _COMMANDS = {
@@ -37,13 +38,16 @@ def main(args: Sequence[str] | None = None) -> int:
     if command in ("-V", "--version"):
         sys.stdout.write(f"arithprobe {__version__}\n")
         return 0
+    module, description = _COMMANDS.get(command, ("", ""))
+    if module == "training" and words[1:] and words[1] in ("-h", "--help"):
+        sys.stdout.write(help_of(command, description))
+        return 0
     try:
-        if command not in _COMMANDS:
+        if not module:
             near = difflib.get_close_matches(command, _COMMANDS, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
-        module = importlib.import_module(f"arithprobe.cli.{_COMMANDS[command][0]}")
-        module.run(None if args is None else words)
+        importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
     except ArithprobeError as error:
         sys.stderr.write(f"arithprobe: error: {' '.join(str(error).split())}\n")
         return 2

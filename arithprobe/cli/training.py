@@ -71,6 +71,7 @@ class ArithprobeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its checkpoints."""
+        parser.add_argument("--help_all", action="help", help="Show all options and exit.")
         parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({f"checkpoint.{key}": value for key, value in _CHECKPOINT.items()})

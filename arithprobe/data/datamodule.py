@@ -58,7 +58,7 @@ class ArithmeticDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make the recipe's own files where they are missing."""
-        stage = "fit" if self.trainer is None else str(self.trainer.state.fn)
+        stage = "fit" if self.trainer is None or self.trainer.state.fn is None else self.trainer.state.fn.value
         for part in parts_of(stage):
             self._make(part)
 
