@@ -18,7 +18,10 @@ from arithprobe.errors import ArithprobeError
 Verdict = Literal["NOT LEARNED", "PARTLY LEARNED", "LEARNED"]
 
 SKILL_FLOOR = 0.05
-"""NOT LEARNED while the lower 95 % bound of skill is not above this."""
+"""NOT LEARNED while the lower 95 % bound of skill is not above this. Neither may R2 be: on rows unlike the training
+rows a model can beat the training mean and still know nothing."""
+MIN_ROWS = 20
+"""Fewer rows than this are NOT LEARNED: the interval cannot be trusted."""
 EXACT_MATCH_LEARNED = 0.99
 """LEARNED from this exact-match rate on."""
 _FAR_BELOW = 0.1  # skill this far below zero is more than noise about the mean
@@ -104,7 +107,8 @@ def judge(sums: ErrorSums) -> Behaviour:
     prediction_variance = (sums.e2 + 2 * sums.eb + sums.b2) / n - ((sums.e + sums.b) / n) ** 2
     low, high = _wilson(sums.exact, n)
     skill, exact_match = 1 - ratio, sums.exact / n
-    verdict = _verdict(skill - margin, exact_match)
+    r2 = 1 - sums.e2 / r2_denominator if r2_denominator > 0 else math.nan
+    verdict = _verdict(n, skill - margin, r2, exact_match)
     behaviour = Behaviour(
         verdict=verdict,
         reason="",
@@ -112,7 +116,7 @@ def judge(sums: ErrorSums) -> Behaviour:
         skill=skill,
         skill_low=skill - margin,
         skill_high=skill + margin,
-        r2=1 - sums.e2 / r2_denominator if r2_denominator > 0 else math.nan,
+        r2=r2,
         rmse=math.sqrt(mse),
         bias=sums.e / n,
         prediction_sd=math.sqrt(max(prediction_variance, 0.0)),
@@ -124,8 +128,8 @@ def judge(sums: ErrorSums) -> Behaviour:
     return replace(behaviour, reason=_reason(behaviour))
 
 
-def _verdict(skill_low: float, exact_match: float) -> Verdict:
-    if not skill_low > SKILL_FLOOR:  # NaN is not learned either
+def _verdict(n: float, skill_low: float, r2: float, exact_match: float) -> Verdict:
+    if n < MIN_ROWS or not skill_low > SKILL_FLOOR or r2 <= SKILL_FLOOR:  # a skill of NaN is not learned either
         return "NOT LEARNED"
     return "LEARNED" if exact_match >= EXACT_MATCH_LEARNED else "PARTLY LEARNED"
 
@@ -138,12 +142,24 @@ def _reason(of: Behaviour) -> str:
         return f"coarse: {figures}" if of.verdict == "PARTLY LEARNED" else figures
     if math.isnan(of.skill_low):
         return f"cannot be told: the answers are all the train mean, or the predictions are not numbers; {exact}"
-    if of.skill > SKILL_FLOOR or of.skill_high - of.skill_low > 1:
+    if of.n < MIN_ROWS:
         return f"too few rows to tell ({of.n}): {skill}, {exact}"
-    what = "predicts the mean" if of.prediction_sd < 0.5 * of.answer_sd else "no better than predicting the mean"
+    if of.skill_low > SKILL_FLOOR:
+        return (
+            f"no better than the mean of these answers, which are unlike the training answers: R2 {of.r2:.2f}, {exact}"
+        )
+    spread = f"predictions vary by sd {of.prediction_sd:.3g}, answers by {of.answer_sd:.3g}"
+    return f"{_against_the_mean(of)}: {skill}, {spread}, {exact}"
+
+
+def _against_the_mean(of: Behaviour) -> str:
+    if of.skill_high > SKILL_FLOOR and (of.skill > SKILL_FLOOR or of.skill_high - of.skill_low > 1):
+        return f"too few rows to tell ({of.n})"
     if of.skill < -_FAR_BELOW:
-        what = "worse than predicting the mean"
-    return f"{what}: {skill}, predictions vary by sd {of.prediction_sd:.3g}, answers by {of.answer_sd:.3g}, {exact}"
+        return "worse than predicting the mean"
+    if of.skill_low > 0:
+        return "barely better than predicting the mean"
+    return "predicts the mean" if of.prediction_sd < 0.5 * of.answer_sd else "no better than predicting the mean"
 
 
 def _wilson(successes: float, n: float) -> tuple[float, float]:

@@ -39,17 +39,25 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
 
 
 def require_writable(folder: str | Path) -> None:
-    """Make a folder and prove that files can be written there, leaving nothing but the folder behind.
+    """Prove that a folder can be made and files written there, leaving nothing behind.
 
     Raises:
         ArithprobeError: If the folder cannot be made or written.
     """
+    folder = Path(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
+    finally:
+        for path in reversed(made):
+            path.rmdir()
 
 
 def _umask() -> int:

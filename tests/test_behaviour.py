@@ -75,6 +75,19 @@ def test_verdicts(residues):
     assert few.reason.startswith("too few rows to tell (4)")
 
 
+def test_wording_follows_the_interval(residues):
+    noise = np.random.default_rng(5).normal(0, 1, 100_000)
+    assert judged(np.full(2000, 5000.0), residues, 48.0).reason.startswith("worse than predicting the mean: skill -")
+    many = np.random.default_rng(6).integers(0, 97, 100_000)
+    barely = judged(many.mean() + 0.04 * (many - many.mean()) + 0 * noise, many, many.mean())
+    assert barely.verdict == "PARTLY LEARNED" or barely.reason.startswith("barely better than predicting the mean")
+    elsewhere = judged(np.full(2000, 948.0) + noise[:2000], residues + 900, 48.0)
+    assert elsewhere.skill > 0.9
+    assert elsewhere.verdict == "NOT LEARNED"
+    assert "unlike the training answers" in elsewhere.reason
+    assert judged(residues[:5] + 0.1, residues[:5], 48.0).verdict == "NOT LEARNED"
+
+
 def test_shuffled_answers_of_a_good_model_are_not_learned(residues):
     assert judged(residues, residues, 48.0).verdict == "LEARNED"
     assert judged(np.random.default_rng(4).permutation(residues), residues, 48.0).verdict == "NOT LEARNED"

@@ -1,6 +1,8 @@
 """The command line: every mistake is one line, exit code 2, and nothing written."""
 
 import functools
+import json
+import pickle
 import re
 import subprocess
 import sys
@@ -94,8 +96,17 @@ def test_shared_rows(fails, small_data):
         (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alpha", "0"],
          "RidgeProbing: alpha is 0.0; expected a positive penalty"),
         (["--data.recipe.task", "modd"], "--data.recipe.task: expected Literal['sum', 'mod'], got 'modd'"),
-        (["--data.recipe.rows", "1"], "rows is 1; expected 2 or more"),
+        (["--data.recipe.rows", "1"], "rows is 1; expected 2 to"),
         (["--config", "nowhere.yaml"], "--config: File does not exist"),
+        (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean 'trainer.max_epochs'?"),
+        (["--trainer.devices", "x"], "devices"),
+        (["--trainer.accumulate_grad_batches", "0"], "--trainer.accumulate_grad_batches is 0; expected 1 or more"),
+        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.seed", "-3"], "seed is -3"),
+        (["--checkpoint.monitor", "ridge_sum/final@last/r2"], "monitor 'ridge_sum/final@last/r2' is not logged"),
+        (["--checkpoint.dirpath", "/proc/none"], "output folder cannot be written"),
+        (["--model.scale", "1e-300"], "scale is 1e-300"),
+        (["--seed_everything", "-1"], "-1"),
+        (["--trainer.val_check_interval", "100"], "val_check_interval is 100; expected 1 to 11"),
         (["--trainer.accelerator", "abacus"], "You selected an invalid accelerator name"),
         (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt: no such file"),
         (["--model.weights", "nowhere.pt"], "nowhere.pt: no such file"),
@@ -121,6 +132,9 @@ def test_bad_options(fails, words, message):
         ),
         ("trainer: {callbacks: [{class_path: RidgeProbing, init_args: {folds: x}}]}", "RidgeProbing: "),
         ("model: {lr: 3", "Problems parsing config"),
+        ("model: [1]", ""),
+        ("model: {lr: .inf}", "lr is inf"),
+        ("data: {recipe: null}", ""),
     ],
 )
 def test_bad_configurations(fails, tmp_path, yaml, message):
@@ -141,8 +155,18 @@ def test_checkpoints_that_do_not_fit(run, small_fit, tmp_path, fails):
     torch.save(Original(), tmp_path / "code.pt")
     assert "nothing else is loaded (weights_only=True)" in fails("--model.weights", tmp_path / "code.pt")
     assert "nothing else is loaded (weights_only=True)" in fails("--ckpt_path", tmp_path / "code.pt")
-    said = fails("--model.weights", tmp_path / "code.pt", "--ckpt_path", best)
-    assert "weights_only" in said
+    with (tmp_path / "raw.pkl").open("wb") as file:
+        pickle.dump({"a": 1}, file, protocol=4)
+    for option in ("--model.weights", "--ckpt_path"):
+        assert "nothing else is loaded (weights_only=True)" in fails(option, tmp_path / "raw.pkl")
+    assert "not both" in fails("--model.weights", tmp_path / "code.pt", "--ckpt_path", best)
+    content = torch.load(best, weights_only=True)
+    torch.save({k: v for k, v in content.items() if k != "optimizer_states"}, tmp_path / "light.ckpt")
+    assert "has weights only; a fit cannot go on from it" in fails("--ckpt_path", tmp_path / "light.ckpt")
+    torch.save(content | {"arithprobe": {"task": "x + y (mod 97)"}}, tmp_path / "mod.ckpt")
+    said = fails("--ckpt_path", tmp_path / "mod.ckpt")
+    assert said.endswith("mod.ckpt: the checkpoint's task is 'x + y (mod 97)', here it is 'x + y'")
+    assert "best: no such file" in fails("--ckpt_path", "best")
 
 
 def test_an_output_folder_that_cannot_be_written(run, small_fit, tmp_path):
@@ -151,6 +175,61 @@ def test_an_output_folder_that_cannot_be_written(run, small_fit, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     said = refused(run(*small_fit, "--trainer.default_root_dir", blocked), tmp_path, before)
     assert "output folder cannot be written: Not a directory" in said
+
+
+@pytest.mark.filterwarnings("default::arithprobe.errors.SharedRowsWarning")  # the notebook's rows
+def test_a_refused_run_makes_no_data_either(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["--model.max_len", 5],
+        ["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.targets", "[foo]"],
+    ):
+        refused(run("fit", *words), tmp_path, [])
+
+
+def test_training_rows_that_judging_needs_are_read_first(run, small_data, tmp_path):
+    torch.save(Original(16, 2, 2, 32).state_dict(), tmp_path / "plain.pt")
+    sizes = [word for name, value in SMALL.items() for word in (f"--model.{name}", value)]
+    files = ["--data.val_file", small_data["val"], "--data.train_file", tmp_path / "none.tsv"]
+    words = [
+        "validate",
+        *sizes,
+        *files,
+        "--model.weights",
+        tmp_path / "plain.pt",
+        "--trainer.default_root_dir",
+        tmp_path,
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    assert "none.tsv: no such file" in refused(run(*words), tmp_path, before)
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "/tmp/x", "", "a//b", "a/../../b", "a\nb"])
+def test_a_name_stays_in_the_log_folder(fails, name):
+    assert "expected letters, digits" in fails("--name", name)
+
+
+def test_without_a_logger_nothing_of_the_users_is_overwritten(run, small_fit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("# mine\nmodel: {dropout: 0.2}\n")
+    assert run(*small_fit, "--config", "config.yaml", "--trainer.logger", "false")[0] == 0
+    assert (tmp_path / "config.yaml").read_text().startswith("# mine")
+
+
+def test_last_is_the_last_epoch_and_best_the_best(run, small_fit, tmp_path):
+    """A fit whose best epoch, by an odd taste, is its first: what has one name comes from one epoch."""
+    assert run(*small_fit, "--trainer.max_epochs", 4, "--checkpoint.mode", "max")[0] == 0
+    folder = tmp_path / "lightning_logs" / "run" / "version_0"
+    reports = json.loads((folder / "behaviour.json").read_text())
+    epochs = {name: torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"] for name in reports}
+    assert epochs == {name: report["epoch"] for name, report in reports.items()}
+    assert epochs == {"last": 3, "best": 0}
+    for name in reports:
+        words = ["--data.val_file", tmp_path / "small_val.tsv", "--trainer.default_root_dir", tmp_path / name]
+        checkpoint = folder / "checkpoints" / f"{name}.ckpt"
+        assert run("validate", *words, "--ckpt_path", checkpoint, "--trainer.enable_progress_bar", "false")[0] == 0
+        again = tmp_path / name / "lightning_logs" / "run" / "version_0" / "behaviour.json"
+        assert json.loads(again.read_text())["validate"]["rmse"] == pytest.approx(reports[name]["rmse"], rel=1e-5)
 
 
 def test_commands_and_their_near_match(run):
@@ -184,7 +263,9 @@ def test_the_process_ends_with_the_same_code(tmp_path):
     words = [sys.executable, "-m", "arithprobe", "generate", "--rows", "1"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "arithprobe: error: rows is 1; expected 2 or more, one to train and one to validate\n"
+    assert (
+        done.stderr == "arithprobe: error: rows is 1; expected 2 to 100000000, one at least to train and to validate\n"
+    )
 
 
 def test_generate_makes_the_committed_data(run, tmp_path):
@@ -196,7 +277,7 @@ def test_generate_makes_the_committed_data(run, tmp_path):
         assert made.read_bytes() == (ROOT / "data" / made.name).read_bytes()
     code, _, err = run("generate", "--task", "mod", "--output_dir", tmp_path)
     assert code == 2
-    assert "exists; pass --overwrite to replace it" in err
+    assert "exists; pass --overwrite" in err
     assert run("generate", "--task", "mod", "--output_dir", tmp_path, "--overwrite")[0] == 0
 
 
@@ -204,7 +285,7 @@ def test_generate_makes_the_committed_data(run, tmp_path):
     ("words", "message"),
     [
         (["--task", "add"], "--task: expected"),
-        (["--row", "5x"], "--rows: expected int, got '5x'"),
+        (["--rows", "5x"], "--rows: expected int, got '5x'"),
         (["--size", "5"], "unknown option --size"),
         (["--split", "summ"], "--split: expected"),
         (["--output_dir", "/proc/none"], "cannot be written"),
@@ -307,4 +388,4 @@ def test_rows_left_out_have_no_prediction(run, small_fit, tmp_path):
 def test_a_monitor_that_nobody_logs_is_a_mistake_not_a_bug(run, small_fit):
     code, _, err = run(*small_fit, "--checkpoint.monitor", "val/los")
     assert code == 2
-    assert "could not find the monitored key" in err
+    assert "monitor 'val/los' is not logged; did you mean 'val/loss'?" in err

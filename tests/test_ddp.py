@@ -15,10 +15,10 @@ def validate(words, devices, folder):
     command = [sys.executable, "-m", "arithprobe", "validate", *words, *spread, "--trainer.default_root_dir", folder]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    run = folder / "lightning_logs" / "run" / "version_0"
+    (run,) = (folder / "lightning_logs" / "run").iterdir()  # no stray version of another rank
     (line,) = read_jsonl(run / "probes" / "ridge.jsonl")
     return (
-        json.loads((run / "behaviour.json").read_text())["last"],
+        json.loads((run / "behaviour.json").read_text())["validate"],
         line["cells"],
         (run / "predictions.tsv").read_text(),
     )

@@ -1,5 +1,7 @@
 """The LightningModule: what it trains on, what it logs, what its checkpoints hold."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import SMALL
@@ -47,9 +49,9 @@ def test_logged_figures_are_in_answer_units_and_over_all_rows(data, trainer):
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert logged["val/loss"] == pytest.approx(mse / 2000**2, rel=1e-5)
     assert logged["val/rmse"] == pytest.approx(mse**0.5, rel=1e-5)
-    assert logged["val/r2"] == pytest.approx(r2_score(rows.answers, predictions), abs=1e-5)
+    assert logged["val/r2"] == pytest.approx(r2_score(rows.answers, predictions), rel=1e-5)
     baseline = (rows.answers - data.dataset("train").answers.double().mean()).square().mean().item()
-    assert logged["val/skill"] == pytest.approx(1 - mse / baseline, abs=1e-5)
+    assert logged["val/skill"] == pytest.approx(1 - mse / baseline, rel=1e-5)
     assert logged["val/exact_match"] == pytest.approx((predictions.round() == rows.answers).double().mean().item())
     assert set(logged) >= {"train/loss"}
 
@@ -70,12 +72,12 @@ def test_a_checkpoint_decodes_by_itself(data, trainer, tmp_path):
 def test_a_checkpoint_of_another_scale_is_refused(data, trainer, tmp_path):
     trainer.fit(ArithmeticModule(**SMALL), datamodule=data)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
-    with pytest.raises(ArithprobeError, match=r"the checkpoint's scale is 2000.0, the model's 100.0"):
+    with pytest.raises(ArithprobeError, match=r"the checkpoint's scale is 2000.0, here it is 100.0"):
         ArithmeticModule.load_from_checkpoint(tmp_path / "model.ckpt", scale=100.0)
 
 
 def test_a_model_of_constants_is_told_from_one_that_knows(data, trainer):
-    """The notebook's mistake: a network that answers the mean. Its control is the same network with a right readout."""
+    """The notebook's mistake: a network that answers the mean. Its control: one that answers the problem, nearly."""
     module = ArithmeticModule(**SMALL)
     data.setup("fit")
     torch.nn.init.zeros_(module.model.readout.weight)
@@ -84,6 +86,28 @@ def test_a_model_of_constants_is_told_from_one_that_knows(data, trainer):
     assert module.behaviour.verdict == "NOT LEARNED"
     assert module.behaviour.reason.startswith("predicts the mean: skill ")
     assert module.behaviour.prediction_sd < 0.01
+    for noise, verdict in ((3.0, "PARTLY LEARNED"), (0.1, "LEARNED")):
+        answers = data.dataset("val").answers
+        knowing = answers + noise * torch.randn(len(answers), generator=torch.Generator().manual_seed(0))
+        batches = iter(knowing.double().split(128))
+        module.objective.decode = partial(lambda batches, outputs: next(batches), batches)
+        trainer.validate(module, datamodule=data, verbose=False)
+        assert module.behaviour.verdict == verdict
+
+
+def test_options_of_the_optimizer_reach_it():
+    (group,) = ArithmeticModule(**SMALL, lr=0.5, weight_decay=0.25).configure_optimizers().param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+
+
+def test_a_few_rows_of_the_sanity_check_are_no_verdict(data, tmp_path):
+    module = ArithmeticModule(**SMALL)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, check_val_every_n_epoch=5, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    assert module.behaviour is None
 
 
 def test_prompts_must_fit_and_options_be_possible(data):

@@ -126,6 +126,49 @@ def test_permuted_labels_are_shared_by_a_group_and_belong_to_another():
     assert not torch.equal(permuted, permute_between_groups(values, group, 50, seed=1))
 
 
+def test_groups_of_unequal_size_share_whole_groups_labels():
+    group = torch.tensor([0, 1, 1, 1, 2, 2])
+    values = torch.tensor([0.0, 10, 11, 12, 20, 21])
+    for column in permute_between_groups(values, group, 30, seed=0).T:
+        donors = [{int(value) // 10 for value in column[group == g]} for g in range(3)]
+        assert sorted(next(iter(donor)) for donor in donors) == [0, 1, 2]  # each group is the donor of one
+        big = column[group == 1].tolist()
+        assert big in ([0, 0, 0], [10, 11, 12], [20, 21, 20])
+
+
+def test_the_null_is_passed_as_often_as_it_says():
+    """Labels drawn per group pass the 95 % quantile of their own permutations in about one case of twenty."""
+    generator = torch.Generator().manual_seed(0)
+    n, groups, cases, permutations = 300, 60, 200, 40
+    states = torch.randn(n, 1, 5, generator=generator, dtype=torch.float64)
+    group = torch.arange(n) % groups
+    labels = torch.randn(groups, cases, generator=generator, dtype=torch.float64)[group]
+    null = [permute_between_groups(labels[:, case], group, permutations, seed=case) for case in range(cases)]
+    targets = torch.cat([labels, *null], dim=1)
+    fitter = RidgeFitter(1, 5, targets.shape[1], 4)
+    fitter.update(states, targets, fold_of(group, 4), torch.ones(n, 1, dtype=torch.bool))
+    r2 = fitter.score(1.0).r2[0]
+    high = r2[cases:].reshape(cases, permutations).quantile(0.95, dim=1)
+    assert 0.02 <= (r2[:cases] > high).double().mean() <= 0.12
+
+
+def test_states_that_overflow_are_not_scored(rows):
+    states, targets, fold, valid = rows
+    broken = states.clone()
+    broken[5, 1] = torch.nan
+    scores = fitted(broken, targets, fold, torch.ones_like(valid)).score(1.0)
+    assert torch.isnan(scores.r2[1]).all()
+    assert torch.isfinite(scores.r2[[0, 2]]).all()
+
+
+def test_targets_far_from_zero_are_right_or_not_scored(rows):
+    states, targets, fold, valid = rows
+    right = fitted(*rows).score(1.0).r2
+    near = fitted(states, targets + 1e5, fold, valid).score(1.0).r2
+    torch.testing.assert_close(near, right, atol=1e-6, rtol=0)
+    assert torch.isnan(fitted(states, targets + 1e9, fold, valid).score(1.0).r2).all()
+
+
 def test_permuting_leaves_the_global_random_state_alone():
     before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
     permute_between_groups(torch.arange(10.0), torch.arange(10), 5, seed=0)

@@ -1,17 +1,22 @@
 """Live probes: the same numbers as a fit outside the run, at the right places, in the right files."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from conftest import read_jsonl
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from arithprobe.callbacks.ridge import RidgeProbing
+from arithprobe.callbacks import BehaviourReport, RidgeProbing
+from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe
 from arithprobe.data.tsv import read_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.splits import fold_of
@@ -41,7 +46,7 @@ def test_scores_are_those_of_scikit_learn_on_the_final_weights(run, small_fit, s
     for (site, position), token in {("final", "last"): tokens["last"], ("embed", "0"): tokens["0"],
                                     ("resid_mid.1", "plus"): plus}.items():  # fmt: skip
         h = cache.states[site][torch.arange(len(rows)), torch.tensor(token)].double().numpy()
-        y = ((total - total.double().mean()) / total.double().std()).numpy()  # as alpha is on this scale
+        y = total.double().numpy()
         fit = Ridge(alpha=1.0).fit(h[~test], y[~test])
         assert cells[site, position]["r2"] == pytest.approx(r2_score(y[test], fit.predict(h[test])), abs=1e-6)
         assert cells[site, position]["r2_in_sample"] == pytest.approx(fit.score(h[~test], y[~test]), abs=1e-6)
@@ -93,23 +98,31 @@ def test_its_scores_can_be_monitored(run, small_fit, tmp_path):
     assert (run_of(tmp_path) / "checkpoints" / "best.ckpt").exists()
 
 
-def test_a_random_label_stays_inside_its_null(small_data, tmp_path):
-    """The control of the null: a target drawn at random per sum is, more often than not, below the 95 % line."""
-    rows = ArithmeticDataset(read_tsv(small_data["val"]))
-    probe = RidgeProbing(permutations=50)
+def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
+    assert run(*small_fit, *PROBE, "--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5)[0] == 0
+    images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/site x position")
+    assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
+
+
+def test_one_trainer_may_fit_and_then_validate(small_data, tmp_path):
+    """The fit's records stay; what comes after is added beside them."""
+    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
     module = ArithmeticModule(d_model=16, n_heads=2, d_ff=32)
-    probe.prepare(module, rows)
-    plan = probe._plan
-    noise = torch.randn(300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[rows.x + rows.y]
-    probe._plan = plan._replace(labels=torch.cat([noise[:, None], plan.labels[:, 1:]], dim=1))
-    probe.begin(module)
-    with torch.no_grad():
-        _, cache = module.model.eval().run_with_cache(rows.ids.long(), rows.lengths)
-    probe.observe({"states": cache.states, "predictions": noise}, rows.__getitems__(list(range(len(rows)))))
-    probe.finish(Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path), module)
-    (scores,) = probe._scores
-    above = (scores.r2 > scores.null_high)[~torch.isnan(scores.r2)].double().mean()
-    assert above < 0.3
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, callbacks=[RidgeProbing(), BehaviourReport()], enable_progress_bar=False,
+        logger=TensorBoardLogger(tmp_path, "run"), enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    folder = tmp_path / "run" / "version_0"
+    fitted = (folder / "predictions.tsv").read_text()
+    trainer.validate(module, datamodule=data, verbose=False)
+    assert [line["stage"] for line in read_jsonl(folder / "probes" / "ridge.jsonl")] == ["fit", "fit", "validate"]
+    assert set(json.loads((folder / "behaviour.json").read_text())) == {"last", "best", "validate"}
+    assert (folder / "predictions.tsv").read_text() == fitted
+    assert (folder / "predictions_validate.tsv").exists()
+    assert module.behaviour is not None
+    texts = EventAccumulator(str(folder)).Reload().Tags()["tensors"]
+    assert "behaviour/text_summary" in texts
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_shares_are_about_right_and_seeds_matter():
         ({"task": "add"}, "task is 'add'; expected one of sum, mod"),
         ({"split": "x"}, "split is 'x'; expected one of pair, unordered_pair, sum"),
         ({"task": "mod", "modulus": 1}, "modulus is 1; expected 2 or more"),
-        ({"rows": 1}, "rows is 1; expected 2 or more"),
+        ({"rows": 1}, "rows is 1; expected 2 to"),
         ({"min_operand": 5, "max_operand": 4}, "operands run from 5 to 4"),
         ({"min_operand": -1}, "operands run from -1"),
         ({"val_fraction": 0.0}, "val_fraction is 0.0"),

@@ -97,6 +97,21 @@ def test_computing_only_the_last_token_gives_the_same_gradients(pair):
         torch.testing.assert_close(ours_.grad, theirs.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_dropout_acts_in_attention_and_in_the_mlp_while_training_only():
+    ids, lengths = encode(TEXTS[0])[None], torch.tensor([len(TEXTS[0])])
+    for kept in ("attention", "rest"):
+        torch.manual_seed(0)
+        model = TinyTransformer(32, 2, 4, 64, dropout=0.5)
+        for block in model.enc.layers:
+            if kept == "attention":
+                block.dropout.p = 0.0
+            else:
+                block.self_attn.dropout = 0.0
+        assert not torch.equal(model(ids, lengths), model(ids, lengths))
+        model.eval()
+        assert torch.equal(model(ids, lengths), model(ids, lengths))
+
+
 def test_training_computes_the_last_block_at_one_position_only(pair):
     _, ours, ids, lengths = pair
     shapes = []

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
@@ -39,7 +40,6 @@ class ValidationProbe(Callback):
         self.fit_seconds = 0.0
         self._fit_started = 0.0
         self._run_folder: Path | None = None
-        self._lines: list[str] = []
 
     @abstractmethod
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
@@ -64,11 +64,14 @@ class ValidationProbe(Callback):
     def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
         """Write files and figures; called on rank 0, once the module has judged the behaviour."""
 
+    @abstractmethod
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder."""
         self._run_folder = run_folder(trainer)
-        self._lines = []
-        self.seconds = {}
+        self.seconds, self.fit_seconds = {}, 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the fit."""
@@ -121,11 +124,20 @@ class ValidationProbe(Callback):
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
 
-    def append_line(self, trainer: Trainer, record: Mapping[str, Any]) -> None:
-        """Add a record to ``probes/<analysis>.jsonl``, with its epoch and step; without a run folder, nothing."""
+    def append_line(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Add a record to ``probes/<analysis>.jsonl``, with its moment; without a run folder, nothing."""
         if self._run_folder is not None:
-            self._lines.append(to_json({"epoch": trainer.current_epoch, "step": logged_step(trainer), **record}))
-            write_whole(self._run_folder / "probes" / f"{self.analysis}.jsonl", "\n".join(self._lines) + "\n")
+            path = self._run_folder / "probes" / f"{self.analysis}.jsonl"
+            earlier = path.read_text() if path.exists() else ""
+            write_whole(path, f"{earlier}{to_json(moment(trainer) | record)}\n")
+
+
+def moment(trainer: Trainer) -> dict[str, Any]:
+    """The stage, and where in the fit this is; a validation outside a fit has no epoch."""
+    fitting = trainer.state.fn == TrainerFn.FITTING
+    stage = None if trainer.state.fn is None else trainer.state.fn.value
+    epoch, step = (trainer.current_epoch, logged_step(trainer)) if fitting else (None, None)
+    return {"stage": stage, "epoch": epoch, "step": step}
 
 
 def arithmetic_module(module: LightningModule) -> ArithmeticModule:

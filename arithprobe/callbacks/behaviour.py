@@ -1,8 +1,10 @@
 """The behaviour gate, on the screen and in files."""
 
 import dataclasses
+import json
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,11 +13,17 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import arithmetic_module, logged_step, rows_behind, run_folder, tensorboard, to_json
+from arithprobe.callbacks.base import (
+    arithmetic_module,
+    logged_step,
+    moment,
+    rows_behind,
+    run_folder,
+    tensorboard,
+    to_json,
+)
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
-
-Moment = Literal["last", "best"]
 
 
 class BehaviourReport(Callback):
@@ -26,14 +34,14 @@ class BehaviourReport(Callback):
     without one. ``validate``, ``test`` and ``predict`` write the same files for their one pass.
 
     Attributes:
-        reports: What ``behaviour.json`` holds: ``last`` and ``best``, each with epoch, step and the figures of
-            :class:`arithprobe.behaviour.Behaviour`.
+        reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, or ``validate`` or ``test``, each with
+            epoch, step and the figures of :class:`arithprobe.behaviour.Behaviour`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.reports: dict[Moment, dict[str, Any]] = {}
-        self._predictions: dict[Moment, Tensor] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
+        self._predictions: dict[str, Tensor] = {}
         self._rows: ArithmeticDataset | None = None
         self._collected: Tensor | None = None
         self._best: float | None = None
@@ -58,10 +66,9 @@ class BehaviourReport(Callback):
             return
         predictions = outputs if isinstance(outputs, Tensor) else outputs["predictions"]
         if self._collected is None:
+            stage = trainer.state.fn or TrainerFn.VALIDATING
             loaders = {TrainerFn.TESTING: trainer.test_dataloaders, TrainerFn.PREDICTING: trainer.predict_dataloaders}
-            self._rows = rows_behind(
-                loaders[trainer.state.fn] if trainer.state.fn in loaders else trainer.val_dataloaders
-            )
+            self._rows = rows_behind(loaders.get(stage, trainer.val_dataloaders))
             self._collected = torch.zeros(2, len(self._rows), dtype=torch.float64, device=predictions.device)
         self._collected[0, batch.rows] = predictions
         self._collected[1, batch.rows] = 1
@@ -79,9 +86,9 @@ class BehaviourReport(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions."""
-        self._predictions["last"] = self._merge(trainer)
+        predictions = self._merge(trainer)
         if trainer.is_global_zero:
-            self._write_predictions({"prediction": self._predictions["last"]})
+            self._write_predictions({"prediction": predictions}, "predict")
 
     def _merge(self, trainer: Trainer) -> Tensor:
         """(N,) predictions of all ranks, each row from exactly one; NaN where ``limit_val_batches`` left a row out."""
@@ -95,20 +102,21 @@ class BehaviourReport(Callback):
         predictions = self._merge(trainer)
         if behaviour is None:
             return
-        fitting = trainer.state.fn == TrainerFn.FITTING
-        report = {"epoch": trainer.current_epoch, "step": logged_step(trainer), **dataclasses.asdict(behaviour)}
-        moments: list[Moment] = ["last", "best"] if fitting and self._improved(trainer) else ["last"]
-        for moment in moments:
-            self.reports[moment], self._predictions[moment] = report, predictions
+        report = moment(trainer) | dataclasses.asdict(behaviour)
+        stage = str(report.pop("stage"))
+        names = ["last", *(["best"] if self._improved(trainer) else [])] if stage == "fit" else [stage]
+        for name in names:
+            self.reports[name], self._predictions[name] = report, predictions
         if not trainer.is_global_zero:
             return
         self._print(trainer, behaviour)
         for writer in tensorboard(trainer):
             writer.add_text("behaviour", str(behaviour), logged_step(trainer))
         if self._folder is not None:
-            write_whole(self._folder / "behaviour.json", to_json(self.reports) + "\n")
-            columns = dict(self._predictions) if fitting else {"prediction": predictions}
-            self._write_predictions({str(name): values for name, values in columns.items()})
+            path = self._folder / "behaviour.json"
+            earlier = json.loads(path.read_text()) if path.exists() else {}
+            write_whole(path, to_json(earlier | self.reports) + "\n")
+            self._write_predictions(self._predictions if stage == "fit" else {"prediction": predictions}, stage)
 
     def _improved(self, trainer: Trainer) -> bool:
         checkpoint = trainer.checkpoint_callback
@@ -116,10 +124,13 @@ class BehaviourReport(Callback):
         if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor is not None:
             monitor, sign = checkpoint.monitor, -1.0 if checkpoint.mode == "max" else 1.0
         value = trainer.callback_metrics.get(monitor)
-        if value is None or not (self._best is None or sign * value.item() < self._best):
+        if value is None:
             return False
-        self._best = sign * value.item()
-        return True
+        score = math.inf if math.isnan(value.item()) else sign * value.item()
+        improved = self._best is None or score < self._best
+        if improved:
+            self._best = score
+        return improved
 
     def _print(self, trainer: Trainer, behaviour: Behaviour) -> None:
         bar = trainer.progress_bar_callback
@@ -129,11 +140,14 @@ class BehaviourReport(Callback):
         shown = "" if loss is None else f"val/loss {loss.item():.3g}, "
         bar.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}{behaviour}")
 
-    def _write_predictions(self, columns: dict[str, Tensor]) -> None:
+    def _write_predictions(self, columns: dict[str, Tensor], stage: str) -> None:
         rows = self._rows
         if self._folder is None or rows is None:
             return
         shown = [["" if value != value else f"{value:.9g}" for value in column.tolist()] for column in columns.values()]
         cells = zip(rows.texts(), map(str, rows.answers.tolist()), *shown, strict=True)
         lines = ["\t".join(row) for row in (("problem", "answer", *columns), *cells)]
-        write_whole(self._folder / "predictions.tsv", "\n".join(lines) + "\n")
+        path = self._folder / "predictions.tsv"
+        if stage != "fit" and path.exists():  # a fit's, when the same Trainer goes on to validate
+            path = path.with_stem(f"predictions_{stage}")
+        write_whole(path, "\n".join(lines) + "\n")

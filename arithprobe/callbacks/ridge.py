@@ -1,5 +1,6 @@
 """Live ridge probes: what is linearly decodable where, while the model trains."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import target_values
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
+_LOGGED = ("r2", "null_high")
+
 
 class RidgeProbing(ValidationProbe):
     """Ridge probes of every residual site x position, fitted anew at every validation.
@@ -28,9 +31,9 @@ class RidgeProbing(ValidationProbe):
     The states come from the validation pass itself; each batch is folded into second moments. A probe is fitted on the
     rows of some sums and scored on the rows of others. The same fit of labels permuted between sums gives the null.
 
-    Per target it logs ``ridge_<target>/<site>@last/r2`` and ``.../null_high`` (95 % quantile of the null) for every
-    residual site; all cells go to ``probes/ridge.jsonl`` and into a site x position heatmap, in TensorBoard (IMAGES)
-    and ``figures/ridge_<target>.png``.
+    Per target it logs ``ridge_<target>/<site>@last/r2`` and ``.../null_high`` (95 % quantile of the permutations) for
+    every residual site; all cells go to ``probes/ridge.jsonl`` and into a site x position heatmap, in TensorBoard
+    (IMAGES) and ``figures/ridge_<target>.png``.
 
     Args:
         targets: What to probe for, see :mod:`arithprobe.probes.targets`.
@@ -67,7 +70,9 @@ class RidgeProbing(ValidationProbe):
         ):
             if value < least:
                 raise ArithprobeError(f"RidgeProbing: {name} is {value}; expected {least} or more")
-        if not alpha > 0:
+        if seed < 0 or permutations > 10_000:
+            raise ArithprobeError(f"RidgeProbing: seed is {seed}, permutations {permutations}; expected 0 to 10000")
+        if not 0 < alpha < float("inf"):
             raise ArithprobeError(f"RidgeProbing: alpha is {alpha}; expected a positive penalty")
         if not targets or "last" not in positions:
             raise ArithprobeError("RidgeProbing: expected at least one target, and 'last' among the positions")
@@ -80,11 +85,12 @@ class RidgeProbing(ValidationProbe):
         self._scores: list[CellScores] = []
         self._count = 0
         self._drawn = 0
+        self._step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget earlier runs."""
         super().setup(trainer, pl_module, stage)
-        self._plan, self._count, self._drawn = None, 0, 0
+        self._scores, self._count, self._drawn = [], 0, 0
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix folds, targets and permutations."""
@@ -117,14 +123,23 @@ class RidgeProbing(ValidationProbe):
         self._scores = self._read(self._plan, self._fitter.score(self.alpha, self.held_out))
         self._fitter = None
         self._count += 1
-        tags: dict[str, float] = {}
-        for scores in self._scores:
-            last = scores.positions.index("last")
-            for row, site in enumerate(scores.sites):
-                for metric in ("r2", "null_high"):
-                    tag = Tag(self.analysis, scores.target, site, "last", metric)
-                    tags[str(tag)] = getattr(scores, metric)[row, last].item()
-        return tags
+        self._step = logged_step(trainer)
+        last = self._plan.positions.names.index("last")
+        return {
+            str(self._tag(scores.target, site, metric)): getattr(scores, metric)[row, last].item()
+            for scores in self._scores
+            for row, site in enumerate(scores.sites)
+            for metric in _LOGGED
+        }
+
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+        sites = self._plan.sites if self._plan is not None else ()
+        of = itertools.product(self.targets, sites, _LOGGED)
+        return [str(self._tag(target, site, metric)) for target, site, metric in of]
+
+    def _tag(self, target: str, site: str, metric: str) -> Tag:
+        return Tag(self.analysis, target, site, "last", metric)
 
     def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
         """Write the record of all cells, and now and then the figure."""
@@ -172,10 +187,10 @@ class RidgeProbing(ValidationProbe):
             return
         with self.timed("figure"):
             for scores in self._scores:
-                image = to_rgb(probe_heatmap(scores, module.behaviour, logged_step(trainer)))
+                image = to_rgb(probe_heatmap(scores, module.behaviour, self._step))
                 for writer in writers:
                     name = f"{self.analysis}_{scores.target}/site x position"
-                    writer.add_image(name, image, logged_step(trainer), dataformats="HWC")
+                    writer.add_image(name, image, self._step, dataformats="HWC")
                 if self._run_folder is not None:
                     write_whole(self._run_folder / "figures" / f"{self.analysis}_{scores.target}.png", to_png(image))
 

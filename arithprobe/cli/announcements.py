@@ -13,6 +13,7 @@ from arithprobe.errors import SharedRowsWarning
 _IRRELEVANT = (
     "The '.*_dataloader' does not have many workers",  # a batch is one tensor index; workers would slow it down
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on torch 2.13
+    "Be aware that when using `ckpt_path`, callbacks used",  # to judge a checkpoint needs none of them
     "The dirpath has changed from",  # each run has a folder of its own
 )
 _ADVERT = "Tip:"
@@ -27,6 +28,11 @@ class Announcements:
 
     def __init__(self) -> None:
         self._held: list[Callable[[], object]] | None = []
+
+    @property
+    def released(self) -> bool:
+        """Whether the checks have passed and the run has begun."""
+        return self._held is None
 
     def release(self) -> None:
         """Say what was held back, and hold no more."""

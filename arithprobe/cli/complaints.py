@@ -46,7 +46,7 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
     expected = list(dict.fromkeys(_plain(found) for found in _EXPECTED.findall(message)))
     if given and expected:
         return f"{where}expected {' or '.join(expected)}, got {given[1]!r}"
-    return " ".join(_plain(message.replace('Parser key "', "--").replace('":', ":")).split())
+    return _shortened(" ".join(_plain(message.replace('Parser key "', "--").replace('":', ":")).split()))
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -68,6 +68,10 @@ def _by_name(bases: Iterable[type]) -> dict[str, type]:
         found[known.__name__] = known
         pending += known.__subclasses__()
     return found
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _plain(text: str) -> str:

@@ -26,9 +26,9 @@ def run(words: Sequence[str] | None) -> None:
     folder, overwrite = Path(options.pop("output_dir")), options.pop("overwrite")
     recipe = DataRecipe(**options.as_dict())
     parts = {part: folder / recipe.file_name(part) for part in recipe.parts}
-    existing = [str(path) for path in parts.values() if path.exists()]
-    if existing and not overwrite:
-        raise ArithprobeError(f"{existing[0]}: exists; pass --overwrite to replace it")
+    for path in parts.values():
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise ArithprobeError(f"{path}: exists; " + ("it is a folder" if path.is_dir() else "pass --overwrite"))
     from arithprobe.data.tsv import write_tsv  # imports PyTorch, which the options need not wait for
 
     pairs = sample(recipe)
@@ -42,6 +42,7 @@ def _parser() -> ArgumentParser:
         prog="arithprobe generate",
         description="Write TSV files of problems. The defaults make the original notebook's REG-SUM data.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_class_arguments(DataRecipe)
     parser.add_argument("--output_dir", type=str, default="data", help="Folder of the files.")

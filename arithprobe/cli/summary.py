@@ -34,12 +34,11 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     if module.behaviour is not None:
         colour = _COLOUR[module.behaviour.verdict]
         console.print(f"[bold {colour}]{escape(str(module.behaviour))}[/]")
-        if module.behaviour.verdict == "NOT LEARNED":
-            console.print(_WARNING)
-    for callback in callbacks_of(trainer):
-        if isinstance(callback, RidgeProbing):
-            for line in callback.summary():
-                console.print(escape(line))
+    lines = [line for one in callbacks_of(trainer) if isinstance(one, RidgeProbing) for line in one.summary()]
+    if lines and module.behaviour is not None and module.behaviour.verdict == "NOT LEARNED":
+        console.print(_WARNING)
+    for line in lines:
+        console.print(escape(line))
     if folder is None:
         return
     console.print(f"run folder:  {escape(str(folder))}")
@@ -59,7 +58,7 @@ def _behaviour_table(report: BehaviourReport) -> Table:
     for moment, values in report.reports.items():
         table.add_row(
             moment,
-            str(values["epoch"] + 1),
+            "-" if values["epoch"] is None else str(values["epoch"] + 1),
             f"{values['skill']:.3f}",
             f"{values['r2']:.4f}",
             f"{values['rmse']:.4g}",

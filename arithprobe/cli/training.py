@@ -1,32 +1,33 @@
 """``arithprobe fit | validate | test | predict``: LightningCLI on our module and data."""
 
+import os
 from argparse import ArgumentError
 from collections.abc import Sequence
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from arithprobe.callbacks import BehaviourReport  # (importing the package also lets YAML name callbacks by class)
-from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback, is_trial, run_folder
+from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
+from arithprobe.cli.preflight import check_checkpoint, check_folders, check_trainer
 from arithprobe.cli.run_folder import run_loggers
 from arithprobe.cli.summary import print_summary
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import require_writable
-from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
+from arithprobe.models.checkpoints import read_checkpoint
 from arithprobe.training.module import ArithmeticModule
 
-_CHECKPOINT = {  # best.ckpt and last.ckpt, whatever the epoch
+_CHECKPOINT = {  # best.ckpt, whatever the epoch
     "monitor": "val/loss",
     "mode": "min",
     "filename": "best",
-    "save_last": True,
     "enable_version_counter": False,
 }
 
@@ -40,23 +41,39 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser: dict[str, Any] = {"prog": "arithprobe", "exit_on_error": False}
-    per_command = {command: {"exit_on_error": False} for command in LightningCLI.subcommands()}
+    options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
+    per_command = {command: dict(options) for command in LightningCLI.subcommands()}
     with announcements() as held:
         try:
             ArithprobeCLI(
                 held,
                 ArithmeticModule,
                 ArithmeticDataModule,
+                save_config_callback=SaveConfig,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 trainer_defaults={"devices": 1, "max_epochs": 10},
                 save_config_kwargs={"overwrite": True},
-                parser_kwargs={**parser, **per_command},
+                parser_kwargs={"prog": "arithprobe", **options, **per_command},
                 args=None if words is None else list(words),
             )
+        except ArithprobeError:
+            raise
         except MisconfigurationException as error:
             raise ArithprobeError(str(error)) from error
+        except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+            if held.released or "ARITHPROBE_DEBUG" in os.environ:
+                raise  # the run has begun: a bug
+            raise ArithprobeError(complaint(f"{type(error).__name__}: {error}", ())) from error
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves ``config.yaml`` in the run folder; without one, nowhere."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save it."""
+        if run_folder(trainer) is not None:
+            super().setup(trainer, pl_module, stage)
 
 
 class ArithprobeCLI(LightningCLI):
@@ -80,7 +97,7 @@ class ArithprobeCLI(LightningCLI):
         """Parse, and say in one line what is wrong."""
         try:
             super().parse_arguments(parser, args)
-        except ArgumentError as error:
+        except (ArgumentError, UnicodeDecodeError) as error:
             raise ArithprobeError(self._complaint(error)) from error
 
     def _complaint(self, error: Exception) -> str:
@@ -90,9 +107,11 @@ class ArithprobeCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """To fit, the command line and configuration decide the model; for the rest, the checkpoint does."""
         path = self._option("ckpt_path")
-        if path is None or path in _KEYWORDS:
+        if path is None:
             return
-        if "state_dict" not in read_checkpoint(path):
+        if self._option("model").get("weights") is not None:
+            raise ArithprobeError("pass --ckpt_path or --model.weights, not both")
+        if not isinstance(read_checkpoint(path).get("state_dict"), dict):
             raise ArithprobeError(f"{path}: is no Lightning checkpoint; pass a plain state_dict as --model.weights")
         if self.config["subcommand"] != "fit":
             try:
@@ -106,17 +125,21 @@ class ArithprobeCLI(LightningCLI):
             super().instantiate_classes()
         except ArithprobeError:
             raise
-        except (ValueError, MisconfigurationException) as error:
+        except (TypeError, ValueError, MisconfigurationException) as error:
             raise ArithprobeError(self._complaint(error)) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Give the trainer the run's loggers and the behaviour report."""
-        if config.get("logger") in (None, True):
+        """Give the trainer the run's loggers, checkpoints and behaviour report."""
+        bare = bool(config.get("barebones"))
+        if config.get("logger") in (None, True) and not bare:
             config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
-        if config.get("fast_dev_run") or config.get("enable_checkpointing") is False:
+        if bare or config.get("fast_dev_run") or config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        else:
+            folder = self._get(self.config_init, "checkpoint").dirpath
+            callbacks.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
         trainer = super()._instantiate_trainer(config, callbacks)
-        if find_callback(trainer, BehaviourReport) is None:
+        if find_callback(trainer, BehaviourReport) is None and not bare:
             callbacks_of(trainer).insert(0, BehaviourReport())
         return trainer
 
@@ -127,15 +150,14 @@ class ArithprobeCLI(LightningCLI):
         datasets = [self.datamodule.dataset(part) for part in parts_of(stage)]
         self.model.check_prompts(max(dataset.max_length for dataset in datasets))
         path = self._option("ckpt_path")
-        if path is not None and path not in _KEYWORDS:
-            require_same_shapes(self.model.state_dict(), read_checkpoint(path)["state_dict"], path)
-        for callback in callbacks_of(self.trainer):
-            if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
-                callback.prepare(self.model, self.datamodule.dataset("val"))
-        for logger in self.trainer.loggers if not is_trial(self.trainer) else []:
-            folder = logger.log_dir if hasattr(logger, "log_dir") else logger.save_dir
-            require_writable(folder or self.trainer.default_root_dir)
-        self._held.release()
+        if path is not None:
+            check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
+        elif stage in ("validate", "test"):
+            _ = self.datamodule.train_mean  # the constant predictor: no checkpoint says what it is
+        check_trainer(self.trainer, self.model, self.datamodule, stage)
+        if getattr(rank_zero_only, "rank", 0) == 0:  # the version folders of other ranks are not used
+            check_folders(self.trainer)
+            self._held.release()
 
     before_fit = before_validate = before_test = before_predict = _preflight
 
@@ -148,6 +170,3 @@ class ArithprobeCLI(LightningCLI):
 
     def _option(self, name: str) -> Any:
         return self.config[self.config["subcommand"]].get(name)
-
-
-_KEYWORDS = ("best", "last", "hpc", "registry")  # what Lightning accepts for --ckpt_path beside a file

@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader
 
 from arithprobe.data.dataset import ArithmeticDataset, Batch, batches
 from arithprobe.data.sampling import DataRecipe, Part, group_of, sample
-from arithprobe.data.tsv import read_tsv, write_tsv
+from arithprobe.data.tsv import format_tsv, parse_tsv, read_tsv
 from arithprobe.errors import ArithprobeError, SharedRowsWarning
+from arithprobe.files import write_whole
 
 
 class ArithmeticDataModule(LightningDataModule):
@@ -44,7 +45,7 @@ class ArithmeticDataModule(LightningDataModule):
         data_dir: str = "data",
     ) -> None:
         super().__init__()
-        if batch_size < 1:
+        if not 1 <= batch_size < 2**31:
             raise ArithprobeError(f"batch_size is {batch_size}; expected 1 or more")
         self.batch_size = batch_size
         self.recipe = recipe
@@ -60,7 +61,8 @@ class ArithmeticDataModule(LightningDataModule):
         """Make the recipe's own files where they are missing."""
         stage = "fit" if self.trainer is None or self.trainer.state.fn is None else self.trainer.state.fn.value
         for part in parts_of(stage):
-            self._make(part)
+            if self._is_to_be_made(part):
+                write_whole(self._made(part), self._content(part))
 
     def setup(self, stage: str) -> None:
         """Read and check the files that a stage needs."""
@@ -69,7 +71,7 @@ class ArithmeticDataModule(LightningDataModule):
             self._check_overlap(*datasets)
 
     def dataset(self, part: Part) -> ArithmeticDataset:
-        """The rows of a part, read at the first call.
+        """The rows of a part, read at the first call; nothing is written, a missing file of the recipe is only drawn.
 
         Raises:
             ArithprobeError: If the file is missing, wrong, or of another task than the recipe's.
@@ -78,8 +80,8 @@ class ArithmeticDataModule(LightningDataModule):
             path = self.files[part]
             if path is None:
                 raise ArithprobeError("there is no test file; pass --data.test_file FILE")
-            self._make(part)
-            dataset = ArithmeticDataset(read_tsv(path))
+            table = parse_tsv(self._content(part).encode(), path) if self._is_to_be_made(part) else read_tsv(path)
+            dataset = ArithmeticDataset(table)
             expected = self.recipe.modulus if self.recipe.task == "mod" else None
             if dataset.modulus != expected:
                 raise ArithprobeError(
@@ -119,11 +121,12 @@ class ArithmeticDataModule(LightningDataModule):
             )
         return batches(dataset, self.batch_size, sampler=sampler)
 
-    def _make(self, part: Part) -> None:
-        """Make the recipe's own file of a part, if that is the one asked for and it is missing."""
-        path = self._made(part)
-        if self.files[part] == path and not path.exists():
-            write_tsv(path, sample(self.recipe)[part].problems(self.recipe))
+    def _is_to_be_made(self, part: Part) -> bool:
+        """Whether the file of a part is the recipe's own, and missing."""
+        return self.files[part] == self._made(part) and not self._made(part).exists()
+
+    def _content(self, part: Part) -> str:
+        return format_tsv(sample(self.recipe)[part].problems(self.recipe))
 
     def _made(self, part: Part) -> Path:
         return self.data_dir / self.recipe.file_name(part)

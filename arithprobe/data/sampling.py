@@ -60,8 +60,10 @@ class DataRecipe:
                 )
         if self.task == "mod" and not 2 <= self.modulus < 10**MAX_DIGITS:
             raise ArithprobeError(f"modulus is {self.modulus}; expected 2 or more, of at most {MAX_DIGITS} digits")
-        if self.rows < 2:
-            raise ArithprobeError(f"rows is {self.rows}; expected 2 or more, one to train and one to validate")
+        if not 2 <= self.rows <= 10**8:
+            raise ArithprobeError(
+                f"rows is {self.rows}; expected 2 to 100000000, one at least to train and to validate"
+            )
         if self.seed < 0:
             raise ArithprobeError(f"seed is {self.seed}; expected 0 or more")
         if not 0 <= self.min_operand <= self.max_operand < 10**MAX_DIGITS:
@@ -86,6 +88,11 @@ class DataRecipe:
             if field.name not in unused and getattr(self, field.name) != field.default
         ]
         return name + "".join(differing)
+
+    @property
+    def title(self) -> str:
+        """The task in words: ``x + y`` or ``x + y (mod 97)``."""
+        return "x + y" if self.task == "sum" else f"x + y (mod {self.modulus})"
 
     @property
     def parts(self) -> tuple[Part, ...]:

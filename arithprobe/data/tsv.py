@@ -45,9 +45,14 @@ class TsvTable(NamedTuple):
     """Distinct layouts of the problems."""
 
 
+def format_tsv(problems: Iterable[Problem]) -> str:
+    """Problems with their answers, as the content of a file."""
+    return "".join(f"{problem}\t{problem.answer}\n" for problem in problems)
+
+
 def write_tsv(path: str | Path, problems: Iterable[Problem]) -> Path:
     """Write problems with their answers, whole or not at all."""
-    return write_whole(path, "".join(f"{problem}\t{problem.answer}\n" for problem in problems))
+    return write_whole(path, format_tsv(problems))
 
 
 def read_tsv(path: str | Path) -> TsvTable:
@@ -58,7 +63,19 @@ def read_tsv(path: str | Path) -> TsvTable:
     Raises:
         ArithprobeError: If the file cannot be read, is empty, or a row is wrong; the text starts with ``path:line:``.
     """
-    data = _read_bytes(path)
+    return parse_tsv(_read_bytes(path), path)
+
+
+def parse_tsv(data: bytes, path: str | Path) -> TsvTable:
+    """Check and encode the content of a file: rows that end in a newline each.
+
+    Args:
+        data: The content.
+        path: What errors call it.
+
+    Raises:
+        ArithprobeError: If a row is wrong; the text starts with ``path:line:``.
+    """
     buffer = np.frombuffer(data, dtype=np.uint8)
     newlines = np.flatnonzero(buffer == _NEWLINE)
     starts = np.concatenate([[0], newlines[:-1] + 1])
@@ -127,8 +144,8 @@ def _read_bytes(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise ArithprobeError(f"{path}: no such file; 'arithprobe generate' makes data files") from None
-    except OSError as error:
-        raise ArithprobeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise ArithprobeError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from error
     if not data:
         raise ArithprobeError(f"{path}: the file is empty; expected rows of 'problem<TAB>answer'")
     data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
@@ -153,6 +170,9 @@ def _answers_equal(
     expected: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.bool_]:
     """(N,) whether the answer field is a number that equals the expected one."""
+    ends = starts + lengths
+    decimal = (lengths > 2) & (buffer[ends - 2] == ord(".")) & (buffer[ends - 1] == ord("0"))
+    lengths = lengths - 2 * decimal  # '689.0', as written from a column of floats
     width = min(max(int(lengths.max()), 1), MAX_DIGITS + 1)
     digits = _windows(buffer, starts, width).astype(np.int64) - ord("0")
     inside = np.arange(width) < lengths[:, None]
@@ -161,8 +181,8 @@ def _answers_equal(
     for column in range(width):
         value = np.where(inside[:, column], 10 * value + digits[:, column], value)
     equal: npt.NDArray[np.bool_] = plain & (value == expected)
-    for row in np.flatnonzero(~plain):  # '689.0', '6.89e2': rare, and right if the number is
-        text = bytes(buffer[starts[row] : starts[row] + lengths[row]]).decode("latin-1")
+    for row in np.flatnonzero(~plain):  # '+689', '6.89e2': rare, and right if the number is
+        text = bytes(buffer[starts[row] : ends[row]]).decode("latin-1")
         equal[row] = _NUMBER.fullmatch(text) is not None and float(text) == expected[row]
     return equal
 

@@ -1,6 +1,7 @@
 """Reading checkpoints: Lightning's, and the plain ``state_dict`` files of the original project."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ArithprobeError: If the file is missing, no checkpoint, or holds more than tensors and plain values.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArithprobeError(f"{path}: no such file; expected a checkpoint") from None
     except OSError as error:
@@ -55,12 +58,11 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
     """
     for key, value in expected.items():
         if key not in found:
-            known = ", ".join(list(found)[:3])
-            raise ArithprobeError(
-                f"{path}: {key!r} is missing; expected shape {_shape(value)} (the file has {known}, ...)"
-            )
-        if not isinstance(found[key], Tensor):
-            raise ArithprobeError(f"{path}: {key!r} is a {type(found[key]).__name__}; expected a tensor")
+            known = ", ".join(map(str, list(found)[:3])) or "nothing"
+            raise ArithprobeError(f"{path}: {key!r} is missing; expected shape {_shape(value)} (the file has: {known})")
+        if not isinstance(found[key], Tensor) or not found[key].is_floating_point() or found[key].is_sparse:
+            kind = found[key].dtype if isinstance(found[key], Tensor) else type(found[key]).__name__
+            raise ArithprobeError(f"{path}: {key!r} is a {kind}; expected a tensor of real numbers")
         if found[key].shape != value.shape:
             raise ArithprobeError(
                 f"{path}: another architecture: {key!r} has shape {_shape(found[key])}, "

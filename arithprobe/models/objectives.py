@@ -20,8 +20,8 @@ class ScaledMSE:
     n_outputs = 1
 
     def __init__(self, scale: float = 2000.0) -> None:
-        if not 0 < scale < float("inf"):
-            raise ArithprobeError(f"scale is {scale}; expected a positive number")
+        if not 1e-9 <= scale <= 1e18:
+            raise ArithprobeError(f"scale is {scale}; expected a positive number, 1e-9 to 1e18")
         self.scale = scale
 
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
@@ -31,7 +31,8 @@ class ScaledMSE:
             outputs: (B, 1) model outputs.
             answers: (B,) int64.
         """
-        return F.mse_loss(outputs.squeeze(1), answers.to(outputs.dtype) / self.scale)
+        precise = torch.promote_types(outputs.dtype, torch.float32)  # half precision would round the answers
+        return F.mse_loss(outputs.squeeze(1).to(precise), answers.to(precise) / self.scale)
 
     def decode(self, outputs: Tensor) -> Tensor:
         """(B,) float64 predictions in answer units, from (B, 1) outputs; on the CPU where the device has no float64."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
 
-_ROUNDING = 1e-12
+_ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RidgeScores:
     """Scores of C cells for K targets."""
 
     r2: Tensor
-    """(C, K) R2 on the held-out rows; NaN where a cell has no held-out spread or too few rows."""
+    """(C, K) R2 on the held-out rows; NaN where a cell has no spread, too few rows, or states that overflow."""
     r2_in_sample: Tensor
     """(C, K) R2 on the training rows of the same fits; never a result by itself."""
     n_train: Tensor
@@ -122,9 +122,10 @@ class RidgeFitter:
             _sum(test.products for _, test, _, _ in fits), _sum(test.squares for _, test, _, _ in fits)
         )
         enough = (torch.stack([train.n for train, _, _, _ in fits]).amin(dim=0) >= 2)[:, None]
-        r2 = _r2(_sum(test.errors(weights) for _, test, weights, _ in fits), every_test.spread())
+        enough = enough & (every_test.spread() > _ROUNDING * every_test.squares)
+        r2 = 1 - _sum(test.errors(weights) for _, test, weights, _ in fits) / every_test.spread()
         in_sample = _sum(train.errors(weights) for train, _, weights, _ in fits)
-        r2_in_sample = _r2(in_sample, _sum(train.spread() for train, _, _, _ in fits))
+        r2_in_sample = 1 - in_sample / _sum(train.spread() for train, _, _, _ in fits)
         return RidgeScores(
             r2=torch.where(enough, r2, torch.nan),
             r2_in_sample=torch.where(enough, r2_in_sample, torch.nan),
@@ -154,9 +155,8 @@ class _Moments:
         return self.products[:, 0] / self.n.clamp(min=1)[:, None]
 
     def spread(self) -> Tensor:
-        """(C, K) sums of squared deviations of the targets from their mean; 0 where only rounding is left of them."""
-        spread = self.squares - self.n[:, None] * self.means()[:, self._d :] ** 2
-        return torch.where(spread > _ROUNDING * self.squares, spread, 0.0)
+        """(C, K) sums of squared deviations of the targets from their mean."""
+        return (self.squares - self.n[:, None] * self.means()[:, self._d :] ** 2).clamp(min=0)
 
     def errors(self, weights: Tensor) -> Tensor:
         """(C, K) sums of squared errors, from centred moments: the offset of the means is added, not cancelled."""
@@ -179,16 +179,13 @@ def _fit(train: _Moments, alpha: float) -> tuple[Tensor, Tensor]:
     gram, cross = train.centred()
     d = gram.shape[-1]
     penalised = gram + alpha * torch.eye(d, dtype=gram.dtype, device=gram.device)
-    factor = torch.linalg.cholesky(penalised)
+    factor, failed = torch.linalg.cholesky_ex(penalised)
+    factor = torch.where((failed == 0)[:, None, None], factor, torch.nan)  # states that overflow have no fit
     slope = torch.cholesky_solve(cross, factor)
     edf = d - alpha * torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     mean = train.means()
     intercept = mean[:, None, d + 1 :] - mean[:, None, 1 : d + 1] @ slope
     return torch.cat([intercept, slope], dim=1), edf
-
-
-def _r2(errors: Tensor, spread: Tensor) -> Tensor:
-    return torch.where(spread > 0, 1 - errors / spread, torch.nan)
 
 
 def _sum(tensors: Iterable[Tensor]) -> Tensor:

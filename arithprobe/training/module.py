@@ -15,6 +15,8 @@ from arithprobe.models.transformer import TinyTransformer
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
 
+LOGGED = ("loss", "rmse", "r2", "exact_match", "skill")
+"""What a validation logs, under ``val/``: the loss in its own units, the rest in answer units."""
 _EXTRA = "arithprobe"  # key of what decoding needs, in a Lightning checkpoint
 
 
@@ -68,7 +70,7 @@ class ArithmeticModule(LightningModule):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        if not lr > 0 or not weight_decay >= 0:
+        if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
             raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
         self.save_hyperparameters(ignore=["weights"])
         self.lr, self.weight_decay = lr, weight_decay
@@ -102,6 +104,7 @@ class ArithmeticModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own."""
+        self.behaviour = None
         if stage == "fit":
             self.train_mean = self._mean_of_training_answers()
 
@@ -128,7 +131,8 @@ class ArithmeticModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Judge the model on all rows, and log it."""
-        self._log_behaviour("val")
+        if not self.trainer.sanity_checking:  # a few rows are no verdict
+            self._log_behaviour("val")
 
     def on_test_epoch_start(self) -> None:
         """Start counting errors."""
@@ -148,19 +152,40 @@ class ArithmeticModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what decoding and judging need beside the weights."""
-        checkpoint[_EXTRA] = {"train_mean": self.train_mean, "scale": self.objective.scale, "vocabulary": VOCABULARY}
+        checkpoint[_EXTRA] = {
+            "train_mean": self.train_mean,
+            "task": self._task(),
+            "scale": self.objective.scale,
+            "vocabulary": VOCABULARY,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore it.
 
         Raises:
-            ArithprobeError: If the checkpoint's characters or scale are not this model's.
+            ArithprobeError: If the checkpoint's characters, scale or task are not this model's and its data's.
+        """
+        self.check_origin(checkpoint, self._task() if self._trainer is not None else None)
+        self.train_mean = checkpoint.get(_EXTRA, {}).get("train_mean", self.train_mean)
+
+    def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
+        """Refuse a checkpoint that decodes otherwise, or was trained on another task.
+
+        Args:
+            checkpoint: A Lightning checkpoint.
+            task: The task of the rows to be run on, as ``DataRecipe.title`` says it; None if unknown.
+
+        Raises:
+            ArithprobeError: Naming both sides.
         """
         stored = checkpoint.get(_EXTRA, {})
-        for name, own in (("vocabulary", VOCABULARY), ("scale", self.objective.scale)):
-            if name in stored and stored[name] != own:
-                raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, the model's {own!r}")
-        self.train_mean = stored.get("train_mean", self.train_mean)
+        for name, own in (("vocabulary", VOCABULARY), ("scale", self.objective.scale), ("task", task)):
+            if stored.get(name) is not None and own is not None and stored[name] != own:
+                raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, here it is {own!r}")
+
+    def _task(self) -> str | None:
+        recipe = getattr(getattr(self.trainer, "datamodule", None), "recipe", None)
+        return None if recipe is None else str(recipe.title)
 
     def _mean_of_training_answers(self) -> float:
         datamodule: Any = getattr(self.trainer, "datamodule", None)
@@ -172,11 +197,6 @@ class ArithmeticModule(LightningModule):
         if self._errors is None:
             return
         self.behaviour = judge(self._errors.compute())
-        figures = {
-            "rmse": self.behaviour.rmse,
-            "r2": self.behaviour.r2,
-            "exact_match": self.behaviour.exact_match,
-            "skill": self.behaviour.skill,
-        }
+        figures = {name: getattr(self.behaviour, name) for name in LOGGED if name != "loss"}
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
         self.log(f"{stage}/loss", (self.behaviour.rmse / self.objective.scale) ** 2, prog_bar=True, sync_dist=True)

@@ -1,0 +1,86 @@
+"""What is checked before a run writes anything."""
+
+import difflib
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from arithprobe.callbacks.base import ValidationProbe, callbacks_of, is_trial
+from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import require_writable
+from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
+from arithprobe.training.module import LOGGED, ArithmeticModule
+
+
+def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> None:
+    """Refuse a checkpoint of another architecture, scale or task, or one that a fit cannot go on from.
+
+    Raises:
+        ArithprobeError: Naming the checkpoint.
+    """
+    content = read_checkpoint(path)
+    require_same_shapes(model.state_dict(), content["state_dict"], path)
+    try:
+        model.check_origin(content, task)
+    except ArithprobeError as error:
+        raise ArithprobeError(f"{path}: {error}") from None
+    if to_fit and "optimizer_states" not in content:
+        raise ArithprobeError(f"{path}: has weights only; a fit cannot go on from it")
+
+
+def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDataModule, stage: str) -> None:
+    """Refuse options of trainer and callbacks that the data does not allow, and monitors that nobody logs.
+
+    Raises:
+        ArithprobeError: Naming the option.
+    """
+    for part in parts_of(stage):
+        if len(data.dataset(part)) < trainer.world_size:
+            raise ArithprobeError(f"{data.files[part]}: fewer rows than the {trainer.world_size} processes")
+    callbacks = callbacks_of(trainer)
+    tags = [f"val/{name}" for name in LOGGED]
+    for callback in callbacks:
+        if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
+            callback.prepare(model, data.dataset("val"))
+            tags += callback.tags()
+    if stage != "fit":
+        return
+    least = {"accumulate_grad_batches": trainer.accumulate_grad_batches}
+    least["check_val_every_n_epoch"] = 1 if trainer.check_val_every_n_epoch is None else trainer.check_val_every_n_epoch
+    for name, value in least.items():
+        if value < 1:
+            raise ArithprobeError(f"--trainer.{name} is {value}; expected 1 or more")
+    interval, n_batches = trainer.val_check_interval, len(data.train_dataloader())
+    if interval == 0 or (isinstance(interval, int) and interval > n_batches and trainer.check_val_every_n_epoch):
+        raise ArithprobeError(
+            f"--trainer.val_check_interval is {interval}; expected 1 to {n_batches}, the batches of an epoch"
+        )
+    ours = all(type(callback).__module__.split(".")[0] in ("arithprobe", "lightning") for callback in callbacks)
+    for callback in callbacks if ours else []:
+        if isinstance(callback, (EarlyStopping, ModelCheckpoint)):
+            _check_monitor(callback.monitor, ["train/loss", *tags])
+
+
+def check_folders(trainer: Trainer) -> None:
+    """Prove that the folders of loggers and checkpoints can be written.
+
+    Raises:
+        ArithprobeError: Naming the folder.
+    """
+    if is_trial(trainer):
+        return
+    folders = [getattr(logger, "log_dir", logger.save_dir) for logger in trainer.loggers]
+    folders += [callback.dirpath for callback in callbacks_of(trainer) if isinstance(callback, ModelCheckpoint)]
+    for folder in folders:
+        if folder is not None:
+            require_writable(Path(folder))
+
+
+def _check_monitor(monitor: str | None, known: list[str]) -> None:
+    if monitor is None or monitor in known:
+        return
+    near = difflib.get_close_matches(monitor, known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    raise ArithprobeError(f"monitor {monitor!r} is not logged{meant} (logged: {', '.join(known)})")
