@@ -135,9 +135,8 @@ class ArithprobeCLI(LightningCLI):
             config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
         if bare or config.get("fast_dev_run") or config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
-        else:
-            folder = self._get(self.config_init, "checkpoint").dirpath
-            callbacks.append(ModelCheckpoint(folder, filename="last", enable_version_counter=False))
+        elif (best := self._get(self.config_init, "checkpoint")).monitor is not None:  # None saves the last itself
+            callbacks.append(ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False))
         trainer = super()._instantiate_trainer(config, callbacks)
         if find_callback(trainer, BehaviourReport) is None and not bare:
             callbacks_of(trainer).insert(0, BehaviourReport())
