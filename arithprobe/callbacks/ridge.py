@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, logged_step, tensorboard
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, tensorboard
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import write_whole
@@ -85,7 +85,7 @@ class RidgeProbing(ValidationProbe):
         self._scores: list[CellScores] = []
         self._count = 0
         self._drawn = 0
-        self._step = 0
+        self._step: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget earlier runs."""
@@ -123,7 +123,7 @@ class RidgeProbing(ValidationProbe):
         self._scores = self._read(self._plan, self._fitter.score(self.alpha, self.held_out))
         self._fitter = None
         self._count += 1
-        self._step = logged_step(trainer)
+        self._step = moment(trainer)["step"]
         last = self._plan.positions.names.index("last")
         return {
             str(self._tag(scores.target, site, metric)): getattr(scores, metric)[row, last].item()
@@ -190,7 +190,7 @@ class RidgeProbing(ValidationProbe):
                 image = to_rgb(probe_heatmap(scores, module.behaviour, self._step))
                 for writer in writers:
                     name = f"{self.analysis}_{scores.target}/site x position"
-                    writer.add_image(name, image, self._step, dataformats="HWC")
+                    writer.add_image(name, image, self._step or 0, dataformats="HWC")
                 if self._run_folder is not None:
                     write_whole(self._run_folder / "figures" / f"{self.analysis}_{scores.target}.png", to_png(image))
 

@@ -13,7 +13,7 @@ from arithprobe.probes.scores import CellScores
 _CELL = (0.52, 0.42)  # width and height of a cell, inches
 
 
-def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int) -> Figure:
+def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | None) -> Figure:
     """A heatmap of held-out R2, sites upwards from the embedding, positions from left to right.
 
     The colour scale is fixed at 0 to 1, so that pictures of different steps compare. Cells that do not exceed the 95 %
@@ -22,7 +22,7 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int) ->
     Args:
         scores: Scores of one target.
         behaviour: The model's behaviour, for the title: a probe of a model that did not learn says so, in red.
-        step: Training step, for the title.
+        step: Training step, for the title; None outside a fit.
     """
     rows, columns = len(scores.sites), len(scores.positions)
     figure = Figure(figsize=(columns * _CELL[0] + 2.6, rows * _CELL[1] + 2.3), layout="constrained", dpi=110)
