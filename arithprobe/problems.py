@@ -78,11 +78,7 @@ class Problem:
         Raises:
             ArithprobeError: If the text is neither ``x + y = ?`` nor ``x + y (mod k) = ?``.
         """
-        match = _GRAMMAR.fullmatch(text)
-        if match is None:
-            raise ArithprobeError(
-                f"{_shown(text)} is neither 'x + y = ?' nor 'x + y (mod k) = ?' with unsigned integers"
-            )
+        match = _match(text)
         for name, number in match.groupdict().items():
             if number is not None and len(number) > MAX_DIGITS:
                 raise ArithprobeError(f"{name} has {len(number)} digits; expected at most {MAX_DIGITS}")
@@ -131,10 +127,7 @@ class Layout:
         Raises:
             ArithprobeError: If the text is not a problem.
         """
-        match = _GRAMMAR.fullmatch(text)
-        if match is None:
-            Problem.parse(text)
-            raise ArithprobeError(f"{_shown(text)} is not a problem")
+        match = _match(text)
         roles = [*_places("x", match["x"]), "sp1", "plus", "sp2", *_places("y", match["y"])]
         if match["modulus"] is not None:
             roles += ["sp3", "mod_open", "mod_m", "mod_o", "mod_d", "mod_sp"]
@@ -222,6 +215,13 @@ def _distinct_rows(rows: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], 
     if not np.array_equal(words[first][inverse], words):  # a hash collision: sort whole rows instead
         _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
+
+
+def _match(text: str) -> re.Match[str]:
+    match = _GRAMMAR.fullmatch(text)
+    if match is None:
+        raise ArithprobeError(f"{_shown(text)} is neither 'x + y = ?' nor 'x + y (mod k) = ?' with unsigned integers")
+    return match
 
 
 def _places(name: str, digits: str) -> list[str]:
