@@ -1,4 +1,7 @@
-"""The one exception for mistakes of a user, and the one warning."""
+"""The one exception for mistakes of a user, the one warning, and what may have been meant."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class ArithprobeError(ValueError):
@@ -10,3 +13,13 @@ class ArithprobeError(ValueError):
 
 class SharedRowsWarning(UserWarning):
     """Validation rows repeat training rows, in a split mode that allows it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing.
+
+    >>> did_you_mean("summ", ["sum", "x"])
+    "; did you mean 'sum'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -206,9 +206,7 @@ def _distinct_rows(rows: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], 
     packed = np.zeros((len(rows), width), dtype=np.uint8)
     packed[:, : rows.shape[1]] = rows
     words = packed.view(np.uint64)
-    odd = np.random.default_rng(0).integers(1, 2**63, size=words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
-        1
-    )
+    odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) * 2 + 1
     mixed = words * odd
     key = np.bitwise_xor.reduce(mixed ^ (mixed >> np.uint64(32)), axis=1)
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)

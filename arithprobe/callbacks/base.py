@@ -65,6 +65,10 @@ class ValidationProbe(Callback):
         """Write files and figures; called on rank 0, once the module has judged the behaviour."""
 
     @abstractmethod
+    def findings(self) -> list[str]:
+        """What the last validation found at the readout, one line each."""
+
+    @abstractmethod
     def tags(self) -> list[str]:
         """The tags it will log, once prepared."""
 
@@ -114,6 +118,15 @@ class ValidationProbe(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock of the fit."""
         self.fit_seconds = time.perf_counter() - self._fit_started
+
+    def summary(self) -> list[str]:
+        """What the last validation found, and what the callback cost, one line each."""
+        spent = sum(self.seconds.values())
+        if not (self.fit_seconds and spent):
+            return self.findings()
+        parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.items())
+        share = f"{spent:.1f} s of the fit's {self.fit_seconds:.1f} s ({spent / self.fit_seconds:.1%})"
+        return [*self.findings(), f"{self.analysis} probing took {share}: {parts}"]
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

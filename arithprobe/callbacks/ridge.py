@@ -161,22 +161,15 @@ class RidgeProbing(ValidationProbe):
             self._draw(trainer, arithmetic_module(pl_module))
         super().on_fit_end(trainer, pl_module)
 
-    def summary(self) -> list[str]:
-        """What the last validation found at the readout, and what the callback cost, one line each."""
+    def findings(self) -> list[str]:
+        """What the last validation found at the readout, one line each."""
         lines = []
         for scores in self._scores:
             cell = scores.sites.index("final"), scores.positions.index("last")
             r2, null, n = (getattr(scores, name)[cell].item() for name in ("r2", "null_high", "n_test"))
             lines.append(
-                f"ridge probe of {scores.target!r} at final@last: held-out R2 {r2:.4f} "
+                f"{self.analysis} probe of {scores.target!r} at final@last: held-out R2 {r2:.4f} "
                 f"(null below {null:.3f}, {n:.0f} held-out rows)"
-            )
-        spent = sum(self.seconds.values())
-        if self.fit_seconds and spent:
-            parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.items())
-            lines.append(
-                f"ridge probing took {spent:.1f} s of the fit's {self.fit_seconds:.1f} s "
-                f"({spent / self.fit_seconds:.1%}): {parts}"
             )
         return lines
 

@@ -3,14 +3,13 @@
 A user's mistake is one line on stderr and exit code 2.
 """
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 from arithprobe import __version__
 from arithprobe.cli.help import help_of
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, did_you_mean
 
 _COMMANDS = {
     "fit": ("training", "train a model, and probe it while it trains"),
@@ -44,8 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     try:
         if not module:
-            near = difflib.get_close_matches(command, _COMMANDS, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = did_you_mean(command, _COMMANDS)
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
         importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
     except ArithprobeError as error:

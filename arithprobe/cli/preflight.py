@@ -1,6 +1,5 @@
 """What is checked before a run writes anything."""
 
-import difflib
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -8,7 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, is_trial
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.files import require_writable
 from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
 from arithprobe.training.module import LOGGED, ArithmeticModule
@@ -81,6 +80,5 @@ def check_folders(trainer: Trainer) -> None:
 def _check_monitor(monitor: str | None, known: list[str]) -> None:
     if monitor is None or monitor in known:
         return
-    near = difflib.get_close_matches(monitor, known, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
+    meant = did_you_mean(monitor, known)
     raise ArithprobeError(f"monitor {monitor!r} is not logged{meant} (logged: {', '.join(known)})")

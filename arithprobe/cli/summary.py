@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from arithprobe.callbacks import BehaviourReport, RidgeProbing
-from arithprobe.callbacks.base import callbacks_of, find_callback
+from arithprobe.callbacks import BehaviourReport
+from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
 from arithprobe.training.module import ArithmeticModule
 
@@ -34,7 +34,7 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     if module.behaviour is not None:
         colour = _COLOUR[module.behaviour.verdict]
         console.print(f"[bold {colour}]{escape(str(module.behaviour))}[/]")
-    lines = [line for one in callbacks_of(trainer) if isinstance(one, RidgeProbing) for line in one.summary()]
+    lines = [line for one in callbacks_of(trainer) if isinstance(one, ValidationProbe) for line in one.summary()]
     if lines and module.behaviour is not None and module.behaviour.verdict == "NOT LEARNED":
         console.print(_WARNING)
     for line in lines:

@@ -82,7 +82,7 @@ class ArithmeticDataModule(LightningDataModule):
                 raise ArithprobeError("there is no test file; pass --data.test_file FILE")
             table = parse_tsv(self._content(part).encode(), path) if self._is_to_be_made(part) else read_tsv(path)
             dataset = ArithmeticDataset(table)
-            expected = self.recipe.modulus if self.recipe.task == "mod" else None
+            expected = self.recipe.divisor
             if dataset.modulus != expected:
                 raise ArithprobeError(
                     f"{path}: holds {_task(dataset.modulus)}, expected {_task(expected)}; "

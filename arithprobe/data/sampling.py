@@ -90,6 +90,11 @@ class DataRecipe:
         return name + "".join(differing)
 
     @property
+    def divisor(self) -> int | None:
+        """The modulus of its problems; None for plain sums."""
+        return self.modulus if self.task == "mod" else None
+
+    @property
     def title(self) -> str:
         """The task in words: ``x + y`` or ``x + y (mod 97)``."""
         return "x + y" if self.task == "sum" else f"x + y (mod {self.modulus})"
@@ -114,8 +119,7 @@ class Pairs(NamedTuple):
 
     def problems(self, recipe: DataRecipe) -> list[Problem]:
         """The problems, in order, in the recipe's task."""
-        modulus = recipe.modulus if recipe.task == "mod" else None
-        return [Problem(x, y, modulus) for x, y in zip(self.x.tolist(), self.y.tolist(), strict=True)]
+        return [Problem(x, y, recipe.divisor) for x, y in zip(self.x.tolist(), self.y.tolist(), strict=True)]
 
 
 def sample(recipe: DataRecipe) -> dict[Part, Pairs]:

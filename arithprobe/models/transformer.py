@@ -117,13 +117,9 @@ class Block(nn.Module):
         Returns:
             (B, T, D), or (B, 1, D) where ``at`` is given.
         """
-        if at is not None:
-            queries = _pick(x, at)
-            attn_out, probabilities = self.self_attn(x, mask, queries, pattern=pattern)
-            x = queries
-        else:
-            attn_out, probabilities = self.self_attn(x, mask, pattern=pattern)
-        resid_mid = self.norm1(x + self.dropout(attn_out))
+        queries = None if at is None else _pick(x, at)
+        attn_out, probabilities = self.self_attn(x, mask, queries, pattern=pattern)
+        resid_mid = self.norm1((x if queries is None else queries) + self.dropout(attn_out))
         mlp_out = self.linear2(self.dropout(F.gelu(self.linear1(resid_mid))))
         resid_post: Tensor = self.norm2(resid_mid + self.dropout(mlp_out))
         if record is not None:
@@ -236,7 +232,7 @@ class TinyTransformer(nn.Module):
         for layer, block in enumerate(self.enc.layers):
             x = block(x, mask, layer=layer, record=cache, pattern=patterns)
         cache.states["final"] = self.ln(x)
-        output: Tensor = self.readout(self.ln(_pick(x, lengths - 1))).squeeze(1)
+        output: Tensor = self.readout(_pick(cache.states["final"], lengths - 1)).squeeze(1)
         return output, cache
 
     def _embed(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

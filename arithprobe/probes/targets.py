@@ -9,13 +9,12 @@
 ========================  ==============================================================
 """
 
-import difflib
 import re
 
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.problems import carry, digit
 
 _PLACED = re.compile(r"(x|y|sum|carry)(10*)")
@@ -73,8 +72,7 @@ def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
     placed = _PLACED.fullmatch(name)
     names = target_names(max(int(x.max()), int(y.max())), modulus)
     if placed is None or name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = did_you_mean(name, names)
         raise ArithprobeError(f"no target {name!r} in this data{meant} (targets: {', '.join(names)})")
     place = int(placed[2])
     return carry(x, y, place) if placed[1] == "carry" else digit(whole[placed[1]], place)
