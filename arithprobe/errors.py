@@ -15,6 +15,23 @@ class SharedRowsWarning(UserWarning):
     """Validation rows repeat training rows, in a split mode that allows it."""
 
 
+def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
+    """Refuse options that are too small.
+
+    >>> require_at_least("", folds=(5, 2))
+
+    Args:
+        owner: Whose options, as in ``RidgeProbing: ``; may be empty.
+        limits: The value and the least one allowed, by name.
+
+    Raises:
+        ArithprobeError: Naming the first that is smaller.
+    """
+    for name, (value, least) in limits.items():
+        if not value >= least:
+            raise ArithprobeError(f"{owner}{name} is {value}; expected {least} or more")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or nothing.
 

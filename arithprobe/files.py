@@ -1,8 +1,12 @@
 """Files written whole or not at all."""
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from arithprobe.errors import ArithprobeError
 
@@ -57,7 +61,23 @@ def require_writable(folder: str | Path) -> None:
         raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
     finally:
         for path in reversed(made):
-            path.rmdir()
+            with suppress(OSError):  # another process may have put something there meanwhile
+                path.rmdir()
+
+
+def to_json(record: Any) -> str:
+    """One line of JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(record), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not float("-inf") < value < float("inf"):
+        return None
+    return value
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """Pre-encoded problems as tensors; a batch is one tensor index, never a Python loop over rows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from arithprobe.data.tsv import TsvTable
+from arithprobe.data.tsv import TsvTable, read_tsv
 from arithprobe.problems import Layout
 from arithprobe.tokenizer import VOCABULARY
 
@@ -51,6 +52,11 @@ class ArithmeticDataset(Dataset[Batch]):
         self.modulus = table.modulus
         self.layout = torch.from_numpy(table.layout)
         self.layouts: tuple[Layout, ...] = tuple(layout for layout in table.layouts if layout is not None)
+
+    @classmethod
+    def from_tsv(cls, path: str | Path) -> "ArithmeticDataset":
+        """The problems of a file, see :func:`arithprobe.data.tsv.read_tsv`."""
+        return cls(read_tsv(path))
 
     def __len__(self) -> int:
         """N."""

@@ -4,12 +4,120 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
+
+CHECKPOINT_KEY = "arithprobe"
+"""Where a Lightning checkpoint holds what decoding and judging need beside the weights."""
+_PLAIN_HEADS, _PLAIN_SCALE = 4, 2000.0  # the original project's
+
+
+class LoadedModel(NamedTuple):
+    """A trained model, ready to run: evaluation mode, no gradients, on the CPU."""
+
+    path: str
+    """Where it comes from."""
+    kind: str
+    """``Lightning checkpoint`` or ``plain state_dict``."""
+    model: TinyTransformer
+    """The network."""
+    objective: ScaledMSE
+    """The way from its outputs to answers."""
+    train_mean: float | None
+    """Mean training answer; None in a plain file, which cannot say."""
+    task: str | None
+    """What it was trained on; None in a plain file."""
+
+
+def load_model(path: str | Path, n_heads: int | None = None, scale: float | None = None) -> LoadedModel:
+    """Load a model from a Lightning checkpoint or a plain ``state_dict``, whichever the file is.
+
+    Args:
+        path: The file.
+        n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's.
+        scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
+
+    Raises:
+        ArithprobeError: If the file is no checkpoint, of another architecture or vocabulary, or contradicts an option.
+    """
+    content = read_checkpoint(path)
+    lightning = _is_lightning(content)
+    stored, extra, weights = _parts(content, path) if lightning else ({}, {}, content)
+    if extra.get("vocabulary", VOCABULARY) != VOCABULARY:
+        raise ArithprobeError(
+            f"{path}: the checkpoint's vocabulary is {extra['vocabulary']!r}, here it is {VOCABULARY!r}"
+        )
+    for name, given in (("n_heads", n_heads), ("scale", scale)):
+        if given is not None and name in stored and stored[name] != given:
+            raise ArithprobeError(f"{path}: the checkpoint says {name} {stored[name]}, the option says {given}")
+    heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
+    model = TinyTransformer(**_sizes(weights, path), n_heads=heads, dropout=0.0)
+    require_same_shapes(model.state_dict(), weights, path)
+    model.load_state_dict(weights)
+    objective = ScaledMSE(stored.get("scale", _PLAIN_SCALE if scale is None else scale))
+    if model.readout.out_features != objective.n_outputs:
+        raise ArithprobeError(f"{path}: the readout has {model.readout.out_features} outputs; expected 1, the answer")
+    kind = "Lightning checkpoint" if lightning else "plain state_dict"
+    return LoadedModel(
+        str(path), kind, model.eval().requires_grad_(False), objective, extra.get("train_mean"), extra.get("task")
+    )
+
+
+def _parts(content: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Hyperparameters, what decoding needs, and the weights of the model, of a Lightning checkpoint."""
+    stored, extra = content.get("hyper_parameters", {}), content.get(CHECKPOINT_KEY, {})
+    weights = content["state_dict"]
+    if not all(isinstance(part, Mapping) for part in (stored, extra, weights)):
+        raise ArithprobeError(f"{path}: is not a checkpoint of an ArithmeticModule")
+    numbers = {
+        "n_heads": stored.get("n_heads", 1),
+        "scale": stored.get("scale", 1),
+        "train_mean": extra.get("train_mean"),
+    }
+    for name, value in numbers.items():
+        if value is not None and not (isinstance(value, (int, float)) and float("-inf") < value < float("inf")):
+            raise ArithprobeError(f"{path}: its {name} is {value!r}; expected a finite number")
+    return dict(stored), dict(extra), {key.removeprefix("model."): value for key, value in weights.items()}
+
+
+def _is_lightning(content: Mapping[str, Any]) -> bool:
+    return "state_dict" in content and "pytorch-lightning_version" in content
+
+
+def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, int]:
+    """The sizes that the shapes of a ``state_dict`` tell.
+
+    Raises:
+        ArithprobeError: If a weight they are read from is missing, or the vocabulary is another one.
+    """
+    shapes = {}
+    for key in ("tok.weight", "pos.weight", "enc.layers.0.linear1.weight", "readout.weight"):
+        value = weights.get(key)
+        if not isinstance(value, Tensor) or value.ndim != 2:
+            known = ", ".join(map(str, list(weights)[:3])) or "nothing"
+            what = "is missing" if value is None else "is not a matrix"
+            raise ArithprobeError(f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known})")
+        shapes[key] = value.shape
+    if shapes["tok.weight"][0] != VOCABULARY_SIZE:
+        raise ArithprobeError(
+            f"{path}: the checkpoint's vocabulary has {shapes['tok.weight'][0]} tokens; "
+            f"expected {VOCABULARY_SIZE} (padding, then {VOCABULARY!r})"
+        )
+    layers = {key.split(".")[2] for key in weights if key.startswith("enc.layers.")}
+    return {
+        "d_model": shapes["tok.weight"][1],
+        "n_layers": len(layers),
+        "d_ff": shapes["enc.layers.0.linear1.weight"][0],
+        "max_len": shapes["pos.weight"][0],
+        "n_outputs": shapes["readout.weight"][0],
+    }
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -44,7 +152,7 @@ def load_plain_weights(model: nn.Module, path: str | Path) -> None:
         ArithprobeError: If the file is a Lightning checkpoint, or of another architecture.
     """
     content = read_checkpoint(path)
-    if "state_dict" in content and "pytorch-lightning_version" in content:
+    if _is_lightning(content):
         raise ArithprobeError(f"{path}: is a Lightning checkpoint; pass it as --ckpt_path")
     require_same_shapes(model.state_dict(), content, path)
     model.load_state_dict(content)

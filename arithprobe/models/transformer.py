@@ -170,8 +170,9 @@ class TinyTransformer(nn.Module):
         n_outputs: int = 1,
     ) -> None:
         super().__init__()
-        sizes = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff, "max_len": max_len}
-        for name, size in sizes.items():
+        self.sizes = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff, "max_len": max_len}
+        self.sizes["n_outputs"] = n_outputs  # what a twin of the same architecture is made from
+        for name, size in self.sizes.items():
             if size < 1:
                 raise ArithprobeError(f"{name} is {size}; expected 1 or more")
         if d_model % n_heads:

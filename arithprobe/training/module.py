@@ -9,7 +9,7 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import load_plain_weights
+from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.tokenizer import VOCABULARY
@@ -17,7 +17,6 @@ from arithprobe.training.metrics import AnswerErrors
 
 LOGGED = ("loss", "rmse", "r2", "exact_match", "skill")
 """What a validation logs, under ``val/``: the loss in its own units, the rest in answer units."""
-_EXTRA = "arithprobe"  # key of what decoding needs, in a Lightning checkpoint
 
 
 class ValidationOutput(TypedDict):
@@ -152,7 +151,7 @@ class ArithmeticModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what decoding and judging need beside the weights."""
-        checkpoint[_EXTRA] = {
+        checkpoint[CHECKPOINT_KEY] = {
             "train_mean": self.train_mean,
             "task": self._task(),
             "scale": self.objective.scale,
@@ -166,7 +165,7 @@ class ArithmeticModule(LightningModule):
             ArithprobeError: If the checkpoint's characters, scale or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task() if self._trainer is not None else None)
-        self.train_mean = checkpoint.get(_EXTRA, {}).get("train_mean", self.train_mean)
+        self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
         """Refuse a checkpoint that decodes otherwise, or was trained on another task.
@@ -178,7 +177,7 @@ class ArithmeticModule(LightningModule):
         Raises:
             ArithprobeError: Naming both sides.
         """
-        stored = checkpoint.get(_EXTRA, {})
+        stored = checkpoint.get(CHECKPOINT_KEY, {})
         for name, own in (("vocabulary", VOCABULARY), ("scale", self.objective.scale), ("task", task)):
             if stored.get(name) is not None and own is not None and stored[name] != own:
                 raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, here it is {own!r}")

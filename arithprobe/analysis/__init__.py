@@ -1,0 +1,1 @@
+"""Checkpoint in, result out: what the analysis commands and a notebook call."""

@@ -1,0 +1,97 @@
+"""One pass of a model over the rows of a file: its behaviour, and its states for whoever looks at them."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.behaviour import Behaviour, judge
+from arithprobe.data.dataset import ArithmeticDataset, batches
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.training.metrics import AnswerErrors
+
+Observer = Callable[[dict[str, Tensor], Tensor], object]
+"""Takes the states of a batch, (B, T, D) by site, and its (B,) row numbers."""
+
+
+class Pass(NamedTuple):
+    """What a pass over the rows found."""
+
+    behaviour: Behaviour
+    """Has the model learned the task."""
+    predictions: Tensor
+    """(N,) float64 answers of the model."""
+
+
+def run_over(
+    loaded: LoadedModel, dataset: ArithmeticDataset, observers: Iterable[Observer] = (), batch_size: int = 250
+) -> Pass:
+    """Run a model over all rows, hand the states of each batch to the observers, and judge the answers.
+
+    Without a training mean (a plain ``state_dict`` has none) the constant predictor is the mean of these answers.
+
+    Raises:
+        ArithprobeError: If the model was trained on another task, a prompt is longer than its position table, or a
+            state is not finite.
+    """
+    check_rows(loaded, dataset)
+    mean = float(dataset.answers.double().mean()) if loaded.train_mean is None else loaded.train_mean
+    errors, predictions = AnswerErrors(mean), []
+    observers = list(observers)
+    with torch.no_grad():
+        for batch in batches(dataset, batch_size):
+            outputs, cache = loaded.model.run_with_cache(batch.ids, batch.lengths)
+            _require_finite(cache.states, batch.lengths, batch.rows, dataset.path)
+            for observe in observers:
+                observe(cache.states, batch.rows)
+            predictions.append(loaded.objective.decode(outputs))
+            errors.update(predictions[-1], batch.answers)
+    return Pass(judge(errors.compute()), torch.cat(predictions))
+
+
+def sites_of(model: TinyTransformer) -> tuple[str, ...]:
+    """All sites, from ``embed`` up."""
+    layers = range(model.sizes["n_layers"])
+    inside = (f"{site}.{layer}" for layer in layers for site in ("attn_out", "resid_mid", "mlp_out", "resid_post"))
+    return ("embed", *inside, "final")
+
+
+def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
+    """Refuse rows that the model was not made for.
+
+    Raises:
+        ArithprobeError: If they are of another task than it was trained on, or longer than its position table.
+    """
+    task = "x + y" if dataset.modulus is None else f"x + y (mod {dataset.modulus})"
+    if loaded.task is not None and loaded.task != task:
+        raise ArithprobeError(f"{loaded.path}: was trained on {loaded.task!r}; {dataset.path} has {task!r}")
+    if dataset.max_length > loaded.model.max_len:
+        raise ArithprobeError(
+            f"{loaded.path}: its position table holds {loaded.model.max_len} tokens; "
+            f"the longest problem of {dataset.path} has {dataset.max_length}"
+        )
+
+
+def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
+    """A model of the same architecture that was never trained; the global random state is not touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin = TinyTransformer(**loaded.model.sizes, dropout=0.0)
+    return loaded._replace(
+        path=f"random initialisation, seed {seed}", kind="random", model=twin.eval().requires_grad_(False)
+    )
+
+
+def _require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, path: str) -> None:
+    for site, state in states.items():
+        real = torch.arange(state.shape[1]) < lengths[:, None]
+        bad = (~torch.isfinite(state).all(dim=-1) & real).nonzero()
+        if len(bad):
+            row, token = bad[0].tolist()
+            raise ArithprobeError(
+                f"the state at {site}, token {token} is not finite in row {int(rows[row]) + 1} of {path}; "
+                "the model has diverged, or its weights are broken"
+            )
