@@ -9,9 +9,10 @@ from arithprobe.probes.scores import CellScores
 
 def figure_of(r2, high, behaviour=None):
     r2 = torch.tensor(r2, dtype=torch.float64)
-    filled = {name: torch.full_like(r2, 100.0) for name in ("n_train", "n_test", "edf", "r2_in_sample", "null_mean")}
-    filled["null_high"] = torch.full_like(r2, high)
-    return probe_heatmap(CellScores("ridge", "sum", ("embed", "final"), ("last", "0"), r2, **filled), behaviour, 141)
+    names = ("low", "high", "r2_in_sample", "n_train", "n_test", "edf", "alpha")
+    filled = {name: torch.full_like(r2, 100.0) for name in names} | {"null": torch.full((*r2.shape, 20), high)}
+    scores = CellScores("ridge", "sum", "sum", ("embed", "final"), ("last", "0"), r2, skill=r2, **filled)
+    return probe_heatmap(scores, behaviour, 141)
 
 
 def test_cells_not_above_their_null_are_struck_out_and_empty_ones_are_not():

@@ -1,5 +1,7 @@
 """Ridge probes from moments, against scikit-learn, and what may not fool them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of, permute_between_groups
 
@@ -24,6 +27,15 @@ def rows():
     return states, targets, fold_of(group, FOLDS), valid
 
 
+def scored(fitter, alpha, held_out=None):
+    scores = fitter.score(alpha, held_out)
+    found = held_out_r2(scores)
+    return SimpleNamespace(
+        r2=found.r2, r2_in_sample=found.in_sample, low=found.low, high=found.high, edf=scores.edf[:, :, 0].mean(dim=0),
+        n_train=scores.n_train.mean(dim=0), n_test=scores.n_test.sum(dim=0), alpha=scores.alpha,
+    )  # fmt: skip
+
+
 def fitted(states, targets, fold, valid, size=100):
     fitter = RidgeFitter(states.shape[1], states.shape[2], targets.shape[1], FOLDS)
     for start in range(0, len(states), size):
@@ -35,7 +47,7 @@ def fitted(states, targets, fold, valid, size=100):
 @pytest.mark.parametrize("alpha", [1e-6, 1.0, 1e4])
 def test_scores_are_scikit_learns(rows, alpha):
     states, targets, fold, valid = rows
-    scores = fitted(*rows).score(alpha)
+    scores = scored(fitted(*rows), alpha)
     for cell in range(C):
         kept = valid[:, cell].numpy()
         h, y, f = states[kept, cell].numpy(), targets[kept].numpy(), fold[kept].numpy()
@@ -47,7 +59,7 @@ def test_scores_are_scikit_learns(rows, alpha):
 
 def test_one_split_is_scikit_learns_fit_on_the_rest(rows):
     states, targets, fold, valid = rows
-    scores = fitted(*rows).score(1.0, [2])
+    scores = scored(fitted(*rows), 1.0, [2])
     kept, test = valid[:, 1].numpy(), (fold == 2).numpy()
     h, y = states[:, 1].numpy(), targets.numpy()
     model = Ridge(alpha=1.0).fit(h[kept & ~test], y[kept & ~test])
@@ -64,17 +76,17 @@ def test_one_split_is_scikit_learns_fit_on_the_rest(rows):
 def test_fewer_rows_than_dimensions_is_scikit_learns_too(rows):
     states, targets, fold, valid = (part[:16] for part in rows)
     fold = torch.arange(16) % FOLDS
-    scores = fitted(states, targets, fold, torch.ones_like(valid)).score(1.0)
+    scores = scored(fitted(states, targets, fold, torch.ones_like(valid)), 1.0)
     predicted = cross_val_predict(Ridge(), states[:, 0].numpy(), targets.numpy(), cv=PredefinedSplit(fold.numpy()))
     np.testing.assert_allclose(scores.r2[0], r2_score(targets, predicted, multioutput="raw_values"), atol=1e-9)
 
 
 def test_batches_order_and_merging_do_not_matter(rows):
     _states, _targets, _fold, _valid = rows
-    whole = fitted(*rows).score(1.0)
+    whole = scored(fitted(*rows), 1.0)
     shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(1))
-    by_seven = fitted(*(part[shuffled] for part in rows), size=7).score(1.0)
-    merged = fitted(*(part[:250] for part in rows)).merge(fitted(*(part[250:] for part in rows))).score(1.0)
+    by_seven = scored(fitted(*(part[shuffled] for part in rows), size=7), 1.0)
+    merged = scored(fitted(*(part[:250] for part in rows)).merge(fitted(*(part[250:] for part in rows))), 1.0)
     for other in (by_seven, merged):
         torch.testing.assert_close(other.r2, whole.r2, atol=1e-10, rtol=0)
 
@@ -83,7 +95,7 @@ def test_a_constant_target_and_an_empty_cell_are_not_scored(rows):
     states, targets, fold, valid = rows
     targets = torch.cat([targets, torch.full((N, 1), 1000.1, dtype=torch.float64)], dim=1)
     valid = valid & torch.tensor([True, True, False])
-    scores = fitted(states, targets, fold, valid).score(1.0)
+    scores = scored(fitted(states, targets, fold, valid), 1.0)
     assert torch.isnan(scores.r2[:, K]).all()
     assert torch.isnan(scores.r2[2]).all()
     assert torch.isfinite(scores.r2[:2, :K]).all()
@@ -92,7 +104,7 @@ def test_a_constant_target_and_an_empty_cell_are_not_scored(rows):
 def test_noise_scores_nothing_held_out_though_it_does_in_sample(rows):
     states, _, fold, valid = rows
     noise = torch.randn(N, 1, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    scores = fitted(states, noise, fold, torch.ones_like(valid)).score(1.0)
+    scores = scored(fitted(states, noise, fold, torch.ones_like(valid)), 1.0)
     assert scores.r2.max() < 0.02
     assert scores.r2_in_sample.min() > 0.02
 
@@ -101,7 +113,7 @@ def test_impossible_options_are_refused(rows):
     with pytest.raises(ArithprobeError, match="folds is 1"):
         RidgeFitter(1, 2, 1, 1)
     with pytest.raises(ArithprobeError, match="alpha is 0"):
-        fitted(*rows).score(0)
+        scored(fitted(*rows), 0)
 
 
 def test_a_group_is_in_one_fold_wherever_it_comes_from():
@@ -147,7 +159,7 @@ def test_the_null_is_passed_as_often_as_it_says():
     targets = torch.cat([labels, *null], dim=1)
     fitter = RidgeFitter(1, 5, targets.shape[1], 4)
     fitter.update(states, targets, fold_of(group, 4), torch.ones(n, 1, dtype=torch.bool))
-    r2 = fitter.score(1.0).r2[0]
+    r2 = scored(fitter, 1.0).r2[0]
     high = r2[cases:].reshape(cases, permutations).quantile(0.95, dim=1)
     assert 0.02 <= (r2[:cases] > high).double().mean() <= 0.12
 
@@ -156,17 +168,17 @@ def test_states_that_overflow_are_not_scored(rows):
     states, targets, fold, valid = rows
     broken = states.clone()
     broken[5, 1] = torch.nan
-    scores = fitted(broken, targets, fold, torch.ones_like(valid)).score(1.0)
+    scores = scored(fitted(broken, targets, fold, torch.ones_like(valid)), 1.0)
     assert torch.isnan(scores.r2[1]).all()
     assert torch.isfinite(scores.r2[[0, 2]]).all()
 
 
 def test_targets_far_from_zero_are_right_or_not_scored(rows):
     states, targets, fold, valid = rows
-    right = fitted(*rows).score(1.0).r2
-    near = fitted(states, targets + 1e5, fold, valid).score(1.0).r2
+    right = scored(fitted(*rows), 1.0).r2
+    near = scored(fitted(states, targets + 1e5, fold, valid), 1.0).r2
     torch.testing.assert_close(near, right, atol=1e-6, rtol=0)
-    assert torch.isnan(fitted(states, targets + 1e9, fold, valid).score(1.0).r2).all()
+    assert torch.isnan(scored(fitted(states, targets + 1e9, fold, valid), 1.0).r2).all()
 
 
 def test_permuting_leaves_the_global_random_state_alone():

@@ -47,7 +47,7 @@ def test_scores_are_those_of_scikit_learn_on_the_final_weights(run, small_fit, s
                                     ("resid_mid.1", "plus"): plus}.items():  # fmt: skip
         h = cache.states[site][torch.arange(len(rows)), torch.tensor(token)].double().numpy()
         y = total.double().numpy()
-        fit = Ridge(alpha=1.0).fit(h[~test], y[~test])
+        fit = Ridge(alpha=10 * h[~test].var(axis=0).mean()).fit(h[~test], y[~test])
         assert cells[site, position]["r2"] == pytest.approx(r2_score(y[test], fit.predict(h[test])), abs=1e-6)
         assert cells[site, position]["r2_in_sample"] == pytest.approx(fit.score(h[~test], y[~test]), abs=1e-6)
         assert (cells[site, position]["n_train"], cells[site, position]["n_test"]) == ((~test).sum(), test.sum())
@@ -147,4 +147,4 @@ def test_a_mistake_in_an_option_shows_before_any_training(run, small_fit, tmp_pa
     assert not (tmp_path / "lightning_logs").exists()
     code, _, err = run(*small_fit, *PROBE, "--trainer.callbacks.folds", 200)
     assert code == 2
-    assert "expected 2 or more: validate on more rows or use fewer folds" in err
+    assert "fewer than the 200 folds; use fewer folds or more rows" in err

@@ -6,7 +6,7 @@ import torch
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import target_names, target_values
+from arithprobe.probes.targets import target_group, target_names, target_values
 from arithprobe.problems import Layout
 
 X, Y = torch.tensor([57, 999, 0, 103]), torch.tensor([65, 999, 7, 40])
@@ -39,7 +39,7 @@ def test_every_name_offered_has_values():
 def test_unknown_constant_and_unfit_targets_are_refused():
     with pytest.raises(ArithprobeError, match=r"no target 'sun' in this data; did you mean 'sum'\?"):
         target_values("sun", X, Y, 97)
-    with pytest.raises(ArithprobeError, match="no target 'residue' in this data"):
+    with pytest.raises(ArithprobeError, match="target 'residue': k is unknown"):
         target_values("residue", X, Y, None)
     with pytest.raises(ArithprobeError, match="no target 'carry10000'"):
         target_values("carry10000", X, Y, 97)
@@ -78,3 +78,33 @@ def test_positions_point_at_the_characters_they_name():
         assert ("x100" in found, "9" in found) == (row == 0, row == 0)
     states = torch.arange(2 * 12 * 1.0).view(2, 12, 1)
     assert table.gather(states, torch.tensor([1]))[0, 0].item() == 8  # row 1 of the table, token 8
+
+
+def test_periods_and_waves_of_any_quantity():
+    for quantity, values in (("x", X), ("y", Y), ("sum", X + Y), ("residue", (X + Y) % 97)):
+        assert target_values(f"{quantity}mod7", X, Y, 97).tolist() == (values % 7).tolist()
+        angle = 2 * torch.pi * 3 * values.double() / 7
+        torch.testing.assert_close(target_values(f"{quantity}mod7cos3", X, Y, 97), angle.cos())
+        torch.testing.assert_close(target_values(f"{quantity}mod7sin3", X, Y, 97), angle.sin())
+
+
+def test_a_wave_without_swing_is_refused_although_its_values_differ_by_rounding():
+    x = torch.arange(50)
+    with pytest.raises(ArithprobeError, match="target 'xmod2sin1' is 0 in every row"):
+        target_values("xmod2sin1", x, x, None)
+    with pytest.raises(ArithprobeError, match="target 'xmod2cos2' is 1 in every row"):
+        target_values("xmod2cos2", x, x, None)
+    with pytest.raises(ArithprobeError, match="the period is 1; expected 2 to"):
+        target_values("xmod1", x, x, None)
+    with pytest.raises(ArithprobeError, match="target 'residuemod5': k is unknown"):
+        target_values("residuemod5", x, x, None)
+
+
+def test_a_target_is_split_by_what_it_is_a_function_of():
+    groups = {
+        name: target_group(name) for name in ("x", "x10", "xmod5cos1", "y100", "sum", "sum10", "carry1", "residue")
+    }
+    assert groups == {
+        "x": "x", "x10": "x", "xmod5cos1": "x", "y100": "y", "sum": "sum", "sum10": "sum", "carry1": "sum",
+        "residue": "sum",
+    }  # fmt: skip

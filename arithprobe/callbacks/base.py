@@ -1,9 +1,8 @@
 """What all observers of validation share: the run folder, the clock, and when to look away."""
 
-import json
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +10,13 @@ from typing import Any, TypeVar
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
+from arithprobe.files import to_json as to_json
 from arithprobe.files import write_whole
+from arithprobe.plotting.render import Figure, to_png, to_rgb
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
 CallbackType = TypeVar("CallbackType", bound=Callback)
@@ -144,6 +146,26 @@ class ValidationProbe(Callback):
             earlier = path.read_text() if path.exists() else ""
             write_whole(path, f"{earlier}{to_json(moment(trainer) | record)}\n")
 
+    def gate(self, module: ArithmeticModule) -> dict[str, Any]:
+        """What stands first in every record: has the model learned."""
+        behaviour = module.behaviour
+        return {
+            "verdict": behaviour.verdict if behaviour else None,
+            "skill": behaviour.skill if behaviour else None,
+            "seconds": self.seconds,
+        }
+
+    def show(self, trainer: Trainer, figure: Figure, target: str, name: str, step: int | None) -> None:
+        """Put a figure into TensorBoard and ``figures/<analysis>_<target>.png``, where there are such."""
+        writers = list(tensorboard(trainer))
+        if not writers and self._run_folder is None:
+            return
+        image = to_rgb(figure)
+        for writer in writers:
+            writer.add_image(f"{self.analysis}_{target}/{name}", image, step or 0, dataformats="HWC")
+        if self._run_folder is not None:
+            write_whole(self._run_folder / "figures" / f"{self.analysis}_{target}.png", to_png(image))
+
 
 def moment(trainer: Trainer) -> dict[str, Any]:
     """The stage, and where in the fit this is; a validation outside a fit has no epoch."""
@@ -205,21 +227,13 @@ def logged_step(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
+def sum_over_ranks(trainer: Trainer, parts: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over the processes of the run."""
+    if trainer.world_size > 1:
+        for part in parts:
+            part.copy_(trainer.strategy.reduce(part.to(trainer.strategy.root_device), reduce_op="sum"))
+
+
 def tensorboard(trainer: Trainer) -> Iterator[Any]:
     """The TensorBoard writers of the run."""
     return (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
-
-
-def to_json(record: Any) -> str:
-    """One line of JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(record), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not float("-inf") < value < float("inf"):
-        return None
-    return value

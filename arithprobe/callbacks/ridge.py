@@ -2,24 +2,18 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, tensorboard
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError
-from arithprobe.files import write_whole
+from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.plotting.heatmap import probe_heatmap
-from arithprobe.plotting.render import to_png, to_rgb
-from arithprobe.probes.positions import PositionKind, PositionTable, position_table
-from arithprobe.probes.ridge import RidgeFitter, RidgeScores
+from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.splits import fold_of, permute_between_groups
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import target_values
+from arithprobe.probes.targets import Group, target_group, target_values
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
 _LOGGED = ("r2", "null_high")
@@ -37,9 +31,10 @@ class RidgeProbing(ValidationProbe):
 
     Args:
         targets: What to probe for, see :mod:`arithprobe.probes.targets`.
-        positions: ``last`` (the last real token), ``index`` (every character index), ``role`` (every role).
-        alpha: Ridge penalty, on states as they are; positive.
-        folds: Folds of sums; one of them is held out.
+        positions: ``last`` (the last real token), ``index`` (every character index), ``role`` (every role), or
+            single ones, such as ``5`` or ``plus``; ``last`` must be among them.
+        alpha: Ridge penalty, in units of the mean variance of the states; positive.
+        folds: Folds of sums (of x for targets of x, of y for those of y); one of them is held out.
         cross_validate: Hold out every fold in turn, not only the first.
         permutations: Label permutations of the null.
         figure_every: Draw the heatmap at the first validation, at every n-th, and at the end of the fit.
@@ -54,8 +49,8 @@ class RidgeProbing(ValidationProbe):
     def __init__(
         self,
         targets: Sequence[str] = ("sum",),
-        positions: Sequence[PositionKind] = ("last", "index"),
-        alpha: float = 1.0,
+        positions: Sequence[str] = ("last", "index"),
+        alpha: float = 10.0,
         folds: int = 5,
         cross_validate: bool = False,
         permutations: int = 20,
@@ -63,13 +58,9 @@ class RidgeProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("folds", folds, 2),
-            ("permutations", permutations, 1),
-            ("figure_every", figure_every, 1),
-        ):
-            if value < least:
-                raise ArithprobeError(f"RidgeProbing: {name} is {value}; expected {least} or more")
+        require_at_least(
+            "RidgeProbing: ", folds=(folds, 2), permutations=(permutations, 1), figure_every=(figure_every, 1)
+        )
         if seed < 0 or permutations > 10_000:
             raise ArithprobeError(f"RidgeProbing: seed is {seed}, permutations {permutations}; expected 0 to 10000")
         if not 0 < alpha < float("inf"):
@@ -78,10 +69,9 @@ class RidgeProbing(ValidationProbe):
             raise ArithprobeError("RidgeProbing: expected at least one target, and 'last' among the positions")
         self.targets, self.positions = list(dict.fromkeys(targets)), list(dict.fromkeys(positions))
         self.alpha, self.folds, self.permutations, self.seed = alpha, folds, permutations, seed
-        self.held_out = list(range(folds)) if cross_validate else [0]
+        self.held_out = None if cross_validate else (0,)
         self.figure_every = figure_every
-        self._plan: _Plan | None = None
-        self._fitter: RidgeFitter | None = None
+        self._surveys: list[RidgeSurvey] = []
         self._scores: list[CellScores] = []
         self._count = 0
         self._drawn = 0
@@ -94,47 +84,38 @@ class RidgeProbing(ValidationProbe):
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix folds, targets and permutations."""
-        if self._plan is None or self._plan.dataset is not dataset:
-            self._plan = self._make_plan(dataset, module.model.residual_sites)
+        if not self._surveys or self._surveys[0].rows is not dataset:
+            self._surveys = self._surveys_of(dataset, module)
 
     def begin(self, module: ArithmeticModule) -> None:
         """Start with empty moments."""
-        if self._plan is not None:
-            device = "cpu" if module.device.type == "mps" else module.device
-            n_cells = len(self._plan.sites) * len(self._plan.positions.names)
-            n_labels = self._plan.labels.shape[1]
-            self._fitter = RidgeFitter(n_cells, module.model.d_model, n_labels, self._plan.blocks, device)
+        for survey in self._surveys:
+            survey.start()
 
     def observe(self, output: ValidationOutput, batch: Batch) -> None:
         """Add a batch to the moments."""
-        if self._plan is None or self._fitter is None:
-            return
-        plan, rows = self._plan, batch.rows.cpu()
-        cells = torch.cat([plan.positions.gather(output["states"][site], rows) for site in plan.sites], dim=1)
-        valid = plan.positions.valid[rows].repeat(1, len(plan.sites))
-        self._fitter.update(cells, plan.labels[rows], plan.fold[rows], valid)
+        for survey in self._surveys:
+            survey.update(output["states"], batch.rows)
 
     def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
         """Merge the ranks, fit, score."""
-        if self._plan is None or self._fitter is None:
-            return {}
-        for moments in (self._fitter.moments, self._fitter.squares):
-            moments.copy_(trainer.strategy.reduce(moments, reduce_op="sum"))
-        self._scores = self._read(self._plan, self._fitter.score(self.alpha, self.held_out))
-        self._fitter = None
+        self._scores = []
+        for survey in self._surveys:
+            sum_over_ranks(trainer, survey.fitter.state)
+            self._scores += survey.scores(self.analysis, self.alpha)[0]
+        self._scores.sort(key=lambda scores: self.targets.index(scores.target))
         self._count += 1
         self._step = moment(trainer)["step"]
-        last = self._plan.positions.names.index("last")
         return {
-            str(self._tag(scores.target, site, metric)): getattr(scores, metric)[row, last].item()
+            str(self._tag(scores.target, site, metric)): scores.at(site)[metric]
             for scores in self._scores
-            for row, site in enumerate(scores.sites)
+            for site in scores.sites
             for metric in _LOGGED
         }
 
     def tags(self) -> list[str]:
         """The tags it will log, once prepared."""
-        sites = self._plan.sites if self._plan is not None else ()
+        sites = self._surveys[0].sites if self._surveys else ()
         of = itertools.product(self.targets, sites, _LOGGED)
         return [str(self._tag(target, site, metric)) for target, site, metric in of]
 
@@ -146,12 +127,9 @@ class RidgeProbing(ValidationProbe):
         if self._count == 1 or self._count % self.figure_every == 0:
             self._draw(trainer, module)
         with self.timed("files"):
-            behaviour = module.behaviour
-            self.append_line(trainer, {
-                "verdict": behaviour.verdict if behaviour else None,
-                "skill": behaviour.skill if behaviour else None,
-                "alpha": self.alpha, "folds": self.folds, "held_out": self.held_out, "group": "sum",
-                "permutations": self.permutations, "seconds": self.seconds,
+            self.append_line(trainer, self.gate(module) | {
+                "alpha": self.alpha, "folds": self.folds, "held_out": self.held_out,
+                "permutations": self.permutations,
                 "cells": [cell for scores in self._scores for cell in scores.cells()],
             })  # fmt: skip
 
@@ -175,64 +153,20 @@ class RidgeProbing(ValidationProbe):
 
     def _draw(self, trainer: Trainer, module: ArithmeticModule) -> None:
         self._drawn = self._count
-        writers = list(tensorboard(trainer))
-        if not writers and self._run_folder is None:
-            return
         with self.timed("figure"):
             for scores in self._scores:
-                image = to_rgb(probe_heatmap(scores, module.behaviour, self._step))
-                for writer in writers:
-                    name = f"{self.analysis}_{scores.target}/site x position"
-                    writer.add_image(name, image, self._step or 0, dataformats="HWC")
-                if self._run_folder is not None:
-                    write_whole(self._run_folder / "figures" / f"{self.analysis}_{scores.target}.png", to_png(image))
+                figure = probe_heatmap(scores, module.behaviour, self._step)
+                self.show(trainer, figure, scores.target, "site x position", self._step)
 
-    def _make_plan(self, dataset: ArithmeticDataset, sites: tuple[str, ...]) -> "_Plan":
-        group = dataset.x + dataset.y
-        fold = fold_of(group, self.folds)
-        if len(self.held_out) == 1:  # two blocks of moments are enough: held out, or not
-            fold = (fold != self.held_out[0]).long()
-        blocks = self.folds if len(self.held_out) > 1 else 2
-        sizes = torch.bincount(fold, minlength=blocks)
-        if int(sizes.min()) < 2:
-            raise ArithprobeError(
-                f"RidgeProbing: a fold of {dataset.path} has {int(sizes.min())} rows ({len(dataset)} rows, "
-                f"{self.folds} folds of sums); expected 2 or more: validate on more rows or use fewer folds"
-            )
-        columns = []
+    def _surveys_of(self, dataset: ArithmeticDataset, module: ArithmeticModule) -> list[RidgeSurvey]:
+        positions = position_table(self.positions, dataset.lengths, dataset.layout, dataset.layouts)
+        groups: dict[Group, list[Target]] = {}
         for name in self.targets:
             values = target_values(name, dataset.x, dataset.y, dataset.modulus)
-            values = (values - values.mean()) / values.std()  # R2 is the same, rounding is better
-            columns.append(
-                torch.cat([values[:, None], permute_between_groups(values, group, self.permutations, self.seed)], 1)
-            )
-        positions = position_table(self.positions, dataset.lengths, dataset.layout, dataset.layouts)
-        return _Plan(dataset, sites, positions, fold, blocks, torch.cat(columns, dim=1))
-
-    def _read(self, plan: "_Plan", scores: RidgeScores) -> list[CellScores]:
-        shape = (len(plan.sites), len(plan.positions.names))
-        r2 = scores.r2.cpu().reshape(-1, len(self.targets), 1 + self.permutations)
-        in_sample = scores.r2_in_sample.cpu().reshape(-1, len(self.targets), 1 + self.permutations)
-        per_cell: dict[str, Tensor] = {
-            name: getattr(scores, name).cpu().reshape(shape) for name in ("n_train", "n_test", "edf")
-        }
+            groups.setdefault(target_group(name), []).append(Target(name, values[:, None]))
+        split = Split(folds=self.folds, held_out=self.held_out, permutations=self.permutations, seed=self.seed)
+        sites, d_model = module.model.residual_sites, module.model.d_model
         return [
-            CellScores(
-                analysis=self.analysis, target=target, sites=plan.sites, positions=plan.positions.names,
-                r2=r2[:, k, 0].reshape(shape), r2_in_sample=in_sample[:, k, 0].reshape(shape),
-                null_mean=r2[:, k, 1:].mean(dim=1).reshape(shape),
-                null_high=r2[:, k, 1:].quantile(0.95, dim=1).reshape(shape), **per_cell,
-            )
-            for k, target in enumerate(self.targets)
-        ]  # fmt: skip
-
-
-class _Plan(NamedTuple):
-    """What depends on the rows, not on the model's state."""
-
-    dataset: ArithmeticDataset
-    sites: tuple[str, ...]
-    positions: PositionTable
-    fold: Tensor  # (N,) block of moments
-    blocks: int
-    labels: Tensor  # (N, K (1 + P)): each target, then its permutations
+            RidgeSurvey(dataset, sites, positions, targets, split._replace(group=group), d_model)
+            for group, targets in groups.items()
+        ]

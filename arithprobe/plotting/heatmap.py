@@ -1,13 +1,13 @@
 """Where is it decodable: held-out R2 by site and position."""
 
 import math
-import textwrap
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.titles import set_title
 from arithprobe.probes.scores import CellScores
 
 _CELL = (0.52, 0.42)  # width and height of a cell, inches
@@ -35,7 +35,7 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
             value = float(r2[row, column])
             ink = "black" if math.isnan(value) or value > 0.6 else "white"
             axes.text(column, row, _shown(value), ha="center", va="center", fontsize=8, color=ink)
-            if not value > scores.null_high[row, column] and not math.isnan(value):
+            if not scores.skill[row, column] > scores.null_high[row, column] and not math.isnan(value):
                 axes.plot([column - 0.4, column + 0.4], [row - 0.3, row + 0.3], color="white", linewidth=1.2)
     smallest = scores.n_test.amin(dim=0).int().tolist()
     ticks = [f"{position}\n{n}" for position, n in zip(scores.positions, smallest, strict=True)]
@@ -45,16 +45,9 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
     axes.set_xlabel("token position (below it: held-out rows)")
     axes.set_ylabel("site")
     figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)
-    lines = [
-        f"{scores.analysis} probes of '{scores.target}' at step {step} (struck out: not above the permutation null)"
-    ]
-    lines.append(f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown")
-    failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
-    if failed:
-        lines.append("What these probes find is not about the task: an untrained network can score as high.")
-    width = int(figure.get_figwidth() * 11)
-    title = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
-    axes.set_title(title, fontsize=10, loc="left", color="firebrick" if failed else "black")
+    text = f"{scores.analysis} probes of '{scores.target}'"
+    text += "" if step is None else f" at step {step}"
+    set_title(axes, f"{text} (struck out: not above the permutation null)", behaviour)
     return figure
 
 

@@ -1,14 +1,13 @@
 """Where a probe reads: token positions by name, for every row of a data set."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from arithprobe.errors import ArithprobeError
 from arithprobe.problems import Layout
-
-PositionKind = Literal["last", "index", "role"]
 
 
 class PositionTable(NamedTuple):
@@ -27,33 +26,35 @@ class PositionTable(NamedTuple):
         return states.gather(1, token[..., None].expand(-1, -1, states.shape[-1]))
 
 
-def position_table(
-    kinds: Sequence[PositionKind], lengths: Tensor, layout: Tensor, layouts: Sequence[Layout]
-) -> PositionTable:
-    """The positions of the given kinds, in reading order within a kind.
+def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layouts: Sequence[Layout]) -> PositionTable:
+    """The positions asked for, in reading order within a kind.
 
     Args:
-        kinds: ``last``, ``index``, ``role``.
+        wanted: Kinds, ``last`` (the last real token), ``index`` (every character index), ``role`` (every role); or
+            single ones, such as ``5`` or ``plus``.
         lengths: (N,) real tokens of each row.
         layout: (N,) index into ``layouts``.
         layouts: Which character is which.
+
+    Raises:
+        ArithprobeError: If no row has such a position; the text lists those there are.
     """
-    names: list[str] = []
-    tokens: list[Tensor] = []
-    for kind in kinds:
-        if kind == "last":
-            names.append("last")
-            tokens.append(lengths[:, None] - 1)
-        elif kind == "index":
-            index = torch.arange(int(lengths.max()))
-            names += [str(i) for i in index.tolist()]
-            tokens.append(torch.where(index < lengths[:, None], index, -1))
-        else:
-            roles, table = _role_table(layouts)
-            names += roles
-            tokens.append(table[layout])
-    token = torch.cat(tokens, dim=1)
-    return PositionTable(tuple(names), token.clamp(min=0), token >= 0)
+    index = torch.arange(int(lengths.max()))
+    roles, table = _role_table(layouts)
+    last = {"last": lengths - 1}
+    by_index = dict(zip(map(str, index.tolist()), torch.where(index < lengths[:, None], index, -1).T, strict=True))
+    by_role = dict(zip(roles, table[layout].T, strict=True))
+    kinds, every = {"last": last, "index": by_index, "role": by_role}, last | by_index | by_role
+    found: dict[str, Tensor] = {}
+    for name in wanted:
+        if name not in kinds and name not in every:
+            raise ArithprobeError(
+                f"no position {name!r} in this data (positions: last, index, role; 0 to {len(index) - 1}; "
+                f"{', '.join(roles)})"
+            )
+        found |= kinds.get(name) or {name: every[name]}
+    token = torch.stack(list(found.values()), dim=1)
+    return PositionTable(tuple(found), token.clamp(min=0), token >= 0)
 
 
 def _role_table(layouts: Sequence[Layout]) -> tuple[list[str], Tensor]:

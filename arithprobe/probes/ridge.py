@@ -1,40 +1,76 @@
-r"""Ridge probes of many cells (site x position) at once, from one pass over the data.
+"""Ridge probes of many cells (site x position) at once, from one pass over the data.
 
 A ridge fit and its error need only second moments. For each fold and cell the fitter keeps
-``[1, h]^T [1, h, y]`` and ``sum(y^2)``, which are sums over rows: they merge exactly over batches, files and ranks, and
-their size does not grow with the data. With the moments of all folds but one, centred,
-
-.. math:: w = (H^T H + \alpha I)^{-1} H^T y, \quad b = \bar y - w \cdot \bar h,
-
-(the intercept is not penalised: the objective of ``sklearn.linear_model.Ridge``), and the held-out fold's moments give
-its squared error. Everything is float64.
+``[1, h]^T [1, h]``, ``[1, h]^T y`` and ``sum(y^2)``, which are sums over rows: they merge exactly over batches, files
+and ranks, and their size does not grow with the data. The moments of all folds but some give the fit (the objective of
+``sklearn.linear_model.Ridge``: the intercept is not penalised), those of the held-out fold its squared error.
+Permuted labels ride along as further targets. Everything is float64, on the CPU.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.probes.moments import AlphaChoice, Array, ChosenBy, Moments, alpha_choice
+from arithprobe.probes.parallel import in_threads
 
-_ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
+ALPHAS = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
+"""Penalties to choose from, 10 to 1e6, for states of unit variance. Far below, the one prompt of 1-digit operands among
+2000, whose state is unlike all others, can cost a held-out score more than all other rows gain."""
+_ROWS = 2048  # rows converted to float64 at a time
+_CELLS = 10  # cells solved at a time
 
 
 @dataclass(frozen=True)
 class RidgeScores:
-    """Scores of C cells for K targets."""
+    """Held-out and training errors of C cells for K targets, over the folds held out."""
 
-    r2: Tensor
-    """(C, K) R2 on the held-out rows; NaN where a cell has no spread, too few rows, or states that overflow."""
-    r2_in_sample: Tensor
-    """(C, K) R2 on the training rows of the same fits; never a result by itself."""
-    n_train: Tensor
-    """(C,) training rows (mean over splits)."""
+    errors: Tensor
+    """(F, C, K) squared errors on each held-out fold; NaN where a cell's states overflow."""
     n_test: Tensor
-    """(C,) held-out rows (sum over splits)."""
+    """(F, C) rows of each."""
+    sums: Tensor
+    """(F, C, K) sums of their targets."""
+    squares: Tensor
+    """(F, C, K) sums of their squared targets."""
+    errors_in_sample: Tensor
+    """(F, C, K) squared errors on the rows that each fit saw."""
+    spread_in_sample: Tensor
+    """(F, C, K) sums of squared deviations of their targets from the mean."""
+    n_train: Tensor
+    """(F, C) rows that each fit saw."""
+    mean_train: Tensor
+    """(F, C, K) mean of their targets: what a probe that finds nothing answers."""
+    alpha: Tensor
+    """(F, C, K) the penalty chosen."""
     edf: Tensor
-    """(C,) effective degrees of freedom of a fit, trace of ``H (H^T H + alpha I)^{-1} H^T`` (mean over splits)."""
+    """(F, C, K) effective degrees of freedom of each fit, the intercept not counted."""
+    cost: str
+    """What it took, in words."""
+
+
+class RidgeProbe(NamedTuple):
+    """Fitted probes of C cells for K targets."""
+
+    slope: Tensor
+    """(C, D, K) weights on raw states; a column is the direction that the probe reads."""
+    intercept: Tensor
+    """(C, K)."""
+    alpha: Tensor
+    """(C, K) the penalty chosen."""
+
+    def predict(self, states: Tensor) -> Tensor:
+        """(N, C, K) float64 predictions from (N, C, D) states."""
+        return torch.einsum("ncd,cdk->nck", states.to(self.slope), self.slope) + self.intercept
 
 
 class RidgeFitter:
@@ -45,148 +81,173 @@ class RidgeFitter:
         d_model: Width D of the states.
         n_targets: K.
         folds: F, at least 2.
-        device: Where the moments are kept.
 
     Raises:
         ArithprobeError: If there are fewer than two folds.
 
     Attributes:
-        moments: (F, C, 1 + D, 1 + D + K) float64 sums of ``[1, h]^T [1, h, y]``.
+        gram: (F, C, 1 + D, 1 + D) float64 sums of ``[1, h]^T [1, h]``.
+        cross: (F, C, 1 + D, K) float64 sums of ``[1, h]^T y``.
         squares: (F, C, K) float64 sums of ``y^2``.
     """
 
-    def __init__(
-        self, n_cells: int, d_model: int, n_targets: int, folds: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, n_cells: int, d_model: int, n_targets: int, folds: int) -> None:
         if folds < 2:
             raise ArithprobeError(f"folds is {folds}; expected 2 or more, or nothing would be held out")
-        self.d_model = d_model
-        shape = (folds, n_cells, 1 + d_model)
-        self.moments = torch.zeros(*shape, 1 + d_model + n_targets, dtype=torch.float64, device=device)
-        self.squares = torch.zeros(folds, n_cells, n_targets, dtype=torch.float64, device=device)
+        width = 1 + d_model
+        shapes = (folds, n_cells, width, width), (folds, n_cells, width, n_targets), (folds, n_cells, n_targets)
+        self.gram, self.cross, self.squares = (torch.from_numpy(np.zeros(shape)) for shape in shapes)
 
-    def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor) -> "RidgeFitter":
+    @property
+    def state(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Everything it holds; all are sums over rows."""
+        return self.gram, self.cross, self.squares
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state; they depend on cells, width, targets and folds, never on the rows seen."""
+        return sum(part.nbytes for part in self.state)
+
+    def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor | None = None) -> "RidgeFitter":
         """Add rows.
 
         Args:
             states: (B, C, D).
             targets: (B, K).
             fold: (B,) fold of each row.
-            valid: (B, C) False where a row has no such cell (padding); it then counts nothing there.
+            valid: (B, C) False where a row has no such cell (padding); it then counts nothing there. All, by default.
 
         Returns:
             The fitter itself.
         """
-        device = self.moments.device
-        states, targets = states.to(device, torch.float64), targets.to(device, torch.float64)
-        fold, valid = fold.to(device), valid.to(device)
-        ones = torch.ones(*states.shape[:2], 1, dtype=torch.float64, device=device)
-        y = targets[:, None].expand(-1, states.shape[1], -1)
-        rows = torch.where(valid[..., None], torch.cat([ones, states, y], dim=-1), 0.0).transpose(0, 1)  # (C, B, 1+D+K)
-        for index in range(len(self.moments)):
-            chosen = rows[:, fold == index]
-            self.moments[index].baddbmm_(chosen[..., : 1 + self.d_model].transpose(1, 2), chosen)
-            self.squares[index] += chosen[..., 1 + self.d_model :].square().sum(dim=1)
+        h, y = states.detach().cpu(), targets.cpu().double().numpy()
+        cells = (h if h.dtype == torch.float64 else h.float()).numpy()
+        rows_of = [np.flatnonzero(fold.cpu().numpy() == index) for index in range(len(self.gram))]
+        targets_of = [y[rows] for rows in rows_of]
+        squares_of = [np.square(part).sum(axis=0) for part in targets_of]
+        present = None if valid is None or bool(valid.all()) else valid.cpu().numpy()
+        gram, cross, squares = (part.numpy() for part in self.state)
+
+        def add(part: slice) -> None:
+            buffer = np.ones((min(len(cells), _ROWS), gram.shape[-1]))
+            for index, cell in itertools.product(range(len(gram)), range(part.start, part.stop)):
+                rows, own, own_squares = rows_of[index], targets_of[index], squares_of[index]
+                if present is not None and not present[rows, cell].all():
+                    rows, own = rows[present[rows, cell]], own[present[rows, cell]]
+                    own_squares = np.square(own).sum(axis=0)
+                for start in range(0, len(rows), _ROWS):
+                    chosen = rows[start : start + _ROWS]
+                    h1 = buffer[: len(chosen)]
+                    h1[:, 1:] = cells[chosen, cell]
+                    gram[index, cell] += h1.T @ h1
+                    cross[index, cell] += h1.T @ own[start : start + _ROWS]
+                squares[index, cell] += own_squares
+
+        in_threads(add, self._blocks())
         return self
 
     def merge(self, other: "RidgeFitter") -> "RidgeFitter":
         """Add the rows of another fitter of the same shape."""
-        self.moments += other.moments
-        self.squares += other.squares
+        for own, others in zip(self.state, other.state, strict=True):
+            own += others
         return self
 
-    def score(self, alpha: float, held_out: Sequence[int] | None = None) -> RidgeScores:
-        """Fit on all folds but one and score on that one, for each fold named.
+    def select(self, cells: Sequence[int], targets: int) -> "RidgeFitter":
+        """The moments of some cells and of the first targets alone."""
+        chosen = copy(self)
+        index = torch.as_tensor(cells)
+        chosen.gram = self.gram[:, index]
+        chosen.cross = self.cross[:, index][..., :targets]
+        chosen.squares = self.squares[:, index][..., :targets]
+        return chosen
 
-        Squared errors and squares are summed over the splits before they are divided, as in
-        ``r2_score(y, cross_val_predict(...))``.
+    def fit(
+        self,
+        alphas: float | Sequence[float] = ALPHAS,
+        choose: ChosenBy = "gcv",
+        without: int | None = None,
+        *,
+        relative: bool = False,
+    ) -> RidgeProbe:
+        """Fit on all folds, or on all but one.
 
         Args:
-            alpha: Ridge penalty on unstandardised states, positive.
+            alphas: Penalties on unstandardised states, positive; the best is chosen for each cell and target.
+            choose: See :meth:`score`.
+            without: A fold to leave out.
+            relative: See :meth:`score`.
+        """
+        kept = [index for index in range(len(self.gram)) if index != without]
+        choice = alpha_choice(alphas, choose, len(kept), relative=relative)
+
+        def fit(block: slice) -> tuple[Array, ...]:
+            folds = [self.moments(block)[index] for index in kept]
+            path, alpha = choice.fit(Moments.total(folds), folds)
+            return *path.weights(alpha), np.array(alpha)
+
+        parts = in_threads(fit, self._blocks())
+        return RidgeProbe(*(torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)))
+
+    def score(
+        self,
+        alphas: float | Sequence[float] = ALPHAS,
+        held_out: Sequence[int] | None = None,
+        choose: ChosenBy = "gcv",
+        relative: bool = False,
+    ) -> RidgeScores:
+        """Fit on all folds but one and score on that one, for each fold named.
+
+        The penalty is chosen for each cell, target and split on the training rows of that split alone.
+
+        Args:
+            alphas: Penalties on unstandardised states, positive.
             held_out: Folds to hold out in turn; all of them by default.
+            choose: ``gcv`` (generalised cross-validation: no further fits) or ``folds`` (the smallest squared error
+                with each training fold held out in turn; needs three folds).
+            relative: Penalties are in units of each cell's mean variance of its training states, so that scores do not
+                depend on the scale of the states.
 
         Raises:
-            ArithprobeError: If alpha is not positive.
+            ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
         """
-        if not alpha > 0:
-            raise ArithprobeError(f"alpha is {alpha}; expected a positive penalty")
-        held_out = range(len(self.moments)) if held_out is None else held_out
-        total, total_squares = self.moments.sum(dim=0), self.squares.sum(dim=0)
-        fits = []
-        for index in held_out:
-            test = _Moments(self.moments[index], self.squares[index])
-            train = _Moments(total - test.products, total_squares - test.squares)
-            weights, edf = _fit(train, alpha)
-            fits.append((train, test, weights, edf))
-        every_test = _Moments(
-            _sum(test.products for _, test, _, _ in fits), _sum(test.squares for _, test, _, _ in fits)
-        )
-        enough = (torch.stack([train.n for train, _, _, _ in fits]).amin(dim=0) >= 2)[:, None]
-        enough = enough & (every_test.spread() > _ROUNDING * every_test.squares)
-        r2 = 1 - _sum(test.errors(weights) for _, test, weights, _ in fits) / every_test.spread()
-        in_sample = _sum(train.errors(weights) for train, _, weights, _ in fits)
-        r2_in_sample = 1 - in_sample / _sum(train.spread() for train, _, _, _ in fits)
-        return RidgeScores(
-            r2=torch.where(enough, r2, torch.nan),
-            r2_in_sample=torch.where(enough, r2_in_sample, torch.nan),
-            n_train=torch.stack([train.n for train, _, _, _ in fits]).mean(dim=0),
-            n_test=every_test.n,
-            edf=torch.stack([edf for _, _, _, edf in fits]).mean(dim=0),
-        )
+        start = time.perf_counter()
+        folds = tuple(range(len(self.gram)) if held_out is None else held_out)
+        choice = alpha_choice(alphas, choose, len(self.gram) - 1, relative=relative)
+
+        def solve(block: slice) -> dict[str, Array]:
+            return _solve(self.moments(block), choice, folds)
+
+        solved = in_threads(solve, self._blocks())
+        found = {name: torch.from_numpy(np.concatenate([part[name] for part in solved], axis=1)) for name in solved[0]}
+        cells, targets = self.squares.shape[1:]
+        cost = f"{cells} cells x {targets} targets x {len(choice.alphas)} alphas x {len(folds)} folds, "
+        cost += f"{time.perf_counter() - start:.1f} s, {self.nbytes / 1e6:.0f} MB"
+        return RidgeScores(**found, cost=cost)
+
+    def _blocks(self) -> list[slice]:
+        cells = self.gram.shape[1]
+        size = min(_CELLS, math.ceil(cells / max(torch.get_num_threads(), 1))) or 1
+        return [slice(start, min(start + size, cells)) for start in range(0, cells, size)]
+
+    def moments(self, part: slice = slice(None)) -> list[Moments]:
+        """The moments of some cells, one a fold."""
+        gram, cross, squares = (whole[:, part].numpy() for whole in self.state)
+        return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Moments of one set of rows; weights are (C, 1 + D, K), intercept first."""
-
-    products: Tensor
-    squares: Tensor
-
-    @property
-    def n(self) -> Tensor:
-        return self.products[:, 0, 0]
-
-    @property
-    def _d(self) -> int:
-        return self.products.shape[1]
-
-    def means(self) -> Tensor:
-        """(C, 1 + D + K) means of ``[1, h, y]``; 0 where there are no rows."""
-        return self.products[:, 0] / self.n.clamp(min=1)[:, None]
-
-    def spread(self) -> Tensor:
-        """(C, K) sums of squared deviations of the targets from their mean."""
-        return (self.squares - self.n[:, None] * self.means()[:, self._d :] ** 2).clamp(min=0)
-
-    def errors(self, weights: Tensor) -> Tensor:
-        """(C, K) sums of squared errors, from centred moments: the offset of the means is added, not cancelled."""
-        mean = self.means()
-        slope, d = weights[:, 1:], self._d
-        gram, cross = self.centred()
-        inside = self.spread() - 2 * (slope * cross).sum(dim=1) + (slope * (gram @ slope)).sum(dim=1)
-        offset = mean[:, d:] - weights[:, 0] - (mean[:, None, 1:d] @ slope).squeeze(1)
-        return inside.clamp(min=0) + self.n[:, None] * offset**2
-
-    def centred(self) -> tuple[Tensor, Tensor]:
-        """(C, D, D) and (C, D, K) products of centred states with centred states and targets."""
-        mean, d = self.means(), self._d
-        products = self.products[:, 1:, 1:] - self.n[:, None, None] * mean[:, 1:d, None] * mean[:, None, 1:]
-        return products[..., : d - 1], products[..., d - 1 :]
-
-
-def _fit(train: _Moments, alpha: float) -> tuple[Tensor, Tensor]:
-    """(C, 1 + D, K) weights, intercept first, and (C,) effective degrees of freedom."""
-    gram, cross = train.centred()
-    d = gram.shape[-1]
-    penalised = gram + alpha * torch.eye(d, dtype=gram.dtype, device=gram.device)
-    factor, failed = torch.linalg.cholesky_ex(penalised)
-    factor = torch.where((failed == 0)[:, None, None], factor, torch.nan)  # states that overflow have no fit
-    slope = torch.cholesky_solve(cross, factor)
-    edf = d - alpha * torch.cholesky_inverse(factor).diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    mean = train.means()
-    intercept = mean[:, None, d + 1 :] - mean[:, None, 1 : d + 1] @ slope
-    return torch.cat([intercept, slope], dim=1), edf
-
-
-def _sum(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(tensors)).sum(dim=0)
+def _solve(folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int]) -> dict[str, Array]:
+    """The fields of :class:`RidgeScores`, for some cells."""
+    total = Moments.total(folds)
+    rows: list[dict[str, Array]] = []
+    for index in held_out:
+        test = folds[index]
+        path, alpha = choice.fit(total - test, folds[:index] + folds[index + 1 :])
+        train = path.train
+        rows.append({
+            "errors": test.errors(*path.weights(alpha)), "n_test": test.n,
+            "sums": test.cross[:, 0], "squares": test.squares,
+            "errors_in_sample": path.errors(alpha), "spread_in_sample": train.spread, "n_train": train.n,
+            "mean_train": train.mean_targets,
+            "alpha": alpha, "edf": path.edf(alpha),
+        })  # fmt: skip
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

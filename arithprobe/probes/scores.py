@@ -5,39 +5,72 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-_PER_CELL = ("r2", "r2_in_sample", "null_mean", "null_high", "n_train", "n_test", "edf")
+from arithprobe.probes.metrics import permutation_p
+
+_PER_CELL = (
+    "r2", "low", "high", "r2_in_sample", "null_mean", "null_high", "p", "n_train", "n_test", "edf", "alpha",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CellScores:
-    """Scores of one target at S sites x P positions; every tensor is (S, P) float64 on the CPU."""
+    """Scores of one target at S sites x P positions; tensors are (S, P) float64 on the CPU where not said otherwise."""
 
     analysis: str
     """The kind of probe, first word of its tags."""
     target: str
     """What was probed for."""
+    group: str
+    """What the folds keep together: rows with the same value of it."""
     sites: tuple[str, ...]
     """The S sites, from the embedding up."""
     positions: tuple[str, ...]
     """The P positions."""
     r2: Tensor
     """R2 on held-out groups; NaN where too few rows have the position."""
+    low: Tensor
+    """Lower end of its 95 % interval (delete-a-group jackknife over the folds); NaN with one held-out fold."""
+    high: Tensor
+    """Upper end."""
     r2_in_sample: Tensor
     """R2 on the rows the probe was fitted on; never a result by itself."""
-    null_mean: Tensor
-    """Mean held-out R2 of the same fit on permuted labels."""
-    null_high: Tensor
-    """95 % quantile of the same."""
+    skill: Tensor
+    """``1 - SSE / SSE of the training rows' mean`` on held-out groups, near R2; what the p-value is about."""
+    null: Tensor
+    """(S, P, permutations) skill of the same fit on permuted labels; a control has none."""
     n_train: Tensor
     """Rows a probe was fitted on."""
     n_test: Tensor
     """Rows it was scored on."""
     edf: Tensor
     """Effective degrees of freedom of the fit."""
+    alpha: Tensor
+    """The ridge penalty, geometric mean over splits."""
+
+    @property
+    def null_mean(self) -> Tensor:
+        """Mean of the null; NaN without permutations, like the next two."""
+        return self.null.mean(dim=-1)
+
+    @property
+    def null_high(self) -> Tensor:
+        """95 % quantile of the null."""
+        return self.null.quantile(0.95, dim=-1) if self.null.shape[-1] else self.null_mean
+
+    @property
+    def p(self) -> Tensor:
+        """One-sided permutation p-value."""
+        return permutation_p(self.skill, self.null) if self.null.shape[-1] else self.null_mean
+
+    def at(self, site: str, position: str = "last") -> dict[str, float]:
+        """The figures of one cell, by name."""
+        row, column = self.sites.index(site), self.positions.index(position)
+        return {name: float(getattr(self, name)[row, column]) for name in _PER_CELL}
 
     def cells(self) -> Iterator[dict[str, str | float]]:
         """One flat record a cell."""
+        figures = {name: getattr(self, name).tolist() for name in _PER_CELL}
         for row, site in enumerate(self.sites):
             for column, position in enumerate(self.positions):
                 names: dict[str, str | float] = {"target": self.target, "site": site, "position": position}
-                yield names | {name: getattr(self, name)[row, column].item() for name in _PER_CELL}
+                yield names | {name: values[row][column] for name, values in figures.items()}

@@ -27,20 +27,19 @@ def fold_of(group: Tensor, folds: int) -> Tensor:
     return torch.from_numpy((z % np.uint64(folds)).astype(np.int64))
 
 
-def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int) -> Tensor:
-    """Labels of a null: every group takes the labels of another, drawn at random.
+def permuted_rows(group: Tensor, count: int, seed: int) -> Tensor:
+    """Rows whose labels make a null: every group takes the labels of another, drawn at random.
 
     Rows that shared a label because they share a group still do, so a probe that memorises groups gains nothing more
     here than on true labels. Where groups differ in size the donor's labels repeat or are left out.
 
     Args:
-        values: (N,) true labels.
         group: (N,) int64 groups.
         count: Number of independent permutations P.
         seed: Seed of the draw; the global random state is not touched.
 
     Returns:
-        (N, P) permuted labels.
+        (N, P) int64: ``values[permuted_rows(...)]`` are (N, P) permuted labels.
     """
     _, index, sizes = np.unique(group.numpy(), return_inverse=True, return_counts=True)
     by_group = np.argsort(index, kind="stable")
@@ -48,8 +47,13 @@ def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int)
     rank = np.empty(len(index), dtype=np.int64)
     rank[by_group] = np.arange(len(index)) - start[index[by_group]]
     generator = np.random.default_rng(seed)
-    columns = []
-    for _ in range(count):
+    columns = np.empty((len(index), count), dtype=np.int64)
+    for column in columns.T:
         donor = generator.permutation(len(sizes))[index]
-        columns.append(values.numpy()[by_group[start[donor] + rank % sizes[donor]]])
-    return torch.from_numpy(np.stack(columns, axis=1)) if columns else values.new_empty(len(values), 0)
+        column[:] = by_group[start[donor] + rank % sizes[donor]]
+    return torch.from_numpy(columns)
+
+
+def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int) -> Tensor:
+    """(N, P) labels permuted between groups, from (N,) true labels; see :func:`permuted_rows`."""
+    return values[permuted_rows(group, count, seed)]

@@ -1,0 +1,27 @@
+"""The title of every figure of a probe: what it shows, and first of all whether the model has learned."""
+
+import textwrap
+
+from matplotlib.axes import Axes
+
+from arithprobe.behaviour import Behaviour
+
+_WARNING = "What these probes find is not about the task: an untrained network can score as high."
+
+
+def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
+    """Put the text and the verdict above the axes; in red, with a warning, where the model has not learned.
+
+    Args:
+        axes: The axes of a figure, the first where there are several.
+        text: What the figure shows.
+        behaviour: The model's behaviour, None where it is unknown.
+    """
+    lines = [text, f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown"]
+    failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
+    if failed:
+        lines.append(_WARNING)
+    figure = axes.get_figure()
+    width = 60 if figure is None else int(figure.get_figure(root=True).get_figwidth() * 11)
+    title = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    axes.set_title(title, fontsize=10, loc="left", color="firebrick" if failed else "black")

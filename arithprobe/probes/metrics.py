@@ -1,0 +1,132 @@
+"""What a score is worth: pooled held-out R2 with its interval, permutation p-values, false-discovery control."""
+
+from typing import NamedTuple
+
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from arithprobe.probes.ridge import RidgeScores
+
+_ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
+
+
+class HeldOutR2(NamedTuple):
+    """R2 of C cells for T targets, over all folds held out; (C, T) each."""
+
+    r2: Tensor
+    """``1 - SSE / SST``, both summed over the folds (and over the columns of a target) before the division, as in
+    ``r2_score(y, cross_val_predict(...))``. NaN where a cell has no spread, too few rows, or states that overflow."""
+    low: Tensor
+    """Lower end of the 95 % delete-a-group jackknife interval; NaN with fewer than two folds."""
+    high: Tensor
+    """Upper end, at most 1."""
+    in_sample: Tensor
+    """R2 on the rows the probes were fitted on; never a result by itself."""
+    skill: Tensor
+    """``1 - SSE / SSE of the training rows' mean``: what p-values compare. A probe that finds nothing answers that
+    mean, so its R2 tells only how evenly the labels fall into the folds, and its skill is 0."""
+
+
+def held_out_r2(scores: RidgeScores, target: Tensor | None = None) -> HeldOutR2:
+    """R2, its interval and its in-sample counterpart.
+
+    The jackknife leaves the errors of one fold of groups out at a time (the fits stay), so it measures how the score
+    varies with the groups it is scored on; ``t`` quantiles with G - 1 degrees of freedom for G folds (Kott 2001,
+    The delete-a-group jackknife, Journal of Official Statistics 17).
+
+    Args:
+        scores: Errors by fold.
+        target: (K,) int64 which target each column belongs to, 0 to T - 1: cos and sin of an angle are one target.
+            Each column by itself, by default.
+    """
+    if target is None:
+        target = torch.arange(scores.errors.shape[-1])
+    errors = _joined(scores.errors, target)
+    whole = _r2(errors.sum(dim=0), *_spread(scores, slice(None), target))
+    enough = (scores.n_train.amin(dim=0) >= 2)[:, None]
+    r2 = torch.where(enough, whole, torch.nan)
+    low, high = _jackknife(scores, errors, target)
+    spread_in_sample = _joined(scores.spread_in_sample, target).sum(dim=0)
+    in_sample = 1 - _joined(scores.errors_in_sample, target).sum(dim=0) / spread_in_sample
+    constant = scores.squares - 2 * scores.mean_train * scores.sums + scores.n_test[..., None] * scores.mean_train**2
+    skill = 1 - errors.sum(dim=0) / _joined(constant, target).sum(dim=0)
+    kept = ~torch.isnan(r2)
+    return HeldOutR2(r2, *(torch.where(kept, one, torch.nan) for one in (low, high.clamp(max=1.0), in_sample, skill)))
+
+
+def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
+    """One-sided p-values, ``(1 + #{null >= observed}) / (1 + P)`` (Phipson and Smyth 2010): never 0.
+
+    >>> permutation_p(torch.tensor([0.9, 0.1]), torch.tensor([[0.2, 0.3, 0.0], [0.2, 0.3, 0.0]])).tolist()
+    [0.25, 0.75]
+
+    Args:
+        observed: (...) scores.
+        null: (..., P) scores under the null; NaN counts as reached.
+
+    Returns:
+        (...) p-values; NaN where the score is.
+    """
+    reached = (~(null < observed[..., None])).sum(dim=-1).to(observed)
+    return torch.where(torch.isnan(observed), torch.nan, (1 + reached) / (1 + null.shape[-1]))
+
+
+def false_discovery(p: Tensor, level: float = 0.05) -> Tensor:
+    """Which hypotheses to reject so that at most a share ``level`` of the rejected is expected to be true.
+
+    Benjamini and Hochberg 1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.
+
+    >>> false_discovery(torch.tensor([0.001, 0.9, 0.02, 0.04])).tolist()
+    [True, False, True, False]
+
+    Args:
+        p: (..., M) p-values, the last axis one family; NaN is never rejected.
+        level: The false discovery rate.
+
+    Returns:
+        (..., M) bool.
+    """
+    m = (~torch.isnan(p)).sum(dim=-1, keepdim=True).clamp(min=1)
+    ordered, order = torch.sort(p.nan_to_num(nan=2.0), dim=-1)
+    passed = ordered <= level * torch.arange(1, p.shape[-1] + 1).to(p) / m
+    up_to_last = passed.flip(-1).cumsum(dim=-1).flip(-1) > 0
+    return torch.zeros_like(passed).scatter(-1, order, up_to_last)
+
+
+def _joined(columns: Tensor, target: Tensor) -> Tensor:
+    """(..., T) sums over the columns of each target, of (..., K) columns."""
+    if bool((target == torch.arange(len(target))).all()):
+        return columns
+    shape = (*columns.shape[:-1], int(target.max()) + 1)
+    return columns.new_zeros(shape).index_add_(-1, target, columns)
+
+
+def _spread(scores: RidgeScores, folds: slice | list[int], target: Tensor) -> tuple[Tensor, Tensor]:
+    """(C, T) sums of squared deviations from the mean of the rows of some folds, and of squares."""
+    n = scores.n_test[folds].sum(dim=0)
+    sums, squares = scores.sums[folds].sum(dim=0), scores.squares[folds].sum(dim=0)
+    spread = (squares - sums.square() / n.clamp(min=1)[:, None]).clamp(min=0)
+    spread = torch.where(spread > _ROUNDING * squares, spread, torch.nan)  # a constant column spoils its target
+    return _joined(spread, target), _joined(squares, target)
+
+
+def _r2(errors: Tensor, spread: Tensor, squares: Tensor) -> Tensor:
+    return torch.where(spread > _ROUNDING * squares, 1 - errors / spread, torch.nan)
+
+
+def _jackknife(scores: RidgeScores, errors: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    count = len(errors)
+    if count < 2:
+        none = torch.full(errors.shape[1:], torch.nan, dtype=errors.dtype)
+        return none, none
+    total = errors.sum(dim=0)
+    without = [
+        _r2(total - errors[fold], *_spread(scores, [other for other in range(count) if other != fold], target))
+        for fold in range(count)
+    ]
+    left = torch.stack(without)
+    spread = ((count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)).sqrt()
+    margin = float(stdtrit(count - 1, 0.975)) * spread
+    whole = _r2(total, *_spread(scores, slice(None), target))
+    return whole - margin, whole + margin

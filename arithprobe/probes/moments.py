@@ -1,0 +1,202 @@
+r"""The algebra of ridge regression on second moments, for a block of cells, in NumPy float64.
+
+With centred states ``H`` and targets ``y`` of the training rows, ``H^T H = Q diag(lam) Q^T`` and ``z = Q^T H^T y``,
+every penalty alpha costs a division:
+
+.. math:: w = Q \frac{z}{\lambda + \alpha}, \quad
+    \mathrm{RSS} = \sum y^2 - \sum_d z_d^2 \frac{\lambda_d + 2\alpha}{(\lambda_d + \alpha)^2}, \quad
+    \mathrm{edf} = \sum_d \frac{\lambda_d}{\lambda_d + \alpha}
+
+so one factorisation serves all targets and penalties. The generalised cross-validation score of a penalty is
+``n RSS / (n - 1 - edf)^2`` (Golub, Heath and Wahba 1979, https://doi.org/10.1080/00401706.1979.10489751).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from arithprobe.errors import ArithprobeError
+
+ChosenBy = Literal["gcv", "folds"]
+Array = npt.NDArray[np.float64]
+_ALMOST_INTERPOLATING = 1e-6  # share of rows left as residual degrees of freedom, below which GCV is 0 / 0
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over one set of rows, for C cells."""
+
+    gram: Array
+    """(C, 1 + D, 1 + D) ``[1, h]^T [1, h]``."""
+    cross: Array
+    """(C, 1 + D, K) ``[1, h]^T y``."""
+    squares: Array
+    """(C, K) ``sum(y^2)``."""
+
+    def __sub__(self, other: "Moments") -> "Moments":
+        """The rows of one that are not in the other."""
+        return Moments(self.gram - other.gram, self.cross - other.cross, self.squares - other.squares)
+
+    @staticmethod
+    def total(parts: Iterable["Moments"]) -> "Moments":
+        """All rows of several sets."""
+        parts = list(parts)
+        names = ("gram", "cross", "squares")
+        return Moments(*(reduce(np.add, [getattr(part, name) for part in parts]) for name in names))
+
+    @cached_property
+    def n(self) -> Array:
+        """(C,) rows."""
+        return self.gram[:, 0, 0]
+
+    @cached_property
+    def mean_states(self) -> Array:
+        """(C, D); 0 where there are no rows."""
+        return self.gram[:, 0, 1:] / np.maximum(self.n, 1)[:, None]
+
+    @cached_property
+    def mean_targets(self) -> Array:
+        """(C, K); 0 where there are no rows."""
+        return self.cross[:, 0] / np.maximum(self.n, 1)[:, None]
+
+    @cached_property
+    def spread(self) -> Array:
+        """(C, K) sums of squared deviations of the targets from their mean."""
+        return np.maximum(self.squares - self.n[:, None] * self.mean_targets**2, 0.0)
+
+    @cached_property
+    def centred_gram(self) -> Array:
+        """(C, D, D)."""
+        mean = self.mean_states
+        centred: Array = (self.n[:, None] * mean)[:, :, None] * mean[:, None, :]
+        return np.subtract(self.gram[:, 1:, 1:], centred, out=centred)
+
+    @cached_property
+    def centred_cross(self) -> Array:
+        """(C, D, K)."""
+        centred: Array = self.cross[:, 1:] - self.gram[:, 0, 1:, None] * self.mean_targets[:, None, :]
+        return centred
+
+    @cached_property
+    def mean_variance(self) -> Array:
+        """(C,) variance of the states, mean over dimensions; 1 where there is none."""
+        variance = self.centred_gram.diagonal(axis1=1, axis2=2).mean(axis=1) / np.maximum(self.n, 1)
+        return np.where(variance > 0, variance, 1.0)
+
+    def errors(self, slope: Array, intercept: Array) -> Array:
+        """(C, K) sums of squared errors of (C, D, K) slopes and (C, K) intercepts.
+
+        From centred moments: the offset of the means is added, not cancelled.
+        """
+        inside = self.spread - 2 * (slope * self.centred_cross).sum(axis=1)
+        inside += (slope * (self.centred_gram @ slope)).sum(axis=1)
+        offset = self.mean_targets - intercept - (self.mean_states[:, None] @ slope)[:, 0]
+        errors: Array = np.maximum(inside, 0.0) + self.n[:, None] * offset**2
+        return errors
+
+
+class RidgePath:
+    """Ridge fits of one set of rows at any penalty, from one eigendecomposition a cell.
+
+    Args:
+        train: Moments of the rows to fit.
+    """
+
+    def __init__(self, train: Moments) -> None:
+        self.train = train
+        gram = train.centred_gram
+        self.broken: npt.NDArray[np.bool_] = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
+        """(C,) cells whose states overflow: they have no fit, and all their figures are NaN."""
+        values, self._vectors = np.linalg.eigh(_mended(gram, self.broken))
+        largest = values.max(axis=1, keepdims=True, initial=0.0)
+        self._null = values <= values.shape[1] * np.finfo(np.float64).eps * largest
+        self._values = np.where(self._null, 0.0, values)[..., None]  # (C, D, 1)
+        z = self._vectors.transpose(0, 2, 1) @ train.centred_cross
+        z[self._null] = 0.0  # rounding noise: a direction without spread has no covariance either
+        z[self.broken] = np.nan
+        self._z = z
+
+    def errors(self, alpha: Array) -> Array:
+        """(C, K) squared errors on the training rows, at (C, K) penalties (or any shape that broadcasts)."""
+        shrunk = (self._values + 2 * alpha[:, None]) / (self._values + alpha[:, None]) ** 2
+        errors: Array = np.maximum(self.train.spread - (self._z**2 * shrunk).sum(axis=1), 0.0)
+        return errors
+
+    def edf(self, alpha: Array) -> Array:
+        """(C, K) effective degrees of freedom, trace of ``H (H^T H + alpha I)^{-1} H^T``; the intercept not counted."""
+        edf: Array = (self._values / (self._values + alpha[:, None])).sum(axis=1)
+        return np.where(self.broken[:, None], np.nan, edf)
+
+    def weights(self, alpha: Array) -> tuple[Array, Array]:
+        """(C, D, K) slopes and (C, K) intercepts at (C, K) penalties."""
+        slope = self._vectors @ (self._z / (self._values + alpha[:, None]))
+        return slope, self.train.mean_targets - (self.train.mean_states[:, None] @ slope)[:, 0]
+
+    def generalised_cv(self, alphas: Array) -> Array:
+        """(A, C, K) generalised cross-validation scores of (A, C, 1) penalties; smaller is better."""
+        values = self._values[..., 0]  # (C, D)
+        edf = (values / (values + alphas)).sum(axis=2)  # (A, C)
+        coefficients = (values + 2 * alphas) / (values + alphas) ** 2  # (A, C, D)
+        explained = coefficients.transpose(1, 0, 2) @ self._z**2  # (C, A, K)
+        errors = np.maximum(self.train.spread - explained.transpose(1, 0, 2), 0.0)
+        residual = (self.train.n - 1 - edf)[..., None]  # (A, C, 1)
+        left = np.broadcast_to(residual > _ALMOST_INTERPOLATING * self.train.n[:, None], errors.shape)
+        weight = self.train.n[:, None] / np.where(residual > 0, residual, 1.0) ** 2
+        return np.where(left, weight * errors, np.inf)
+
+
+def _mended(gram: Array, broken: npt.NDArray[np.bool_]) -> Array:
+    """Matrices that can be factorised, whatever they hold."""
+    return np.where(broken[:, None, None], np.eye(gram.shape[-1]), gram) if broken.any() else gram
+
+
+class AlphaChoice(NamedTuple):
+    """Penalties in ascending order, and how to choose among them."""
+
+    alphas: Array
+    by: ChosenBy
+    relative: bool
+
+    def fit(self, train: Moments, folds: list[Moments]) -> tuple[RidgePath, Array]:
+        """Fits of some rows, given whole and by fold, and the (C, K) penalty chosen on these rows alone."""
+        path = RidgePath(train)
+        unit = train.mean_variance if self.relative else np.ones(len(train.n))
+        alphas = self.alphas[:, None, None] * unit[:, None]  # (A, C, 1)
+        if len(alphas) == 1:
+            return path, np.broadcast_to(alphas[0], train.squares.shape)
+        if self.by == "gcv":
+            scores = path.generalised_cv(alphas)
+        else:
+            scores = np.zeros((len(alphas), *train.squares.shape))
+            for fold in folds:
+                inner = RidgePath(train - fold)
+                for row, alpha in zip(scores, alphas, strict=True):
+                    row += fold.errors(*inner.weights(np.broadcast_to(alpha, train.squares.shape)))
+        best = np.where(np.isfinite(scores).any(axis=0), np.argmin(scores, axis=0), len(alphas) - 1)
+        return path, np.take_along_axis(np.broadcast_to(alphas, scores.shape), best[None], axis=0)[0]
+
+
+def alpha_choice(alphas: float | Sequence[float], by: ChosenBy, folds: int, *, relative: bool = False) -> AlphaChoice:
+    """Check the penalties.
+
+    Args:
+        alphas: One penalty or several.
+        by: How to choose among them.
+        folds: Folds there are to fit on.
+        relative: Whether they are in units of the mean variance of the states.
+
+    Raises:
+        ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
+    """
+    values = np.sort(np.atleast_1d(np.asarray(alphas, dtype=np.float64)))
+    if not len(values) or not (values > 0).all() or not np.isfinite(values).all():
+        raise ArithprobeError(f"alpha is {alphas}; expected a positive penalty")
+    if by not in get_args(ChosenBy):
+        raise ArithprobeError(f"alpha is chosen by {by!r}; expected one of {', '.join(get_args(ChosenBy))}")
+    if by == "folds" and len(values) > 1 and folds < 2:
+        raise ArithprobeError(f"alpha is chosen by folds, and only {folds} remains to fit on; expected 2 or more")
+    return AlphaChoice(values, by, relative)

@@ -1,0 +1,209 @@
+"""Ridge probes of many targets at S sites x P positions: rows in, one :class:`CellScores` a target out.
+
+What `RidgeProbing` does at every validation and `arithprobe probe` does to a checkpoint is this, fed by another loop.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.metrics import held_out_r2
+from arithprobe.probes.moments import ChosenBy
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.ridge import ALPHAS, RidgeFitter, RidgeScores
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.splits import fold_of, permuted_rows
+from arithprobe.probes.targets import Group, group_values
+from arithprobe.problems import Layout
+
+_FIGURES = ("r2", "low", "high", "r2_in_sample", "skill")
+
+
+class ProblemRows(Protocol):
+    """The columns of a data set that probes look at; ``ArithmeticDataset`` has them."""
+
+    path: str
+    x: Tensor
+    y: Tensor
+    modulus: int | None
+    lengths: Tensor
+    layout: Tensor
+    layouts: tuple[Layout, ...]
+    ids: Tensor
+
+
+class Target(NamedTuple):
+    """One thing to probe for."""
+
+    name: str
+    """What it is called in tags, tables and files."""
+    columns: Tensor
+    """(N, k) float64 values: one column, or cosine and sine of an angle, which are scored together."""
+    has_null: bool = True
+    """Whether permuted labels ride along; a control needs none. Targets without come last."""
+
+
+class Split(NamedTuple):
+    """How the rows are held out, and how many null labels ride along."""
+
+    group: Group = "sum"
+    """Rows with the same value of it stay together."""
+    folds: int = 5
+    """Folds of groups."""
+    held_out: tuple[int, ...] | None = None
+    """Folds held out in turn; all of them by default."""
+    permutations: int = 19
+    """Label permutations P."""
+    seed: int = 0
+    """Seed of the permutations."""
+
+
+class RidgeSurvey:
+    """Folds the states of one pass into moments, then scores every target in every cell.
+
+    Args:
+        rows: The data set.
+        sites: The S sites.
+        positions: The P positions of every row.
+        targets: What to probe for; all share the split.
+        split: How rows are held out.
+        d_model: Width D of the states.
+
+    Raises:
+        ArithprobeError: If there are fewer groups than folds, or a fold has fewer than two rows.
+
+    Attributes:
+        fitter: The moments; its ``state`` tensors are sums, to be added over ranks.
+        columns: (N, K) the columns of all targets, centred and scaled.
+        fold: (N,) the fold of each row.
+        held_out: The folds held out in turn.
+    """
+
+    def __init__(
+        self,
+        rows: ProblemRows,
+        sites: Sequence[str],
+        positions: PositionTable,
+        targets: Sequence[Target],
+        split: Split,
+        d_model: int,
+    ) -> None:
+        self.rows, self.sites, self.positions = rows, tuple(sites), positions
+        self.targets, self.split = list(targets), split
+        group = group_values(split.group, rows.x, rows.y)
+        self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
+        raw = torch.cat([target.columns for target in self.targets], dim=1)
+        scale = [target.columns.var(dim=0).mean().sqrt().expand(target.columns.shape[1]) for target in self.targets]
+        self._mean, self._scale = raw.mean(dim=0), torch.cat(scale)
+        self.columns = (raw - self._mean) / self._scale  # R2 is the same, rounding is better
+        self._donors = permuted_rows(group, split.permutations, split.seed)  # (N, P)
+        widths = torch.tensor([target.columns.shape[1] for target in self.targets])
+        self._target = torch.repeat_interleave(torch.arange(len(widths)), widths)  # (K,) target of each column
+        self._permuted = sum(target.columns.shape[1] for target in self.targets if target.has_null)
+        n_labels = len(self._target) + self._permuted * split.permutations
+        self._sizes = (len(self.sites) * len(positions.names), d_model, n_labels, blocks)
+        self.start()
+
+    def start(self) -> None:
+        """Begin a pass: empty moments."""
+        self.fitter = RidgeFitter(*self._sizes)
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            states: (B, T, D) by site.
+            rows: (B,) row numbers.
+        """
+        rows = rows.cpu()
+        cells = torch.cat([self.positions.gather(states[site], rows) for site in self.sites], dim=1)
+        valid = self.positions.valid[rows].repeat(1, len(self.sites))
+        null = self.columns[:, : self._permuted][self._donors[rows]].flatten(1)  # (B, P K)
+        labels = torch.cat([self.columns[rows], null], dim=1)
+        self.fitter.update(cells, labels, self.fold[rows], valid)
+
+    def scores(
+        self,
+        analysis: str,
+        alphas: float | Sequence[float] = ALPHAS,
+        choose: ChosenBy = "gcv",
+    ) -> tuple[list[CellScores], str]:
+        """Fit and score.
+
+        Args:
+            analysis: First word of the tags.
+            alphas: Ridge penalties, in units of the mean variance of the states; the best is chosen for each cell,
+                column and split on the training rows.
+            choose: How, see :meth:`RidgeFitter.score`.
+
+        Returns:
+            The scores, one a target, and what they cost.
+        """
+        raw = self.fitter.score(alphas, self.held_out, choose, relative=True)
+        return self._read(analysis, raw), raw.cost
+
+    def raw(self, columns: Tensor) -> Tensor:
+        """(..., k) values in the targets' own units, from (..., k) values of the first k of ``columns``."""
+        k = columns.shape[-1]
+        return columns * self._scale[:k] + self._mean[:k]
+
+    def raw_scale(self, column: int) -> Tensor:
+        """Standard deviation of a column in its target's own units."""
+        return self._scale[column]
+
+    def _read(self, analysis: str, raw: RidgeScores) -> list[CellScores]:
+        copies, count, nulls = self.split.permutations, len(self.targets), sum(one.has_null for one in self.targets)
+        permuted = [count + self._target[: self._permuted] + copy * nulls for copy in range(copies)]
+        shape = (len(self.sites), len(self.positions.names))
+        found = held_out_r2(raw, torch.cat([self._target, *permuted]))
+        null = found.skill[:, count:].reshape(*shape, copies, nulls)
+        no_null = null.new_empty(*shape, 0)
+        own = {
+            name: getattr(found, field)[:, :count].reshape(*shape, count)
+            for name, field in zip(_FIGURES, ("r2", "low", "high", "in_sample", "skill"), strict=True)
+        }
+        k = len(self._target)
+        own["edf"] = self._over_columns(raw.edf[..., :k].mean(dim=0)).reshape(*shape, count)
+        own["alpha"] = self._over_columns(raw.alpha[..., :k].log().mean(dim=0)).exp().reshape(*shape, count)
+        n_train, n_test = raw.n_train.mean(dim=0).reshape(shape), raw.n_test.sum(dim=0).reshape(shape)
+        return [
+            CellScores(
+                analysis=analysis, target=one.name, group=self.split.group,
+                sites=self.sites, positions=self.positions.names,
+                null=null[..., index] if one.has_null else no_null, n_train=n_train, n_test=n_test,
+                **{name: values[..., index] for name, values in own.items()},
+            )
+            for index, one in enumerate(self.targets)
+        ]  # fmt: skip
+
+    def _over_columns(self, values: Tensor) -> Tensor:
+        """(C, T) means over the columns of each target, of (C, K) values."""
+        sums = values.new_zeros(len(values), len(self.targets)).index_add_(1, self._target, values)
+        return sums / torch.bincount(self._target)
+
+
+def folds_of(group: Tensor, split: Split, path: str) -> tuple[Tensor, tuple[int, ...], int]:
+    """The block of moments of each row, the blocks held out in turn, and the number of blocks.
+
+    Raises:
+        ArithprobeError: If there are fewer groups than folds, or a fold has fewer than two rows.
+    """
+    folds, n_groups = split.folds, len(torch.unique(group))
+    if n_groups < folds:
+        raise ArithprobeError(
+            f"{path} has {n_groups} different values of {split.group!r}, fewer than the {folds} folds; use fewer folds "
+            "or more rows"
+        )
+    fold, held_out = fold_of(group, folds), split.held_out or tuple(range(folds))
+    if len(held_out) == 1:  # two blocks of moments are enough: held out, or not
+        fold, held_out, folds = (fold != held_out[0]).long(), (0,), 2
+    sizes = torch.bincount(fold, minlength=folds)
+    if int(sizes.min()) < 2:
+        raise ArithprobeError(
+            f"a fold of {path} has {int(sizes.min())} rows ({len(group)} rows, {split.folds} folds of "
+            f"{split.group!r}); expected 2 or more: use more rows or fewer folds"
+        )
+    return fold, held_out, folds
