@@ -1,0 +1,214 @@
+"""Live MLP probes: what can be decoded with hidden units, beside what such probes make up, while the model trains."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from arithprobe.callbacks.base import ValidationProbe, sum_over_ranks
+from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least
+from arithprobe.probes.mlp import MLPSettings
+from arithprobe.probes.mlp_scores import Kind, MLPScores
+from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.sample import StateSample
+from arithprobe.probes.tags import Tag
+from arithprobe.probes.targets import group_values, pair_of, target_group, target_values
+from arithprobe.training.module import ArithmeticModule, ValidationOutput
+
+
+class MLPProbing(ValidationProbe):
+    """MLP probes of the last token at residual sites, trained anew at every n-th validation of a fit.
+
+    The first ``max_examples`` validation rows are the sample; their states are all that is kept. All sites, the label
+    shuffles and the control task train together, see :mod:`arithprobe.probes.nonlinear`. A validation outside a fit is
+    always probed.
+
+    Per target and site it logs ``mlp_<target>/<site>@last/r2`` (``/accuracy`` for classes) and ``.../null_max``, the
+    largest score among the shuffles; everything goes to ``probes/mlp.jsonl``.
+
+    Args:
+        targets: What to probe for, see :mod:`arithprobe.probes.targets`.
+        kind: ``regression``, ``classification``, or ``auto``: classification of whole numbers with up to 200 values
+            (residues, digits, carries), but regression of x, y and sum.
+        sites: Sites to read; all along the residual stream by default.
+        hidden: Hidden units of a probe.
+        depth: Hidden layers.
+        max_epochs: Epochs at most.
+        patience: A probe stops after so many epochs without a better loss on the stop rows.
+        shuffles: Label permutations of the null.
+        every: Probe at validation n, 2 n, ... of a fit.
+        max_examples: Rows of the sample.
+        seed: Seed of weights, orders, shuffles and control labels.
+
+    Raises:
+        ArithprobeError: If an option is out of range, a target or site is unknown, or the sample is too small.
+    """
+
+    analysis = "mlp"
+
+    def __init__(
+        self,
+        targets: Sequence[str] = ("sum",),
+        kind: Literal["auto", "regression", "classification"] = "auto",
+        sites: Sequence[str] | None = None,
+        hidden: int = 128,
+        depth: int = 1,
+        max_epochs: int = 40,
+        patience: int = 10,
+        shuffles: int = 4,
+        every: int = 5,
+        max_examples: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require_at_least("MLPProbing: ", shuffles=(shuffles, 1), every=(every, 1), max_examples=(max_examples, 100))
+        if kind not in ("auto", "regression", "classification"):
+            raise ArithprobeError(f"MLPProbing: kind is {kind!r}; expected 'auto', 'regression' or 'classification'")
+        if not targets or (sites is not None and not sites):
+            raise ArithprobeError("MLPProbing: expected at least one target and one site")
+        self.targets, self.kind, self.sites = list(dict.fromkeys(targets)), kind, sites
+        self.settings = MLPSettings(hidden, depth, max_epochs=max_epochs, patience=patience, seed=seed)
+        self.shuffles, self.every, self.max_examples, self.seed = shuffles, every, max_examples, seed
+        self._plan: _Plan | None = None
+        self._sample: StateSample | None = None
+        self._scores: list[MLPScores] = []
+        self._skipped: list[str] = []
+        self._count = 0
+        self._done = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget earlier runs."""
+        super().setup(trainer, pl_module, stage)
+        self._scores, self._skipped, self._count, self._done = [], [], 0, False
+
+    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Fix sites, labels and kinds."""
+        if self._plan is None or self._plan.dataset is not dataset:
+            self._plan = self._make_plan(module, dataset)
+
+    def begin(self, module: ArithmeticModule) -> None:
+        """Start with an empty sample, if it is this validation's turn."""
+        self._count += 1
+        fitting = module.trainer.state.fn == TrainerFn.FITTING
+        if self._plan is not None and (not fitting or self._count % self.every == 0):
+            lengths = self._plan.dataset.lengths
+            self._sample = StateSample(lengths, self._plan.sites, module.model.d_model, self.max_examples)
+
+    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+        """Keep the rows of the sample."""
+        if self._sample is not None:
+            self._sample.update(output["states"], batch.rows)
+
+    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+        """Merge the ranks, train the probes, score."""
+        self._done = self._plan is not None and self._sample is not None
+        if self._plan is None or self._sample is None:
+            return {}
+        sum_over_ranks(trainer, self._sample.state)
+        (states, rows), self._sample = self._sample.kept(), None
+        self._probe(self._plan, states, rows)
+        return {
+            str(Tag(self.analysis, scores.target, site, "last", metric)): values[row].item()
+            for scores in self._scores
+            for metric, values in ((scores.metric, scores.score), ("null_max", scores.null_max))
+            for row, site in enumerate(scores.sites)
+        }
+
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+        if self._plan is None:
+            return []
+        metric = {"regression": "r2", "classification": "accuracy"}
+        return [
+            str(Tag(self.analysis, task.target, site, "last", name))
+            for task in self._plan.tasks
+            for site in self._plan.sites
+            for name in (metric[task.kind], "null_max")
+        ]
+
+    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        """Write the record of all cells."""
+        if not self._done:
+            return
+        with self.timed("files"):
+            cells = [cell | {"position": "last"} for scores in self._scores for cell in scores.cells()]
+            self.append_line(trainer, self.gate(module) | {
+                "settings": vars(self.settings), "shuffles": self.shuffles, "max_examples": self.max_examples,
+                "skipped": self._skipped, "cells": cells,
+            })  # fmt: skip
+
+    def findings(self) -> list[str]:
+        """What the last probed validation found at the last site, one line each."""
+        lines = []
+        for scores in self._scores:
+            score, null, ridge, selectivity = (
+                getattr(scores, name)[-1].item() for name in ("score", "null_max", "ridge", "selectivity")
+            )
+            name = "R2" if scores.kind == "regression" else "accuracy"
+            lines.append(
+                f"{self.analysis} probe of {scores.target!r} at {scores.sites[-1]}@last: held-out {name} {score:.4f} "
+                f"(ridge {ridge:.4f}, largest of {self.shuffles} shuffles {null:.3f}, selectivity {selectivity:.3f}, "
+                f"{scores.n_test} held-out rows)"
+            )
+        return [*lines, *(f"{self.analysis} probing left out: {reason}" for reason in self._skipped)]
+
+    def _make_plan(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> "_Plan":
+        known = module.model.residual_sites
+        for site in self.sites or ():
+            if site not in known:
+                raise ArithprobeError(
+                    f"MLPProbing: no site {site!r}{did_you_mean(site, known)} (sites: {', '.join(known)})"
+                )
+        x, y = dataset.x[: self.max_examples], dataset.y[: self.max_examples]
+        pair, tasks = pair_of(x, y), []
+        for target in self.targets:
+            values = target_values(target, x, y, dataset.modulus)
+            kind = _kind_of(target, values) if self.kind == "auto" else self.kind
+            group = group_values(target_group(target), x, y)
+            check_task(target, values, group, pair, kind)
+            tasks.append(_Task(target, kind, values, group, dataset.modulus if target == "residue" else None))
+        return _Plan(dataset, tuple(dict.fromkeys(self.sites or known)), pair, tasks)
+
+    def _probe(self, plan: "_Plan", states: Tensor, kept: Tensor) -> None:
+        """Probe what can be probed of the kept rows; what cannot is noted, and the run goes on."""
+        finite = torch.isfinite(states).all(dim=2).all(dim=1)
+        names = [site for site, good in zip(plan.sites, finite.tolist(), strict=True) if good]
+        self._scores, self._skipped = [], [f"{site}: its states overflow" for site in plan.sites if site not in names]
+        states = states[finite]
+        for task in plan.tasks if names else ():
+            options: dict[str, Any] = {"modulus": task.modulus, "shuffles": self.shuffles, "seed": self.seed}
+            rows = (task.values[kept], task.group[kept], plan.pair[kept])
+            try:
+                self._scores.append(
+                    mlp_scores(states, names, task.target, *rows, task.kind, settings=self.settings, **options)
+                )
+            except ArithprobeError as error:  # a validation limited to few batches
+                self._skipped.append(str(error))
+
+
+class _Task(NamedTuple):
+    """One target on the rows of the sample."""
+
+    target: str
+    kind: Kind
+    values: Tensor  # (n,) float64
+    group: Tensor  # (n,) int64
+    modulus: int | None
+
+
+class _Plan(NamedTuple):
+    """What depends on the rows, not on the model's state."""
+
+    dataset: ArithmeticDataset
+    sites: tuple[str, ...]
+    pair: Tensor  # (n,) int64
+    tasks: list[_Task]
+
+
+def _kind_of(target: str, values: Tensor) -> Kind:
+    whole = bool((values == values.round()).all()) and len(torch.unique(values)) <= MOST_CLASSES
+    return "classification" if whole and target not in ("x", "y", "sum") else "regression"

@@ -1,0 +1,64 @@
+"""Shares of right answers, and what is known of them from so many rows."""
+
+import math
+
+import torch
+from scipy.special import betaincinv
+from torch import Tensor
+
+
+def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a rate (Clopper and Pearson 1934, https://doi.org/10.1093/biomet/26.4.404).
+
+    Its ends are the rates at which this many successes or fewer, or this many or more, have a chance of
+    ``(1 - level) / 2``. Rows are taken as independent.
+
+    >>> low, high = binomial_interval(8, 10)
+    >>> round(low, 4), round(high, 4)
+    (0.4439, 0.9748)
+
+    Args:
+        successes: Right answers.
+        n: Answers.
+        level: Coverage.
+
+    Returns:
+        Its two ends; NaN where there are no answers.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return low, high
+
+
+def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Tensor:
+    """How far predictions are off; the shorter way round the circle where there is a modulus.
+
+    >>> distance(torch.tensor([96.0, 1.0]), torch.tensor([1.0, 1.0]), 97).tolist()
+    [2.0, 0.0]
+    """
+    difference = (predicted.double() - true.double()).abs()
+    if modulus is None:
+        return difference
+    difference = difference % modulus
+    return torch.minimum(difference, modulus - difference)
+
+
+def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None) -> Tensor:
+    """Share of predictions not more than k off, over the last axis; NaN where there are none.
+
+    >>> within(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 1, modulus=97).item()
+    0.5
+    """
+    return (distance(predicted, true, modulus) <= k).double().mean(dim=-1)
+
+
+def circular_error(predicted: Tensor, true: Tensor, modulus: int) -> Tensor:
+    """Mean distance round the circle, over the last axis; guessing gives about a quarter of the modulus.
+
+    >>> circular_error(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 97).item()
+    2.0
+    """
+    return distance(predicted, true, modulus).mean(dim=-1)

@@ -1,0 +1,99 @@
+"""Controls: what a probe must not find, or finds without any training of the model.
+
+The permuted labels of the null are drawn in :mod:`arithprobe.probes.splits`, the relabelled circle in
+:mod:`arithprobe.probes.fourier`. The random-init twin is a model, so the caller makes it, and hands in its scores.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
+
+_ROWS = 10_000  # rows turned into features at a time
+
+
+def control_labels(values: Tensor, kind: Tensor, seed: int) -> Tensor:
+    """Labels of a control task: every type of row has one fixed label, drawn from the true labels at random.
+
+    They say nothing about what a state represents; a probe can learn them only by memorising types (Hewitt and Liang
+    2019, https://arxiv.org/abs/1909.03368).
+
+    Args:
+        values: (N,) true labels.
+        kind: (N,) int64 type of each row.
+        seed: Seed of the draw; the global random state is not touched.
+
+    Returns:
+        (N,) labels, equal for rows of one type.
+    """
+    kinds, index = np.unique(kind.cpu().numpy(), return_inverse=True)
+    drawn = np.random.default_rng(seed).integers(len(values), size=len(kinds))
+    return values[torch.from_numpy(drawn[index]).to(values.device)]
+
+
+class TwinComparison(NamedTuple):
+    """A score of a trained model beside those of twins that were never trained; (S, P) each."""
+
+    r2: Tensor
+    """Held-out R2 of the trained model."""
+    twin: Tensor
+    """Mean held-out R2 of the twins."""
+    twin_low: Tensor
+    """Smallest of them."""
+    twin_high: Tensor
+    """Largest of them."""
+    explained: Tensor
+    """Share of the trained R2 that the architecture alone explains, ``max(twin, 0) / r2``; above 1 where training made
+    the target less readable. NaN where the trained R2 is not positive."""
+
+
+def compare_with_twins(trained: CellScores, *twins: CellScores) -> TwinComparison:
+    """How much of a score needs no training."""
+    others = torch.stack([twin.r2 for twin in twins])
+    mean = others.mean(dim=0)
+    explained = torch.where(trained.r2 > 0, mean.clamp(min=0) / trained.r2, torch.nan)
+    return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), explained)
+
+
+def surface_scores(rows: ProblemRows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:
+    """What the text alone gives a ridge probe, without any network.
+
+    Args:
+        rows: The data set.
+        targets: What to probe for.
+        split: How rows are held out.
+
+    Returns:
+        Scores of each target from ``lengths`` (the digit counts of the operands, one-hot) and from ``characters`` (the
+        whole prompt, one-hot by position).
+    """
+    found = {}
+    for name, features in (("lengths", _lengths(rows)), ("characters", _characters(rows))):
+        table = PositionTable(("last",), torch.zeros(len(rows.x), 1).long(), torch.ones(len(rows.x), 1).bool())
+        survey = RidgeSurvey(rows, [name], table, targets, split, features.shape[1])
+        for part in torch.arange(len(rows.x)).split(_ROWS):  # type: ignore[no-untyped-call]
+            survey.update({name: features[part, None].float()}, part)
+        found[name], _ = survey.scores("surface")
+    return found
+
+
+def _lengths(rows: ProblemRows) -> Tensor:
+    digits = [torch.tensor([span[1] - span[0] for span in (layout.x, layout.y)]) for layout in rows.layouts]
+    kinds = torch.stack(digits)[rows.layout]  # (N, 2)
+    return _one_hot(kinds[:, 0] * 100 + kinds[:, 1])
+
+
+def _characters(rows: ProblemRows) -> Tensor:
+    return torch.cat([_one_hot(column) for column in rows.ids.T], dim=1)
+
+
+def _one_hot(values: Tensor) -> Tensor:
+    """(N, number of distinct values) bool."""
+    hot: Tensor = values[:, None] == torch.unique(values)
+    return hot
