@@ -1,5 +1,7 @@
 """A probe is an observer: a run with all callbacks has, bit for bit, the weights and losses of a run with none."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import SMALL
@@ -11,7 +13,11 @@ from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.training.module import ArithmeticModule
 
-ALL = [getattr(callbacks, name) for name in callbacks.__all__]
+OPTIONS = {
+    "FourierProbing": {"quantity": "sum", "period": 10},  # the small data has no modulus
+    "MLPProbing": {"every": 2, "max_epochs": 3},
+}
+ALL = [partial(getattr(callbacks, name), **OPTIONS.get(name, {})) for name in callbacks.__all__]
 
 
 class Losses(Callback):
@@ -75,7 +81,7 @@ def test_the_test_can_fail(alone, small_data, tmp_path):
     assert not same(alone, fit([Meddler()], small_data, tmp_path))
 
 
-@pytest.mark.parametrize("callback", ALL)
+@pytest.mark.parametrize("callback", ALL, ids=callbacks.__all__)
 def test_a_callback_leaves_no_hook_and_no_gradient(callback, small_data, tmp_path):
     data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
     module = ArithmeticModule(**SMALL)

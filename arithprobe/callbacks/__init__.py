@@ -1,6 +1,8 @@
 """Lightning callbacks: observers of a run. None of them changes a weight, a loss, or the global random state."""
 
 from arithprobe.callbacks.behaviour import BehaviourReport
+from arithprobe.callbacks.fourier import FourierProbing
+from arithprobe.callbacks.mlp import MLPProbing
 from arithprobe.callbacks.ridge import RidgeProbing
 
-__all__ = ["BehaviourReport", "RidgeProbing"]
+__all__ = ["BehaviourReport", "FourierProbing", "MLPProbing", "RidgeProbing"]

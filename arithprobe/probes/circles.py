@@ -1,0 +1,142 @@
+"""The result of Fourier probes of one circle."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.targets import Quantity, target_group
+
+LEVEL = 0.05
+"""Of the family-wise test that makes a key frequency, and of the false discovery rate."""
+
+
+class Circle(NamedTuple):
+    """A quantity, its period, and the frequencies to look for.
+
+    >>> Circle("residue", 97, (1, 2, 3)).name
+    'residuemod97'
+    """
+
+    quantity: Quantity
+    """What goes around."""
+    period: int
+    """k."""
+    frequencies: tuple[int, ...]
+    """Turns per period, n."""
+
+    @property
+    def name(self) -> str:
+        """As in tags and files."""
+        return f"{self.quantity}mod{self.period}"
+
+
+@dataclass(frozen=True)
+class FourierScores:
+    """Scores of one circle: F frequencies x S sites x P positions, (F, S, P) where not said otherwise."""
+
+    circle: Circle
+    """What was probed for, the degenerate frequencies left out."""
+    refused: tuple[str, ...]
+    """Columns left out by name, with the reason."""
+    frequencies: tuple[CellScores, ...]
+    """The F probes, one a frequency, with intervals and nulls."""
+    r2: Tensor
+    """Decode R2, held out."""
+    macro: Tensor
+    """(S, P) its mean over frequencies."""
+    macro_null: Tensor
+    """(S, P, permutations) null of the mean."""
+    max_null: Tensor
+    """(S, P, permutations) largest null score over frequencies, as a threshold to show; p_max is what decides."""
+    p: Tensor
+    """p-value of each frequency, against the null scores of all frequencies, standardised and pooled."""
+    p_max: Tensor
+    """Family-wise p-value, against the largest standardised null score."""
+    height: Tensor
+    """Skill in standard deviations above the mean of its frequency's null."""
+    highest_null: Tensor
+    """(S, P, permutations) largest height of the null over frequencies."""
+    discovered: Tensor
+    """Whether it is rejected with the false discovery rate held at 5 % over the frequencies of the cell."""
+    encode_fve: Tensor
+    """Share of the variance of the states explained, adjusted for the two regressors."""
+    relabelled: Tensor
+    """R2 of the relabelled circle, mean over relabellings; NaN for periods below 4, which have none."""
+
+    def key_frequencies(self, site: str, position: str = "last") -> list[int]:
+        """Frequencies read better than a constant and above the max-statistic null at 5 %, best first."""
+        row, column = self._cell(site, position)
+        found = [(float(self.r2[f, row, column]), n) for f, n in enumerate(self.circle.frequencies)
+                 if self.r2[f, row, column] > 0 and self.p_max[f, row, column] <= LEVEL]  # fmt: skip
+        return [n for _, n in sorted(found, reverse=True)]
+
+    def of_full_period(self) -> list[int]:
+        """Indices of the frequencies that share no divisor with the period: the others have a shorter one."""
+        return [f for f, n in enumerate(self.circle.frequencies) if math.gcd(n, self.circle.period) == 1]
+
+    def at(self, site: str, position: str = "last") -> list[dict[str, float]]:
+        """The figures of one cell, a record a frequency."""
+        row, column = self._cell(site, position)
+        names = ("p", "p_max", "discovered", "encode_fve", "relabelled")
+        return [
+            {"frequency": n} | self.frequencies[f].at(site, position)
+            | {name: float(getattr(self, name)[f, row, column]) for name in names}
+            for f, n in enumerate(self.circle.frequencies)
+        ]  # fmt: skip
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The S sites."""
+        return self.frequencies[0].sites
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """The P positions."""
+        return self.frequencies[0].positions
+
+    def _cell(self, site: str, position: str) -> tuple[int, int]:
+        return self.sites.index(site), self.positions.index(position)
+
+
+class PeriodScore(NamedTuple):
+    """The best frequency of one small circle at one site's last token."""
+
+    circle: Circle
+    """The circle."""
+    frequency: int
+    """Its best frequency of full period; the others have a shorter period, and count there."""
+    r2: float
+    """Held-out R2 of it."""
+    relabelled: float
+    """That of the relabelled circle: as high means that values are told apart, not that there is a circle."""
+    p: float
+    """Family-wise over all small circles of the group of rows (sums, x, or y), by the largest null."""
+
+    @property
+    def found(self) -> bool:
+        """Whether it is read better than a constant, and than permuted labels at any of the group's small periods."""
+        return self.r2 > 0 and self.p <= LEVEL
+
+
+def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]:
+    """The best frequency of each small circle, tested over all circles that share its permutations."""
+    groups = [target_group(one.circle.quantity) for one in small]
+    cell = (small[0].sites.index(site), small[0].positions.index("last")) if small else (0, 0)
+    highest: dict[str, Tensor] = {}
+    for one, group in zip(small, groups, strict=True):
+        own = one.highest_null[cell]
+        highest[group] = torch.maximum(own, highest.get(group, own))
+    found = []
+    for one, group in zip(small, groups, strict=True):
+        best = max(one.of_full_period(), key=lambda f: float(one.r2[f][cell].nan_to_num(nan=-torch.inf)), default=None)
+        if best is not None:
+            figures = (float(one.r2[best][cell]), float(one.relabelled[best][cell]))
+            p = float(permutation_p(one.height[best][cell], highest[group]))
+            found.append(PeriodScore(one.circle, one.circle.frequencies[best], *figures, p))
+    return found

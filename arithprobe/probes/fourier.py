@@ -1,0 +1,213 @@
+r"""Fourier probes: is a quantity laid out on a circle?
+
+A quantity q with period k goes around ``n`` times per period as ``theta_n = 2 pi n q / k``. For each frequency n
+
+* *decode*: held-out R2 of ridge probes for cosine and sine together, ``1 - (SSE_cos + SSE_sin) / (SST_cos + SST_sin)``;
+* *encode*: the share of the variance of the states that cosine and sine explain (fraction of variance explained, FVE).
+  Decode can be 1 where encode is a thousandth;
+* the *relabelled circle*: the same probes for ``pi(q mod k)`` with a random permutation pi. It keeps what tells the
+  values apart and destroys the circle, so a score that it shares is no evidence of a circle.
+
+The null of a frequency is the same fit on permuted labels; the same permutations serve all frequencies, so the largest
+null score over frequencies, each in its own standard deviations, gives family-wise p-values (max statistic; Westfall
+and Young 1993).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.circles import LEVEL, Circle, FourierScores
+from arithprobe.probes.metrics import false_discovery, permutation_p
+from arithprobe.probes.moments import ChosenBy
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.ridge import ALPHAS
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
+from arithprobe.probes.targets import angle_columns, target_group, target_values
+
+_FEWEST_VALUES = 4  # of fewer, every relabelling is a rotation or a reflection
+
+
+class CirclePart(NamedTuple):
+    """One circle of a survey."""
+
+    circle: Circle
+    """With the F frequencies that are not degenerate."""
+    refused: tuple[str, ...]
+    """Columns left out by name, with the reason."""
+    first: int
+    """Number of its first target; the others follow."""
+    waves: tuple[int, ...]
+    """F + 1 offsets: the columns of its frequency f are those from ``waves[f]`` to ``waves[f + 1]``."""
+
+
+class FourierSurvey:
+    """Folds the states of one pass into moments, then scores the frequencies of some circles in every cell.
+
+    Args:
+        rows: The data set.
+        sites: The S sites.
+        positions: The P positions of every row.
+        circles: What to look for; all of one group.
+        split: How rows are held out; its group is that of the quantities.
+        d_model: Width D of the states.
+        relabellings: Number of relabelled circles.
+
+    Raises:
+        ArithprobeError: If a circle has only degenerate frequencies, k is unknown, or a fold is too small.
+
+    Attributes:
+        ridge: The moments of all columns: the waves of the circles, then the controls.
+        parts: The circles.
+    """
+
+    def __init__(
+        self,
+        rows: ProblemRows,
+        sites: Sequence[str],
+        positions: PositionTable,
+        circles: Sequence[Circle],
+        split: Split,
+        d_model: int,
+        relabellings: int = 3,
+    ) -> None:
+        targets: list[Target] = []
+        controls: list[Target] = []
+        self.parts: list[CirclePart] = []
+        width = 0
+        for circle in circles:
+            columns, refused = angle_columns(*circle, rows.x, rows.y, rows.modulus)
+            if not columns:
+                reasons = ", ".join(refused) or "none is named"
+                raise ArithprobeError(f"{circle.name}: no frequency can be probed: {reasons}")
+            circle = circle._replace(frequencies=tuple(columns))
+            offsets = tuple(itertools.accumulate(map(len, columns.values()), initial=width))
+            self.parts.append(CirclePart(circle, tuple(refused), len(targets), offsets))
+            targets += [_target(f"{circle.name}f{n}", waves) for n, waves in columns.items()]
+            controls += _relabelled(circle, rows, relabellings, split.seed)
+            width = offsets[-1]
+        split = split._replace(group=target_group(circles[0].quantity))
+        self.ridge = RidgeSurvey(rows, sites, positions, [*targets, *controls], split, d_model)
+        self._count, self._relabellings, self._width = len(targets), relabellings, width
+        self.start()
+
+    def start(self) -> None:
+        """Begin a pass: empty moments."""
+        self.ridge.start()
+        width, positions = 1 + self._width, len(self.ridge.positions.names)
+        self._products = torch.zeros(positions, width, width, dtype=torch.float64)
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """Everything it holds; all are sums over rows, to be added over ranks."""
+        return (*self.ridge.fitter.state, self._products)
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
+        self.ridge.update(states, rows)
+        rows = rows.cpu()
+        waves = self.ridge.columns[rows, : self._width]
+        waves = torch.cat([waves.new_ones(len(waves), 1), waves], dim=1)
+        for products, valid in zip(self._products, self.ridge.positions.valid[rows].T, strict=True):
+            products.addmm_(waves[valid].T, waves[valid])
+
+    def scores(
+        self,
+        alphas: float | Sequence[float] = ALPHAS,
+        choose: ChosenBy = "gcv",
+    ) -> tuple[list[FourierScores], str]:
+        """Fit and score, one result a circle; see :meth:`RidgeSurvey.scores`."""
+        scores, cost = self.ridge.scores("fourier", alphas, choose)
+        controls = {one.target: one.r2 for one in scores[self._count :]}
+        found = []
+        for part in self.parts:
+            own = scores[part.first : part.first + len(part.circle.frequencies)]
+            names = [[f"{one.target}relabelled{number}" for number in range(self._relabellings)] for one in own]
+            others = [[controls[name] for name in of_one if name in controls] for of_one in names]
+            found.append(self._read(part, own, others))
+        return found, cost
+
+    def _read(self, part: CirclePart, own: Sequence[CellScores], others: Sequence[Sequence[Tensor]]) -> FourierScores:
+        r2 = torch.stack([one.r2 for one in own])
+        null = torch.stack([one.null for one in own])  # (F, S, P, permutations)
+        relabelled = [torch.stack(list(some)).mean(dim=0) if some else r2[0] * torch.nan for some in others]
+        height, null_height = _heights(torch.stack([one.skill for one in own]), null)
+        p = torch.stack([permutation_p(one, null_height.permute(1, 2, 0, 3).flatten(2)) for one in height])
+        highest = null_height.amax(dim=0)
+        return FourierScores(
+            circle=part.circle, refused=part.refused, frequencies=tuple(own), r2=r2,
+            macro=r2.mean(dim=0), macro_null=null.mean(dim=0), max_null=null.amax(dim=0),
+            p=p, p_max=torch.stack([permutation_p(one, highest) for one in height]),
+            height=height, highest_null=highest,
+            discovered=false_discovery(p.flatten(1).T, LEVEL).T.reshape(p.shape),
+            encode_fve=self._encoded(part), relabelled=torch.stack(relabelled),
+        )  # fmt: skip
+
+    def _encoded(self, part: CirclePart) -> Tensor:
+        """(F, S, P) adjusted share of the states' variance that each frequency's waves explain."""
+        fitter, shape = self.ridge.fitter, (len(self.ridge.sites), len(self.ridge.positions.names))
+        gram, cross = (
+            whole.sum(dim=0).cpu().reshape(*shape, *whole.shape[2:])
+            for whole in (fitter.gram, fitter.cross[..., : self._width])
+        )
+        n = gram[..., 0, 0]  # (S, P)
+        means = gram[..., 0, 1:] / n[..., None]
+        total = gram.diagonal(dim1=-2, dim2=-1)[..., 1:].sum(dim=-1) - n * means.square().sum(dim=-1)
+        shares = []
+        for first, last in itertools.pairwise(part.waves):
+            own = torch.tensor([0, *range(1 + first, 1 + last)])
+            products = self._products[:, own][:, :, own]  # (P, 1 + waves, 1 + waves)
+            wave_means = products[:, 0, 1:] / products[:, :1, 0]
+            inner = products[:, 1:, 1:] - products[:, :1, :1] * wave_means[:, :, None] * wave_means[:, None]
+            outer = cross[..., 1:, first:last] - (n[..., None] * means)[..., None] * wave_means[:, None]  # (S, P, D, w)
+            inverse = torch.linalg.pinv(inner, hermitian=True)
+            explained = torch.einsum("spdi,pij,spdj->sp", outer, inverse, outer)
+            regressors = last - first
+            shares.append(1 - (1 - explained / total) * (n - 1) / (n - 1 - regressors))
+        return torch.stack(shares)
+
+
+def _heights(skill: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
+    """Skills in standard deviations above their frequency's mean, so that frequencies compare.
+
+    A frequency with one wave has a wider null than one with two. Mean and deviation are those of the true and the
+    permuted labels together, so that under the null all of them remain exchangeable.
+
+    Args:
+        skill: (F, S, P) skill on true labels.
+        null: (F, S, P, permutations) skill on permuted labels.
+    """
+    both = torch.cat([skill[..., None], null], dim=-1)
+    scale = both.std(dim=-1, correction=0, keepdim=True)
+    heights = (both - both.mean(dim=-1, keepdim=True)) / torch.where(scale > 0, scale, 1.0)
+    return heights[..., 0], heights[..., 1:]
+
+
+def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> list[Target]:
+    """Waves of the values under random permutations, relabelling by relabelling; those that vary.
+
+    A permutation ``r -> a r + b`` only turns the circle or renames its frequencies, so it is drawn again; of two or
+    three values there are no others.
+    """
+    if circle.period < _FEWEST_VALUES:
+        return []
+    residue = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for number in range(count):
+        permutation = torch.randperm(circle.period, generator=generator)
+        while len(torch.unique((permutation.roll(-1) - permutation) % circle.period)) == 1:
+            permutation = torch.randperm(circle.period, generator=generator)
+        other = permutation[residue]
+        for n, waves in angle_columns("x", circle.period, circle.frequencies, other, other, None)[0].items():
+            found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, has_null=False))
+    return found
+
+
+def _target(name: str, waves: Mapping[str, Tensor], *, has_null: bool = True) -> Target:
+    return Target(name, torch.stack(list(waves.values()), dim=1), has_null)

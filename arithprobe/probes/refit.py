@@ -1,0 +1,99 @@
+r"""What another linear readout could still use once directions are gone.
+
+The original notebook projects a probe's directions out of the states and *refits* a ridge readout of the answer. That
+measures linear information that is left, not what the model uses: its own readout is never run. Here directions and
+readout are fitted on some rows and scored on others, and the control is random subspaces of the same dimension.
+
+With a projector :math:`P = I - U U^T` the moments of projected states are ``P G P`` and ``P c``, so no state is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arithprobe.probes.moments import AlphaChoice, Array, Moments, alpha_choice
+from arithprobe.probes.parallel import one_thread_each
+from arithprobe.probes.ridge import ALPHAS
+from arithprobe.probes.survey import RidgeSurvey
+
+
+@dataclass(frozen=True)
+class RefitCurve:
+    """Held-out error of a refitted readout after removing growing subspaces, at the last token of one site."""
+
+    site: str
+    """Where."""
+    columns: tuple[int, ...]
+    """Probe columns whose directions are removed, at each of M points."""
+    dimension: tuple[int, ...]
+    """Dimensions removed."""
+    base_mse: float
+    """Squared error of the readout of intact states, in squared answer units."""
+    delta_mse: tuple[float, ...]
+    """Increase of it, at each point."""
+    random_delta_mse: tuple[tuple[float, ...], ...]
+    """The same for random subspaces of that dimension, some draws a point."""
+    answer_variance: float
+    """Variance of the answers: what a constant would leave."""
+
+
+def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: int = 20, seed: int = 0) -> RefitCurve:
+    """Remove the directions of the first columns of a survey, refit the last column (the answer), score held out.
+
+    Args:
+        survey: Moments of probe columns and, as its last target, of the answer; with the position ``last``.
+        site: Where.
+        columns: How many of the first columns are removed, at each point.
+        draws: Random subspaces a point.
+        seed: Seed of the draws.
+    """
+    names = survey.positions.names
+    cell = survey.sites.index(site) * len(names) + names.index("last")
+    folds = survey.fitter.select([cell], survey.columns.shape[1]).moments()
+    choice = alpha_choice(ALPHAS, "gcv", len(folds) - 1, relative=True)
+    total, d = Moments.total(folds), folds[0].gram.shape[1] - 1
+    generator = np.random.default_rng(seed)
+    random = [[np.linalg.qr(generator.standard_normal((d, min(k, d))))[0] for _ in range(draws)] for k in columns]
+    base, probe = 0.0, np.zeros(len(columns))
+    control = np.zeros((len(columns), draws))
+    dimension = np.zeros(len(columns), dtype=int)
+    with one_thread_each():
+        for index in survey.held_out:
+            train, test = total - folds[index], folds[index]
+            base += _error(train, test, np.zeros((d, 0)), choice)
+            path, alpha = choice.fit(train, [])
+            slope = path.weights(alpha)[0][0]
+            for point, k in enumerate(columns):
+                basis = _basis(slope[:, :k])
+                dimension[point] = max(dimension[point], basis.shape[1])
+                probe[point] += _error(train, test, basis, choice)
+                control[point] += [_error(train, test, other, choice) for other in random[point]]
+    n = sum(float(folds[index].n[0]) for index in survey.held_out)
+    unit = float(survey.raw_scale(-1)) ** 2 / n
+    return RefitCurve(
+        site=site, columns=tuple(columns), dimension=tuple(dimension.tolist()), base_mse=base * unit,
+        delta_mse=tuple(((probe - base) * unit).tolist()),
+        random_delta_mse=tuple(tuple(row) for row in ((control - base) * unit).tolist()),
+        answer_variance=float(survey.raw_scale(-1)) ** 2,
+    )  # fmt: skip
+
+
+def _basis(directions: Array) -> Array:
+    """(D, r) orthonormal basis of the span of (D, k) directions, those of no length left out."""
+    left, singular, _ = np.linalg.svd(directions, full_matrices=False)
+    basis: Array = left[:, singular > 1e-10 * max(float(singular.max(initial=0.0)), 1e-300)]
+    return basis
+
+
+def _error(train: Moments, test: Moments, basis: Array, choice: AlphaChoice) -> float:
+    """Squared error on the test rows of the last column, read from states without the basis."""
+    train, test = _projected(train, basis), _projected(test, basis)
+    path, alpha = choice.fit(train, [])
+    return float(test.errors(*path.weights(alpha))[0, 0])
+
+
+def _projected(moments: Moments, basis: Array) -> Moments:
+    keep = np.eye(1 + len(basis))
+    keep[1:, 1:] -= basis @ basis.T
+    return Moments(keep @ moments.gram @ keep, keep @ moments.cross[..., -1:], moments.squares[..., -1:])

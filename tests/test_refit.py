@@ -1,0 +1,64 @@
+"""Refitted readouts from moments, against projecting the states themselves."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from test_calibration import LAST, N, Rows
+
+from arithprobe.probes.refit import refit_curve
+from arithprobe.probes.ridge import ALPHAS
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
+
+D = 10
+
+
+@pytest.fixture
+def survey():
+    rows = Rows(0)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(N, D, generator=generator, dtype=torch.float64) + 2
+    total = (rows.x + rows.y).double()
+    states[:, 3] += total / 20
+    targets = [Target("sum", total[:, None]), Target("x", rows.x.double()[:, None]), Target("answer", total[:, None])]
+    made = RidgeSurvey(rows, ["s"], LAST, targets, Split(permutations=0), D)
+    made.update({"s": states[:, None]}, torch.arange(N))
+    return made, states.numpy(), total.numpy(), np.stack([total.numpy(), rows.x.numpy()], axis=1)
+
+
+def test_projected_moments_are_the_moments_of_projected_states(survey):
+    made, states, total, probed = survey
+    curve = refit_curve(made, "s", [1, 2], draws=3)
+    fold = made.fold.numpy()
+    raw = made.fitter.score(relative=True)  # which penalties the probes have
+    expected = np.zeros(3)
+    for index in range(5):
+        train, test = fold != index, fold == index
+        directions = np.stack(
+            [Ridge(raw.alpha[index, 0, k].item()).fit(states[train], probed[train, k]).coef_ for k in range(2)], axis=1
+        )
+        for point, k in enumerate([0, 1, 2]):
+            basis = np.linalg.qr(directions[:, :k])[0]
+            cut = states - states @ basis @ basis.T
+            unit = cut[train].var(axis=0).mean()
+            best = min((alpha * unit for alpha in ALPHAS), key=lambda alpha: _gcv(cut[train], total[train], alpha))
+            model = Ridge(best).fit(cut[train], total[train])
+            expected[point] += np.square(total[test] - model.predict(cut[test])).sum()
+    expected /= N
+    assert curve.base_mse == pytest.approx(expected[0], rel=1e-6)
+    np.testing.assert_allclose(curve.delta_mse, expected[1:] - expected[0], rtol=1e-6)
+    assert curve.dimension == (1, 2)
+    assert curve.answer_variance == pytest.approx(total.var(ddof=1))
+
+
+def _gcv(h, y, alpha):
+    h, y, n = h - h.mean(0), y - y.mean(), len(y)
+    hat = h @ np.linalg.solve(h.T @ h + alpha * np.eye(D), h.T)
+    return n * np.square(y - hat @ y).sum() / (n - 1 - np.trace(hat)) ** 2
+
+
+def test_removing_the_direction_costs_what_random_ones_do_not(survey):
+    curve = refit_curve(survey[0], "s", [1], draws=20)
+    assert curve.delta_mse[0] > 3 * curve.base_mse
+    assert np.median(curve.random_delta_mse[0]) < 0.5 * curve.delta_mse[0]
+    assert curve.base_mse + curve.delta_mse[0] < 1.1 * curve.answer_variance  # no worse than a constant
