@@ -95,7 +95,7 @@ def test_shared_rows(fails, small_data):
          "--trainer.callbacks: RidgeProbing has no option 'alhpa'; did you mean 'alpha'?"),
         (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alpha", "0"],
          "RidgeProbing: alpha is 0.0; expected a positive penalty"),
-        (["--data.recipe.task", "modd"], "--data.recipe.task: expected Literal['sum', 'mod'], got 'modd'"),
+        (["--data.recipe.task", "modd"], "--data.recipe.task: expected one of 'sum', 'mod', got 'modd'"),
         (["--data.recipe.rows", "1"], "rows is 1; expected 2 to"),
         (["--config", "nowhere.yaml"], "--config: File does not exist"),
         (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean 'trainer.max_epochs'?"),

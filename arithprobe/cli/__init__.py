@@ -16,6 +16,8 @@ _COMMANDS = {
     "validate": ("training", "judge and probe a checkpoint on the validation rows"),
     "test": ("training", "judge a checkpoint on the test rows"),
     "predict": ("training", "write a checkpoint's answers"),
+    "probe": ("probe", "what is decodable where in a checkpoint, against its nulls"),
+    "reproduce": ("reproduce", "the original notebook's numbers, beside the honest ones"),
     "generate": ("generate", "write TSV files of problems"),
 }
 
@@ -27,7 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after ``arithprobe``; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 after a user's mistake, which has been said on stderr in one line.
+        The exit code: 0; 2 after a user's mistake, which has been said on stderr in one line; 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if args is None else args)
     command = words[0] if words else "--help"
@@ -46,6 +48,9 @@ def main(args: Sequence[str] | None = None) -> int:
             meant = did_you_mean(command, _COMMANDS)
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
         importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
+    except KeyboardInterrupt:
+        sys.stderr.write("arithprobe: interrupted\n")
+        return 130
     except ArithprobeError as error:
         sys.stderr.write(f"arithprobe: error: {' '.join(str(error).split())}\n")
         return 2

@@ -76,5 +76,6 @@ def _shortened(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Types as a reader would name them."""
+    text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text)
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("NoneType", "null").replace("typing.", "")
     return text.strip().rstrip(".")

@@ -10,13 +10,8 @@ from rich.table import Table
 from arithprobe.callbacks import BehaviourReport
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
+from arithprobe.cli.verdict import print_verdict
 from arithprobe.training.module import ArithmeticModule
-
-_WARNING = (
-    "The probes below read a model that has not learned the task. Whatever they find is not about the task: "
-    "an untrained network can score as high."
-)
-_COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
 
 def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> None:
@@ -31,12 +26,9 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     report = find_callback(trainer, BehaviourReport)
     if report is not None and report.reports:
         console.print(_behaviour_table(report))
-    if module.behaviour is not None:
-        colour = _COLOUR[module.behaviour.verdict]
-        console.print(f"[bold {colour}]{escape(str(module.behaviour))}[/]")
     lines = [line for one in callbacks_of(trainer) if isinstance(one, ValidationProbe) for line in one.summary()]
-    if lines and module.behaviour is not None and module.behaviour.verdict == "NOT LEARNED":
-        console.print(_WARNING)
+    if module.behaviour is not None:
+        print_verdict(console, module.behaviour, probed=bool(lines))
     for line in lines:
         console.print(escape(line))
     if folder is None:

@@ -1,0 +1,182 @@
+"""Every probe on one checkpoint, with its controls: what is decodable where, and against what."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from arithprobe.analysis.forward import Observer, random_init_twin, run_over
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.probe_plan import ProbePlan
+from arithprobe.behaviour import Behaviour
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.probes.circles import FourierScores
+from arithprobe.probes.controls import TwinComparison, compare_with_twins
+from arithprobe.probes.decode import AngleDecoding, decode_angles
+from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.mlp_scores import MLPScores
+from arithprobe.probes.refit import RefitCurve, refit_curve
+from arithprobe.probes.sample import StateSample
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.survey import RidgeSurvey
+
+Progress = Callable[[str], None]
+"""Told the name of each step as it starts."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What the probes of a checkpoint found."""
+
+    checkpoint: str
+    """Where the model comes from."""
+    data: str
+    """Where the rows come from."""
+    rows: int
+    """How many."""
+    constant: float
+    """The constant predictor that skill is measured against, in answer units."""
+    constant_from: str
+    """Where it comes from: the training rows, or, for a plain file that cannot say, these rows."""
+    behaviour: Behaviour
+    """Has the model learned the task: what every number below stands behind."""
+    ridge: tuple[CellScores, ...]
+    """Ridge probes of every target, site and position."""
+    twins: tuple[TwinComparison, ...]
+    """The same for untrained networks, target by target; empty where none were asked for."""
+    surface: dict[str, tuple[CellScores, ...]]
+    """The same from the text alone, by kind of feature, target by target."""
+    circle: FourierScores | None
+    """Fourier probes of the residue, or of the period asked for; None where k is unknown."""
+    circle_twin: FourierScores | None
+    """The same for the first untrained network."""
+    decoding: AngleDecoding | None
+    """Residues decoded from the angles."""
+    small: tuple[FourierScores, ...]
+    """Fourier probes of small periods."""
+    refit: RefitCurve
+    """Error of a refitted readout after the probes' directions are removed: those of the circle, or of the sum."""
+    mlp: tuple[MLPScores, ...]
+    """MLP probes of the answer; empty where not asked for."""
+    left_out: tuple[str, ...]
+    """What these rows do not allow to probe, with the reason."""
+    costs: tuple[str, ...]
+    """What the probes cost, in words."""
+
+
+def step_count(options: ProbeOptions) -> int:
+    """How often :func:`probe` reports progress, at most."""
+    return 5 + options.twins + (0 if options.no_mlp else 2)
+
+
+def probe(
+    loaded: LoadedModel,
+    dataset: ArithmeticDataset,
+    options: ProbeOptions | None = None,
+    progress: Progress = lambda step: None,
+) -> ProbeReport:
+    """Probe a checkpoint.
+
+    Args:
+        loaded: The model.
+        dataset: The rows to probe on; best ones it was not trained on.
+        options: What, where, and against which controls.
+        progress: Told the name of each step as it starts.
+
+    Raises:
+        ArithprobeError: If rows, targets, sites or positions do not fit, or a state is not finite.
+    """
+    plan = ProbePlan(loaded, dataset, options or ProbeOptions())
+    options = plan.options
+    progress("states")
+    run = _Run(plan, controls=True)
+    behaviour = run.over(loaded)
+    progress("ridge probes")
+    ridge, costs = run.ridge_scores()
+    progress("Fourier probes")
+    circle, decoding, small, more = run.fourier_scores()
+    costs = [*costs, *more]
+    progress("readouts refitted")
+    refit = refit_curve(run.removal, "final", run.removed, options.subspace_draws, options.seed)
+    twins: list[list[CellScores]] = []
+    circle_twin = None
+    for number in range(options.twins):
+        progress(f"untrained network {number + 1}")
+        twin = _Run(plan, controls=False)
+        twin.over(random_init_twin(loaded, options.seed + number))
+        twins.append(twin.ridge_scores()[0])
+        circle_twin = circle_twin or twin.fourier_scores()[0]
+    progress("text alone")
+    surface = plan.surface()
+    mlp = []
+    for kind in plan.mlp_kinds:
+        progress(f"MLP {kind}")
+        start = time.perf_counter()
+        mlp.append(plan.mlp(run.sample, kind))
+        costs.append(
+            f"MLP {kind}: {len(plan.sites)} sites x {3 + options.mlp_shuffles} probes, "
+            f"{time.perf_counter() - start:.1f} s"
+        )
+    answers = dataset.answers.double()
+    return ProbeReport(
+        checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
+        constant=float(answers.mean()) if loaded.train_mean is None else loaded.train_mean,
+        constant_from="these rows" if loaded.train_mean is None else "the training rows",
+        behaviour=behaviour, ridge=tuple(ridge),
+        twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),
+        surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
+        mlp=tuple(mlp), left_out=tuple(plan.left_out), costs=tuple(costs),
+    )  # fmt: skip
+
+
+class _Run:
+    """The surveys of one model, filled by one pass over the rows."""
+
+    def __init__(self, plan: ProbePlan, *, controls: bool) -> None:
+        options, dataset, d_model = plan.options, plan.dataset, plan.d_model
+        self.plan, self.controls = plan, controls
+        self.ridge = [
+            RidgeSurvey(dataset, plan.sites, plan.positions, targets,
+                        plan.split(group, options.permutations if controls else 0), d_model)
+            for group, targets in plan.by_group().items()
+        ]  # fmt: skip
+        permutations = options.fourier_permutations if controls else 0
+        self.circles = [
+            FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)
+            for circles in plan.circles(with_small=controls)
+        ]
+        self.sample = StateSample(dataset.lengths, plan.sites, d_model, options.max_examples)
+        waves, self.removed = plan.removed()
+        answer = plan.target(plan.answer)
+        self.removal = RidgeSurvey(dataset, ["final"], plan.last, [*waves, answer], plan.split(), d_model)
+
+    def over(self, model: LoadedModel) -> Behaviour:
+        """Run the model over the rows."""
+        observers: list[Observer] = [survey.update for survey in self.ridge]
+        observers += [survey.update for survey in self.circles]
+        if self.controls:
+            observers += [self.sample.update, self.removal.update]
+        return run_over(model, self.plan.dataset, observers).behaviour
+
+    def ridge_scores(self) -> tuple[list[CellScores], list[str]]:
+        """All ridge targets, and what they cost."""
+        found, costs = [], []
+        for survey in self.ridge:
+            scores, cost = survey.scores("ridge", *self.plan.alpha)
+            found += scores
+            costs.append(f"ridge, folds of {survey.split.group}: {cost}")
+        return self.plan.ordered(found), costs
+
+    def fourier_scores(
+        self,
+    ) -> tuple[FourierScores | None, AngleDecoding | None, list[FourierScores], list[str]]:
+        """The circle, its decoding, the small periods, and what they cost."""
+        found, costs = [], []
+        for survey in self.circles:
+            scores, cost = survey.scores(*self.plan.alpha)
+            found += scores
+            costs.append(f"fourier, folds of {survey.ridge.split.group}: {cost}")
+        if self.plan.circle is None:
+            return None, None, found, costs
+        decoding = decode_angles(self.circles[0], self.sample, 0, *self.plan.alpha) if self.controls else None
+        return found[0], decoding, found[1:], costs

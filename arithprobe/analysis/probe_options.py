@@ -1,0 +1,82 @@
+"""What ``arithprobe probe`` can be asked for; without PyTorch, so that its help is quick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from arithprobe.errors import ArithprobeError, require_at_least
+
+AlphaChoice = Literal["gcv", "folds"]
+_FEWEST = 19  # permutations: with fewer no p-value reaches 5 %
+_LARGEST_PERIOD, _LARGEST_SMALL_PERIOD = 10_000, 100
+_LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What to probe for, where, and against which controls.
+
+    Raises:
+        ArithprobeError: If an option is out of range.
+    """
+
+    targets: Sequence[str] = ("all",)
+    """Targets of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4); or all."""
+    sites: Sequence[str] = ("residual",)
+    """Sites: residual (embed to final), or names such as resid_post.1 and attn_out.0."""
+    positions: Sequence[str] = ("last", "index")
+    """Positions of the ridge probes: last, index (all), role (all), or single ones such as 5 or plus."""
+    period: int | None = None
+    """Period of the Fourier probes; the modulus of the problems by default."""
+    frequencies: int = 12
+    """Largest frequency of the Fourier probes; half the period is the end (48 for 97)."""
+    small_periods: Sequence[int] = (2, 3, 4, 5, 7, 8, 10)
+    """Small periods to look for, in the sum, x, y and the residue."""
+    folds: int = 5
+    """Folds of groups, each held out in turn."""
+    alphas: Sequence[float] = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
+    """Ridge penalties to choose from, in units of the states' mean variance; 10 to 1e6."""
+    alpha_by: AlphaChoice = "gcv"
+    """How the ridge penalty is chosen inside the training folds."""
+    permutations: int = 19
+    """Label permutations for each ridge probe."""
+    fourier_permutations: int = 39
+    """Label permutations for the Fourier probes."""
+    twins: int = 3
+    """Untrained networks of the same architecture; 0 for none."""
+    subspace_draws: int = 20
+    """Random subspaces beside each probe subspace that is removed."""
+    no_mlp: bool = False
+    """Leave the MLP probes out."""
+    mlp_hidden: int = 128
+    """Their hidden units."""
+    mlp_depth: int = 1
+    """Their hidden layers."""
+    mlp_shuffles: int = 19
+    """Label permutations of the MLP probes, each trained anew."""
+    mlp_within: float = 1.0
+    """MLP predictions at most this far off count as close."""
+    max_examples: int = 2000
+    """Rows kept for MLP probes and for decoding angles; the others see all rows."""
+    seed: int = 0
+    """Seed of permutations, untrained networks, random subspaces and MLPs."""
+
+    def __post_init__(self) -> None:
+        least = {
+            "frequencies": 1, "folds": 3, "permutations": _FEWEST, "fourier_permutations": _FEWEST, "twins": 0,
+            "subspace_draws": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0,
+            "max_examples": 100, "seed": 0,
+        }  # fmt: skip
+        require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
+        if self.seed > _LARGEST_SEED:
+            raise ArithprobeError(f"seed is {self.seed}; expected at most {_LARGEST_SEED}")
+        for name in ("targets", "sites", "positions", "alphas"):
+            if not getattr(self, name):
+                raise ArithprobeError(f"{name} is empty; expected at least one")
+        limits = [(period, _LARGEST_SMALL_PERIOD) for period in self.small_periods]
+        limits += [] if self.period is None else [(self.period, _LARGEST_PERIOD)]
+        for period, largest in limits:
+            if not 2 <= period <= largest:
+                raise ArithprobeError(f"a period is {period}; expected 2 to {largest}")
+        if self.alpha_by not in get_args(AlphaChoice):
+            raise ArithprobeError(f"alpha_by is {self.alpha_by!r}; expected one of {', '.join(get_args(AlphaChoice))}")

@@ -1,0 +1,186 @@
+"""What ``arithprobe probe`` looks for where, settled before any pass over the rows."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import torch
+
+from arithprobe.analysis.forward import check_rows, sites_of
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.probes.circles import Circle
+from arithprobe.probes.controls import surface_scores
+from arithprobe.probes.mlp import MLPSettings
+from arithprobe.probes.mlp_scores import Kind, MLPScores
+from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.positions import position_table
+from arithprobe.probes.sample import StateSample
+from arithprobe.probes.scores import CellScores
+from arithprobe.probes.survey import Split, Target, folds_of
+from arithprobe.probes.targets import (
+    Group,
+    Quantity,
+    angle_columns,
+    group_values,
+    pair_of,
+    target_group,
+    target_names,
+    target_values,
+)
+
+
+class ProbePlan:
+    """What is probed for where: the options, checked against model and rows.
+
+    Args:
+        loaded: The model.
+        dataset: The rows.
+        options: What was asked for.
+
+    Raises:
+        ArithprobeError: If rows, targets, sites or positions do not fit.
+    """
+
+    def __init__(self, loaded: LoadedModel, dataset: ArithmeticDataset, options: ProbeOptions) -> None:
+        check_rows(loaded, dataset)
+        self.dataset, self.options, self.d_model = dataset, options, loaded.model.d_model
+        self.problems = (dataset.x, dataset.y, dataset.modulus)
+        self.sites = _sites(loaded, options.sites)
+        where = (dataset.lengths, dataset.layout, dataset.layouts)
+        self.alpha = (options.alphas, options.alpha_by)
+        self.positions = position_table(list(dict.fromkeys(["last", *options.positions])), *where)
+        self.last = position_table(["last"], *where)
+        self.targets = _targets(dataset, options.targets)
+        self.answer = "sum" if dataset.modulus is None else "residue"
+        period = options.period or dataset.modulus
+        quantity: Quantity = "sum" if dataset.modulus is None or options.period is not None else "residue"
+        frequencies = tuple(range(1, options.frequencies + 1))
+        self.circle = None if period is None else Circle(quantity, period, frequencies)
+        quantities: tuple[Quantity, ...] = (
+            ("sum", "x", "y") if dataset.modulus is None else ("sum", "x", "y", "residue")
+        )
+        self.small = [
+            Circle(one, small, tuple(range(1, small // 2 + 1))) for one in quantities for small in options.small_periods
+        ]
+        self.left_out = self._leave_out()
+        self.mlp_kinds = self._mlp_kinds()
+
+    def _leave_out(self) -> list[str]:
+        """Drop what was not asked for by name and cannot be probed in these rows, and say so."""
+        dropped = []
+        for group in get_args(Group):
+            try:
+                folds_of(group_values(group, *self.problems[:2]), self.split(group), self.dataset.path)
+            except ArithprobeError as error:
+                named = [name for name in self.options.targets if name != "all" and target_group(name) == group]
+                if named or group == "sum":
+                    raise
+                dropped.append(f"everything of {group}: {error}")
+                self.targets = [name for name in self.targets if target_group(name) != group]
+                self.small = [circle for circle in self.small if target_group(circle.quantity) != group]
+        for circle in list(self.small):
+            if not angle_columns(*circle, *self.problems)[0]:
+                dropped.append(f"{circle.name}: constant")
+                self.small.remove(circle)
+        return dropped
+
+    def _mlp_kinds(self) -> list[Kind]:
+        """The MLP probes that these rows allow; of the others says why not."""
+        kinds: list[Kind] = [] if self.options.no_mlp else ["regression"]
+        if kinds and self.dataset.modulus is not None and self.dataset.modulus <= MOST_CLASSES:
+            kinds.append("classification")
+        x, y = (one[: self.options.max_examples] for one in self.problems[:2])
+        values = target_values(self.answer, x, y, self.dataset.modulus)
+        for kind in list(kinds):
+            try:
+                check_task(self.answer, values, x + y, pair_of(x, y), kind)
+            except ArithprobeError as error:
+                self.left_out.append(str(error))
+                kinds.remove(kind)
+        return kinds
+
+    def circles(self, *, with_small: bool) -> list[list[Circle]]:
+        """Circles by their group, that of the Fourier probes first."""
+        groups: dict[Group, list[Circle]] = {}
+        for circle in ([] if self.circle is None else [self.circle]) + (self.small if with_small else []):
+            groups.setdefault(target_group(circle.quantity), []).append(circle)
+        return list(groups.values())
+
+    def split(self, group: Group = "sum", permutations: int = 0) -> Split:
+        """The folds, by a group."""
+        return Split(group, self.options.folds, None, permutations, self.options.seed)
+
+    def by_group(self) -> dict[Group, list[Target]]:
+        """The ridge targets, by their group."""
+        groups: dict[Group, list[Target]] = {}
+        for name in self.targets:
+            groups.setdefault(target_group(name), []).append(self.target(name))
+        return groups
+
+    def target(self, name: str) -> Target:
+        """A target of one column."""
+        return Target(name, target_values(name, *self.problems)[:, None])
+
+    def ordered(self, scores: Sequence[CellScores]) -> list[CellScores]:
+        """In the order of the targets."""
+        return sorted(scores, key=lambda one: self.targets.index(one.target))
+
+    def surface(self) -> dict[str, tuple[CellScores, ...]]:
+        """The ridge targets from the text alone."""
+        found: dict[str, list[CellScores]] = {}
+        for group, targets in self.by_group().items():
+            for kind, scores in surface_scores(self.dataset, targets, self.split(group)).items():
+                found.setdefault(kind, []).extend(scores)
+        return {kind: tuple(self.ordered(scores)) for kind, scores in found.items()}
+
+    def mlp(self, sample: StateSample, kind: Kind) -> MLPScores:
+        """MLP probes of the answer at the last token."""
+        options, (states, rows) = self.options, sample.kept()
+        x, y = self.dataset.x[rows], self.dataset.y[rows]
+        settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
+        return mlp_scores(
+            states, sample.sites, self.answer, target_values(self.answer, x, y, self.dataset.modulus),
+            x + y, pair_of(x, y), kind, modulus=self.dataset.modulus, settings=settings,
+            shuffles=options.mlp_shuffles, tolerance=options.mlp_within, seed=options.seed,
+        )  # fmt: skip
+
+    def removed(self) -> tuple[list[Target], list[int]]:
+        """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
+        if self.circle is None:
+            return [self.target("sum")._replace(name="removed")], [1]
+        columns, _ = angle_columns(self.circle.quantity, self.circle.period, self.circle.frequencies, *self.problems)
+        targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
+        widths = [target.columns.shape[1] for target in targets]
+        return targets, [sum(widths[: index + 1]) for index in range(len(widths))]
+
+
+def _sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
+    known = sites_of(loaded.model)
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name != "residual" and name not in known:
+            meant = did_you_mean(name, known)
+            raise ArithprobeError(f"no site {name!r} in {loaded.path}{meant} (sites: residual, {', '.join(known)})")
+        found |= dict.fromkeys(loaded.model.residual_sites if name == "residual" else [name])
+    found |= {"final": None}
+    return tuple(site for site in known if site in found)
+
+
+def _targets(dataset: ArithmeticDataset, wanted: Sequence[str]) -> list[str]:
+    """The targets by name; of ``all``, those that vary in these rows."""
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name != "all":
+            target_values(name, dataset.x, dataset.y, dataset.modulus)
+            found[name] = None
+            continue
+        largest = int(torch.maximum(dataset.x, dataset.y).max())
+        for one in target_names(largest, dataset.modulus):
+            try:
+                target_values(one, dataset.x, dataset.y, dataset.modulus)
+            except ArithprobeError:
+                continue
+            found[one] = None
+    return list(found)

@@ -1,0 +1,74 @@
+"""A probe report as plain values, for ``probe.json``."""
+
+from dataclasses import asdict
+from typing import Any
+
+from arithprobe.analysis.probe import ProbeReport
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.probes.circles import FourierScores, best_periods
+from arithprobe.probes.decode import AngleDecoding
+
+
+def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
+    """Everything a report holds, behaviour first."""
+    return {
+        "checkpoint": report.checkpoint, "data": report.data, "rows": report.rows,
+        "behaviour": asdict(report.behaviour) | {"constant": report.constant, "constant_from": report.constant_from},
+        "options": asdict(options), "ridge": _ridge(report),
+        "surface": [
+            {"features": kind, **cell}
+            for kind, scores in report.surface.items() for one in scores for cell in one.cells()
+        ],
+        "fourier": None if report.circle is None else _circle(report.circle, report.circle_twin, report.decoding),
+        "small_periods": [_circle(one) for one in report.small],
+        "small_periods_best": [
+            {"quantity": one.circle.quantity, "period": one.circle.period, "frequency": one.frequency, "r2": one.r2,
+             "relabelled": one.relabelled, "p": one.p, "found": one.found}
+            for one in best_periods(report.small, "final")
+        ],
+        "refit": asdict(report.refit),
+        "mlp": [cell for one in report.mlp for cell in one.cells()],
+        "left_out": report.left_out, "costs": report.costs,
+    }  # fmt: skip
+
+
+def _ridge(report: ProbeReport) -> list[dict[str, Any]]:
+    """One record a target and cell, with the untrained networks' score where there is one."""
+    found = []
+    for index, scores in enumerate(report.ridge):
+        cells = list(scores.cells())
+        if report.twins:
+            flat = {name: getattr(report.twins[index], name).flatten().tolist() for name in report.twins[index]._fields}
+            for number, cell in enumerate(cells):
+                cell |= {
+                    "random_init_r2": flat["twin"][number], "random_init_low": flat["twin_low"][number],
+                    "random_init_high": flat["twin_high"][number], "explained_by_init": flat["explained"][number],
+                }  # fmt: skip
+        found += [{"group": scores.group, **cell} for cell in cells]
+    return found
+
+
+def _circle(
+    scores: FourierScores, twin: FourierScores | None = None, decoding: AngleDecoding | None = None
+) -> dict[str, Any]:
+    circle, last = scores.circle, scores.positions.index("last")
+    sites = {}
+    for row, site in enumerate(scores.sites):
+        null, largest = scores.macro_null[row, last], scores.max_null[row, last]
+        sites[site] = {
+            "macro_r2": float(scores.macro[row, last]), "macro_null_high": float(null.quantile(0.95)),
+            "max_null_high": float(largest.quantile(0.95)), "key_frequencies": scores.key_frequencies(site),
+            "frequencies": scores.at(site),
+        }  # fmt: skip
+        if twin is not None:
+            sites[site]["random_init_macro_r2"] = float(twin.macro[row, last])
+            sites[site]["random_init_r2"] = twin.r2[:, row, last].tolist()
+        if decoding is not None:
+            sites[site]["decoding"] = {
+                "accuracy": float(decoding.accuracy[row]), "low": float(decoding.low[row]),
+                "high": float(decoding.high[row]), "circular_error": float(decoding.error[row]),
+                "accuracy_by_frequency": decoding.accuracy_by_frequency[:, row].tolist(),
+                "circular_error_by_frequency": decoding.error_by_frequency[:, row].tolist(),
+                "chance": decoding.chance, "n": decoding.n,
+            }  # fmt: skip
+    return {"quantity": circle.quantity, "period": circle.period, "refused": scores.refused, "sites": sites}

@@ -1,0 +1,97 @@
+"""What the commands without a Trainer share: options from a dataclass, one-line complaints, a progress bar."""
+
+import itertools
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import docstring_parser
+from jsonargparse import ArgumentParser, Namespace
+
+from arithprobe.cli.complaints import complaint
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import require_writable
+
+Options = TypeVar("Options")
+
+
+def command_parser(command: str, description: str) -> ArgumentParser:
+    """A parser that raises instead of leaving, and takes no abbreviations."""
+    return ArgumentParser(
+        prog=f"arithprobe {command}", description=description, exit_on_error=False, allow_abbrev=False
+    )
+
+
+def add_checkpoint_options(parser: ArgumentParser) -> None:
+    """Add what every command on a checkpoint takes."""
+    parser.add_argument("--checkpoint", type=str, help="A Lightning checkpoint, or a plain state_dict.")
+    parser.add_argument("--output_dir", type=str, help="Folder of the results.")
+    parser.add_argument("--n_heads", type=int | None, help="Attention heads of a plain state_dict; 4 if not given.")
+    parser.add_argument("--scale", type=float | None, help="Scale of a plain state_dict's answers; 2000 if not given.")
+
+
+def add_options(parser: ArgumentParser, kind: type[Any]) -> None:
+    """Add an option for every field of a dataclass: lists take several words, switches none or true or false."""
+    described = {one.arg_name: one.description for one in docstring_parser.parse_from_object(kind).params}
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        text, default = described[field.name], field.default
+        if hints[field.name] is bool:
+            parser.add_argument(f"--{field.name}", type=bool, nargs="?", const=True, default=default, help=text)
+        elif isinstance(default, tuple):
+            item = type(default[0])
+            parser.add_argument(f"--{field.name}", type=item, nargs="*", default=list(default), help=text)
+        else:
+            parser.add_argument(f"--{field.name}", type=hints[field.name], default=default, help=text)
+
+
+def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequence[str] = ()) -> Namespace:
+    """The options given, without the command.
+
+    Raises:
+        ArithprobeError: For any mistake, in one line.
+    """
+    try:
+        given = parser.parse_args(list(sys.argv[1:] if words is None else words)[1:])
+    except ArgumentError as error:
+        raise ArithprobeError(complaint(str(error), [action.dest for action in parser._actions])) from error
+    for name in required:
+        if given[name] is None:
+            raise ArithprobeError(f"--{name} is missing")
+    return given
+
+
+def output_file(folder: str, name: str) -> Path:
+    """The file of a command's result.
+
+    Raises:
+        ArithprobeError: If the folder cannot be made or written, or the file is a folder.
+    """
+    require_writable(folder)
+    path = Path(folder) / name
+    if path.is_dir():
+        raise ArithprobeError(f"{path}: is a folder; expected a file to write")
+    return path
+
+
+def options_from(given: Namespace, kind: type[Options]) -> Options:
+    """The dataclass, from the options of its fields."""
+    named = {name: given[name] for name in get_type_hints(kind) if name in given}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in named.items()})
+
+
+@contextmanager
+def steps(total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar that is told the name of each step as it starts; silent where stdout is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task("starting", total=total)
+        done = itertools.count()
+        yield lambda step: bar.update(job, completed=next(done), description=step, refresh=True)

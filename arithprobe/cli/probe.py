@@ -1,0 +1,81 @@
+"""``arithprobe probe``: what is decodable where in a checkpoint, against its nulls."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.cli.options import (
+    add_checkpoint_options,
+    add_options,
+    command_parser,
+    options_from,
+    output_file,
+    parse,
+    steps,
+)
+from arithprobe.files import require_writable, to_json, write_whole
+
+if TYPE_CHECKING:
+    from arithprobe.analysis.probe import ProbeReport
+
+_PICTURES = ("ridge_*.png", "fourier_*.png", "small_periods.png", "refitted_readout.png", "mlp_against_ridge.png")
+_MAPPED = ("x", "y", "sum", "residue")  # targets with a heatmap
+
+
+def run(words: Sequence[str] | None) -> None:
+    """Probe, print, write ``probe.json`` and the figures.
+
+    Raises:
+        ArithprobeError: For any mistake of the user.
+    """
+    parser = command_parser(
+        "probe",
+        "Probe a checkpoint on the rows of a file: ridge, Fourier and MLP probes of every site, held out, beside "
+        "permuted labels, untrained networks and the text alone.",
+    )
+    add_checkpoint_options(parser)
+    parser.add_argument("--data", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
+    add_options(parser, ProbeOptions)
+    given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
+    options, path = options_from(given, ProbeOptions), output_file(given.output_dir, "probe.json")
+    figures = path.parent / "figures"
+    require_writable(figures)
+
+    from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
+    from arithprobe.analysis.probe_record import record_of
+    from arithprobe.cli.probe_table import print_report
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import load_model
+
+    dataset = ArithmeticDataset.from_tsv(given.data)
+    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    with steps(step_count(options)) as progress:
+        report = probe(loaded, dataset, options, progress)
+    pictures = _draw(report)
+    for old in (file for pattern in _PICTURES for file in figures.glob(pattern) if file.stem not in pictures):
+        old.unlink()  # of an earlier run into this folder
+    drawn = [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+    write_whole(path, to_json(record_of(report, options)) + "\n")
+    print_report(report, [path, *drawn])
+
+
+def _draw(report: "ProbeReport") -> dict[str, bytes]:
+    """Every figure there is something for, as PNG, by name."""
+    from arithprobe.plotting.compare import mlp_against_ridge, refitted_readout
+    from arithprobe.plotting.frequencies import frequency_spectrum, small_periods
+    from arithprobe.plotting.heatmap import probe_heatmap
+    from arithprobe.plotting.render import to_png, to_rgb
+    from arithprobe.probes.circles import best_periods
+
+    behaviour, circle = report.behaviour, report.circle
+    figures = {
+        f"ridge_{one.target}": probe_heatmap(one, behaviour, None) for one in report.ridge if one.target in _MAPPED
+    }
+    if circle is not None:
+        figures[f"fourier_{circle.circle.name}"] = frequency_spectrum(circle, "final", behaviour, report.circle_twin)
+    if report.small:
+        figures["small_periods"] = small_periods(best_periods(report.small, "final"), "final", behaviour)
+    figures["refitted_readout"] = refitted_readout(report.refit, circle, behaviour)
+    if report.mlp:
+        figures["mlp_against_ridge"] = mlp_against_ridge(report.mlp, behaviour)
+    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}

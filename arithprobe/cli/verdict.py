@@ -1,0 +1,25 @@
+"""The behaviour gate on the terminal: the first line of every result."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from arithprobe.behaviour import Behaviour
+
+_WARNING = (
+    "The probes below read a model that has not learned the task. Whatever they find is not about the task: "
+    "an untrained network can score as high."
+)
+_COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
+
+
+def print_verdict(console: Console, behaviour: Behaviour, *, probed: bool = True) -> None:
+    """Print the behaviour gate, and where it failed what that means for probes.
+
+    Args:
+        console: Where to.
+        behaviour: The verdict.
+        probed: Whether results of probes follow.
+    """
+    console.print(f"[bold {_COLOUR[behaviour.verdict]}]{escape(str(behaviour))}[/]")
+    if probed and behaviour.verdict == "NOT LEARNED":
+        console.print(_WARNING)

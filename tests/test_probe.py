@@ -1,0 +1,145 @@
+"""``arithprobe probe``: everything beside its control, from one command."""
+
+import json
+import re
+
+import pytest
+import torch
+from conftest import SMALL, read_jsonl
+
+from arithprobe.data.sampling import DataRecipe, sample
+from arithprobe.data.tsv import write_tsv
+from arithprobe.models.transformer import TinyTransformer
+
+QUICK = ("--n_heads", 2, "--permutations", 19, "--fourier_permutations", 19, "--twins", 2, "--mlp_shuffles", 2,
+         "--mlp_hidden", 8, "--subspace_draws", 3, "--frequencies", 3, "--small_periods", 2, 3)  # fmt: skip
+
+
+@pytest.fixture
+def plain(tmp_path):
+    torch.manual_seed(0)
+    torch.save(TinyTransformer(**SMALL).state_dict(), tmp_path / "plain.pt")
+    return tmp_path / "plain.pt"
+
+
+def problems(tmp_path, **options):
+    recipe = DataRecipe(rows=600, val_fraction=0.5, max_operand=150, **options)
+    return write_tsv(tmp_path / "rows.tsv", sample(recipe)["val"].problems(recipe))
+
+
+def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(run, plain, tmp_path):
+    data = problems(tmp_path, task="mod", modulus=11)
+    code, out, err = run("probe", "--checkpoint", plain, "--data", data, "--output_dir", tmp_path / "out", *QUICK)
+    assert code == 0, err
+    assert out.startswith("NOT LEARNED: ")
+    assert "an untrained network can score as high" in out.splitlines()[1]
+    for part in ("ridge probes at final@last", "untrained", "explained", "Fourier probes of 'residue' mod 11",
+                 "decoded from the angles", "small periods", "readout refitted", "MLP regression of 'residue'",
+                 "MLP classification of 'residue'", "cells x", "probe.json"):  # fmt: skip
+        assert part in out
+    figures = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    names = ("fourier_residuemod11", "mlp_against_ridge", "refitted_readout", "ridge_residue", "ridge_sum", "ridge_x")
+    assert figures == [f"{name}.png" for name in (*names, "ridge_y", "small_periods")]
+    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert next(iter(found["behaviour"])) == "verdict"
+    assert found["behaviour"]["constant_from"] == "these rows"  # a plain file cannot say
+    cell = next(c for c in found["ridge"] if (c["target"], c["site"], c["position"]) == ("sum", "final", "last"))
+    assert cell["group"] == "sum"
+    for name in ("r2", "low", "high", "null_high", "p", "n_test", "edf", "alpha", "random_init_r2"):
+        assert isinstance(cell[name], float)
+    assert cell["explained_by_init"] == pytest.approx(max(cell["random_init_r2"], 0) / cell["r2"])
+    assert {c["features"] for c in found["surface"]} == {"lengths", "characters"}
+    assert [f["frequency"] for f in found["fourier"]["sites"]["final"]["frequencies"]] == [1, 2, 3]
+    periods = {(one["quantity"], one["period"]) for one in found["small_periods"]}
+    assert periods == {(quantity, k) for quantity in ("sum", "x", "y", "residue") for k in (2, 3)}
+    assert "summod2sin1 (constant)" in [name for one in found["small_periods"] for name in one["refused"]]
+    assert {one["kind"] for one in found["mlp"]} == {"regression", "classification"}
+
+
+def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fit, small_data, tmp_path):
+    probes = ("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.cross_validate", "true",
+              "--trainer.callbacks.permutations", 19, "--trainer.callbacks.targets", "[sum,x1]")  # fmt: skip
+    code, _, err = run(*small_fit, *probes)
+    assert code == 0, err
+    folder = tmp_path / "lightning_logs" / "run" / "version_0"
+    live = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
+    code, _, err = run(
+        "probe", "--checkpoint", folder / "checkpoints" / "last.ckpt", "--data", small_data["val"],
+        "--output_dir", tmp_path / "out", "--alphas", 10.0, "--permutations", 19, "--targets", "sum", "x1",
+        "--twins", 0, "--no_mlp", "--small_periods", 2,
+    )  # fmt: skip
+    assert code == 0, err
+    after = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert after["behaviour"]["skill"] == pytest.approx(live["skill"])
+    assert after["behaviour"]["constant_from"] == "the training rows"
+    for name in ("r2", "r2_in_sample", "null_high", "low"):
+        ours = {(c["target"], c["site"], c["position"]): c[name] for c in after["ridge"]}
+        for cell in live["cells"]:
+            expected = cell[name]
+            found = ours[cell["target"], cell["site"], cell["position"]]
+            assert found == (None if expected is None else pytest.approx(expected, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--sites", "resid_pst.1"],
+            "no site 'resid_pst.1' in .*; did you mean 'resid_post.1'.*sites: residual, embed",
+        ),
+        (["--positions", "40"], "no position '40' in this data .positions: last, index, role; 0 to 12; x100"),
+        (["--targets", "residue"], "target 'residue': k is unknown"),
+        (["--targets", "x1000"], "no target 'x1000' in this data"),
+        (["--targets", "summod2sin1"], "target 'summod2sin1' is 0 in every row; a constant cannot be probed"),
+        (["--folds", 500], "different values of 'sum', fewer than the 500 folds"),
+        (["--folds", 1], "folds is 1; expected 3 or more"),
+        (["--period", 1], "a period is 1; expected 2 to 10000"),
+        (["--small_periods", 2, 1000], "a period is 1000; expected 2 to 100"),
+        (["--fourier_permutations", 5], "fourier_permutations is 5; expected 19 or more"),
+        (["--seed", 10**20], "seed is 100000000000000000000; expected at most 4294967295"),
+        (["--alpha_by", "luck"], "--alpha_by: expected one of 'gcv', 'folds', got 'luck'"),
+        (["--n_heads", 3], "n_heads is 3; expected a divisor of d_model, 16"),
+        (["--scale", 0], "scale is 0"),
+        (["--data", "nowhere.tsv"], "nowhere.tsv: no such file"),
+        (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["--twinz", 3], "unknown option --twinz; did you mean 'twins'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(run, plain, tmp_path, words, message):
+    data = problems(tmp_path)
+    given = {"--checkpoint": plain, "--data": data, "--output_dir": tmp_path / "out", "--n_heads": 2}
+    given = {name: value for name, value in given.items() if name not in words}
+    code, _, err = run("probe", *(word for pair in given.items() for word in pair), *words, "--no_mlp", "--twins", 0)
+    assert code == 2
+    assert re.search(message, err), err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_needed_is_asked_for(run, plain, tmp_path):
+    for missing in ("checkpoint", "data", "output_dir"):
+        given = {"checkpoint": plain, "data": problems(tmp_path), "output_dir": tmp_path / "out"}
+        words = [word for name, value in given.items() if name != missing for word in (f"--{name}", value)]
+        assert run("probe", *words)[::2] == (2, f"arithprobe: error: --{missing} is missing\n")
+
+
+def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for(run, plain, tmp_path):
+    """Even operands of few values: no parity, and too few y to hold any out."""
+    rows = "".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(0, 200, 2) for y in (100, 102, 104))
+    (tmp_path / "even.tsv").write_text(rows)
+    words = ("probe", "--checkpoint", plain, "--data", tmp_path / "even.tsv", "--output_dir", tmp_path / "out", *QUICK)
+    code, out, err = run(*words, "--no_mlp")
+    assert code == 0, err
+    assert "left out: everything of y: " in out and "3 different values of 'y', fewer than the 5 folds" in out
+    assert "left out: summod2: constant" in out and "left out: xmod2: constant" in out
+    assert "y" not in {cell["target"] for cell in json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]}
+    code, _, err = run(*words, "--no_mlp", "--targets", "y")
+    assert code == 2 and "3 different values of 'y'" in err
+
+
+def test_a_second_run_leaves_no_picture_of_the_first(run, plain, tmp_path):
+    words = ("probe", "--checkpoint", plain, "--data", problems(tmp_path), "--output_dir", tmp_path / "out", *QUICK)
+    for target in ("sum", "x"):
+        assert run(*words, "--no_mlp", "--targets", target)[0] == 0
+    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert figures == {"ridge_x.png", "small_periods.png", "refitted_readout.png"}
