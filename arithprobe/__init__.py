@@ -4,12 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from arithprobe.analysis.probe import probe
+    from arithprobe.analysis.probe_options import ProbeOptions
+    from arithprobe.analysis.reproduce import reproduce
     from arithprobe.behaviour import Behaviour
-    from arithprobe.callbacks import BehaviourReport, RidgeProbing
+    from arithprobe.callbacks import BehaviourReport, FourierProbing, MLPProbing, RidgeProbing
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
     from arithprobe.errors import ArithprobeError
+    from arithprobe.models.checkpoints import load_model
     from arithprobe.models.transformer import TinyTransformer
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems import Problem
@@ -26,13 +30,19 @@ _HOME = {
     "Behaviour": "behaviour",
     "BehaviourReport": "callbacks",
     "DataRecipe": "data.sampling",
+    "FourierProbing": "callbacks",
+    "MLPProbing": "callbacks",
+    "ProbeOptions": "analysis.probe_options",
     "Problem": "problems",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
     "TinyTransformer": "models.transformer",
     "decode": "tokenizer",
     "encode": "tokenizer",
+    "load_model": "models.checkpoints",
     "pad_batch": "tokenizer",
+    "probe": "analysis.probe",
+    "reproduce": "analysis.reproduce",
 }
 
 __all__ = [
@@ -43,13 +53,19 @@ __all__ = [
     "Behaviour",
     "BehaviourReport",
     "DataRecipe",
+    "FourierProbing",
+    "MLPProbing",
+    "ProbeOptions",
     "Problem",
     "RidgeFitter",
     "RidgeProbing",
     "TinyTransformer",
     "decode",
     "encode",
+    "load_model",
     "pad_batch",
+    "probe",
+    "reproduce",
 ]
 
 
