@@ -1,57 +1,68 @@
-"""Speed claims, measured side by side in one run: ``python scripts/benchmark.py load | fit``.
+"""Speed claims, side by side in one run: ``python scripts/benchmark.py [--only NAME] [--json FILE]``.
 
-Machines are shared and noisy, so every figure is a ratio to something timed in the same run; each side is timed several
-times, in turn, and its best time counts.
+Machines are shared and noisy, so a figure is a ratio to something timed in the same run, with the same threads: the
+median of runs that take turns. Each case is a record: ``name, ours_s, other_s, ratio, target, met``.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from sklearn.linear_model import RidgeCV
+from torch import nn
 
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
-from arithprobe.data.tsv import read_tsv, write_tsv
+from arithprobe.data.tsv import write_tsv
+from arithprobe.probes.mlp import MLPSettings, fit_ensemble
+from arithprobe.probes.parallel import in_threads
+from arithprobe.probes.ridge import ALPHAS, RidgeFitter
 from arithprobe.tokenizer import VOCABULARY
 
-
-def best_seconds(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The best time of each side, all sides in turn."""
-    best = dict.fromkeys(sides, float("inf"))
-    for _ in range(repeats):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+_PAUSE = 0.2  # seconds after each run, in which its threads stop spinning
+Side = Callable[[], object]
 
 
-def load(rows: int, repeats: int) -> None:
-    """Reading, checking and encoding a TSV, against pandas only parsing it, and against a loop over rows."""
+class Case(NamedTuple):
+    """One claim."""
+
+    name: str
+    """What ``--only`` calls it."""
+    what: str
+    """What is compared."""
+    ours: Side
+    """Our side."""
+    other: Side
+    """The other side."""
+    target: float
+    """The other side's time over ours is to be at least this."""
+    repeats: int
+    """Runs of each side, taking turns."""
+
+
+def load_cases() -> Iterator[Case]:
+    """Reading, checking and encoding a TSV of a million rows."""
+    rows = 1_000_000
     recipe = DataRecipe(task="mod", rows=rows + 1, val_fraction=1 / (rows + 1))
     with tempfile.TemporaryDirectory() as folder:
         path = write_tsv(Path(folder) / "rows.tsv", sample(recipe)["train"].problems(recipe))
-        sides: dict[str, Callable[[], object]] = {
-            "arithprobe": lambda: ArithmeticDataset(read_tsv(path)),
-            "pandas": lambda: pandas.read_csv(path, sep="\t", header=None),
-            "loop": lambda: _loop(path),
-        }
-        best = best_seconds({name: sides[name] for name in ("arithprobe", "pandas")}, repeats)
-        best |= best_seconds({"loop": sides["loop"]}, 1)
-    print(f"{rows} rows of (mod 97) problems, best of {repeats}")
-    print(f"  arithprobe: read, check, encode     {best['arithprobe']:6.2f} s")
-    print(f"  pandas.read_csv: parse only         {best['pandas']:6.2f} s")
-    print(f"  Python loop, one tensor per row     {best['loop']:6.2f} s (once)")
-    print(f"  speed relative to pandas            {best['pandas'] / best['arithprobe']:6.2f}")
-    print(f"  speed relative to the loop          {best['loop'] / best['arithprobe']:6.2f}")
+
+        def ours() -> object:
+            return ArithmeticDataset.from_tsv(path)
+
+        def parse_only() -> object:
+            return pandas.read_csv(path, sep="\t", header=None)
+
+        yield Case("load_pandas", "a million rows read, checked, encoded; pandas: parsed", ours, parse_only, 0.25, 3)
+        yield Case("load_loop", "the same; a Python loop, one tensor a row", ours, lambda: _loop(path), 5, 1)
 
 
 def _loop(path: Path) -> list[tuple[torch.Tensor, float]]:
@@ -65,58 +76,147 @@ def _loop(path: Path) -> list[tuple[torch.Tensor, float]]:
     return rows
 
 
-def fit(config: str, seed: int) -> None:
-    """A whole fit as a user runs it: when curves appear, how long it takes, what it reaches, what the probes cost.
+def ridge_cases() -> Iterator[Case]:
+    """2000 examples x 39 cells x 128 dimensions x 25 targets x 15 alphas x 5 folds, from states to held-out errors."""
+    generator = torch.Generator().manual_seed(0)
+    n, cells, d, targets, folds = 2000, 39, 128, 25, 5
+    states = torch.randn(n, cells, d, generator=generator)
+    labels = torch.randn(n, targets, generator=generator, dtype=torch.float64)
+    labels[:, :10] += states[:, 0, :10]
+    fold = torch.arange(n) % folds
 
-    The fit runs in a process of its own; its start includes the imports.
+    def ours() -> object:
+        return RidgeFitter(cells, d, targets, folds).update(states, labels, fold).score(ALPHAS)
+
+    def ridge_cv() -> object:
+        errors = np.zeros((cells, targets))
+        y, of = labels.numpy(), fold.numpy()
+        for cell in range(cells):
+            x = states[:, cell].double().numpy()
+            for index in range(folds):
+                train, test = of != index, of == index
+                model = RidgeCV(ALPHAS, alpha_per_target=True).fit(x[train], y[train])
+                errors[cell] += np.square(y[test] - model.predict(x[test])).sum(axis=0)
+        return errors
+
+    def floor() -> object:
+        """One Gram product a cell and fold, and one factorisation; each on one thread, the threads side by side."""
+        arrays, of = states.numpy(), [np.flatnonzero(fold.numpy() == index) for index in range(folds)]
+
+        def factorise(cell: int) -> object:
+            parts = [arrays[rows, cell].astype(np.float64) for rows in of]
+            grams = np.stack([part.T @ part for part in parts])
+            return np.linalg.eigh(grams.sum(axis=0) - grams)
+
+        return in_threads(factorise, range(cells))
+
+    yield Case("ridge", "ridge probes, all cells; a loop of scikit-learn's RidgeCV", ours, ridge_cv, 25, 5)
+    yield Case("ridge_floor", "the same; Gram products and one factorisation a cell and fold", ours, floor, 0.5, 9)
+
+
+def mlp_cases() -> Iterator[Case]:
+    """40 MLP probes of one site (D 128, 128 hidden units, 1400 training rows, 20 epochs): at once, and one by one.
+
+    Both do the same job: standardise, AdamW in batches of 128, the loss on 200 stop rows and the best weights kept
+    after every epoch; nobody stops early.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["fit", "--config", config, "--seed_everything", str(seed), "--trainer.default_root_dir", folder]
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "arithprobe", *words]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        appeared: dict[str, float] = {}
-        while process.poll() is None and len(appeared) < 2:
-            time.sleep(1.0)
-            for events in Path(folder).rglob("events.*"):
-                for tag in EventAccumulator(str(events)).Reload().Tags()["scalars"]:
-                    if tag in ("train/loss", "ridge_sum/final@last/r2"):
-                        appeared.setdefault(tag.partition("_")[0], time.perf_counter() - start)
-        output, _ = process.communicate()
-        wall = time.perf_counter() - start
-        if process.returncode:
-            raise SystemExit(output)
-        (metrics,) = Path(folder).rglob("metrics.csv")
-        table = pandas.read_csv(metrics).dropna(subset="val/loss")
-        (record,) = Path(folder).rglob("ridge.jsonl")
-        cells = json.loads(record.read_text().splitlines()[-1])["cells"]
-    pooled = next(cell for cell in cells if (cell["site"], cell["position"]) == ("final", "last"))
-    print(f"{config}, seed {seed}, {torch.get_num_threads()} threads")
-    print(f"  first training curve on disk after  {appeared['train/loss']:7.0f} s")
-    print(f"  first probe curve on disk after     {appeared['ridge']:7.0f} s")
-    print(f"  whole command                       {wall:7.0f} s")
-    print(
-        f"  best scaled val MSE                 {table['val/loss'].min():7.2e} (last {table['val/loss'].iloc[-1]:.2e})"
-    )
-    print(f"  held-out R2 of the sum, final@last  {pooled['r2']:7.4f} (null below {pooled['null_high']:.4f})")
-    print("\n".join(f"  {line}" for line in output.splitlines() if "LEARNED:" in line[:20] or "probing took" in line))
+    for name, n_classes in (("mlp", None), ("mlp_classes", 97)):
+        together, one_by_one = _mlp_sides(n_classes)
+        kind = "regression" if n_classes is None else "97 classes"
+        yield Case(name, f"40 MLP probes at once, {kind}; one after another", together, one_by_one, 5, 3)
+
+
+def _mlp_sides(n_classes: int | None) -> tuple[Side, Side]:
+    generator = torch.Generator().manual_seed(0)
+    states, site = torch.randn(1, 1600, 128, generator=generator), torch.zeros(40, dtype=torch.int64)
+    labels = states[site, :, 0] + torch.randn(40, 1600, generator=generator, dtype=torch.float64)
+    if n_classes is not None:
+        labels = torch.randint(n_classes, (40, 1600), generator=generator)
+    train, settings = torch.arange(1600) < 1400, MLPSettings(max_epochs=20, patience=20)
+
+    def together() -> object:
+        return fit_ensemble(states, site, labels, n_classes, train, ~train, settings)
+
+    def one_by_one() -> object:
+        mean, scale = states[0, train].mean(dim=0), states[0, train].std(dim=0, correction=0)
+        return [_plain_mlp((states[0] - mean) / scale, one, n_classes, train, settings) for one in labels]
+
+    return together, one_by_one
+
+
+def _plain_mlp(
+    x: torch.Tensor, labels: torch.Tensor, n_classes: int | None, train: torch.Tensor, settings: MLPSettings
+) -> dict[str, torch.Tensor]:
+    """The best weights of one probe, the ordinary way."""
+    y = labels
+    if n_classes is None:
+        y = ((labels - labels[train].mean()) / labels[train].std(correction=0)).float()[:, None]
+    loss_of = nn.functional.mse_loss if n_classes is None else nn.functional.cross_entropy
+    generator = torch.Generator().manual_seed(settings.seed)
+    net = nn.Sequential(nn.Linear(x.shape[1], settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, n_classes or 1))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    x_train, y_train, x_stop, y_stop = x[train], y[train], x[~train], y[~train]
+    best, kept = float("inf"), dict(net.state_dict())
+    for _ in range(settings.max_epochs):
+        order = torch.randperm(len(x_train), generator=generator)
+        for rows in torch.split(order, settings.batch_size):
+            optimiser.zero_grad()
+            torch.autograd.backward(loss_of(net(x_train[rows]), y_train[rows]))
+            optimiser.step()
+        with torch.no_grad():
+            loss = loss_of(net(x_stop), y_stop).item()
+        if loss < best:
+            best, kept = loss, {name: weight.clone() for name, weight in net.state_dict().items()}
+    return kept
+
+
+GROUPS = {
+    "load_pandas": load_cases, "load_loop": load_cases, "ridge": ridge_cases, "ridge_floor": ridge_cases,
+    "mlp": mlp_cases, "mlp_classes": mlp_cases,
+}  # fmt: skip
+"""Where each case comes from."""
+
+
+def measure(case: Case) -> dict[str, str | float | bool]:
+    """Both sides in turn; the median of each."""
+    times: dict[str, list[float]] = {"ours": [], "other": []}
+    for _ in range(case.repeats):
+        for name, side in (("ours", case.ours), ("other", case.other)):
+            start = time.perf_counter()
+            side()
+            times[name].append(time.perf_counter() - start)
+            time.sleep(_PAUSE)
+    ours, other = (float(np.median(times[name])) for name in ("ours", "other"))
+    return {
+        "name": case.name, "ours_s": ours, "other_s": other, "ratio": other / ours, "target": case.target,
+        "met": other / ours >= case.target,
+    }  # fmt: skip
 
 
 def main() -> None:
-    """Run one benchmark."""
+    """Run one case or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    options = commands.add_parser("load", help="reading a TSV")
-    options.add_argument("--rows", type=int, default=1_000_000)
-    options.add_argument("--repeats", type=int, default=3)
-    options = commands.add_parser("fit", help="a whole fit, with its probes")
-    options.add_argument("--config", default="configs/reg_sum.yaml")
-    options.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=list(GROUPS), help="one case; all by default")
+    parser.add_argument("--json", type=Path, help="write the records to a file")
     arguments = parser.parse_args()
-    if arguments.command == "load":
-        load(arguments.rows, arguments.repeats)
-    else:
-        fit(arguments.config, arguments.seed)
+    sys.stdout.write(f"{torch.get_num_threads()} threads; ratio = other / ours\n")
+    records = []
+    for group in dict.fromkeys(GROUPS.values()):
+        if arguments.only is not None and GROUPS[arguments.only] is not group:
+            continue
+        for case in group():
+            if arguments.only not in (None, case.name):
+                continue
+            record = measure(case)
+            records.append(record)
+            sys.stdout.write(
+                f"{case.name:<12} ours {record['ours_s']:7.3f} s  other {record['other_s']:7.3f} s  "
+                f"ratio {record['ratio']:6.2f} (target {case.target}: {'met' if record['met'] else 'MISSED'})  "
+                f"{case.what}\n"
+            )
+            sys.stdout.flush()
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(records, indent=2) + "\n")
 
 
 if __name__ == "__main__":
