@@ -26,8 +26,7 @@ from arithprobe.probes.parallel import in_threads
 ALPHAS = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
 """Penalties to choose from, 10 to 1e6, for states of unit variance. Far below, the one prompt of 1-digit operands among
 2000, whose state is unlike all others, can cost a held-out score more than all other rows gain."""
-_ROWS = 2048  # rows converted to float64 at a time
-_CELLS = 10  # cells solved at a time
+_ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
 
 
 @dataclass(frozen=True)
