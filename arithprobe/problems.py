@@ -47,6 +47,15 @@ def carry(x: Numbers, y: Numbers, place: int) -> Numbers:
     return (x % (10 * place) + y % (10 * place)) // (10 * place)
 
 
+def task_title(modulus: int | None) -> str:
+    """A task in words.
+
+    >>> task_title(None), task_title(97)
+    ('x + y', 'x + y (mod 97)')
+    """
+    return "x + y" if modulus is None else f"x + y (mod {modulus})"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One addition problem.

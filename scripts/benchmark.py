@@ -23,8 +23,9 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
+from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.parallel import in_threads
-from arithprobe.probes.ridge import ALPHAS, RidgeFitter
+from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.tokenizer import VOCABULARY
 
 _PAUSE = 0.2  # seconds after each run, in which its threads stop spinning

@@ -9,7 +9,7 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.probes.controls import compare_with_twins, control_labels, surface_scores
-from arithprobe.probes.ridge import ALPHAS
+from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import Split, Target

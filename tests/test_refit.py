@@ -6,8 +6,8 @@ import torch
 from sklearn.linear_model import Ridge
 from test_calibration import LAST, N, Rows
 
+from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.refit import refit_curve
-from arithprobe.probes.ridge import ALPHAS
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 
 D = 10

@@ -9,7 +9,8 @@ from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predi
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.metrics import held_out_r2
-from arithprobe.probes.ridge import ALPHAS, RidgeFitter
+from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.ridge import RidgeFitter
 
 FOLDS = 4
 

@@ -11,6 +11,7 @@ from arithprobe.data.dataset import ArithmeticDataset, batches
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems import task_title
 from arithprobe.training.metrics import AnswerErrors
 
 Observer = Callable[[dict[str, Tensor], Tensor], object]
@@ -65,7 +66,7 @@ def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
     Raises:
         ArithprobeError: If they are of another task than it was trained on, or longer than its position table.
     """
-    task = "x + y" if dataset.modulus is None else f"x + y (mod {dataset.modulus})"
+    task = task_title(dataset.modulus)
     if loaded.task is not None and loaded.task != task:
         raise ArithprobeError(f"{loaded.path}: was trained on {loaded.task!r}; {dataset.path} has {task!r}")
     if dataset.max_length > loaded.model.max_len:

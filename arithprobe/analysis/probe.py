@@ -90,14 +90,18 @@ def probe(
     options = plan.options
     progress("states")
     run = _Run(plan, controls=True)
-    behaviour = run.over(loaded)
+    sample = StateSample(dataset.lengths, plan.sites, plan.d_model, options.max_examples)
+    waves, removed = plan.removed()
+    answer = plan.target(plan.answer)
+    removal = RidgeSurvey(dataset, ["final"], plan.last, [*waves, answer], plan.split(), plan.d_model)
+    behaviour = run.over(loaded, sample.update, removal.update)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()
     progress("Fourier probes")
-    circle, decoding, small, more = run.fourier_scores()
+    circle, decoding, small, more = run.fourier_scores(sample)
     costs = [*costs, *more]
     progress("readouts refitted")
-    refit = refit_curve(run.removal, "final", run.removed, options.subspace_draws, options.seed)
+    refit = refit_curve(removal, "final", removed, options.subspace_draws, options.seed)
     twins: list[list[CellScores]] = []
     circle_twin = None
     for number in range(options.twins):
@@ -112,7 +116,7 @@ def probe(
     for kind in plan.mlp_kinds:
         progress(f"MLP {kind}")
         start = time.perf_counter()
-        mlp.append(plan.mlp(run.sample, kind))
+        mlp.append(plan.mlp(sample, kind))
         costs.append(
             f"MLP {kind}: {len(plan.sites)} sites x {3 + options.mlp_shuffles} probes, "
             f"{time.perf_counter() - start:.1f} s"
@@ -134,7 +138,7 @@ class _Run:
 
     def __init__(self, plan: ProbePlan, *, controls: bool) -> None:
         options, dataset, d_model = plan.options, plan.dataset, plan.d_model
-        self.plan, self.controls = plan, controls
+        self.plan = plan
         self.ridge = [
             RidgeSurvey(dataset, plan.sites, plan.positions, targets,
                         plan.split(group, options.permutations if controls else 0), d_model)
@@ -145,18 +149,12 @@ class _Run:
             FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)
             for circles in plan.circles(with_small=controls)
         ]
-        self.sample = StateSample(dataset.lengths, plan.sites, d_model, options.max_examples)
-        waves, self.removed = plan.removed()
-        answer = plan.target(plan.answer)
-        self.removal = RidgeSurvey(dataset, ["final"], plan.last, [*waves, answer], plan.split(), d_model)
 
-    def over(self, model: LoadedModel) -> Behaviour:
-        """Run the model over the rows."""
+    def over(self, model: LoadedModel, *others: Observer) -> Behaviour:
+        """Run the model over the rows, for the surveys and whoever else looks."""
         observers: list[Observer] = [survey.update for survey in self.ridge]
         observers += [survey.update for survey in self.circles]
-        if self.controls:
-            observers += [self.sample.update, self.removal.update]
-        return run_over(model, self.plan.dataset, observers).behaviour
+        return run_over(model, self.plan.dataset, [*observers, *others]).behaviour
 
     def ridge_scores(self) -> tuple[list[CellScores], list[str]]:
         """All ridge targets, and what they cost."""
@@ -168,9 +166,9 @@ class _Run:
         return self.plan.ordered(found), costs
 
     def fourier_scores(
-        self,
+        self, sample: StateSample | None = None
     ) -> tuple[FourierScores | None, AngleDecoding | None, list[FourierScores], list[str]]:
-        """The circle, its decoding, the small periods, and what they cost."""
+        """The circle, its decoding where there is a sample of states, the small periods, and what they cost."""
         found, costs = [], []
         for survey in self.circles:
             scores, cost = survey.scores(*self.plan.alpha)
@@ -178,5 +176,5 @@ class _Run:
             costs.append(f"fourier, folds of {survey.ridge.split.group}: {cost}")
         if self.plan.circle is None:
             return None, None, found, costs
-        decoding = decode_angles(self.circles[0], self.sample, 0, *self.plan.alpha) if self.controls else None
+        decoding = None if sample is None else decode_angles(self.circles[0], sample, 0, *self.plan.alpha)
         return found[0], decoding, found[1:], costs

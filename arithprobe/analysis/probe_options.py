@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.probes.moments import ALPHAS, ChosenBy
 
-AlphaChoice = Literal["gcv", "folds"]
-_FEWEST = 19  # permutations: with fewer no p-value reaches 5 %
+FEWEST_PERMUTATIONS = 19
+"""With fewer no p-value reaches 5 %."""
+LARGEST_SEED = 2**32 - 1
+"""Of NumPy's generators."""
 _LARGEST_PERIOD, _LARGEST_SMALL_PERIOD = 10_000, 100
-_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class ProbeOptions:
     """Small periods to look for, in the sum, x, y and the residue."""
     folds: int = 5
     """Folds of groups, each held out in turn."""
-    alphas: Sequence[float] = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
+    alphas: Sequence[float] = ALPHAS
     """Ridge penalties to choose from, in units of the states' mean variance; 10 to 1e6."""
-    alpha_by: AlphaChoice = "gcv"
+    alpha_by: ChosenBy = "gcv"
     """How the ridge penalty is chosen inside the training folds."""
     permutations: int = 19
     """Label permutations for each ridge probe."""
@@ -63,13 +65,13 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         least = {
-            "frequencies": 1, "folds": 3, "permutations": _FEWEST, "fourier_permutations": _FEWEST, "twins": 0,
-            "subspace_draws": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0,
-            "max_examples": 100, "seed": 0,
+            "permutations": FEWEST_PERMUTATIONS, "fourier_permutations": FEWEST_PERMUTATIONS,
+            "frequencies": 1, "folds": 3, "twins": 0, "subspace_draws": 1, "mlp_hidden": 1,
+            "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        if self.seed > _LARGEST_SEED:
-            raise ArithprobeError(f"seed is {self.seed}; expected at most {_LARGEST_SEED}")
+        if self.seed > LARGEST_SEED:
+            raise ArithprobeError(f"seed is {self.seed}; expected at most {LARGEST_SEED}")
         for name in ("targets", "sites", "positions", "alphas"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")
@@ -78,5 +80,5 @@ class ProbeOptions:
         for period, largest in limits:
             if not 2 <= period <= largest:
                 raise ArithprobeError(f"a period is {period}; expected 2 to {largest}")
-        if self.alpha_by not in get_args(AlphaChoice):
-            raise ArithprobeError(f"alpha_by is {self.alpha_by!r}; expected one of {', '.join(get_args(AlphaChoice))}")
+        if self.alpha_by not in get_args(ChosenBy):
+            raise ArithprobeError(f"alpha_by is {self.alpha_by!r}; expected one of {', '.join(get_args(ChosenBy))}")

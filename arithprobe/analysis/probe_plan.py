@@ -18,7 +18,7 @@ from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.survey import Split, Target, folds_of
+from arithprobe.probes.survey import Split, Target, folds_of, targets_by_group
 from arithprobe.probes.targets import (
     Group,
     Quantity,
@@ -114,10 +114,7 @@ class ProbePlan:
 
     def by_group(self) -> dict[Group, list[Target]]:
         """The ridge targets, by their group."""
-        groups: dict[Group, list[Target]] = {}
-        for name in self.targets:
-            groups.setdefault(target_group(name), []).append(self.target(name))
-        return groups
+        return targets_by_group(self.targets, self.dataset)
 
     def target(self, name: str) -> Target:
         """A target of one column."""

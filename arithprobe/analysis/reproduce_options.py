@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from arithprobe.analysis.probe_options import LARGEST_SEED
 from arithprobe.errors import ArithprobeError, require_at_least
 
 Task = Literal["REG-SUM", "REG-MODK"]
@@ -36,8 +37,8 @@ class ReproduceOptions:
     def __post_init__(self) -> None:
         least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        if self.seed > 2**32 - 1:
-            raise ArithprobeError(f"seed is {self.seed}; expected at most {2**32 - 1}")
+        if self.seed > LARGEST_SEED:
+            raise ArithprobeError(f"seed is {self.seed}; expected at most {LARGEST_SEED}")
         self.layers()
 
     def layers(self) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least
@@ -20,7 +21,6 @@ from arithprobe.probes.targets import Quantity
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
 _METRICS = ("r2", "null_high", "r2_max", "null_max", "accuracy")
-_FEWEST = 19  # permutations: with fewer no p-value reaches 5 %
 
 
 class FourierProbing(ValidationProbe):
@@ -66,7 +66,7 @@ class FourierProbing(ValidationProbe):
         super().__init__()
         self.frequencies = tuple(range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies)
         require_at_least(
-            "FourierProbing: ", folds=(folds, 2), permutations=(permutations, _FEWEST),
+            "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),
             max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),
             frequencies=(min(self.frequencies, default=0), 1), period=(2 if period is None else period, 2),
         )  # fmt: skip

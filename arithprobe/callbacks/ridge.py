@@ -11,9 +11,8 @@ from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.survey import RidgeSurvey, Split, Target
+from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import Group, target_group, target_values
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
 _LOGGED = ("r2", "null_high")
@@ -160,13 +159,9 @@ class RidgeProbing(ValidationProbe):
 
     def _surveys_of(self, dataset: ArithmeticDataset, module: ArithmeticModule) -> list[RidgeSurvey]:
         positions = position_table(self.positions, dataset.lengths, dataset.layout, dataset.layouts)
-        groups: dict[Group, list[Target]] = {}
-        for name in self.targets:
-            values = target_values(name, dataset.x, dataset.y, dataset.modulus)
-            groups.setdefault(target_group(name), []).append(Target(name, values[:, None]))
         split = Split(folds=self.folds, held_out=self.held_out, permutations=self.permutations, seed=self.seed)
         sites, d_model = module.model.residual_sites, module.model.d_model
         return [
             RidgeSurvey(dataset, sites, positions, targets, split._replace(group=group), d_model)
-            for group, targets in groups.items()
+            for group, targets in targets_by_group(self.targets, dataset).items()
         ]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.problems import MAX_DIGITS, Problem
+from arithprobe.problems import MAX_DIGITS, Problem, task_title
 
 Task = Literal["sum", "mod"]
 SplitMode = Literal["pair", "unordered_pair", "sum"]
@@ -97,7 +97,7 @@ class DataRecipe:
     @property
     def title(self) -> str:
         """The task in words: ``x + y`` or ``x + y (mod 97)``."""
-        return "x + y" if self.task == "sum" else f"x + y (mod {self.modulus})"
+        return task_title(None if self.task == "sum" else self.modulus)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -11,8 +11,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.accuracy import binomial_interval, circular_error
 from arithprobe.probes.circles import Circle
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.moments import ChosenBy
-from arithprobe.probes.ridge import ALPHAS
+from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.targets import target_values
 
@@ -128,9 +127,9 @@ def decode_angles(
         accuracy=torch.where(read, right / n, torch.nan),
         low=torch.where(read, torch.tensor([low for low, _ in intervals]), torch.nan),
         high=torch.where(read, torch.tensor([high for _, high in intervals]), torch.nan),
-        error=torch.where(read, _errors(decoded, expected, circle.period), torch.nan),
+        error=torch.where(read, circular_error(decoded.T, expected, circle.period), torch.nan),
         accuracy_by_frequency=(alone == expected[:, None]).double().mean(dim=1),
-        error_by_frequency=torch.stack([_errors(one, expected, circle.period) for one in alone]),
+        error_by_frequency=circular_error(alone.transpose(1, 2), expected, circle.period),
         chance=int(torch.bincount(expected).max()) / n,
         n=n,
     )
@@ -141,7 +140,3 @@ def _of_frequency(variance: Tensor, columns: Sequence[int]) -> Tensor:
     means = [variance[:, first:end].mean(dim=1, keepdim=True) for first, end in itertools.pairwise(columns)]
     widths = [end - first for first, end in itertools.pairwise(columns)]
     return torch.cat([mean.expand(-1, width) for mean, width in zip(means, widths, strict=True)], dim=1).clamp(min=1e-9)
-
-
-def _errors(decoded: Tensor, expected: Tensor, period: int) -> Tensor:
-    return torch.tensor([circular_error(column, expected, period) for column in decoded.T])

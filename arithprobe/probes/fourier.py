@@ -23,9 +23,8 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.circles import LEVEL, Circle, FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
-from arithprobe.probes.moments import ChosenBy
+from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
-from arithprobe.probes.ridge import ALPHAS
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
 from arithprobe.probes.targets import angle_columns, target_group, target_values
@@ -152,7 +151,7 @@ class FourierSurvey:
         """(F, S, P) adjusted share of the states' variance that each frequency's waves explain."""
         fitter, shape = self.ridge.fitter, (len(self.ridge.sites), len(self.ridge.positions.names))
         gram, cross = (
-            whole.sum(dim=0).cpu().reshape(*shape, *whole.shape[2:])
+            whole.sum(dim=0).reshape(*shape, *whole.shape[2:])
             for whole in (fitter.gram, fitter.cross[..., : self._width])
         )
         n = gram[..., 0, 0]  # (S, P)

@@ -43,7 +43,7 @@ def held_out_r2(scores: RidgeScores, target: Tensor | None = None) -> HeldOutR2:
     if target is None:
         target = torch.arange(scores.errors.shape[-1])
     errors = _joined(scores.errors, target)
-    whole = _r2(errors.sum(dim=0), *_spread(scores, slice(None), target))
+    whole = r2_of_sums(errors.sum(dim=0), *_spread(scores, slice(None), target))
     enough = (scores.n_train.amin(dim=0) >= 2)[:, None]
     r2 = torch.where(enough, whole, torch.nan)
     low, high = _jackknife(scores, errors, target)
@@ -94,6 +94,22 @@ def false_discovery(p: Tensor, level: float = 0.05) -> Tensor:
     return torch.zeros_like(passed).scatter(-1, order, up_to_last)
 
 
+def jackknife_margin(left: Tensor) -> Tensor:
+    """Half the width of a 95 % interval, from a score with each of G blocks of groups left out in turn.
+
+    Args:
+        left: (G, ...) scores, at least two.
+    """
+    count = len(left)
+    variance = (count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)
+    return float(stdtrit(count - 1, 0.975)) * variance.sqrt()
+
+
+def r2_of_sums(errors: Tensor, spread: Tensor, squares: Tensor) -> Tensor:
+    """``1 - SSE / SST``; NaN where the spread is rounding noise beside the sum of squares."""
+    return torch.where(spread > _ROUNDING * squares, 1 - errors / spread, torch.nan)
+
+
 def _joined(columns: Tensor, target: Tensor) -> Tensor:
     """(..., T) sums over the columns of each target, of (..., K) columns."""
     if bool((target == torch.arange(len(target))).all()):
@@ -111,10 +127,6 @@ def _spread(scores: RidgeScores, folds: slice | list[int], target: Tensor) -> tu
     return _joined(spread, target), _joined(squares, target)
 
 
-def _r2(errors: Tensor, spread: Tensor, squares: Tensor) -> Tensor:
-    return torch.where(spread > _ROUNDING * squares, 1 - errors / spread, torch.nan)
-
-
 def _jackknife(scores: RidgeScores, errors: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     count = len(errors)
     if count < 2:
@@ -122,11 +134,9 @@ def _jackknife(scores: RidgeScores, errors: Tensor, target: Tensor) -> tuple[Ten
         return none, none
     total = errors.sum(dim=0)
     without = [
-        _r2(total - errors[fold], *_spread(scores, [other for other in range(count) if other != fold], target))
+        r2_of_sums(total - errors[fold], *_spread(scores, [other for other in range(count) if other != fold], target))
         for fold in range(count)
     ]
-    left = torch.stack(without)
-    spread = ((count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)).sqrt()
-    margin = float(stdtrit(count - 1, 0.975)) * spread
-    whole = _r2(total, *_spread(scores, slice(None), target))
+    margin = jackknife_margin(torch.stack(without))
+    whole = r2_of_sums(total, *_spread(scores, slice(None), target))
     return whole - margin, whole + margin

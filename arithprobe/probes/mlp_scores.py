@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from arithprobe.probes.accuracy import binomial_interval
-from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.metrics import jackknife_margin, permutation_p, r2_of_sums
 from arithprobe.probes.splits import fold_of
 
 Kind = Literal["regression", "classification"]
 
 _BLOCKS = 10  # of groups, for the jackknife
-_ROUNDING = 1e-10  # of sums of squares
 _PER_SITE = (
     "score", "low", "high", "null_mean", "null_max", "p", "within", "null_within_mean", "circular_error", "ridge",
     "selectivity", "task_on_pairs", "control_on_pairs", "epochs",
@@ -153,12 +151,10 @@ def score_with_interval(predicted: Tensor, truth: Tensor, kind: Kind, group: Ten
     n, sums, squares = (part @ one_hot for part in (torch.ones_like(truth), truth, truth.square()))
     errors = (predicted - truth).square() @ one_hot
     left = _r2(*(part.sum(dim=-1, keepdim=True) - part for part in (errors, n, sums, squares)))  # (S, G)
-    variance = (count - 1) / count * (left - left.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    margin = float(stdtrit(count - 1, 0.975)) * variance.sqrt()
+    margin = jackknife_margin(left.T)
     return score, score - margin, (score + margin).clamp(max=1.0)
 
 
 def _r2(errors: Tensor, n: Tensor, sums: Tensor, squares: Tensor) -> Tensor:
     """R2 from sums over rows."""
-    spread = squares - sums.square() / n
-    return torch.where(spread > _ROUNDING * squares, 1 - errors / spread, torch.nan)
+    return r2_of_sums(errors, squares - sums.square() / n, squares)

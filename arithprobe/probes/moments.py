@@ -23,6 +23,9 @@ from arithprobe.errors import ArithprobeError
 
 ChosenBy = Literal["gcv", "folds"]
 Array = npt.NDArray[np.float64]
+ALPHAS = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
+"""Penalties to choose from, 10 to 1e6, for states of unit variance. Far below, the one prompt of 1-digit operands among
+2000, whose state is unlike all others, can cost a held-out score more than all other rows gain."""
 _ALMOST_INTERPOLATING = 1e-6  # share of rows left as residual degrees of freedom, below which GCV is 0 / 0
 
 

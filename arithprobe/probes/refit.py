@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arithprobe.probes.moments import AlphaChoice, Array, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, Moments, alpha_choice
 from arithprobe.probes.parallel import one_thread_each
-from arithprobe.probes.ridge import ALPHAS
 from arithprobe.probes.survey import RidgeSurvey
 
 

@@ -20,12 +20,9 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.moments import AlphaChoice, Array, ChosenBy, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice
 from arithprobe.probes.parallel import in_threads
 
-ALPHAS = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
-"""Penalties to choose from, 10 to 1e6, for states of unit variance. Far below, the one prompt of 1-digit operands among
-2000, whose state is unlike all others, can cost a held-out score more than all other rows gain."""
 _ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
 
 
@@ -180,7 +177,8 @@ class RidgeFitter:
         choice = alpha_choice(alphas, choose, len(kept), relative=relative)
 
         def fit(block: slice) -> tuple[Array, ...]:
-            folds = [self.moments(block)[index] for index in kept]
+            every = self.moments(block)
+            folds = [every[index] for index in kept]
             path, alpha = choice.fit(Moments.total(folds), folds)
             return *path.weights(alpha), np.array(alpha)
 

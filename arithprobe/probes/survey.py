@@ -11,12 +11,12 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.metrics import held_out_r2
-from arithprobe.probes.moments import ChosenBy
+from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
-from arithprobe.probes.ridge import ALPHAS, RidgeFitter, RidgeScores
+from arithprobe.probes.ridge import RidgeFitter, RidgeScores
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import fold_of, permuted_rows
-from arithprobe.probes.targets import Group, group_values
+from arithprobe.probes.targets import Group, group_values, target_group, target_values
 from arithprobe.problems import Layout
 
 _FIGURES = ("r2", "low", "high", "r2_in_sample", "skill")
@@ -44,6 +44,15 @@ class Target(NamedTuple):
     """(N, k) float64 values: one column, or cosine and sine of an angle, which are scored together."""
     has_null: bool = True
     """Whether permuted labels ride along; a control needs none. Targets without come last."""
+
+
+def targets_by_group(names: Sequence[str], rows: ProblemRows) -> dict[Group, list[Target]]:
+    """Targets of one column each, by what their folds keep together."""
+    groups: dict[Group, list[Target]] = {}
+    for name in names:
+        values = target_values(name, rows.x, rows.y, rows.modulus)
+        groups.setdefault(target_group(name), []).append(Target(name, values[:, None]))
+    return groups
 
 
 class Split(NamedTuple):
