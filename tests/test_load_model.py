@@ -5,7 +5,7 @@ import torch
 from conftest import SMALL
 from lightning.pytorch import Trainer
 
-from arithprobe.analysis.forward import random_init_twin, run_over, sites_of
+from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
@@ -135,4 +135,4 @@ def test_all_sites_are_those_that_a_pass_gives(plain, rows):
     loaded = load_model(plain[1], 2)
     seen = []
     run_over(loaded, rows, [lambda states, numbers: seen.append(list(states))])
-    assert tuple(seen[0]) == sites_of(loaded.model)
+    assert tuple(seen[0]) == tuple(loaded.model.site_modules)

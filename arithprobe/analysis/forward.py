@@ -1,6 +1,6 @@
 """One pass of a model over the rows of a file: its behaviour, and its states for whoever looks at them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import ArithmeticDataset, batches
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.finite import require_finite
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems import task_title
 from arithprobe.training.metrics import AnswerErrors
@@ -45,19 +46,12 @@ def run_over(
     with torch.no_grad():
         for batch in batches(dataset, batch_size):
             outputs, cache = loaded.model.run_with_cache(batch.ids, batch.lengths)
-            _require_finite(cache.states, batch.lengths, batch.rows, dataset.path)
+            require_finite(cache.states, batch.lengths, batch.rows, dataset.path)
             for observe in observers:
                 observe(cache.states, batch.rows)
             predictions.append(loaded.objective.decode(outputs))
             errors.update(predictions[-1], batch.answers)
     return Pass(judge(errors.compute()), torch.cat(predictions))
-
-
-def sites_of(model: TinyTransformer) -> tuple[str, ...]:
-    """All sites, from ``embed`` up."""
-    layers = range(model.sizes["n_layers"])
-    inside = (f"{site}.{layer}" for layer in layers for site in ("attn_out", "resid_mid", "mlp_out", "resid_post"))
-    return ("embed", *inside, "final")
 
 
 def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
@@ -76,6 +70,26 @@ def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
         )
 
 
+def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The sites asked for, from ``embed`` up.
+
+    Args:
+        loaded: The model.
+        wanted: Names; ``residual`` is all along the residual stream.
+
+    Raises:
+        ArithprobeError: If there is no such site; the text lists those there are.
+    """
+    known = tuple(loaded.model.site_modules)
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name != "residual" and name not in known:
+            meant = did_you_mean(name, known)
+            raise ArithprobeError(f"no site {name!r} in {loaded.path}{meant} (sites: residual, {', '.join(known)})")
+        found |= dict.fromkeys(loaded.model.residual_sites if name == "residual" else [name])
+    return tuple(site for site in known if site in found)
+
+
 def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
     """A model of the same architecture that was never trained; the global random state is not touched."""
     with torch.random.fork_rng(devices=[]):
@@ -84,15 +98,3 @@ def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
     return loaded._replace(
         path=f"random initialisation, seed {seed}", kind="random", model=twin.eval().requires_grad_(False)
     )
-
-
-def _require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, path: str) -> None:
-    for site, state in states.items():
-        real = torch.arange(state.shape[1]) < lengths[:, None]
-        bad = (~torch.isfinite(state).all(dim=-1) & real).nonzero()
-        if len(bad):
-            row, token = bad[0].tolist()
-            raise ArithprobeError(
-                f"the state at {site}, token {token} is not finite in row {int(rows[row]) + 1} of {path}; "
-                "the model has diverged, or its weights are broken"
-            )

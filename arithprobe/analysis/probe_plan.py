@@ -5,10 +5,10 @@ from typing import get_args
 
 import torch
 
-from arithprobe.analysis.forward import check_rows, sites_of
+from arithprobe.analysis.forward import check_rows, chosen_sites
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.circles import Circle
 from arithprobe.probes.controls import surface_scores
@@ -47,7 +47,7 @@ class ProbePlan:
         check_rows(loaded, dataset)
         self.dataset, self.options, self.d_model = dataset, options, loaded.model.d_model
         self.problems = (dataset.x, dataset.y, dataset.modulus)
-        self.sites = _sites(loaded, options.sites)
+        self.sites = chosen_sites(loaded, [*options.sites, "final"])
         where = (dataset.lengths, dataset.layout, dataset.layouts)
         self.alpha = (options.alphas, options.alpha_by)
         self.positions = position_table(list(dict.fromkeys(["last", *options.positions])), *where)
@@ -151,18 +151,6 @@ class ProbePlan:
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
         widths = [target.columns.shape[1] for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]
-
-
-def _sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
-    known = sites_of(loaded.model)
-    found: dict[str, None] = {}
-    for name in wanted:
-        if name != "residual" and name not in known:
-            meant = did_you_mean(name, known)
-            raise ArithprobeError(f"no site {name!r} in {loaded.path}{meant} (sites: residual, {', '.join(known)})")
-        found |= dict.fromkeys(loaded.model.residual_sites if name == "residual" else [name])
-    found |= {"final": None}
-    return tuple(site for site in known if site in found)
 
 
 def _targets(dataset: ArithmeticDataset, wanted: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Reading checkpoints: Lightning's, and the plain ``state_dict`` files of the original project."""
 
+import hashlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -118,6 +119,15 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, int]:
         "max_len": shapes["pos.weight"][0],
         "n_outputs": shapes["readout.weight"][0],
     }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """The first 16 digits of the SHA-256 of a model's weights, names and shapes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

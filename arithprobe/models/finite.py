@@ -1,0 +1,29 @@
+"""Refusing states that are no numbers."""
+
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+
+
+def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, path: str) -> None:
+    """Check the states of a batch.
+
+    Args:
+        states: (B, T, D) by site.
+        lengths: (B,) real tokens; what is beyond is not looked at.
+        rows: (B,) row numbers, for the text.
+        path: The file of the rows, for the text.
+
+    Raises:
+        ArithprobeError: If one is not finite, naming where.
+    """
+    for site, state in states.items():
+        real = torch.arange(state.shape[1]) < lengths[:, None]
+        bad = (~torch.isfinite(state).all(dim=-1) & real).nonzero()
+        if len(bad):
+            row, token = bad[0].tolist()
+            raise ArithprobeError(
+                f"the state at {site}, token {token} is not finite in row {int(rows[row]) + 1} of {path}; "
+                "the model has diverged, or its weights are broken"
+            )

@@ -1,0 +1,212 @@
+"""Looking at, and changing, what a model computes on the way: context managers over PyTorch's forward hooks.
+
+A *site* is the output of a module, by the module's name in ``model.named_modules()``; a model may give its sites other
+names in a mapping ``site_modules``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0``
+is the output of ``enc.layers.0.norm2``). Where a module returns a tuple, the site is its first element.
+
+>>> import torch
+>>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+>>> h = torch.ones(3, 4, 2)
+>>> with capture(model, ["0"]) as states, edit(model, "0", torch.zeros_like):
+...     output = model(h)
+>>> states["0"].shape, bool((output == model[1].bias).all())
+(torch.Size([3, 4, 2]), True)
+
+Contexts nest: hooks run in the order in which they were entered, so an edit acts on what earlier edits left, and a
+capture sees what was done before it was entered. When a context is left, by an exception too, its hooks are gone, and
+those of others are not touched. A hook that never fired is an error: an edit that nothing noticed is no result.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arithprobe.errors import ArithprobeError, did_you_mean
+
+EditFunction = Callable[[Tensor], Tensor]
+_MOST_NAMES = 40  # sites that an error lists
+
+
+@contextmanager
+def capture(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep the states of some sites, with their graph; of several forward passes, those of the last.
+
+    They are the model's own tensors: what writes into one in place afterwards is seen.
+
+    Args:
+        model: Any module.
+        sites: Names of sites.
+
+    Yields:
+        The states by site, (B, T, D) each; filled by the forward pass.
+
+    Raises:
+        ArithprobeError: If there is no such site, or, on leaving, if the model never came by one of them.
+    """
+    states: dict[str, Tensor] = {}
+
+    def keep(site: str) -> EditFunction:
+        def look(state: Tensor) -> Tensor:
+            states[site] = state
+            return state
+
+        return look
+
+    with ExitStack() as stack:
+        for site in dict.fromkeys(sites):
+            stack.enter_context(edit(model, site, keep(site)))
+        yield states
+
+
+@contextmanager
+def edit(model: nn.Module, site: str, fn: EditFunction, positions: Tensor | None = None) -> Iterator[None]:
+    """Replace the state of a site by a function of it, in every forward pass inside the block.
+
+    Args:
+        model: Any module.
+        site: Name of a site.
+        fn: Takes the states, returns states of the same shape and type. Gradients flow through it.
+        positions: Where: None for the whole state, (B, T, D) or whatever it is; (B,) or (B, P) int64 token indices,
+            and ``fn`` gets (B, D) or (B, P, D), of a token named twice the last counts; (B, T) bool, and ``fn`` gets
+            the (n, D) states where it is True.
+
+    Raises:
+        ArithprobeError: If there is no such site; if positions are not of the batch or outside the prompt; if ``fn``
+            returns another shape, dtype or device; or, on leaving, if the model never came by the site.
+    """
+    module = module_of(model, site)
+    _check_positions(positions, site)
+    calls = 0
+
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        state = output[0] if isinstance(output, tuple) else output
+        if not isinstance(state, Tensor):
+            raise ArithprobeError(f"site {site!r} is a {type(state).__name__}; expected a tensor")
+        if state.is_nested:
+            raise ArithprobeError(f"site {site!r} is a nested tensor; make the encoder with enable_nested_tensor=False")
+        edited = _edited(state, fn, positions, site)
+        if edited is state:
+            return None
+        if not isinstance(output, tuple):
+            return edited
+        parts = (edited, *output[1:])
+        return type(output)(*parts) if hasattr(output, "_fields") else parts
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if not calls:
+        raise ArithprobeError(
+            f"the hook at {site!r} never fired: the model was not run inside the block, or not past it"
+        )
+
+
+def sites_of(model: nn.Module) -> dict[str, str]:
+    """The sites of a model, and the module behind each."""
+    named: Mapping[str, str] = getattr(model, "site_modules", {})
+    return dict(named) or {name: name for name in _modules(model)}
+
+
+def module_of(model: nn.Module, site: str) -> nn.Module:
+    """The module behind a site.
+
+    Raises:
+        ArithprobeError: If there is none; the text lists those there are.
+    """
+    module = _modules(model).get(sites_of(model).get(site, site))
+    if module is None:
+        raise no_such_site(model, site)
+    return module
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules inside by name; one that has two names is there twice."""
+    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+
+
+def no_such_site(model: nn.Module, site: str) -> ArithprobeError:
+    """The error that lists the sites there are."""
+    known = sites_of(model)
+    listed = list(known)[:_MOST_NAMES]
+    more = f", and {len(known) - len(listed)} more" if len(known) > len(listed) else ""
+    return ArithprobeError(f"no site {site!r}{did_you_mean(site, known)} (sites: {', '.join(listed)}{more})")
+
+
+def _check_positions(positions: object, site: str) -> None:
+    if positions is None:
+        return
+    kinds = {torch.int64: (1, 2), torch.bool: (2,)}
+    if not isinstance(positions, Tensor) or positions.ndim not in kinds.get(positions.dtype, ()):
+        found = f"of type {type(positions).__name__}"
+        if isinstance(positions, Tensor):
+            found = f"{positions.dtype} {tuple(positions.shape)}"
+        raise ArithprobeError(
+            f"positions of the edit at {site!r} are {found}; expected int64 (B,) or (B, P), or bool (B, T)"
+        )
+
+
+def _edited(state: Tensor, fn: EditFunction, positions: Tensor | None, site: str) -> Tensor:
+    if positions is None:
+        return _same_kind(fn(state), state, site)
+    if state.ndim < 3 or len(positions) != len(state):
+        raise ArithprobeError(
+            f"positions of the edit at {site!r} are for {len(positions)} rows; the state is {tuple(state.shape)}"
+        )
+    positions = positions.to(state.device)
+    if positions.dtype == torch.bool:
+        if positions.shape != state.shape[:2]:
+            raise ArithprobeError(
+                f"positions of the edit at {site!r} are {tuple(positions.shape)}; expected {tuple(state.shape[:2])}"
+            )
+        index: tuple[Tensor, ...] = (positions,)
+    else:
+        outside = (positions < 0) | (positions >= state.shape[1])
+        if bool(outside.any()):
+            raise ArithprobeError(
+                f"a position of the edit at {site!r} is {int(positions[outside][0])}; "
+                f"the prompts have tokens 0 to {state.shape[1] - 1}"
+            )
+        rows = torch.arange(len(state), device=state.device)
+        index = (rows if positions.ndim == 1 else rows[:, None], positions)
+    chosen = state[index]
+    edited = _same_kind(fn(chosen), chosen, site)
+    if positions.ndim == 2 and positions.dtype != torch.bool:  # a token may be there twice
+        rows, tokens, position = named_tokens(positions, torch.ones_like(positions, dtype=torch.bool), state.shape[1])
+        index, edited = (rows, tokens), edited[rows, position]
+    return state.index_put(index, edited)
+
+
+def named_tokens(positions: Tensor, valid: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens that positions name, each once: writing a token twice has no defined result, and no right gradient.
+
+    Args:
+        positions: (B, P) token indices.
+        valid: (B, P) False where there is no such position.
+        length: T.
+
+    Returns:
+        (n,) row, (n,) token, and (n,) position, the last of those that name it.
+    """
+    number = torch.arange(positions.shape[1], device=positions.device).where(valid, -1)
+    last = positions.new_full((len(positions), length), -1).scatter_reduce(1, positions, number, "amax")
+    rows, tokens = (last >= 0).nonzero(as_tuple=True)
+    return rows, tokens, last[rows, tokens]
+
+
+def _same_kind(edited: object, state: Tensor, site: str) -> Tensor:
+    if not isinstance(edited, Tensor):
+        raise ArithprobeError(f"the edit at {site!r} returned a {type(edited).__name__}; expected a tensor")
+    if (edited.shape, edited.dtype, edited.device) != (state.shape, state.dtype, state.device):
+        raise ArithprobeError(f"the edit at {site!r} returned {_shown(edited)}; expected {_shown(state)}")
+    return edited
+
+
+def _shown(state: Tensor) -> str:
+    return f"{state.dtype} {tuple(state.shape)} on {state.device}"

@@ -1,0 +1,296 @@
+"""The rest of a forward pass computes what the whole pass computes with the same edit."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.models import resume
+from arithprobe.models.hooks import edit
+from arithprobe.models.resume import only_head_remains, run_from
+from arithprobe.models.transformer import TinyTransformer
+
+LENGTHS = (9, 4, 1, 6)
+EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}
+UNEDITED = {torch.float32: 1e-6, torch.float64: 1e-12}
+BRANCHES = ("attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+def sites_of(n_layers):
+    return ["embed", *(f"{site}.{layer}" for layer in range(n_layers) for site in BRANCHES), "final"]
+
+
+EVERY_SITE = [(n_layers, site) for n_layers in (1, 2, 3) for site in sites_of(n_layers)]
+LAST_BLOCK = ["attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
+
+
+def model_of(n_layers=2, dtype=torch.float32, n_outputs=1, d=8, n_heads=2, seed=0):
+    """Random weights, biases too: what is zero hides mistakes."""
+    torch.manual_seed(seed)
+    model = TinyTransformer(d, n_layers, n_heads, 2 * d, dropout=0.5, max_len=16, n_outputs=n_outputs)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.weight.data += 1  # or else no layer sees much of the one before
+    return model.to(dtype).eval().requires_grad_(False)
+
+
+def prompts(lengths=LENGTHS):
+    lengths = torch.tensor(lengths)
+    ids = torch.randint(1, 21, (len(lengths), int(lengths.max())), generator=torch.Generator().manual_seed(1))
+    return ids * (torch.arange(ids.shape[1]) < lengths[:, None]), lengths
+
+
+def positions(lengths, p=4, seed=2):
+    """The last token, and others; some are named twice, and every third is not there, the last never."""
+    generator = torch.Generator().manual_seed(seed)
+    token = (torch.rand(len(lengths), p, generator=generator) * lengths[:, None]).long()
+    token[:, 0] = lengths - 1
+    valid = torch.rand(len(lengths), p, generator=generator) > 0.33
+    valid[:, 0] = True
+    return token, valid
+
+
+def cells_of(m, token, d=8, dtype=torch.float32, seed=3):
+    return torch.randn(m, *token.shape, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def hooked(model, site, cells, token, valid, ids, lengths):
+    """The outputs by one whole pass a replacement, cell by cell."""
+
+    def run(replacement):
+        def place(state):
+            placed = state.clone()
+            for row, position in valid.nonzero().tolist():  # in reading order: the last of a token counts
+                placed[row, token[row, position]] = replacement[row, position]
+            return placed
+
+        with edit(model, site, place):
+            return model(ids, lengths)
+
+    return torch.stack([run(replacement) for replacement in cells])
+
+
+def resumed(model, site, cells, token, valid, ids, lengths):
+    return run_from(model, site, cells, token, valid, model.run_with_cache(ids, lengths)[1].states, lengths)
+
+
+def assert_equal_to_hooked(*arguments, atol):
+    found, expected = resumed(*arguments), hooked(*arguments)
+    torch.testing.assert_close(found, expected, atol=atol, rtol=atol)
+    return found
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize(("n_layers", "site"), EVERY_SITE)
+def test_outputs_are_those_of_a_whole_pass_with_the_same_edit(n_layers, site, dtype):
+    model, (ids, lengths) = model_of(n_layers, dtype), prompts()
+    token, valid = positions(lengths)
+    cells = cells_of(3, token, dtype=dtype)
+    found = assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=EXACT[dtype])
+    assert found.shape == (3, 4, 1) and found.dtype == dtype
+    assert set(sites_of(n_layers)) == set(model.site_modules)
+    assert (found - model(ids, lengths)).abs().amax((1, 2)).min() > 1e-3  # the control: every edit does something
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_an_edit_with_positions_is_the_same_edit(site):
+    model, (ids, lengths) = model_of(), prompts()
+    token, _ = positions(lengths)
+    cells = cells_of(1, token)
+    with edit(model, site, lambda state: cells[0], token):
+        expected = model(ids, lengths)
+    found = resumed(model, site, cells, token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_in_the_last_block_only_the_last_token_counts(site):
+    model, (ids, lengths) = model_of(), prompts((9, 4, 2, 6))
+    token = torch.stack([torch.zeros_like(lengths), lengths - 2], dim=1)
+    found = resumed(model, site, cells_of(3, token), token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    difference = (found - model(ids, lengths)).abs().amax((0, 2))
+    if site in LAST_BLOCK:
+        assert difference.max() < 1e-6
+    else:  # the control
+        assert difference.min() > 1e-3
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_a_position_that_is_not_there_replaces_nothing(site):
+    model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
+    token, valid = positions(lengths)
+    cells = cells_of(2, token, dtype=torch.float64)
+    nowhere = resumed(model, site, cells, token, torch.zeros_like(valid), ids, lengths)
+    torch.testing.assert_close(nowhere, model(ids, lengths).expand(2, 4, 1), atol=1e-12, rtol=0)
+    assert valid.any() and not valid.all()
+    first = resumed(model, site, cells, token, valid, ids, lengths)
+    other, elsewhere = torch.where(valid[..., None], cells, 99.0), torch.where(valid, token, -7)
+    assert torch.equal(resumed(model, site, other, elsewhere, valid, ids, lengths), first)
+    assert not torch.equal(resumed(model, site, -cells, token, valid, ids, lengths), first)  # the control
+
+
+def test_a_row_in_which_nothing_is_replaced_is_intact_beside_rows_that_are_edited():
+    model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
+    token, valid = positions(lengths)
+    valid[1] = False
+    cells = cells_of(2, token, dtype=torch.float64)
+    for site in sites_of(2):
+        difference = resumed(model, site, cells, token, valid, ids, lengths) - model(ids, lengths)
+        assert difference[:, 1].abs().max() < 1e-12 < 1e-3 < difference[:, [0, 2, 3]].abs().min()
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+@pytest.mark.parametrize(("m", "lengths"), [(300, (5, 3, 1)), (3, (2, 1, 3, 2) * 130), (2, (3,) * 600)])
+def test_many_replacements_at_once_are_one_at_a_time(site, m, lengths):
+    model, (ids, lengths) = model_of(), prompts(lengths)
+    assert m * ids.numel() > resume._TOKENS
+    token, valid = positions(lengths, p=2)
+    cells = cells_of(m, token)
+    states = model.run_with_cache(ids, lengths)[1].states
+    together = run_from(model, site, cells, token, valid, states, lengths)
+    alone = torch.cat([run_from(model, site, cell[None], token, valid, states, lengths) for cell in cells])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert together.shape == (m, len(lengths), 1) and together.std(0).mean() > 0.1  # the control: they differ
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize(("n_layers", "site"), EVERY_SITE)
+def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, dtype):
+    model, (ids, lengths) = model_of(n_layers, dtype), prompts()
+    token, valid = positions(lengths)
+    outputs, cache = model.run_with_cache(ids, lengths)
+    cells = cache.states[site].gather(1, token[..., None].expand(-1, -1, 8)).expand(2, -1, -1, -1)
+    found = run_from(model, site, cells, token, valid, cache.states, lengths)
+    torch.testing.assert_close(found, outputs.expand(2, -1, -1), atol=UNEDITED[dtype], rtol=0)
+    changed = run_from(model, site, cells.flip(-1), token, valid, cache.states, lengths)
+    assert (changed - outputs).abs().max() > 1e-2  # the control
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_several_outputs(site):
+    model, (ids, lengths) = model_of(n_outputs=3), prompts()
+    token, valid = positions(lengths)
+    found = assert_equal_to_hooked(model, site, cells_of(2, token), token, valid, ids, lengths, atol=1e-5)
+    assert found.shape == (2, 4, 3) and found.std(-1).min() > 1e-3
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_outputs_are_differentiable_in_the_cells(site):
+    model, (ids, lengths) = model_of(dtype=torch.float64, d=4), prompts((4, 1, 3))
+    token, valid = positions(lengths, p=3)
+    token[0] = torch.tensor([3, 1, 1])
+    valid[0] = True
+    cells = cells_of(2, token, 4, torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda c: resumed(model, site, c, token, valid, ids, lengths), cells)
+    arguments = (model, site, cells, token, valid, ids, lengths)
+    found, expected = (torch.autograd.grad(f(*arguments).sin().sum(), cells)[0] for f in (resumed, hooked))
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
+    assert found[:, 0, 0].abs().min() > 1e-8  # the last token counts; what is overwritten or not there does not
+    assert not found[:, 0, 1].any() and not found[:, ~valid].any()
+
+
+@pytest.mark.parametrize("site", ["attn_out.2", "mlp_out", "enc.layers.0.norm2", ""])
+def test_an_unknown_site_is_refused_in_one_line(site):
+    model, (ids, lengths) = model_of(), prompts()
+    token, valid = positions(lengths)
+    with pytest.raises(
+        ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, attn_out.0, .*, final\)$"
+    ) as caught:
+        resumed(model, site, cells_of(1, token), token, valid, ids, lengths)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("n_layers", "site"), EVERY_SITE)
+def test_only_the_head_remains_after_the_last_block(n_layers, site):
+    model, (ids, lengths) = model_of(n_layers), prompts()
+    remains = site in (f"resid_post.{n_layers - 1}", "final")
+    assert only_head_remains(model, site) == remains
+    token = lengths[:, None] - 1
+    cells = cells_of(2, token)
+    found = resumed(model, site, cells, token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    head = model.readout(cells if site == "final" else model.ln(cells))[:, :, 0]
+    assert torch.allclose(found, head, atol=1e-6) == remains
+
+
+def test_states_and_cells_are_left_as_they_are():
+    model, (ids, lengths) = model_of(3), prompts()
+    token, valid = positions(lengths)
+    cells, states = cells_of(2, token), model.run_with_cache(ids, lengths)[1].states
+    kept = {site: state.clone() for site, state in states.items()}
+    arguments = cells.clone(), token.clone(), valid.clone()
+    for site in sites_of(3):
+        run_from(model, site, cells, token, valid, states, lengths)
+    assert all(torch.equal(states[site], state) for site, state in kept.items())
+    assert all(map(torch.equal, (cells, token, valid), arguments))
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_replacements_may_share_their_memory(site):
+    model, (ids, lengths) = model_of(), prompts()
+    token, valid = positions(lengths)
+    one = torch.randn(8, generator=torch.Generator().manual_seed(4))
+    shared = one.expand(3, *token.shape, 8)
+    found = assert_equal_to_hooked(model, site, shared, token, valid, ids, lengths, atol=1e-5)
+    assert (found[0] - found[2]).abs().max() < 1e-6
+
+
+@st.composite
+def runs(draw):
+    """A model, prompts and positions: one prompt, one token, the same token twice, positions on padding."""
+    n_layers = draw(st.integers(1, 3))
+    lengths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    p, longest = draw(st.integers(1, 4)), max(lengths)
+    cell = st.tuples(st.integers(0, longest - 1), st.booleans())
+    drawn = [[draw(cell) for _ in range(p)] for _ in lengths]
+    model = model_of(n_layers, torch.float64, n_heads=draw(st.sampled_from([1, 2, 8])), seed=draw(st.integers(0, 9)))
+    token, valid = (torch.tensor([[pair[part] for pair in row] for row in drawn]) for part in (0, 1))
+    scale = draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0]))
+    cells = scale * cells_of(draw(st.integers(1, 3)), token, dtype=torch.float64, seed=draw(st.integers(0, 9)))
+    return model, draw(st.sampled_from(sites_of(n_layers))), cells, token, valid, *prompts(lengths)
+
+
+@settings(deadline=None)
+@given(runs())
+def test_whatever_is_replaced_the_outputs_are_those_of_a_whole_pass(arguments):
+    assert_equal_to_hooked(*arguments, atol=1e-9)
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+@pytest.mark.parametrize("lengths", [(1,), (6,), (1, 1, 1), (6, 1)])
+@pytest.mark.parametrize("m", [1, 3])
+def test_one_prompt_and_prompts_of_one_token(site, lengths, m):
+    model, (ids, lengths) = model_of(dtype=torch.float64), prompts(lengths)
+    token = lengths[:, None] - 1
+    valid = torch.ones_like(token, dtype=torch.bool)
+    found = assert_equal_to_hooked(
+        model, site, cells_of(m, token, dtype=torch.float64), token, valid, ids, lengths, atol=1e-12
+    )
+    assert (found - model(ids, lengths)).abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("site", sites_of(2))
+def test_of_a_token_named_twice_the_last_position_that_is_there_counts(site):
+    model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
+    last = (lengths - 1)[:, None].expand(-1, 3)
+    valid = torch.tensor([[True, True, True], [True, True, False], [True, False, False], [False, True, False]])
+    cells = cells_of(40, last, dtype=torch.float64)
+    found = assert_equal_to_hooked(model, site, cells, last, valid, ids, lengths, atol=1e-12)
+    counts = cells[:, torch.arange(4), torch.tensor([2, 1, 0, 1])][:, :, None]
+    alone = resumed(model, site, counts, last[:, :1], torch.ones(4, 1, dtype=torch.bool), ids, lengths)
+    torch.testing.assert_close(found, alone, atol=1e-12, rtol=0)
+    first = resumed(model, site, cells[:, :, :1], last[:, :1], torch.ones(4, 1, dtype=torch.bool), ids, lengths)
+    assert (found - first)[:, [0, 1, 3]].abs().mean() > 1e-3 and (found - first)[:, 2].abs().max() < 1e-12
+
+
+def test_large_states_do_not_lose_the_attention():
+    """The key's bias is left out of the scores, and a softmax does not see it, however large."""
+    model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
+    model.enc.layers[1].self_attn.in_proj_bias[8:16] = 100.0
+    token, valid = positions(lengths)
+    cells = 50 * cells_of(2, token, dtype=torch.float64)
+    for site in sites_of(2):
+        assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=1e-9)
