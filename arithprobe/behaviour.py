@@ -13,6 +13,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import torch
+from torch import Tensor
+
 from arithprobe.errors import ArithprobeError
 
 Verdict = Literal["NOT LEARNED", "PARTLY LEARNED", "LEARNED"]
@@ -51,6 +54,14 @@ class ErrorSums(NamedTuple):
     """Sum of e^2 b^2."""
     exact: float
     """Number of rows whose rounded prediction is the answer."""
+
+
+def sums_over_rows(predictions: Tensor, answers: Tensor, constant: float) -> Tensor:
+    """The (10,) fields of :class:`ErrorSums`, of (B,) float64 predictions and (B,) answers."""
+    answers = answers.to(predictions)
+    e, b = predictions - answers, answers - constant
+    exact = (predictions.round() == answers).to(e)
+    return torch.stack([torch.ones_like(e), e, e**2, b, b**2, e * b, e**4, b**4, e**2 * b**2, exact]).sum(dim=1)
 
 
 @dataclass(frozen=True)

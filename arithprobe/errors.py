@@ -15,6 +15,10 @@ class SharedRowsWarning(UserWarning):
     """Validation rows repeat training rows, in a split mode that allows it."""
 
 
+class OtherCheckpointWarning(UserWarning):
+    """A frozen eraser that was fitted on the states of another model."""
+
+
 def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
     """Refuse options that are too small.
 

@@ -87,7 +87,7 @@ def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fi
             ["--sites", "resid_pst.1"],
             "no site 'resid_pst.1' in .*; did you mean 'resid_post.1'.*sites: residual, embed",
         ),
-        (["--positions", "40"], "no position '40' in this data .positions: last, index, role; 0 to 12; x100"),
+        (["--positions", "40"], "no position '40' in this data .positions: last, all, index, role; 0 to 12; x100"),
         (["--targets", "residue"], "target 'residue': k is unknown"),
         (["--targets", "x1000"], "no target 'x1000' in this data"),
         (["--targets", "summod2sin1"], "target 'summod2sin1' is 0 in every row; a constant cannot be probed"),

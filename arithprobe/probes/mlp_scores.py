@@ -9,11 +9,10 @@ from torch import Tensor
 
 from arithprobe.probes.accuracy import binomial_interval
 from arithprobe.probes.metrics import jackknife_margin, permutation_p, r2_of_sums
-from arithprobe.probes.splits import fold_of
+from arithprobe.probes.splits import blocks_of
 
 Kind = Literal["regression", "classification"]
 
-_BLOCKS = 10  # of groups, for the jackknife
 _PER_SITE = (
     "score", "low", "high", "null_mean", "null_max", "p", "within", "null_within_mean", "circular_error", "ridge",
     "selectivity", "task_on_pairs", "control_on_pairs", "epochs",
@@ -143,7 +142,7 @@ def score_with_interval(predicted: Tensor, truth: Tensor, kind: Kind, group: Ten
         hits = (predicted == truth).sum(dim=1).tolist()
         low, high = zip(*(binomial_interval(count, len(truth)) for count in hits), strict=True)
         return score, torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
-    _, block = torch.unique(fold_of(group, 10 * _BLOCKS) // 10, return_inverse=True)  # free of the split's digit
+    block = blocks_of(group)
     count = int(block.max()) + 1
     if count < 2:
         return score, torch.full_like(score, torch.nan), torch.full_like(score, torch.nan)

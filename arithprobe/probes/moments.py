@@ -51,6 +51,20 @@ class Moments:
         names = ("gram", "cross", "squares")
         return Moments(*(reduce(np.add, [getattr(part, name) for part in parts]) for name in names))
 
+    def cell(self, index: int) -> "Moments":
+        """Those of one cell."""
+        one = slice(index, index + 1)
+        return Moments(self.gram[one], self.cross[one], self.squares[one])
+
+    def columns(self, chosen: slice) -> "Moments":
+        """Those with some of the targets."""
+        return Moments(self.gram, self.cross[..., chosen], self.squares[..., chosen])
+
+    def mapped(self, matrix: Array) -> "Moments":
+        """Those of states that an affine map changes: (C, 1 + D, 1 + D) or (1 + D, 1 + D), from ``[1, h]`` rows."""
+        turned = np.swapaxes(matrix, -1, -2)
+        return Moments(turned @ self.gram @ matrix, turned @ self.cross, self.squares)
+
     @cached_property
     def n(self) -> Array:
         """(C,) rows."""

@@ -30,8 +30,8 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
     """The positions asked for, in reading order within a kind.
 
     Args:
-        wanted: Kinds, ``last`` (the last real token), ``index`` (every character index), ``role`` (every role); or
-            single ones, such as ``5`` or ``plus``.
+        wanted: Kinds, ``last`` (the last real token), ``index`` (every character index), ``role`` (every role; ``all``
+            means the same); or single ones, such as ``5`` or ``plus``.
         lengths: (N,) real tokens of each row.
         layout: (N,) index into ``layouts``.
         layouts: Which character is which.
@@ -44,12 +44,13 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
     last = {"last": lengths - 1}
     by_index = dict(zip(map(str, index.tolist()), torch.where(index < lengths[:, None], index, -1).T, strict=True))
     by_role = dict(zip(roles, table[layout].T, strict=True))
-    kinds, every = {"last": last, "index": by_index, "role": by_role}, last | by_index | by_role
+    kinds = {"last": last, "index": by_index, "role": by_role, "all": by_role}
+    every = last | by_index | by_role
     found: dict[str, Tensor] = {}
     for name in wanted:
         if name not in kinds and name not in every:
             raise ArithprobeError(
-                f"no position {name!r} in this data (positions: last, index, role; 0 to {len(index) - 1}; "
+                f"no position {name!r} in this data (positions: last, all, index, role; 0 to {len(index) - 1}; "
                 f"{', '.join(roles)})"
             )
         found |= kinds.get(name) or {name: every[name]}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arithprobe.linalg import orthonormal_basis, random_subspaces
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, Moments, alpha_choice
 from arithprobe.probes.parallel import one_thread_each
 from arithprobe.probes.survey import RidgeSurvey
@@ -53,7 +54,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     choice = alpha_choice(ALPHAS, "gcv", len(folds) - 1, relative=True)
     total, d = Moments.total(folds), folds[0].gram.shape[1] - 1
     generator = np.random.default_rng(seed)
-    random = [[np.linalg.qr(generator.standard_normal((d, min(k, d))))[0] for _ in range(draws)] for k in columns]
+    random = [random_subspaces(d, min(k, d), draws, generator) for k in columns]
     base, probe = 0.0, np.zeros(len(columns))
     control = np.zeros((len(columns), draws))
     dimension = np.zeros(len(columns), dtype=int)
@@ -64,7 +65,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
             path, alpha = choice.fit(train, [])
             slope = path.weights(alpha)[0][0]
             for point, k in enumerate(columns):
-                basis = _basis(slope[:, :k])
+                basis = orthonormal_basis(slope[:, :k])
                 dimension[point] = max(dimension[point], basis.shape[1])
                 probe[point] += _error(train, test, basis, choice)
                 control[point] += [_error(train, test, other, choice) for other in random[point]]
@@ -78,21 +79,14 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     )  # fmt: skip
 
 
-def _basis(directions: Array) -> Array:
-    """(D, r) orthonormal basis of the span of (D, k) directions, those of no length left out."""
-    left, singular, _ = np.linalg.svd(directions, full_matrices=False)
-    basis: Array = left[:, singular > 1e-10 * max(float(singular.max(initial=0.0)), 1e-300)]
-    return basis
-
-
-def _error(train: Moments, test: Moments, basis: Array, choice: AlphaChoice) -> float:
-    """Squared error on the test rows of the last column, read from states without the basis."""
-    train, test = _projected(train, basis), _projected(test, basis)
+def refit_error(train: Moments, test: Moments, choice: AlphaChoice) -> float:
+    """Squared error on the test rows of the last column, of a ridge readout fitted on the training rows."""
+    train, test = (part.columns(slice(-1, None)) for part in (train, test))
     path, alpha = choice.fit(train, [])
     return float(test.errors(*path.weights(alpha))[0, 0])
 
 
-def _projected(moments: Moments, basis: Array) -> Moments:
+def _error(train: Moments, test: Moments, basis: Array, choice: AlphaChoice) -> float:
     keep = np.eye(1 + len(basis))
     keep[1:, 1:] -= basis @ basis.T
-    return Moments(keep @ moments.gram @ keep, keep @ moments.cross[..., -1:], moments.squares[..., -1:])
+    return refit_error(train.mapped(keep), test.mapped(keep), choice)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_BLOCKS = 10
+
 
 def fold_of(group: Tensor, folds: int) -> Tensor:
     """The fold of each row's group, by SplitMix64 (https://prng.di.unimi.it/splitmix64.c) of the label.
@@ -25,6 +27,16 @@ def fold_of(group: Tensor, folds: int) -> Tensor:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z = z ^ (z >> np.uint64(31))
     return torch.from_numpy((z % np.uint64(folds)).astype(np.int64))
+
+
+def blocks_of(group: Tensor) -> Tensor:
+    """(N,) int64 block of each row's group, 0 to about 9, for intervals; on whichever side of :func:`fold_of` it is.
+
+    Rows of one group are in one block. Blocks that have no row are not counted.
+    """
+    tens = fold_of(group, 10 * _BLOCKS) // 10  # folds, by the last digit, leave all tens
+    block: Tensor = torch.unique(tens, return_inverse=True)[1]
+    return block
 
 
 def permuted_rows(group: Tensor, count: int, seed: int) -> Tensor:

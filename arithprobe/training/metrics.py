@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from arithprobe.behaviour import ErrorSums
+from arithprobe.behaviour import ErrorSums, sums_over_rows
 
 
 class AnswerErrors(Metric):
@@ -33,11 +33,7 @@ class AnswerErrors(Metric):
             predictions: (B,) float64 in answer units.
             answers: (B,) int64.
         """
-        answers = answers.to(predictions)
-        e, b = predictions - answers, answers - self.train_mean
-        exact = (predictions.round() == answers).to(e)
-        columns = torch.stack([torch.ones_like(e), e, e**2, b, b**2, e * b, e**4, b**4, e**2 * b**2, exact])
-        self.sums = self.sums + columns.sum(dim=1).to(self.sums.device)
+        self.sums = self.sums + sums_over_rows(predictions, answers, self.train_mean).to(self.sums.device)
 
     def compute(self) -> ErrorSums:
         """The sums over all rows of all ranks."""
