@@ -1,0 +1,75 @@
+"""What the right answer would be if one quantity of a problem were another problem's."""
+
+import math
+import re
+
+from torch import Tensor
+
+from arithprobe.problems import carry, digit
+
+_PLACED = re.compile(r"(x|y|sum|carry)(10*)")
+_CIRCLE = re.compile(r"(?:residue|sum)mod([1-9][0-9]*)(?:f([1-9][0-9]*)(?:to([1-9][0-9]*))?)?")
+
+
+def counterfactual(
+    target: str, base: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], modulus: int | None
+) -> Tensor | None:
+    """The (N,) int64 answers to base problems in which the target has the source's value.
+
+    >>> import torch
+    >>> base, source = (torch.tensor([57]), torch.tensor([65])), (torch.tensor([12]), torch.tensor([30]))
+    >>> [counterfactual(name, base, source, None).item() for name in ("x", "sum", "x10", "carry1")]
+    [77, 42, 82, 112]
+
+    Args:
+        target: A quantity, see :mod:`arithprobe.probes.targets`; or a circle of the residue.
+        base: (N,) operands x and y of the problems whose other quantities stay.
+        source: (N,) operands of the problems that the target comes from.
+        modulus: The modulus, or None for plain sums.
+
+    Returns:
+        The answers, or None where the target alone does not say what they would be (a period of the sum).
+    """
+    (x, y), (from_x, from_y) = base, source
+    total, from_total = x + y, from_x + from_y
+    placed, circle = _PLACED.fullmatch(target), _CIRCLE.fullmatch(target)
+    if target in ("x", "y"):
+        total = from_x + y if target == "x" else x + from_y
+    elif target in ("sum", "residue") or (circle is not None and _fixes_residue(circle, modulus)):
+        total = from_total
+    elif placed is not None:
+        place = int(placed[2])
+        if placed[1] == "carry":
+            total = total + 10 * place * (carry(from_x, from_y, place) - carry(x, y, place))
+        else:
+            own, others = {"x": (x, from_x), "y": (y, from_y), "sum": (total, from_total)}[placed[1]]
+            total = total + place * (digit(others, place) - digit(own, place))
+    else:
+        return None
+    return total if modulus is None else total % modulus
+
+
+def _fixes_residue(circle: re.Match[str], modulus: int | None) -> bool:
+    """Whether the frequencies of a circle tell all residues apart: f2 of 10 tells only those modulo 5."""
+    if modulus is None:
+        return False
+    first = int(circle[2] or 1)
+    return int(circle[1]) == modulus == modulus // math.gcd(modulus, *range(first, int(circle[3] or first) + 1))
+
+
+def answer_per_unit(target: str) -> float | None:
+    """How much the answer rises when the target rises by 1; None where that is not one number.
+
+    >>> answer_per_unit("sum"), answer_per_unit("y100"), answer_per_unit("carry10"), answer_per_unit("summod4")
+    (1.0, 100.0, 100.0, None)
+    """
+    placed = _PLACED.fullmatch(target)
+    if placed is not None:
+        return float(placed[2]) * (10 if placed[1] == "carry" else 1)
+    return 1.0 if target in ("x", "y", "sum", "residue") else None
+
+
+def shift_of(after: Tensor, before: Tensor, modulus: int | None) -> Tensor:
+    """Change of an answer; round the circle of the residues, the shorter way."""
+    change = after - before
+    return change if modulus is None else (change + modulus / 2) % modulus - modulus / 2

@@ -1,0 +1,111 @@
+"""The directions that an eraser takes out of one cell, from its moments."""
+
+import numpy as np
+import numpy.typing as npt
+
+from arithprobe.linalg import Array, orthonormal_basis
+from arithprobe.probes.moments import AlphaChoice, Moments
+
+_NOTHING = 1e-9  # correlation of states and target below which there is nothing to erase
+_ROUNDING = 1e-12  # of a mean of products, relative to the root mean squares of its factors
+_CONSTANT = 1e-10  # variance of a constant, relative to its mean square
+
+
+def projection(directions: Array, scale: Array | None = None) -> Array:
+    """(D, R) orthonormal basis of probe directions, in raw coordinates.
+
+    Args:
+        directions: (D, K) weights of probes.
+        scale: (D,) what each dimension was divided by before the probes were fitted. A weight on a standardised
+            dimension is a weight ``1 / scale`` on the raw one; projecting the standardised weights out of raw states,
+            as the original notebook does, removes other directions than the probes read.
+    """
+    return orthonormal_basis(directions if scale is None else directions / scale[:, None])
+
+
+def mean_difference(cell: Moments) -> Array:
+    """(D, R) orthonormal basis of the covariance of one cell's states with the targets."""
+    return orthonormal_basis(_standardised_cross(cell))
+
+
+def leace(cell: Moments) -> tuple[Array, Array]:
+    """(D, R) ``L`` and ``R`` of the least-squares concept eraser of one cell."""
+    values, vectors = np.linalg.eigh(cell.centred_gram[0] / max(float(cell.n[0]), 1.0))
+    kept = values > len(values) * np.finfo(np.float64).eps * max(float(values.max(initial=0.0)), 1e-300)
+    roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    q = orthonormal_basis((vectors.T @ mean_difference(cell)) / roots[:, None])
+    left: Array = vectors @ (roots[:, None] * q)
+    right: Array = vectors @ (q / roots[:, None])
+    return left, right
+
+
+def inlp(cell: Moments, rank: int, choice: AlphaChoice) -> Array:
+    """(D, R) orthonormal basis of probe directions, each fitted to what the ones before left; R up to ``rank``."""
+    d = cell.centred_gram.shape[1]
+    basis = np.zeros((d, 0))
+    while basis.shape[1] < rank:
+        keep = np.eye(1 + d)
+        keep[1:, 1:] -= basis @ basis.T
+        found = orthonormal_basis(keep[1:, 1:] @ ridge_slope(cell.mapped(keep), choice, noise=_noise(cell)))
+        if not found.shape[1]:
+            break
+        basis = orthonormal_basis(np.concatenate([basis, found[:, : rank - basis.shape[1]]], axis=1))
+    return basis
+
+
+def ridge_slope(cell: Moments, choice: AlphaChoice, noise: Array | None = None) -> Array:
+    """(D, K) ridge weights of one cell, for targets of unit variance; zeros where nothing varies together.
+
+    Args:
+        cell: Its moments.
+        choice: Penalties.
+        noise: (K,) covariance below which there is none, where the states were projected; what rounding makes of the
+            cell's own states by default.
+    """
+    varies = _standardised_cross(cell, noise).any(axis=0)
+    if not varies.any():
+        return np.zeros(cell.centred_cross.shape[1:])
+    path, alpha = choice.fit(cell, [])
+    slope = path.weights(alpha)[0][0]
+    scaled: Array = np.where(varies, slope / np.sqrt(np.where(varies, cell.spread[0], 1.0)), 0.0)
+    return scaled
+
+
+def filter_and_pattern(cell: Moments, choice: AlphaChoice) -> tuple[Array, Array, Array]:
+    r"""What a probe reads, and what moves it: (D, K) weights W, (K,) intercepts, and (D, K) patterns.
+
+    Adding the pattern :math:`S W (W^T S W)^{-1}` times delta moves the probe's K readings by delta, in the way in which
+    states move when the quantity does (Haufe et al. 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067).
+    """
+    path, alpha = choice.fit(cell, [])
+    slope, intercept = (part[0] for part in path.weights(alpha))
+    constant = ~_standardised_cross(cell).any(axis=0)
+    slope, intercept = np.where(constant, 0.0, slope), np.where(constant, cell.mean_targets[0], intercept)
+    spread = cell.centred_gram[0] @ slope
+    within = slope.T @ spread
+    unit = np.sqrt(np.where(within.diagonal() > 0, within.diagonal(), 1.0))  # columns of any units
+    pattern: Array = spread / unit @ np.linalg.pinv(within / np.outer(unit, unit), _ROUNDING, hermitian=True) / unit
+    return slope, intercept, pattern
+
+
+def _standardised_cross(cell: Moments, noise: Array | None = None) -> Array:
+    """(D, K) covariance of one cell's states with targets of unit variance; zeros where it is rounding noise."""
+    n, varies = max(float(cell.n[0]), 1.0), _varies(cell)
+    cross: Array = cell.centred_cross[0] / n / np.sqrt(np.where(varies, cell.spread[0] / n, 1.0))
+    size = np.sqrt(np.maximum(cell.centred_gram[0].trace() / n, 0.0))
+    nothing = np.maximum(_NOTHING * size, _noise(cell) if noise is None else noise)
+    return np.where(varies & (np.linalg.norm(cross, axis=0) > nothing), cross, 0.0)
+
+
+def _noise(cell: Moments) -> Array:
+    """(K,) what rounding may make of no covariance with targets of unit variance."""
+    n = max(float(cell.n[0]), 1.0)
+    relative = np.sqrt(cell.squares[0] / np.where(_varies(cell), cell.spread[0], 1.0))
+    noise: Array = _ROUNDING * np.sqrt(cell.gram[0, 1:, 1:].trace() / n) * relative
+    return noise
+
+
+def _varies(cell: Moments) -> npt.NDArray[np.bool_]:
+    """(K,) whether a target varies."""
+    varies: npt.NDArray[np.bool_] = cell.spread[0] > _CONSTANT * cell.squares[0]
+    return varies

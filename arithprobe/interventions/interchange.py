@@ -1,0 +1,165 @@
+"""Interchange: only a subspace of one problem's state put into the run of another.
+
+Does the answer become the one that arithmetic demands if just that quantity were the other problem's? The whole state,
+random subspaces, and the part of the subspace that the rest of the model cannot see say what to compare with.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.interventions.counterfactual import counterfactual, shift_of
+from arithprobe.interventions.erasure import Eraser
+from arithprobe.interventions.patching import (
+    FEWEST,
+    Recovered,
+    paired_rows,
+    recovered_fraction,
+    whole_state_answers,
+)
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.models.resume import run_from
+from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.positions import PositionTable
+
+_NULL = 1e-10  # eigenvalue, relative to the largest, below which the rest of the model does not see a direction
+_SHARED = 1e-6  # squared cosine below which a subspace has no part in another
+
+
+class RowSpace(NamedTuple):
+    """Directions that the outputs depend on."""
+
+    projector: Tensor
+    """(P, D, D) float64 orthogonal projector on them."""
+    null_dimensions: int
+    """Dimensions of the states that the outputs do not depend on, the fewest of the positions."""
+
+
+@dataclass(frozen=True)
+class Interchange:
+    """What swapping a subspace between two problems does to the answer."""
+
+    n: int
+    """Pairs in which the quantity differs."""
+    shift: float
+    """Root mean square of the intended shift of the answer, in answer units."""
+    recovered: Recovered
+    """Share of the intended shift that the answer makes."""
+    exact_match: float
+    """Share of answers that are exactly what arithmetic demands; of use where the model is exact."""
+    whole_state: float
+    """Recovered share when the whole state is swapped, and all else in it too: for the sum and the residue the most
+    that a subspace here can be expected to do; for a part of the sum, such as a carry, the rest moves along."""
+    whole_state_exact_match: float
+    """Exact matches then."""
+    random: Tensor
+    """(M,) recovered share of random subspaces of the same rank."""
+    p: float
+    """One-sided, against the random subspaces."""
+    row_space: float
+    """Recovered share of the part of the subspace that the rest of the model sees: about the same as ``recovered``, or
+    the swap read from directions that do nothing and wrote to directions that say nothing (Makelov et al. 2024,
+    https://arxiv.org/abs/2311.17030)."""
+    null_space: float
+    """Recovered share of the other part; must be about 0."""
+    null_dimensions: int
+    """Dimensions of the states that the rest of the model does not see, the fewest of the positions."""
+
+
+def interchange(
+    bench: Workbench,
+    eraser: Eraser,
+    table: PositionTable,
+    donors: Tensor,
+    swapped: Tensor,
+    swapped_random: Tensor,
+    row_space: RowSpace | None = None,
+) -> Interchange | None:
+    """Score the swap of a subspace between each row and its donor against symbolic answers.
+
+    Args:
+        bench: Model and rows.
+        eraser: The subspace, its site and positions.
+        table: (N, P) positions of the rows.
+        donors: (N,) row that the subspace comes from, of the same layout.
+        swapped: (N, K) outputs under the swap, as resample ablation gives them.
+        swapped_random: (M, N, K) the same for random subspaces.
+        row_space: What the rest of the model sees at the site and positions; computed where it is None.
+
+    Returns:
+        The scores, or None where the target does not say what the answer would be, or it would be the same.
+
+    Raises:
+        ArithprobeError: If fewer than two rows have a donor.
+    """
+    base, source = (bench.x, bench.y), (bench.x[donors], bench.y[donors])
+    demanded = counterfactual(eraser.target, base, source, bench.modulus)
+    if demanded is None:
+        return None
+    intended = shift_of(demanded.double(), bench.answers.double(), bench.modulus)
+    chosen = paired_rows(donors) & (intended != 0)
+    if int(chosen.sum()) < FEWEST:
+        return None
+    before, group = bench.answers_of(bench.outputs[None])[0], (bench.x + bench.y)[chosen]
+
+    def score(answers: Tensor) -> Recovered:
+        return recovered_fraction(shift_of(answers, before, bench.modulus)[chosen], intended[chosen], group)
+
+    def exact(answers: Tensor) -> float:
+        return float((answers.round() == demanded)[chosen].double().mean())
+
+    own, whole = bench.answers_of(swapped[None])[0], whole_state_answers(bench, eraser.site, table, donors)
+    random = torch.tensor([score(one).fraction for one in bench.answers_of(swapped_random)], dtype=torch.float64)
+    seen = row_space or row_space_of(bench, eraser.site, table)
+    parts = [
+        score(_swapped(bench, eraser.site, table, donors, *_within(eraser, projector))).fraction
+        for projector in (seen.projector, torch.eye(seen.projector.shape[-1]).double() - seen.projector)
+    ]
+    recovered = score(own)
+    return Interchange(
+        n=int(chosen.sum()), shift=float(intended[chosen].square().mean().sqrt()), recovered=recovered,
+        exact_match=exact(own), whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
+        p=float(permutation_p(torch.tensor(recovered.fraction, dtype=torch.float64), random)),
+        row_space=parts[0], null_space=parts[1], null_dimensions=seen.null_dimensions,
+    )  # fmt: skip
+
+
+def _swapped(bench: Workbench, site: str, table: PositionTable, donors: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """(N,) answers with a subspace's part of the donor's states."""
+    cells = bench.cells(site, table)
+    left, right = left.to(cells), right.to(cells)
+    edited = cells + torch.einsum("npd,pdr,per->npe", cells[donors] - cells, right, left)
+    return bench.answers_of(bench.run(site, table, 1, lambda _, rows: edited[None, rows]))[0]
+
+
+def _within(eraser: Eraser, projector: Tensor) -> tuple[Tensor, Tensor]:
+    """(P, D, R) ``left`` and ``right`` of the part of a projection that lies in a subspace; a projection again."""
+    left, right = projector @ eraser.left, projector @ eraser.right
+    shared = left.transpose(1, 2) @ right  # the identity where all of it is within, rounding noise where nothing is
+    return left, right @ torch.linalg.pinv(shared, atol=_SHARED, rtol=_SHARED)
+
+
+def row_space_of(bench: Workbench, site: str, table: PositionTable) -> RowSpace:
+    """What the rest of the model sees at a site and positions.
+
+    From the second moment of the gradients of the outputs with respect to the states, over all rows.
+    """
+    cells = bench.cells(site, table)
+    total = torch.zeros(cells.shape[1], cells.shape[2], cells.shape[2], dtype=torch.float64)
+    for rows in torch.split(torch.arange(len(bench)), 128):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        states = {name: state[part] for name, state in bench.states.items()}
+        with torch.inference_mode(False), torch.enable_grad():
+            own = cells[part].clone().requires_grad_()
+            token, valid, lengths = (one[part].to(own.device) for one in (table.token, table.valid, bench.lengths))
+            outputs = run_from(bench.model, site, own[None], token, valid, states, lengths)
+            for output in outputs.unbind(dim=-1):
+                (slope,) = torch.autograd.grad(output.sum(), own, retain_graph=True)
+                slope = slope.cpu().double() * table.valid[part, :, None]
+                total += torch.einsum("npd,npe->pde", slope, slope)
+    values, vectors = torch.linalg.eigh(total)
+    kept = values > _NULL * values.amax().clamp(min=1e-300)
+    seen = torch.einsum("pdr,pr,per->pde", vectors, kept.double(), vectors)
+    return RowSpace(seen, int((~kept).sum(dim=1).min()))

@@ -1,0 +1,24 @@
+"""The choices there are, by name; without PyTorch, so that a command's help is quick."""
+
+from typing import Any, Literal, get_args
+
+from arithprobe.errors import ArithprobeError
+
+ErasureKind = Literal["probe", "mean_difference", "leace", "inlp"]
+"""How a quantity is taken out, see :mod:`arithprobe.interventions.erasure`."""
+AblationKind = Literal["zero", "mean", "resample"]
+"""What takes the place of what is taken out."""
+FamilyName = Literal["isotropic", "matched"]
+"""How random subspaces are drawn."""
+
+
+def require_kind(name: str, choices: Any, what: str) -> None:
+    """Check a choice.
+
+    >>> require_kind("mean", AblationKind, "ablation")
+
+    Raises:
+        ArithprobeError: If it is none of those there are, which the text lists.
+    """
+    if name not in get_args(choices):
+        raise ArithprobeError(f"no {what} {name!r}; expected one of {', '.join(get_args(choices))}")

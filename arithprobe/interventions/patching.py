@@ -1,0 +1,135 @@
+"""Activation patching: the state of one problem put into the run of another, clean into corrupted.
+
+How much of the gap between the two answers comes with the whole state of one cell? Two problems are always of one
+layout, so that every position means the same in both. Recovered fractions are slopes through the origin,
+``sum(d g) / sum(g^2)``, d the change of an answer and g the gap, so that pairs with a small gap do not blow them up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.probes.metrics import jackknife_margin
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.splits import blocks_of
+
+FEWEST = 2
+"""Pairs without which nothing can be said."""
+
+
+class Recovered(NamedTuple):
+    """A slope through the origin with its 95 % delete-a-group jackknife interval over blocks of base sums."""
+
+    fraction: float
+    """The slope."""
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class PatchingMap:
+    """Share of the answer gap that comes with the state of one cell, for every site and position."""
+
+    sites: tuple[str, ...]
+    """S sites."""
+    positions: tuple[str, ...]
+    """P positions."""
+    recovered: Tensor
+    """(S, P) recovered fraction of the gap between the model's answers to the two problems."""
+    low: Tensor
+    """(S, P) lower end of its interval."""
+    high: Tensor
+    """(S, P) upper end."""
+    n: tuple[int, ...]
+    """Pairs that have each position."""
+    gap: float
+    """Root mean square of the gap, in answer units."""
+
+
+def same_layout_donors(bench: Workbench, seed: int) -> Tensor:
+    """(N,) another row of the same layout for each row, drawn at random; a row that is alone has itself.
+
+    Every row is the donor of one.
+    """
+    layout = bench.dataset.layout[bench.rows].numpy()
+    order = np.random.default_rng(seed).permutation(len(layout))
+    order = order[np.argsort(layout[order], kind="stable")]
+    donors = np.empty_like(order)
+    for group in np.split(order, np.flatnonzero(np.diff(layout[order])) + 1):
+        donors[group] = np.roll(group, 1)
+    return torch.from_numpy(donors)
+
+
+def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, donors: Tensor) -> PatchingMap:
+    """Patch the donor's whole state into every row, one cell at a time.
+
+    Args:
+        bench: Model and rows; the rows are the corrupted problems.
+        sites: The S sites.
+        table: (N, P) positions of the rows.
+        donors: (N,) the clean problem of each row, of the same layout.
+
+    Raises:
+        ArithprobeError: If fewer than two rows have a donor.
+    """
+    paired = paired_rows(donors)
+    before = bench.answers_of(bench.outputs[None])[0]
+    gap = before[donors] - before
+    found = torch.full((3, len(sites), len(table.names)), torch.nan, dtype=torch.float64)
+    for row, site in enumerate(sites):
+        for column in range(len(table.names)):
+            one = PositionTable((table.names[column],), table.token[:, [column]], table.valid[:, [column]])
+            chosen = paired & one.valid[:, 0]
+            if int(chosen.sum()) < FEWEST:
+                continue
+            after = whole_state_answers(bench, site, one, donors)
+            figures = recovered_fraction((after - before)[chosen], gap[chosen], (bench.x + bench.y)[chosen])
+            found[:, row, column] = torch.tensor(figures, dtype=torch.float64)
+    counts = tuple((table.valid & paired[:, None]).sum(dim=0).tolist())
+    recovered, low, high = found
+    return PatchingMap(
+        tuple(sites), table.names, recovered, low, high, counts, float(gap[paired].square().mean().sqrt())
+    )
+
+
+def whole_state_answers(bench: Workbench, site: str, table: PositionTable, donors: Tensor) -> Tensor:
+    """(N,) answers with the donor's states at all positions of the table."""
+    source = bench.cells(site, table)[donors]
+    return bench.answers_of(bench.run(site, table, 1, lambda _, rows: source[None, rows]))[0]
+
+
+def paired_rows(donors: Tensor) -> Tensor:
+    """(N,) whether a row has a donor other than itself.
+
+    Raises:
+        ArithprobeError: If fewer than two have.
+    """
+    paired = donors != torch.arange(len(donors))
+    if int(paired.sum()) < FEWEST:
+        raise ArithprobeError(
+            f"{len(donors)} rows, and {int(paired.sum())} of them have another of the same layout; patching needs two "
+            "or more"
+        )
+    return paired
+
+
+def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor) -> Recovered:
+    """Slope through the origin of a change on a gap, with its interval."""
+    block = blocks_of(group)
+    products = torch.zeros(2, int(block.max()) + 1, dtype=torch.float64)
+    for row, values in enumerate((change * gap, gap * gap)):
+        products[row].index_add_(0, block, values)
+    total = products.sum(dim=1)
+    slope = float(total[0] / total[1]) if total[1] > 0 else float("nan")
+    left = total[:, None] - products
+    known = left.shape[1] > 1 and bool((left[1] > 0).all())
+    margin = float(jackknife_margin(left[0] / left[1])) if known else float("nan")
+    return Recovered(slope, slope - margin, slope + margin)

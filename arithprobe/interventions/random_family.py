@@ -1,0 +1,97 @@
+"""Random subspaces to stand beside one that is taken out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from arithprobe.interventions.kinds import FamilyName, require_kind
+from arithprobe.linalg import TOLERANCE, Array, matched_subspaces, random_subspaces, removed_by
+
+_NO_SIZE = 1e-12  # share of the states' size that is no removal
+
+
+@dataclass(frozen=True)
+class RandomFamily:
+    """M random subspaces in the place of one, and how they compare."""
+
+    name: FamilyName
+    """How they were drawn."""
+    delta_rmse: Tensor
+    """(M,) increase of the RMSE under each, in answer units."""
+    skill_lost: Tensor
+    """(M,) share of the intact skill lost under each."""
+    removed: Tensor
+    """(M,) mean squared change of the states under each, as a multiple of the subspace's own."""
+    overlap: float
+    """Mean share of a draw that lies in the subspace: 1 is the subspace itself, R / D what chance gives."""
+    p: float
+    """One-sided: ``(1 + #{random increase >= own}) / (1 + M)``; NaN where there is nothing to compare with."""
+    percentile: float
+    """Percent of the draws with a smaller increase; NaN where p is."""
+    note: str
+    """Why there is no p, or empty."""
+
+
+def size_of(left: Array, right: Array, moments: Array, n: Array) -> Array:
+    """(...) mean squared change of the states, all positions together, by the (P,) rows that have them."""
+    weight = n / n.max(initial=1.0)
+    by_position = [
+        removed_by(left[..., p, :, :], right[..., p, :, :], moment) * weight[p] for p, moment in enumerate(moments)
+    ]
+    total: Array = np.sum(by_position, axis=0)
+    return total
+
+
+def draw_beside(
+    name: FamilyName, left: Array, right: Array, moments: Array, draws: int, seed: int, positions: Sequence[str]
+) -> tuple[Array, str]:
+    """Random subspaces to stand beside one, zero at positions where there is nothing to take out.
+
+    Args:
+        name: How they are drawn.
+        left: (P, D, R) of the subspace.
+        right: (P, D, R) of it.
+        moments: (P, D, D) second moments of the change that replaces a state altogether.
+        draws: M.
+        seed: Seed of the draws.
+        positions: The P positions, for the note.
+
+    Returns:
+        (M, P, D, R) orthonormal bases, and why there are none, or an empty note.
+    """
+    require_kind(name, FamilyName, "random family")
+    count, d, rank = left.shape
+    basis, note = np.zeros((draws, count, d, rank)), ""
+    for p, moment in enumerate(moments):
+        target, own_rank = float(removed_by(left[p], right[p], moment)), _rank(left[p])
+        if not own_rank or target <= _NO_SIZE * moment.trace():
+            continue
+        generator = np.random.default_rng([seed, p, rank])
+        if name == "isotropic":
+            basis[:, p, :, :own_rank] = random_subspaces(d, own_rank, draws, generator)
+            continue
+        found = matched_subspaces(moment, own_rank, target, draws, generator)
+        if len(found.basis) < draws:
+            return np.zeros((0, count, d, rank)), (
+                f"{len(found.basis)} of the {draws} subspaces wanted change {positions[p]} as much as this "
+                f"one, within {TOLERANCE:.0%}; the nearest changes it {found.nearest / target:.3g} times as much"
+            )
+        basis[:, p, :, :own_rank] = found.basis
+    return basis, note
+
+
+def overlap_of(basis: Array, left: Array) -> float:
+    """Mean squared cosine between random subspaces and the one they stand beside, over positions that have one."""
+    own = [np.linalg.qr(one[:, : _rank(one)])[0] for one in left]
+    parts = [
+        np.square(np.swapaxes(basis[:, p], -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1]
+        for p, one in enumerate(own) if one.shape[1] and len(basis)
+    ]  # fmt: skip
+    return float(np.mean(parts)) if parts else float("nan")
+
+
+def _rank(left: Array) -> int:
+    """Columns that are not zero; they come first."""
+    return int((np.abs(left).sum(axis=0) > 0).sum())

@@ -1,0 +1,227 @@
+r"""Steering: move the state along a quantity, and see whether the model's answer moves as arithmetic says.
+
+*On a line*: adding ``delta`` times the pattern :math:`S w / (w^T S w)` raises what the probe w reads by delta, the way
+states move when the quantity does; adding w itself would leave the distribution of the states. If the model uses what
+the probe reads, its answer rises by delta (times 10 for a tens digit, ...). A reading that explains a share R2 of the
+quantity is a shrunken copy of it: raising it by delta moves the state 1 / R2 times as far as the quantity itself does.
+
+*On a circle*: the pair of readings of a cosine and a sine of frequency f is turned by theta, which is a shift of
+:math:`k \theta / 2 \pi f` of the quantity.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithprobe.interventions.counterfactual import shift_of
+from arithprobe.interventions.patching import Recovered
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.probes.metrics import jackknife_margin
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.splits import blocks_of
+
+_LINEAR = 0.1  # share of the straight line by which a mean response may be off
+STEPS = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+"""Deltas on a line, in standard deviations of the quantity, to both sides; answers to a modulus would wrap round."""
+TURNS = (1, 2, 5, 10, 20)
+"""Shifts of answers on a circle, in answer units, to both sides."""
+_SAME = 1e-9
+_NEAR = 0.26  # of a standard deviation, or of the circle: what the slope is fitted on
+
+
+@dataclass(frozen=True)
+class SteeringCurve:
+    """The response of the answer to Q shifts of a quantity."""
+
+    target: str
+    """What is moved."""
+    site: str
+    """Where."""
+    positions: tuple[str, ...]
+    """At which positions, all at once."""
+    deltas: Tensor
+    """(Q,) shifts asked for, in units of the quantity, ascending."""
+    expected: float
+    """Rise of the answer that arithmetic demands for a shift of 1."""
+    response: Tensor
+    """(Q,) mean shift of the answer, in answer units."""
+    low: Tensor
+    """(Q,) lower end of its 95 % interval."""
+    high: Tensor
+    """(Q,) upper end."""
+    hits: Tensor
+    """(Q,) share of rows whose rounded answer is the right one for the shifted quantity."""
+    slope: Recovered
+    """Response to small shifts over what arithmetic demands: 1 is full use of what was moved."""
+    random_slopes: Tensor
+    """(M,) the same for random patterns of the same length."""
+    linear: tuple[float, float]
+    """Shifts around 0 within which the mean response stays within 10 % of the line."""
+    saturation: tuple[float, float]
+    """Lowest and highest mean response, in answer units."""
+
+
+def steer_line(
+    bench: Workbench,
+    site: str,
+    table: PositionTable,
+    target: str,
+    pattern: Tensor,
+    spread: float,
+    expected: float,
+    *,
+    draws: int = 20,
+    seed: int = 0,
+) -> SteeringCurve:
+    """Move a quantity along its number line.
+
+    Args:
+        bench: Model and rows.
+        site: The site.
+        table: (N, P) positions of the rows; the pattern of each is added at it, all at once.
+        target: The quantity.
+        pattern: (P, D) float64 what is worth +1 at each position.
+        spread: Standard deviation of the quantity.
+        expected: Rise of the answer for +1.
+        draws: Random patterns beside it.
+        seed: Seed of them.
+    """
+    steps, unit = (STEPS, spread) if bench.modulus is None else (TURNS, 1 / expected)
+    deltas = torch.tensor([sign * step * unit for sign in (-1, 1) for step in steps], dtype=torch.float64).sort()[0]
+    near = _near(deltas, _NEAR * (spread if bench.modulus is None else bench.modulus / expected))
+    cells = bench.cells(site, table)
+
+    def moved(patterns: Tensor, by: Tensor) -> Tensor:
+        """(M, N) answers: pattern m worth by m."""
+        step = (by[:, None, None] * patterns).to(cells)
+        return bench.answers_of(bench.run(site, table, len(step), lambda edits, rows: cells[rows] + step[edits, None]))
+
+    answers = moved(pattern.expand(len(deltas), *pattern.shape), deltas)
+    generator = np.random.default_rng(seed)
+    random = torch.from_numpy(generator.standard_normal((draws, *pattern.shape)))
+    random = random / random.norm(dim=-1, keepdim=True) * pattern.norm(dim=-1, keepdim=True)
+    ends = near[[0, -1]]
+    controls = [_slope(bench, ends, expected, moved(one.expand(2, *one.shape), ends)) for one in random]
+    return _curve(bench, target, site, table, deltas, expected, answers, near, [one.fraction for one in controls])
+
+
+def steer_circle(
+    bench: Workbench,
+    site: str,
+    table: PositionTable,
+    target: str,
+    weights: tuple[Tensor, Tensor, Tensor],
+    period: int,
+    frequency: int,
+    *,
+    turns: Sequence[int] = TURNS,
+    draws: int = 20,
+    seed: int = 0,
+) -> SteeringCurve:
+    """Turn a quantity round its circle.
+
+    Args:
+        bench: Model and rows.
+        site: The site.
+        table: (N, P) positions of the rows, turned all at once.
+        target: The quantity.
+        weights: (P, D, 2) slopes and (P, 2) intercepts of the probe of cosine and sine, and (P, D, 2) patterns.
+        period: k.
+        frequency: f.
+        turns: Shifts asked for, in units of the quantity, to both sides.
+        draws: Random planes beside it, turned by the same readings.
+        seed: Seed of them.
+    """
+    slope, intercept, pattern = weights
+    cells = bench.cells(site, table)
+    reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
+    deltas = torch.tensor([sign * turn for sign in (-1, 1) for turn in turns], dtype=torch.float64).sort()[0]
+    near = _near(deltas, _NEAR * period / frequency)
+
+    def moved(patterns: Tensor, by: Tensor) -> Tensor:
+        theta = 2 * math.pi * frequency * by / period
+        cosine, sine = theta.cos() - 1, theta.sin()
+        turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)  # (M, 2, 2)
+        change = torch.einsum("npk,mjk->mnpj", reading, turn)
+        step = patterns.to(cells)
+        return bench.answers_of(bench.run(
+            site, table, len(by),
+            lambda edits, rows: cells[rows] + torch.einsum("mnpj,pdj->mnpd", change[edits, rows].to(cells), step),
+        ))  # fmt: skip
+
+    generator = np.random.default_rng(seed)
+    controls = []
+    for _ in range(draws):
+        plane = (
+            torch.from_numpy(np.linalg.qr(generator.standard_normal(pattern.shape))[0]) * pattern.norm(dim=1)[:, None]
+        )
+        controls.append(_slope(bench, near[[0, -1]], 1.0, moved(plane, near[[0, -1]])).fraction)
+    return _curve(bench, target, site, table, deltas, 1.0, moved(pattern, deltas), near, controls)
+
+
+def _curve(
+    bench: Workbench,
+    target: str,
+    site: str,
+    table: PositionTable,
+    deltas: Tensor,
+    expected: float,
+    answers: Tensor,
+    near: Tensor,
+    random_slopes: Sequence[float],
+) -> SteeringCurve:
+    shift = _shift(bench, answers)
+    response, margin = shift.mean(dim=1), _over_blocks(bench, lambda kept: shift[:, kept].mean(dim=1))
+    slope = _slope(bench, near, expected, answers[torch.isin(deltas, near)])
+    demanded = bench.answers + (expected * deltas)[:, None]
+    demanded = demanded if bench.modulus is None else demanded % bench.modulus
+    return SteeringCurve(
+        target=target, site=site, positions=table.names, deltas=deltas, expected=expected, response=response,
+        low=response - margin, high=response + margin,
+        hits=(answers.round() == demanded.round()).double().mean(dim=1), slope=slope,
+        random_slopes=torch.tensor(random_slopes, dtype=torch.float64),
+        linear=_linear(deltas, response, slope.fraction * expected),
+        saturation=(float(response.min()), float(response.max())),
+    )  # fmt: skip
+
+
+def _near(deltas: Tensor, limit: float) -> Tensor:
+    """The small ones, at least the smallest to both sides."""
+    return deltas[deltas.abs() <= max(limit, float(deltas.abs().min()) * (1 + _SAME))]
+
+
+def _shift(bench: Workbench, answers: Tensor) -> Tensor:
+    """(M, N) shifts of the answers from the unedited ones."""
+    return shift_of(answers, bench.answers_of(bench.outputs[None])[0], bench.modulus)
+
+
+def _slope(bench: Workbench, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
+    """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand."""
+    demanded = expected * deltas
+    each = (demanded[:, None] * _shift(bench, answers)).sum(dim=0) / demanded.square().sum()  # (N,)
+    slope = float(each.mean())
+    margin = float(_over_blocks(bench, lambda kept: each[kept].mean()))
+    return Recovered(slope, slope - margin, slope + margin)
+
+
+def _over_blocks(bench: Workbench, figure: Callable[[Tensor], Tensor]) -> Tensor:
+    """Half the width of the 95 % interval of a figure of some rows, by leaving blocks of sums out."""
+    block = blocks_of(bench.x + bench.y)
+    left = [figure(block != number) for number in torch.unique(block)]
+    return jackknife_margin(torch.stack(left)) if len(left) > 1 else torch.full_like(left[0], torch.nan)
+
+
+def _linear(deltas: Tensor, response: Tensor, slope: float) -> tuple[float, float]:
+    """The widest range around 0 of deltas whose response is near the line."""
+    good = (response - slope * deltas).abs() <= _LINEAR * (slope * deltas).abs()
+    reach = []
+    for side in (deltas < 0, deltas > 0):
+        order = deltas[side].abs().argsort()
+        kept = good[side][order].long().cumprod(dim=0).bool()
+        reached = deltas[side][order][kept]
+        reach.append(float(reached[-1]) if len(reached) else 0.0)
+    return reach[0], reach[1]

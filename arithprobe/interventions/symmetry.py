@@ -1,0 +1,100 @@
+"""Does the model treat problems alike that arithmetic treats alike, and others not?
+
+Three changes of a problem, each with the shift of the answer that arithmetic demands: ``(x + d, y - d)`` must change
+nothing; ``(x + d, y)`` must move the answer by d; and with a modulus, ``(x + k, y)`` must change nothing, where a model
+of the plain sum would move by k. Only problems that stay inside the range of the data, and keep every digit count, are
+compared: the original notebook's curve also feeds negative numbers, with a sign the model never saw, and prompts of
+another length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.interventions.counterfactual import shift_of
+from arithprobe.interventions.patching import FEWEST, Recovered, recovered_fraction
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.problems import Problem
+
+Change = Literal["x + d, y - d", "x + d, y", "x + k, y"]
+STEPS = (1, 2, 5, 10, 50)
+
+
+@dataclass(frozen=True)
+class SymmetryTest:
+    """The response of outputs and states to one change of the problems."""
+
+    change: Change
+    """What was changed."""
+    d: int
+    """By how much."""
+    n: int
+    """Problems that stay in range and keep their layout."""
+    demanded: float
+    """Shift of the answer that arithmetic demands (round the circle the shorter way)."""
+    response: Recovered
+    """Mean shift of the model's answer with its interval, as a multiple of d."""
+    distance: float
+    """Mean distance of the answer from where it should have moved, in answer units."""
+    unrelated: float
+    """Mean distance between the answers to two unrelated problems: what ``distance`` has to be compared with."""
+    hidden: dict[str, float]
+    """Mean squared distance of the two states at the last token, over that of unrelated problems, by site."""
+
+
+def symmetry_tests(bench: Workbench, donors: Tensor, steps: Sequence[int] = STEPS) -> list[SymmetryTest]:
+    """Every change by every step that leaves at least two problems to compare.
+
+    Args:
+        bench: Model and rows.
+        donors: (N,) an unrelated row of the same layout for each.
+        steps: The d's, to both sides.
+    """
+    signed = sorted({sign * step for step in steps for sign in (-1, 1)})
+    wanted: list[tuple[Change, int]] = [("x + d, y - d", d) for d in signed] + [("x + d, y", d) for d in signed]
+    if bench.modulus is not None:
+        wanted += [("x + k, y", sign * bench.modulus) for sign in (-1, 1)]
+    found = (_test(bench, donors, change, d) for change, d in wanted)
+    return [one for one in found if one is not None]
+
+
+def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryTest | None:
+    x, y = bench.x + d, bench.y - d if change == "x + d, y - d" else bench.y
+    every = torch.cat([bench.dataset.x, bench.dataset.y])
+    inside = torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
+    kept = (inside & (_digits(x) == _digits(bench.x)) & (_digits(y) == _digits(bench.y))).nonzero()[:, 0]
+    if len(kept) < FEWEST:
+        return None
+    problems = [Problem(*pair, bench.modulus) for pair in zip(x[kept].tolist(), y[kept].tolist(), strict=True)]
+    changed = ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), f"{bench.dataset.path}, {change}"))
+    other = Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
+    own = bench.answers_of(bench.outputs[None])[0]
+    modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
+    shift = shift_of(other.answers_of(other.outputs[None])[0], own[kept], modulus)
+    demanded = shift_of(other.answers.double(), bench.answers[kept].double(), modulus)
+    between = shift_of(own[donors], own, modulus)[donors != torch.arange(len(donors))]
+    return SymmetryTest(
+        change=change, d=d, n=len(kept), demanded=float(demanded[0]),
+        response=recovered_fraction(shift, torch.full_like(shift, d), (bench.x + bench.y)[kept]),
+        distance=float(shift_of(shift, demanded, modulus).abs().mean()), unrelated=float(between.abs().mean()),
+        hidden={site: _apart(bench, other, site, kept, donors) for site in bench.model.residual_sites},
+    )  # fmt: skip
+
+
+def _apart(bench: Workbench, other: Workbench, site: str, kept: Tensor, donors: Tensor) -> float:
+    own, moved = (one.states[site][torch.arange(len(one)), one.lengths - 1].double() for one in (bench, other))
+    paired = donors != torch.arange(len(donors))
+    unrelated = (own[donors] - own)[paired].square().sum(dim=1).mean()
+    return float((moved - own[kept]).square().sum(dim=1).mean() / unrelated) if unrelated > 0 else float("nan")
+
+
+def _digits(numbers: Tensor) -> Tensor:
+    """Digit counts of numbers that are not negative; 0 for others, which no row has."""
+    places = 10 ** torch.arange(1, 16)
+    counts = 1 + (numbers[:, None] >= places).sum(dim=1)
+    return torch.where(numbers >= 0, counts, 0)
