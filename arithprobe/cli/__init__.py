@@ -17,6 +17,7 @@ _COMMANDS = {
     "test": ("training", "judge a checkpoint on the test rows"),
     "predict": ("training", "write a checkpoint's answers"),
     "probe": ("probe", "what is decodable where in a checkpoint, against its nulls"),
+    "intervene": ("intervene", "what a checkpoint loses when what is decodable is taken out of it"),
     "reproduce": ("reproduce", "the original notebook's numbers, beside the honest ones"),
     "generate": ("generate", "write TSV files of problems"),
 }

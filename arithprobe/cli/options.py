@@ -65,6 +65,22 @@ def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequenc
     return given
 
 
+def checkpoint_command(
+    command: str, description: str, kind: type[Options], words: Sequence[str] | None
+) -> tuple[Namespace, Options]:
+    """What a command on a checkpoint and a file of rows was given: all its options, and those of the dataclass.
+
+    Raises:
+        ArithprobeError: For any mistake, in one line.
+    """
+    parser = command_parser(command, description)
+    add_checkpoint_options(parser)
+    parser.add_argument("--data", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
+    add_options(parser, kind)
+    given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
+    return given, options_from(given, kind)
+
+
 def output_file(folder: str, name: str) -> Path:
     """The file of a command's result.
 

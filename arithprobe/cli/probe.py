@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from arithprobe.analysis.probe_options import ProbeOptions
-from arithprobe.cli.options import (
-    add_checkpoint_options,
-    add_options,
-    command_parser,
-    options_from,
-    output_file,
-    parse,
-    steps,
-)
+from arithprobe.cli.options import checkpoint_command, output_file, steps
 from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
@@ -28,16 +20,14 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser = command_parser(
+    given, options = checkpoint_command(
         "probe",
         "Probe a checkpoint on the rows of a file: ridge, Fourier and MLP probes of every site, held out, beside "
         "permuted labels, untrained networks and the text alone.",
+        ProbeOptions,
+        words,
     )
-    add_checkpoint_options(parser)
-    parser.add_argument("--data", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
-    add_options(parser, ProbeOptions)
-    given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
-    options, path = options_from(given, ProbeOptions), output_file(given.output_dir, "probe.json")
+    path = output_file(given.output_dir, "probe.json")
     figures = path.parent / "figures"
     require_writable(figures)
 

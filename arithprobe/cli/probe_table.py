@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.analysis.probe import ProbeReport
-from arithprobe.cli.verdict import print_verdict
+from arithprobe.cli.figures import number, share
+from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.probes.circles import FourierScores, PeriodScore, best_periods
 from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.mlp_scores import MLPScores
@@ -29,9 +29,7 @@ def print_report(report: ProbeReport, files: Sequence[Path]) -> None:
         report: What was found.
         files: What was written.
     """
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console = Console(soft_wrap=True, width=_WIDTH)
+    console = console_of(_WIDTH)
     print_verdict(console, report.behaviour)
     console.print(
         f"{report.checkpoint} on {report.rows} rows of {report.data}; skill is against the mean of "
@@ -83,16 +81,16 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
 def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     scores = report.ridge[index]
     cell, row = scores.at(_SITE), scores.sites.index(_SITE)
-    interval = f"[{_number(cell['low'])}, {_number(cell['high'])}]"
+    interval = f"[{number(cell['low'])}, {number(cell['high'])}]"
     found = {
-        "target": scores.target, "R2 [95 %]": f"{_number(cell['r2'])} {escape(interval)}",
-        "shuffled": _number(cell["null_high"]), "p": f"{cell['p']:.2f}", "untrained": "-", "explained": "-",
+        "target": scores.target, "R2 [95 %]": f"{number(cell['r2'])} {escape(interval)}",
+        "shuffled": number(cell["null_high"]), "p": f"{cell['p']:.2f}", "untrained": "-", "explained": "-",
     }  # fmt: skip
     if report.twins:
         one = report.twins[index]
-        found |= {"untrained": _number(float(one.twin[row, 0])), "explained": _share(float(one.explained[row, 0]))}
+        found |= {"untrained": number(float(one.twin[row, 0])), "explained": share(float(one.explained[row, 0]))}
     for name, kind in (("lengths", "lengths"), ("text", "characters")):
-        found[name] = _number(float(report.surface[kind][index].r2[0, 0]))
+        found[name] = number(float(report.surface[kind][index].r2[0, 0]))
     well_filled = scores.n_test >= _FILLED * cell["n_test"]  # a few rows can score anything
     r2 = torch.where(well_filled, scores.r2.nan_to_num(nan=-math.inf), -math.inf)
     site, position = divmod(int(r2.argmax()), len(scores.positions))
@@ -166,7 +164,7 @@ def _refit_line(report: ProbeReport) -> str:
 def _mlp_line(scores: MLPScores) -> str:
     row = scores.sites.index(_SITE)
     names = ("score", "low", "high", "null_max", "ridge", "selectivity")
-    found = {name: _number(float(getattr(scores, name)[row])) for name in names}
+    found = {name: number(float(getattr(scores, name)[row])) for name in names}
     name = "R2" if scores.kind == "regression" else "accuracy"
     chance = f", chance {scores.chance:.3f}" if scores.kind == "classification" else ""
     return (
@@ -175,13 +173,3 @@ def _mlp_line(scores: MLPScores) -> str:
         f"{chance}; within the tolerance {float(scores.within[row]):.1%}; selectivity {found['selectivity']}; "
         f"{scores.n_test} rows)"
     )
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
-
-
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.0%}"

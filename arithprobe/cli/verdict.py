@@ -12,6 +12,12 @@ _WARNING = (
 _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
 
+def console_of(width: int) -> Console:
+    """A console as wide as the terminal, or so many characters where there is none to ask."""
+    console = Console(soft_wrap=True)
+    return console if console.is_terminal else Console(soft_wrap=True, width=width)
+
+
 def print_verdict(console: Console, behaviour: Behaviour, *, probed: bool = True) -> None:
     """Print the behaviour gate, and where it failed what that means for probes.
 

@@ -1,6 +1,7 @@
 """Figures to pixels, once for TensorBoard and files alike."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image
 def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
     """(height, width, 3) pixels of a figure."""
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # no room: the figure is still one
+        canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 
 

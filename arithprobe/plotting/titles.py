@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from arithprobe.behaviour import Behaviour
 
-_WARNING = "What these probes find is not about the task: an untrained network can score as high."
+_WARNING = "What is found here is not about the task: an untrained network can score as high."
 
 
 def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:

@@ -1,0 +1,68 @@
+"""What ``arithprobe intervene`` can be asked for; without PyTorch, so that its help is quick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED
+from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
+
+_MOST_DRAWS = 10_000
+_CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
+
+
+@dataclass(frozen=True)
+class InterveneOptions:
+    """What to take out where, and against which controls.
+
+    Raises:
+        ArithprobeError: If an option is out of range.
+    """
+
+    targets: Sequence[str] = ("all",)
+    """What to erase: x, y, sum, residue, digits (x100), carries (carry1), planes of a circle (residuemod97f1, or f1to3
+    for three frequencies); all is the sum, and the residue where there is a modulus."""
+    erasers: Sequence[ErasureKind] = ("probe", "leace")
+    """How: probe, mean_difference, leace, inlp."""
+    inlp_rank: int = 4
+    """Directions that inlp takes out."""
+    sites: Sequence[str] = ("residual",)
+    """Sites: residual (embed to final), or names such as resid_post.1 and attn_out.0."""
+    positions: Sequence[str] = ("last", "all")
+    """Sets of positions edited together, a row each: last, all (every token), plus, 5, x100+x10+x1."""
+    ablations: Sequence[AblationKind] = ("zero", "mean", "resample")
+    """What takes the place of the erased part: zero, mean, resample."""
+    families: Sequence[FamilyName] = ("isotropic", "matched")
+    """Random subspaces beside each: isotropic, matched (in the variance they remove)."""
+    draws: int = 200
+    """Random subspaces of each family."""
+    variables: Sequence[str] = ("x", "y", "sum", "carry1", "residue")
+    """Quantities to interchange between two problems at every site, all tokens at once."""
+    variable_draws: int = 20
+    """Random subspaces beside each of these, and random patterns beside each steering curve."""
+    eraser: str | None = None
+    """A frozen eraser, a file of an earlier run's folder erasers, in the place of targets and erasers."""
+    max_examples: int = 2000
+    """At most so many rows are used: 3 in 5 (by sum) to fit on, the others to intervene on."""
+    no_mlp: bool = False
+    """Leave the MLP certificate out."""
+    no_patching: bool = False
+    """Leave the patching map and the interchange of variables out."""
+    seed: int = 0
+    """Seed of random subspaces, donors and MLPs."""
+
+    def __post_init__(self) -> None:
+        draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_PERMUTATIONS)
+        least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
+        require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
+        if self.seed > LARGEST_SEED:
+            raise ArithprobeError(f"seed is {self.seed}; expected at most {LARGEST_SEED}")
+        for name in draws:
+            if getattr(self, name) > _MOST_DRAWS:
+                raise ArithprobeError(f"{name} is {getattr(self, name)}; expected at most {_MOST_DRAWS}")
+        for name in ("targets", "sites", "positions", *_CHOICES):
+            if not getattr(self, name):
+                raise ArithprobeError(f"{name} is empty; expected at least one")
+        for name, choices in _CHOICES.items():
+            for one in getattr(self, name):
+                require_kind(one, choices, f"choice among {name}")

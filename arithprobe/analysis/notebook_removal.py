@@ -1,0 +1,54 @@
+"""The notebook's ablation beside the honest one: the same direction, a refitted readout, and the model's own head."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from arithprobe.analysis.intervene_plan import IntervenePlan
+from arithprobe.analysis.ledger import Cell
+from arithprobe.analysis.material import Material
+from arithprobe.interventions.certificate import erased_moments, linear_r2
+from arithprobe.interventions.erasure import fit_erasers
+
+_ALPHA = 1.0  # the notebook's, on raw states
+_LAST = slice(-1, None)  # the answer's column
+
+
+@dataclass(frozen=True)
+class NotebookRemoval:
+    """R2 of the answers after the ridge direction of the sum (alpha 1) is projected out at ``final@last``."""
+
+    refit_intact: float
+    """Of a readout fitted on intact states, on rows it was not fitted on."""
+    refit: float
+    """Of a readout refitted without the direction: what the notebook reports."""
+    own_intact: float
+    """Of the model's own head."""
+    own: float
+    """Of the model's own head without the direction."""
+    n: int
+    """Rows."""
+
+
+def notebook_removal(plan: IntervenePlan, material: Material) -> NotebookRemoval:
+    """Remove the notebook's rank-1 direction, and ask both readouts."""
+    where = plan.position_set("last")
+    cell = Cell(material, "final", where)
+    eraser = fit_erasers(
+        "probe", cell.fit.columns(material.columns_of("sum")), target="sum", site="final", positions=("last",),
+        alphas=_ALPHA, relative=False,
+    )  # fmt: skip
+    projected = replace(eraser, mean=torch.zeros_like(eraser.mean))
+    parts = [(cell.fit, cell.held), tuple(erased_moments(projected, part) for part in (cell.fit, cell.held))]
+    refit = [float(linear_r2(fit.columns(_LAST), held.columns(_LAST))[0]) for fit, held in parts]
+    run = cell.ablator.effect(eraser, "zero", [], 0, 0)
+    bench = material.bench
+    answers = bench.answers.double()
+    own = [
+        float(
+            1
+            - (bench.answers_of(outputs[None])[0] - answers).square().sum() / (answers - answers.mean()).square().sum()
+        )
+        for outputs in (bench.outputs, run.outputs)
+    ]
+    return NotebookRemoval(refit[0], refit[1], own[0], own[1], len(bench))

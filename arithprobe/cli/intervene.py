@@ -1,0 +1,98 @@
+"""``arithprobe intervene``: what a checkpoint loses when what is decodable is taken out of its forward pass."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arithprobe.analysis.intervene_options import InterveneOptions
+from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.errors import OtherCheckpointWarning
+from arithprobe.files import require_writable, to_json, write_whole
+
+if TYPE_CHECKING:
+    from arithprobe.analysis.intervene import InterventionReport
+
+_PICTURES = ("decodable_against_used", "ablation_against_random", "steering", "patching", "interchange", "symmetry")
+
+
+def run(words: Sequence[str] | None) -> None:
+    """Intervene, print, write ``ledger.json``, ``intervene.json``, the erasers and the figures.
+
+    Raises:
+        ArithprobeError: For any mistake of the user.
+    """
+    given, options = checkpoint_command(
+        "intervene",
+        "Take what a probe reads out of a checkpoint's forward pass, swap it between problems and move it, and score "
+        "the model's own answers, beside random subspaces.",
+        InterveneOptions,
+        words,
+    )
+    path = output_file(given.output_dir, "ledger.json")
+    rest = output_file(given.output_dir, "intervene.json")
+    figures, frozen = path.parent / "figures", path.parent / "erasers"
+    require_writable(figures)
+    require_writable(frozen)
+    for name in _PICTURES:
+        output_file(str(figures), f"{name}.png")
+
+    from arithprobe.analysis.intervene import intervene, step_count  # imports PyTorch
+    from arithprobe.analysis.intervene_record import ledger_records, record_of
+    from arithprobe.cli.intervene_table import print_report
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import load_model
+
+    dataset = ArithmeticDataset.from_tsv(given.data)
+    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    with warnings.catch_warnings(record=True) as warned, steps(step_count(options)) as progress:
+        warnings.simplefilter("always", OtherCheckpointWarning)
+        report = intervene(loaded, dataset, options, progress)
+    for warning in warned:
+        sys.stderr.write(f"arithprobe: warning: {warning.message}\n")
+    pictures, ledger = _draw(report), to_json(ledger_records(report))
+    drawn = _write(report, figures, frozen, pictures)
+    write_whole(path, ledger + "\n")
+    write_whole(rest, to_json(record_of(report, options)) + "\n")
+    print_report(report, [path, rest, *drawn])
+
+
+def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: dict[str, bytes]) -> list[Path]:
+    """The erasers and the pictures; those of an earlier run into the same folder are replaced or removed."""
+    names = {f"{one.site}@{row.position}.{one.target}.{one.kind}.pt": one
+             for row, one in zip(report.ledger, report.erasers, strict=True)}  # fmt: skip
+    for old in frozen.glob("*@*.pt"):
+        if old.name not in names and old.is_file():
+            old.unlink()
+    for name, eraser in names.items():
+        eraser.save(frozen / name)
+    for name in _PICTURES:
+        if name not in pictures:
+            (figures / f"{name}.png").unlink(missing_ok=True)
+    return [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+
+
+def _draw(report: "InterventionReport") -> dict[str, bytes]:
+    """Every figure there is something for, as PNG, by name."""
+    from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
+    from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
+    from arithprobe.plotting.render import to_png, to_rgb
+    from arithprobe.plotting.steering import steering_curves
+
+    rows, behaviour = report.ledger, report.behaviour
+    kind = "mean" if rows[0].effect("mean") is not None else rows[0].effects[0].kind
+    figures = {
+        "decodable_against_used": decodable_against_used(rows, behaviour, kind),
+        "ablation_against_random": ablation_against_random(rows, behaviour, kind),
+    }
+    curves = list({id(row.steering): row.steering for row in rows if row.steering is not None}.values())
+    if curves:
+        figures["steering"] = steering_curves(curves, behaviour)
+    if report.patching is not None:
+        figures["patching"] = patching_heatmap(report.patching, behaviour)
+    if report.variables:
+        figures["interchange"] = interchange_chart(report.variables, behaviour)
+    if report.symmetry:
+        figures["symmetry"] = symmetry_chart(report.symmetry, behaviour)
+    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}

@@ -1,0 +1,221 @@
+"""Pictures of the ledger: decodable against used, and every ablation beside its random subspaces."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator
+from sklearn.isotonic import isotonic_regression
+
+from arithprobe.behaviour import Behaviour
+from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.interventions.random_family import RandomFamily
+from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.titles import set_title
+
+_BLUE, _BAR = "#0072b2", "#cccccc"  # Okabe and Ito, colour-blind safe
+_FAMILIES = {"isotropic": ("#666666", -0.17), "matched": ("#e69f00", 0.17)}  # colour, and how far below the row
+_MARKERS = ("o", "D", "s", "p")
+_TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
+_APART = 0.028  # of a panel's width, between points
+_DECADES = 3.5  # of an axis of ablations; nearer to 0 it is linear
+
+
+class _Point(NamedTuple):
+    """A row, and its loss as it is drawn."""
+
+    row: LedgerRow
+    value: float
+    bar: tuple[float, float] | None  # 95 % of the random subspaces, if they can be compared with
+
+
+class _Style(NamedTuple):
+    """What all panels share."""
+
+    colours: dict[str, str]
+    markers: dict[str, str]
+    sides: tuple[float, float]
+    limits: tuple[float, float]
+    lost: bool  # whether the loss is one of skill
+
+
+def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
+    """What can be read (to the right) against what the answers lose without it (upwards), one point a row.
+
+    A panel for each target and set of positions. Grey bars hold 95 % of the random subspaces that change the states as
+    much; a point without one has none to compare with. Where no skill was there to lose, the loss is in answer units.
+
+    Args:
+        rows: Rows of the ledger, sites in order of depth.
+        behaviour: The model's behaviour, for the title.
+        kind: The ablation.
+    """
+    title = f"What can be read against what is used ({kind} ablation)"
+    points, lost = _found(rows, kind)
+    if not points:
+        return empty_figure(title, f"no {kind} ablation of anything that can be probed", behaviour)
+    targets = list(dict.fromkeys(one.row.target for one in points))
+    sets = list(dict.fromkeys(one.row.position for one in points))
+    figure = Figure(figsize=(max(3.2 * len(sets) + 2.0, 6.5), 3.3 * len(targets) + 1.2), layout="constrained", dpi=110)
+    strip, panels = panels_below_a_title(figure, len(targets), len(sets))
+    style = _style(points, lost, behaviour)
+    for target, line in zip(targets, panels, strict=True):
+        for position, panel in zip(sets, line, strict=True):
+            _panel(panel, [one for one in points if (one.row.target, one.row.position) == (target, position)], style)
+            where = {"all": "all tokens", "last": "last token"}.get(position, f"token '{position}'")
+            panel.set_xlabel(f"held-out R2 of '{target}', {where}")
+        line[0].set_ylabel("share of the skill lost" if lost else "increase of the RMSE (answer units)")
+    note = "points of equal R2\nstand side by side"
+    figure.legend(handles=_legend(points, style), loc="outside right lower", fontsize=8, title=note, title_fontsize=8)
+    set_title(strip, title, behaviour)
+    return figure
+
+
+def _found(rows: Sequence[LedgerRow], kind: str) -> tuple[list[_Point], bool]:
+    """The points there are, and whether their losses are of skill."""
+    pairs = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
+    lost, found = any(math.isfinite(effect.skill_lost) for _, effect in pairs), []
+    for row, effect in pairs:
+        value = effect.skill_lost if lost else effect.delta_rmse
+        matched = next((one for one in effect.families if one.name == "matched" and not math.isnan(one.p)), None)
+        bar = (
+            None if matched is None else np.quantile(matched.skill_lost if lost else matched.delta_rmse, (0.025, 0.975))
+        )
+        if math.isfinite(value) and math.isfinite(row.held_out_r2):
+            found.append(_Point(row, value, None if bar is None else (float(bar[0]), float(bar[1]))))
+    return found, lost
+
+
+def _style(points: Sequence[_Point], lost: bool, behaviour: Behaviour | None) -> _Style:
+    """Colours, markers and axes; noise stays small, and what is far off is not what the axes are made for."""
+    places = [_place(one.row.held_out_r2) for one in points]
+    values = [value for one in points for value in (one.value, *(one.bar or ())) if math.isfinite(value)]
+    unit = 1.0 if lost or behaviour is None or not behaviour.answer_sd > 0 else behaviour.answer_sd
+    top = min(max(1.12 * max(values), 0.2 * unit), 1.6 * unit)
+    erasers = dict.fromkeys(_eraser(one.row) for one in points)
+    return _Style(
+        colours=site_colours([one.row.site for one in points]),
+        markers={name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(erasers)},
+        sides=(min(-0.1, *places), max(1.1, *places)),
+        limits=(max(1.12 * min(*values, 0.0), -0.5 * unit) - 0.05 * top, top), lost=lost,
+    )  # fmt: skip
+
+
+def _place(r2: float) -> float:
+    """On the axis of R2: decades by which the unexplained variance is less than all."""
+    return -math.log10(1 - min(max(r2, _TICKS[0]), _TICKS[-1]))
+
+
+def _eraser(row: LedgerRow) -> str:
+    return row.subspace.rsplit(":", 1)[-1]
+
+
+def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
+    """One target and set of positions; points at the same place stand side by side."""
+    panel.axhline(0, color="black", linewidth=0.6)
+    if style.lost:
+        panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    low, high = style.limits
+    points = sorted(points, key=lambda one: _place(one.row.held_out_r2))
+    steps = np.arange(len(points)) * _APART * np.ptp(style.sides)
+    places = [_place(one.row.held_out_r2) for one in points]
+    if points:
+        places = isotonic_regression(places - steps) + steps  # the nearest that are far enough apart
+    for index, (place, (row, value, bar)) in enumerate(zip(places, points, strict=True)):
+        colour, shown = style.colours[row.site], min(max(value, low), high)
+        if bar is not None:
+            panel.vlines(place, *bar, color=_BAR, linewidth=4, zorder=1, capstyle="round")
+        panel.plot(
+            [place], [shown], style.markers[_eraser(row)] if shown == value else "^" if value > high else "v",
+            color=colour, markerfacecolor="white" if row.near_tautological else colour, markeredgewidth=1.3,
+            markersize=5.5, clip_on=False, gid=f"{row.site}@{row.position} {row.subspace}",
+        )  # fmt: skip
+        if shown != value:
+            away, side = -6 - 18 * (index % 2), "top" if value > high else "bottom"
+            panel.annotate(
+                f"{value:.2g}", (place, shown), (0, away if value > high else -away), textcoords="offset points",
+                ha="center", va=side, rotation=90, fontsize=7,
+            )  # fmt: skip
+    panel.set_ylim(low, high)
+    panel.update_datalim([(side, 0.0) for side in style.sides])
+    panel.autoscale_view(scaley=False)
+    panel.xaxis.set_major_locator(FixedLocator([_place(tick) for tick in _TICKS]))
+    ends = {_TICKS[0]: "<= ", _TICKS[-1]: ">= "}
+    panel.xaxis.set_major_formatter(FixedFormatter([f"{ends.get(tick, '')}{tick:g}" for tick in _TICKS]))
+
+
+def _legend(points: Sequence[_Point], style: _Style) -> list[Line2D]:
+    """Entries for sites, erasers, bars and whatever else is drawn."""
+    entries = [("o", colour, colour, site) for site, colour in style.colours.items()]
+    entries += [(marker, "black", "black", name) for name, marker in style.markers.items()]
+    if any(one.row.near_tautological for one in points):
+        entries.append(("o", "black", "white", "hollow: only the\nreadout comes after"))
+    if any(not style.limits[0] <= one.value <= style.limits[1] for one in points):
+        entries.append(("^", "grey", "grey", "beyond the axis,\nvalue beside it"))
+    found = [
+        Line2D([], [], linestyle="none", marker=marker, color=edge, markerfacecolor=face, label=label)
+        for marker, edge, face, label in entries
+    ]
+    found.append(Line2D([], [], color=_BAR, linewidth=4, label="95 % of random\nsubspaces that\nchange as much"))
+    return found + ([Line2D([], [], color="black", linestyle=":", label="as bad as a\nconstant")] if style.lost else [])
+
+
+def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
+    """Increase of the RMSE under each ablation (diamonds), beside every random subspace in its place (dots).
+
+    Args:
+        rows: Rows of the ledger.
+        behaviour: The model's behaviour, for the title.
+        kind: The ablation.
+    """
+    title = f"{kind.capitalize()} ablation beside random subspaces of the same rank: what the answers lose"
+    found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
+    if not found:
+        return empty_figure(title, f"no {kind} ablation", behaviour)
+    figure = Figure(figsize=(8.4, 0.26 * len(found) + 2.0), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    largest = max(_strip(axes, line, effect) for line, (_, effect) in enumerate(found))
+    linear = 10.0 ** math.floor(math.log10(largest or 1.0) - _DECADES)
+    axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
+    axes.axvline(0, color="black", linewidth=0.6, zorder=1.6)
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    axes.set_yticks(range(len(found)), [f"{row.site}@{row.position} {row.subspace}" for row, _ in found], fontsize=8)
+    axes.set_xlabel(f"increase of the RMSE (answer units; the scale is linear within {linear:g} of 0)")
+    axes.set_ylabel("site@token, what was taken out")
+    entries = [("D", _BLUE, "the subspace itself")]
+    entries += [("o", _FAMILIES[one.name][0], f"random, {one.name}: p at the right") for one in found[0][1].families]
+    handles = [
+        Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    set_title(axes, title, behaviour)
+    return figure
+
+
+def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
+    """One row of the picture; returns the largest size in it."""
+    sizes = [effect.delta_rmse]
+    for column, family in enumerate(effect.families):
+        colour, below = _FAMILIES[family.name]
+        draws = np.asarray(family.delta_rmse, dtype=np.float64)
+        axes.plot(
+            draws, np.full(len(draws), line + below), "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0
+        )
+        across = axes.get_yaxis_transform()
+        axes.text(1.02 + 0.11 * column, line, _p_of(family), color=colour, va="center", fontsize=8, transform=across)
+        sizes += draws.tolist()
+    axes.plot([effect.delta_rmse], [line], "D", color=_BLUE, markersize=5, zorder=3)
+    return max(abs(size) for size in [0.0, *sizes] if math.isfinite(size))
+
+
+def _p_of(family: RandomFamily) -> str:
+    """The p-value, or in short why there is none."""
+    if not math.isnan(family.p):
+        return f"{family.p:.3f}"
+    return "no match" if not len(family.delta_rmse) else "itself" if "itself" in family.note else "no change"

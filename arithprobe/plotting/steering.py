@@ -1,0 +1,150 @@
+"""Dose and response: how far the answer moves when a quantity is moved inside the model."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from arithprobe.behaviour import Behaviour
+from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.plotting.titles import set_title
+
+_FAN = "#dddddd"
+_LAST = ("last",)
+
+
+def site_colours(sites: Sequence[str]) -> dict[str, str]:
+    """A colour for each site, dark to light in the order given.
+
+    Args:
+        sites: Names, in order of depth; repeats do not count.
+    """
+    names = list(dict.fromkeys(sites))
+    shades = colormaps["viridis"](np.linspace(0.0, 0.92, len(names)))
+    return {name: to_hex(shade) for name, shade in zip(names, shades, strict=True)}
+
+
+def empty_figure(title: str, text: str, behaviour: Behaviour | None) -> Figure:
+    """A figure that says why there is nothing to see.
+
+    Args:
+        title: What it would show.
+        text: Why it does not.
+        behaviour: The model's behaviour, for the title.
+    """
+    figure = Figure(figsize=(8.2, 2.4), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    set_title(axes, title, behaviour)
+    return figure
+
+
+def panels_below_a_title(figure: Figure, lines: int, columns: int) -> tuple[Axes, list[list[Axes]]]:
+    """A strip for the title, which spans all columns, and panels that share their axes.
+
+    Args:
+        figure: The figure, empty so far.
+        lines: How many lines of panels.
+        columns: How many panels a line.
+    """
+    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[1e-3, *[1.0] * lines])
+    strip = figure.add_subplot(grid[0, :])
+    strip.set_axis_off()
+    panels = [[figure.add_subplot(grid[line + 1, column]) for column in range(columns)] for line in range(lines)]
+    for line in panels:
+        for panel in line:
+            if panel is not panels[0][0]:
+                panel.sharex(panels[0][0])
+                panel.sharey(panels[0][0])
+            panel.tick_params(labelleft=panel is line[0])
+    return strip, panels
+
+
+def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None) -> Figure:
+    """Mean shift of the answer against the shift asked for, a panel a target and set of positions, a line a site.
+
+    Dashed: what arithmetic demands. Grey: the slopes of the random patterns of all sites of a panel, measured near 0
+    and drawn on. The axis is cut where the demanded line would make the curves too flat to read.
+
+    Args:
+        curves: Responses, sites in order of depth; a curve that is given twice is drawn once.
+        behaviour: The model's behaviour, for the title.
+    """
+    unique = list({(one.target, one.site, one.positions): one for one in curves}.values())
+    if not unique:
+        return empty_figure("Steering", "nothing could be read well enough to be moved", behaviour)
+    targets = list(dict.fromkeys(one.target for one in unique))
+    unique.sort(key=lambda one: (targets.index(one.target), one.positions != _LAST))
+    groups: dict[str, list[SteeringCurve]] = {}
+    for one in unique:
+        groups.setdefault(_heading(one), []).append(one)
+    colours = site_colours([one.site for one in curves])
+    figure = Figure(figsize=(8.6, 3.1 * len(groups) + 0.9), layout="constrained", dpi=110)
+    panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    for panel, (heading, own) in zip(panels, groups.items(), strict=True):
+        _panel(panel, own, colours)
+        panel.set_title(heading, fontsize=10, loc="left")
+    set_title(panels[0], f"Steering: {next(iter(groups))}", behaviour)
+    return figure
+
+
+def _heading(curve: SteeringCurve) -> str:
+    """Of the panel that a curve is drawn in."""
+    where = "at the last token" if curve.positions == _LAST else "at every token where it can be read"
+    return f"'{curve.target}' moved {where}"
+
+
+def _panel(panel: Axes, curves: Sequence[SteeringCurve], colours: dict[str, str]) -> None:
+    """One target and set of positions."""
+    expected, deltas = curves[0].expected, _array(curves[0].deltas)
+    ends = np.array([deltas.min(), deltas.max()])
+    low, high = _random(curves)
+    edges = np.sort(expected * ends * np.array([[low], [high]]), axis=0)
+    fan = "random patterns, all sites: 95 %" if math.isfinite(low) else "no random patterns"
+    panel.fill_between(np.insert(ends, 1, 0.0), *np.insert(edges, 1, 0.0, axis=1), color=_FAN, label=fan)
+    panel.plot(ends, expected * ends, "--", color="black", linewidth=1, label="demanded: slope 1")
+    for one in curves:
+        at, colour = _array(one.deltas), colours[one.site]
+        panel.fill_between(at, _array(one.low), _array(one.high), color=colour, alpha=0.25, linewidth=0)
+        panel.plot(at, _array(one.response), "o-", color=colour, markersize=3, linewidth=1.3, label=_label(one, curves))
+    panel.axhline(0, color="black", linewidth=0.6)
+    reach = max(_reach(curves), abs(expected) * float(np.median(np.abs(deltas))))
+    panel.set_ylim(-reach, reach)
+    panel.set_xlabel(f"shift of '{curves[0].target}' asked for (units of it)")
+    panel.set_ylabel("mean shift of the answer\n(answer units)")
+    panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="slope near 0 [95 %]", title_fontsize=8)
+
+
+def _label(curve: SteeringCurve, beside: Sequence[SteeringCurve]) -> str:
+    """Site and slope, and the positions where the site alone does not tell."""
+    shared = sum(one.site == curve.site for one in beside) > 1
+    where = f"@{'+'.join(curve.positions)}" if shared else ""
+    fraction, low, high = curve.slope
+    margins = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    random = " to ".join(f"{end:.2f}" for end in _random([curve]))
+    return f"{curve.site}{where}: {fraction:.2f}{margins}\nrandom {random}"
+
+
+def _random(curves: Sequence[SteeringCurve]) -> tuple[float, float]:
+    """Where 95 % of the slopes of the random patterns are; NaN without any."""
+    slopes = np.concatenate([_array(one.random_slopes) for one in curves])
+    slopes = slopes[np.isfinite(slopes)]
+    low, high = np.quantile(slopes, [0.025, 0.975]) if len(slopes) else (math.nan, math.nan)
+    return float(low), float(high)
+
+
+def _reach(curves: Sequence[SteeringCurve]) -> float:
+    """How far the axis has to go for the curves."""
+    values = np.concatenate([_array(part) for one in curves for part in (one.response, one.low, one.high)])
+    return 1.1 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _array(values: object) -> npt.NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)

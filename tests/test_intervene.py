@@ -1,0 +1,165 @@
+"""``arithprobe intervene``: the ledger of a checkpoint, its files, and its complaints."""
+
+import json
+
+import pytest
+import torch
+from conftest import SMALL
+
+from arithprobe.interventions.erasure import load_eraser
+from arithprobe.models.transformer import TinyTransformer
+
+BRIEF = ["--draws", 19, "--variable_draws", 19, "--n_heads", 2]
+ROW = {
+    "site", "position", "subspace", "rank", "held_out_r2", "effects", "refit_delta_mse", "residual_r2_linear",
+    "residual_r2_mlp", "steering_slope", "interchange", "near_tautological",
+}  # fmt: skip
+
+
+def plain(path, seed=0, **sizes):
+    torch.manual_seed(seed)
+    torch.save(TinyTransformer(**{**SMALL, **sizes}).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def words(small_data, tmp_path):
+    checkpoint = plain(tmp_path / "model.pt")
+    return [
+        "intervene",
+        "--checkpoint",
+        checkpoint,
+        "--data",
+        small_data["val"],
+        "--output_dir",
+        tmp_path / "out",
+        *BRIEF,
+    ]
+
+
+def test_the_ledger_has_a_row_for_every_site_position_and_subspace(words, run, tmp_path):
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert out.startswith("NOT LEARNED")
+    assert "the model's own head has" in out
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    sites = ["embed", "resid_mid.0", "resid_post.0", "resid_mid.1", "resid_post.1", "final"]
+    expected = [(s, p, k) for s in sites for p in ("last", "all") for k in ("sum:probe", "sum:leace")]
+    assert [(row["site"], row["position"], row["subspace"]) for row in ledger] == expected
+    assert all(set(row) >= ROW for row in ledger)
+    assert {row["site"] for row in ledger if row["near_tautological"]} == {"resid_post.1", "final"}
+    for row in ledger:
+        assert set(row["effects"]) == {"zero", "mean", "resample"}
+        for effect in row["effects"].values():
+            assert effect["skill_lost"] is None  # there is no skill to lose
+            for family in effect["random"].values():
+                assert len(family["delta_rmse"]) == 19 or (family["p"] is None and family["note"])
+    rest = json.loads((tmp_path / "out" / "intervene.json").read_text())
+    assert rest["behaviour"]["verdict"] == "NOT LEARNED"
+    assert {one["variable"] for one in rest["interchange"]} == {"x", "y", "sum", "carry1"}
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 4
+
+
+def test_no_linear_probe_finds_what_leace_took_out_of_every_token(words, run, tmp_path):
+    run(*words, "--no_patching", "--positions", "all")
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    left = {row["subspace"]: row for row in ledger if row["site"] == "resid_post.0"}
+    assert left["sum:leace"]["residual_r2_linear"] < 0.1 < left["sum:leace"]["held_out_r2"]
+
+
+def test_positions_are_edited_together_that_are_named_together(words, run, tmp_path):
+    code, _, err = run(*words, "--no_mlp", "--no_patching", "--sites", "embed", "--positions", "x1+y1", "x1", "3")
+    assert (code, err) == (0, "")
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    effect = {row["position"]: row["effects"]["zero"]["removed"] for row in ledger if row["subspace"] == "sum:leace"}
+    assert list(effect) == ["x1+y1", "x1", "3"]
+    assert effect["x1+y1"] > effect["x1"]
+
+
+def test_sum_and_residue_are_taken_out_of_a_model_of_residues_and_planes_when_asked_for(words, run, tmp_path):
+    tsv = tmp_path / "mod.tsv"
+    tsv.write_text("".join(f"{x} + {y} (mod 7) = ?\t{(x + y) % 7}\n" for x in range(10, 34, 2) for y in range(10, 24)))
+    words[4] = tsv
+    code, _, err = run(*words, "--sites", "resid_post.0", "--no_mlp", "--no_patching")
+    assert (code, err) == (0, "")
+    named = {row["target"] for row in json.loads((tmp_path / "out" / "ledger.json").read_text())}
+    assert named == {"sum", "residue"}
+    code, _, err = run(*words, "--sites", "resid_post.0", "--no_mlp", "--no_patching", "--targets", "residuemod7f1to3")
+    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    assert {(row["target"], row["rank"]) for row in ledger} == {("residuemod7f1to3", 6)}
+
+
+def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(words, run, tmp_path):
+    first = [*words, "--no_mlp", "--no_patching", "--sites", "resid_mid.1"]
+    run(*first)
+    file = tmp_path / "out" / "erasers" / "resid_mid.1@all.sum.leace.pt"
+    before = json.loads((tmp_path / "out" / "ledger.json").read_text())[3]
+    kept = file.rename(tmp_path / "kept.pt")
+    code, _, err = run(*first, "--eraser", kept)
+    (again,) = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    assert (code, err, again["position"]) == (0, "", "all")
+    assert again["effects"]["mean"]["delta_rmse"] == pytest.approx(before["effects"]["mean"]["delta_rmse"], abs=1e-9)
+    other = [*first, "--eraser", kept]
+    other[2] = plain(tmp_path / "other.pt", seed=1)
+    code, _, err = run(*other)
+    assert code == 0
+    assert err.startswith("arithprobe: warning:")
+    assert "was fitted on other weights" in err
+    assert err.count("\n") == 1
+    assert load_eraser(kept).checkpoint in err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--sites", "resid_past.0"],
+            "no site 'resid_past.0' in .*did you mean 'resid_post.0'.*sites: residual, embed",
+        ),
+        (["--positions", "plu"], "no position 'plu' in this data .positions: last, all, index, role; 0 to 12; x100"),
+        (["--targets", "summ"], "no target 'summ' in this data; did you mean 'sum'"),
+        (["--targets", "residue"], "k is unknown"),
+        (["--targets", "summod4f9to2"], "expected frequencies like f1to3"),
+        (
+            ["--targets", "summod10f1to5", "--erasers", "inlp", "--inlp_rank", 40],
+            "rank of a subspace is 40; the states have 16",
+        ),
+        (
+            ["--erasers", "leasce"],
+            "no choice among erasers 'leasce'; expected one of probe, mean_difference, leace, inlp",
+        ),
+        (["--ablations", "median"], "no choice among ablations 'median'"),
+        (["--variables", "z"], "variables: no 'z'"),
+        (["--draws", 5], "draws is 5; expected 19 or more"),
+        (["--max_examples", 3], "max_examples is 3"),
+        (["--eraser", "missing.pt"], "missing.pt: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, message):
+    import re
+
+    code, out, err = run(*words, *more)
+    assert (code, out) == (2, "")
+    assert err.startswith("arithprobe: error: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
+    assert not (tmp_path / "out" / "ledger.json").exists()
+
+
+def test_an_eraser_of_another_width_and_a_file_that_is_none_are_refused(words, run, tmp_path):
+    run(*words, "--no_mlp", "--no_patching", "--sites", "embed", "--positions", "last")
+    file = tmp_path / "out" / "erasers" / "embed@last.sum.probe.pt"
+    kept = file.rename(tmp_path / "kept.pt")
+    wider = list(words)
+    wider[2] = plain(tmp_path / "wider.pt", d_model=32)
+    assert "the eraser is for states of width 16" in run(*wider, "--eraser", kept)[2]
+    assert "is no eraser" in run(*words, "--eraser", words[2])[2]
+
+
+def test_too_few_rows_are_refused(words, run, tmp_path):
+    tsv = tmp_path / "few.tsv"
+    tsv.write_text("1 + 2 = ?\t3\n2 + 1 = ?\t3\n")
+    words[4] = tsv
+    code, _, err = run(*words)
+    assert code == 2
+    assert "expected two or more of each" in err
