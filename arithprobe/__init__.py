@@ -4,16 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from arithprobe.analysis.intervene import intervene
+    from arithprobe.analysis.intervene_options import InterveneOptions
     from arithprobe.analysis.probe import probe
     from arithprobe.analysis.probe_options import ProbeOptions
     from arithprobe.analysis.reproduce import reproduce
     from arithprobe.behaviour import Behaviour
-    from arithprobe.callbacks import BehaviourReport, FourierProbing, MLPProbing, RidgeProbing
+    from arithprobe.callbacks import BehaviourReport, DirectionAblation, FourierProbing, MLPProbing, RidgeProbing
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
     from arithprobe.errors import ArithprobeError
+    from arithprobe.interventions.erasure import Eraser, load_eraser
     from arithprobe.models.checkpoints import load_model
+    from arithprobe.models.hooks import capture, edit
     from arithprobe.models.transformer import TinyTransformer
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems import Problem
@@ -30,15 +34,22 @@ _HOME = {
     "Behaviour": "behaviour",
     "BehaviourReport": "callbacks",
     "DataRecipe": "data.sampling",
+    "DirectionAblation": "callbacks",
+    "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
+    "InterveneOptions": "analysis.intervene_options",
     "MLPProbing": "callbacks",
     "ProbeOptions": "analysis.probe_options",
     "Problem": "problems",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
     "TinyTransformer": "models.transformer",
+    "capture": "models.hooks",
     "decode": "tokenizer",
+    "edit": "models.hooks",
     "encode": "tokenizer",
+    "intervene": "analysis.intervene",
+    "load_eraser": "interventions.erasure",
     "load_model": "models.checkpoints",
     "pad_batch": "tokenizer",
     "probe": "analysis.probe",
@@ -53,15 +64,22 @@ __all__ = [
     "Behaviour",
     "BehaviourReport",
     "DataRecipe",
+    "DirectionAblation",
+    "Eraser",
     "FourierProbing",
+    "InterveneOptions",
     "MLPProbing",
     "ProbeOptions",
     "Problem",
     "RidgeFitter",
     "RidgeProbing",
     "TinyTransformer",
+    "capture",
     "decode",
+    "edit",
     "encode",
+    "intervene",
+    "load_eraser",
     "load_model",
     "pad_batch",
     "probe",

@@ -14,6 +14,7 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.training.module import ArithmeticModule
 
 OPTIONS = {
+    "DirectionAblation": {"every": 2, "targets": ["sum", "summod10f1"]},
     "FourierProbing": {"quantity": "sum", "period": 10},  # the small data has no modulus
     "MLPProbing": {"every": 2, "max_epochs": 3},
 }

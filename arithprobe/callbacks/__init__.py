@@ -1,8 +1,9 @@
 """Lightning callbacks: observers of a run. None of them changes a weight, a loss, or the global random state."""
 
+from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.mlp import MLPProbing
 from arithprobe.callbacks.ridge import RidgeProbing
 
-__all__ = ["BehaviourReport", "FourierProbing", "MLPProbing", "RidgeProbing"]
+__all__ = ["BehaviourReport", "DirectionAblation", "FourierProbing", "MLPProbing", "RidgeProbing"]

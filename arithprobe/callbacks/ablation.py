@@ -1,0 +1,243 @@
+"""Live ablation: what the model's own answers lose without what the probes read, while it trains."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from arithprobe.callbacks.base import ValidationProbe, moment, sum_over_ranks
+from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.interventions.ablation import AblationEffect, Ablator
+from arithprobe.interventions.erasure import fit_erasers
+from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
+from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.models.hooks import no_such_site
+from arithprobe.models.resume import only_head_remains
+from arithprobe.plotting.live_ablation import ablation_curves
+from arithprobe.probes.positions import position_table
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
+from arithprobe.probes.tags import Tag
+from arithprobe.probes.variables import variable_of
+from arithprobe.training.module import ArithmeticModule, ValidationOutput
+
+_FAMILIES: tuple[FamilyName, ...] = ("isotropic", "matched")
+_METRICS = ("delta_rmse", *(f"{family}_high" for family in _FAMILIES))
+
+
+class LiveEffect(NamedTuple):
+    """The effect of one ablation at one validation."""
+
+    step: int | None
+    """Training step; None outside a fit."""
+    target: str
+    """What was taken out."""
+    site: str
+    """Where, at the last token."""
+    effect: AblationEffect
+    """What the answers lost."""
+
+
+class DirectionAblation(ValidationProbe):
+    """Takes the directions that live probes read out of the last token's state, and runs the rest of the model.
+
+    At every n-th validation of a fit, and at every validation outside one, for each target and site: the
+    subspace is that of a ridge probe fitted on the rows of some sums; the answers are those of the model's own
+    remaining layers and head on the rows of the other sums; beside them stand random subspaces of the same rank,
+    isotropic and matched in what they remove.
+
+    Logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../isotropic_high``
+    and ``.../matched_high`` (95 % quantile of the random subspaces; none where nothing random matches). Everything
+    goes to ``probes/ablation.jsonl``, and curves by site into TensorBoard (IMAGES) and
+    ``figures/ablation_<target>.png``.
+
+    Args:
+        targets: What to take out: targets of ridge probes (``sum``, ``x10``, ``carry1``), or planes of a circle
+            (``residuemod97f1``, or ``residuemod97f1to12`` for twelve frequencies).
+        eraser: ``probe`` (the probe's directions), ``leace``, ``mean_difference`` or ``inlp``.
+        ablation: ``mean``, ``zero`` or ``resample``: what takes the place of the erased part.
+        sites: Sites; by default all along the residual stream but ``embed``, where the last token is always the same.
+        draws: Random subspaces of each family.
+        alpha: Ridge penalty, in units of the mean variance of the states; positive.
+        folds: Folds of sums; one of them is held out.
+        every: Ablate at validation n, 2 n, ... of a fit.
+        max_examples: At most so many of the held-out rows are run; the probes are fitted on all others.
+        seed: Seed of random subspaces and donors.
+
+    Raises:
+        ArithprobeError: If an option is out of range, a target is unknown or constant, or a fold is empty.
+    """
+
+    analysis = "ablation"
+
+    def __init__(
+        self,
+        targets: Sequence[str] = ("sum",),
+        eraser: ErasureKind = "probe",
+        ablation: AblationKind = "mean",
+        sites: Sequence[str] | None = None,
+        draws: int = 20,
+        alpha: float = 10.0,
+        folds: int = 5,
+        every: int = 5,
+        max_examples: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require_at_least(
+            "DirectionAblation: ", draws=(draws, 19), folds=(folds, 2), every=(every, 1),
+            max_examples=(max_examples, 100), seed=(seed, 0),
+        )  # fmt: skip
+        if not targets or not 0 < alpha < float("inf"):
+            raise ArithprobeError(
+                f"DirectionAblation: alpha is {alpha}, {len(targets)} targets; expected a positive penalty and one "
+                "target or more"
+            )
+        require_kind(eraser, ErasureKind, "eraser")
+        require_kind(ablation, AblationKind, "ablation")
+        self.targets, self.eraser, self.ablation = list(dict.fromkeys(targets)), eraser, ablation
+        self.sites = sites
+        self.draws, self.alpha, self.every, self.max_examples, self.seed = draws, alpha, every, max_examples, seed
+        self.split = Split("sum", folds, (0,), 0, seed)
+        self._survey: RidgeSurvey | None = None
+        self._dataset: ArithmeticDataset | None = None
+        self._at_the_head: set[str] = set()
+        self._history: list[LiveEffect] = []
+        self._latest: list[LiveEffect] = []
+        self._count = 0
+        self._turn = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget earlier runs."""
+        super().setup(trainer, pl_module, stage)
+        self._history, self._latest, self._count = [], [], 0
+
+    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Fix folds and columns."""
+        if self._survey is not None and self._survey.rows is dataset:
+            return
+        sites = module.model.residual_sites[1:] if self.sites is None else tuple(dict.fromkeys(self.sites))
+        for site in sites:
+            if site not in module.model.site_modules:
+                raise no_such_site(module.model, site)
+        self._dataset = dataset
+        self._at_the_head = {site for site in sites if only_head_remains(module.model, site)}
+        variables = [variable_of(name, dataset.x, dataset.y, dataset.modulus) for name in self.targets]
+        last = position_table(["last"], dataset.lengths, dataset.layout, dataset.layouts)
+        columns = [Target(one.name, one.columns, has_null=False) for one in variables]
+        self._survey = RidgeSurvey(dataset, sites, last, columns, self.split, module.model.d_model)
+
+    def begin(self, module: ArithmeticModule) -> None:
+        """Start with empty moments, if it is this validation's turn."""
+        self._count += 1
+        fitting = module.trainer.state.fn == TrainerFn.FITTING
+        self._turn = self._survey is not None and (not fitting or self._count % self.every == 0)
+        if self._survey is not None and self._turn:
+            self._survey.start()
+
+    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+        """Add a batch to the moments."""
+        if self._survey is not None and self._turn:
+            self._survey.update(output["states"], batch.rows)
+
+    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+        """Merge the ranks, fit the subspaces, run the model without them; on every rank alike."""
+        self._latest = []
+        if self._survey is None or not self._turn:
+            return {}
+        sum_over_ranks(trainer, self._survey.fitter.state)
+        if not bool(self._survey.fitter.gram.isfinite().all()):  # the model has diverged
+            return {}
+        step = moment(trainer)["step"]
+        self._latest = [LiveEffect(step, *found) for found in self._effects(module)]
+        self._history += self._latest
+        scalars: dict[str, float] = {}
+        for one in self._latest:
+            values = (one.effect.delta_rmse, *(_high(one.effect, family) for family in _FAMILIES))
+            tags = (self._tag(one.target, one.site, metric) for metric in _METRICS)
+            scalars.update(zip(tags, values, strict=True))
+        return scalars
+
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+        sites = self._survey.sites if self._survey is not None else ()
+        return [self._tag(target, site, metric) for target in self.targets for site in sites for metric in _METRICS]
+
+    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        """Write the record and the figure."""
+        if not self._latest:
+            return
+        with self.timed("figure"):
+            for target in self.targets:
+                history = [one for one in self._history if one.target == target]
+                figure = ablation_curves(
+                    [(one.step, one.site, one.effect) for one in history], target, module.behaviour, self._at_the_head
+                )
+                self.show(trainer, figure, target, "site x step", self._latest[-1].step)
+        with self.timed("files"):
+            self.append_line(trainer, self.gate(module) | {
+                "eraser": self.eraser, "ablation": self.ablation, "alpha": self.alpha, "folds": self.split.folds,
+                "cells": [_record(one, one.site in self._at_the_head) for one in self._latest],
+            })  # fmt: skip
+
+    def findings(self) -> list[str]:
+        """What the last ablation did, one line a target: where it costs most, more than a readout away from the end."""
+        lines = []
+        for target in self.targets:
+            own = [one for one in self._latest if one.target == target and one.site not in self._at_the_head]
+            if own:
+                most = max(own, key=lambda one: one.effect.delta_rmse)
+                high = {family: _high(most.effect, family) for family in _FAMILIES}
+                shown = ", ".join(
+                    f"{family} {'none' if math.isnan(at) else f'below {at:+.3g}'}" for family, at in high.items()
+                )
+                lines.append(
+                    f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
+                    f"(random subspaces: {shown}; {most.effect.n} held-out rows)"
+                )
+        return lines
+
+    def _effects(self, module: ArithmeticModule) -> Iterator[tuple[str, str, AblationEffect]]:
+        """Target, site and effect, from moments that are complete."""
+        survey, dataset = self._survey, self._dataset
+        if survey is None or dataset is None:
+            return
+        rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
+        mean = dataset.answers.double().mean() if module.train_mean is None else module.train_mean
+        bench = Workbench(module.model, module.objective, dataset, rows, float(mean))
+        donors, table = same_layout_donors(bench, self.seed), bench.at(survey.positions)
+        widths = [target.columns.shape[1] for target in survey.targets]
+        for cell, site in enumerate(survey.sites):
+            _, fit = survey.fitter.select([cell], sum(widths)).moments()
+            ablator = Ablator(bench, site, table, fit, donors)
+            for index, target in enumerate(survey.targets):
+                own = slice(sum(widths[:index]), sum(widths[: index + 1]))
+                eraser = fit_erasers(
+                    self.eraser, fit.columns(own), target=target.name, site=site, positions=("last",),
+                    alphas=self.alpha,
+                )  # fmt: skip
+                run = ablator.effect(eraser, self.ablation, _FAMILIES, self.draws, self.seed)
+                yield target.name, site, run.effect
+
+    def _tag(self, target: str, site: str, metric: str) -> str:
+        return str(Tag(self.analysis, target, site, "last", metric))
+
+
+def _high(effect: AblationEffect, name: FamilyName) -> float:
+    """95 % quantile of the random subspaces' increase of the RMSE; NaN where there are none to compare with."""
+    family = next(one for one in effect.families if one.name == name)
+    return math.nan if math.isnan(family.p) else float(family.delta_rmse.quantile(0.95))
+
+
+def _record(one: LiveEffect, at_the_head: bool) -> dict[str, Any]:
+    effect = {name: value for name, value in vars(one.effect).items() if name != "families"}
+    return {"target": one.target, "site": one.site, "position": "last", "near_tautological": at_the_head} | effect | {
+        "random": {
+            family.name: {"high": _high(one.effect, family.name), "p": family.p, "percentile": family.percentile,
+                          "overlap": family.overlap, "note": family.note}
+            for family in one.effect.families
+        }
+    }  # fmt: skip

@@ -1,0 +1,90 @@
+"""``DirectionAblation``: the live figures are those of the pure functions on the same rows."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, read_jsonl
+from lightning.pytorch import Trainer
+
+from arithprobe.callbacks import DirectionAblation
+from arithprobe.data.datamodule import ArithmeticDataModule
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.splits import fold_of
+from arithprobe.probes.tags import Tag
+from arithprobe.training.module import ArithmeticModule
+
+
+@pytest.fixture
+def validated(small_data, tmp_path):
+    """One validation of an untrained model, and its callback."""
+    torch.manual_seed(0)
+    module, callback = ArithmeticModule(**SMALL), DirectionAblation(["sum", "summod10f1"], ablation="zero")
+    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
+    trainer = Trainer(accelerator="cpu", callbacks=[callback], default_root_dir=tmp_path, enable_progress_bar=False)
+    trainer.validate(module, datamodule=data, verbose=False)
+    return module, callback, trainer, ArithmeticDataset.from_tsv(small_data["val"])
+
+
+def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
+    """Recomputed from nothing but the model's own parts: ridge by its normal equations, the head by hand."""
+    module, _, trainer, rows = validated
+    model = module.model.eval()
+    held = fold_of(rows.x + rows.y, 5) == 0
+    with torch.no_grad():
+        outputs, cache = model.run_with_cache(rows.ids.long(), rows.lengths)
+    every = torch.arange(len(rows))
+    h = cache.states["final"][every, rows.lengths - 1].double()
+    fit, y = h[~held], (rows.x + rows.y)[~held].double()
+    centred = fit - fit.mean(dim=0)
+    alpha = 10 * centred.square().mean()
+    w = torch.linalg.solve(centred.T @ centred + alpha * torch.eye(h.shape[1]), centred.T @ (y - y.mean()))
+    w = w / w.norm()
+    head = model.readout.double().requires_grad_(False)
+    without = head(h[held] - h[held] @ w[:, None] * w)[:, 0] * 2000
+    rmse = [(one - rows.answers[held]).square().mean().sqrt() for one in (without, outputs[held, 0].double() * 2000)]
+    live = trainer.callback_metrics["ablation_sum/final@last/delta_rmse"].item()
+    assert live == pytest.approx(float(rmse[0] - rmse[1]), rel=1e-3)
+    assert abs(live) > 0.01
+
+
+def test_everything_announced_is_logged_and_recorded(validated, tmp_path):
+    _, callback, trainer, _ = validated
+    logged = {tag for tag in trainer.callback_metrics if tag.startswith("ablation_")}
+    assert logged <= set(callback.tags())
+    assert {Tag.parse(tag).metric for tag in logged} >= {"delta_rmse", "isotropic_high"}
+    (record,) = read_jsonl(next(tmp_path.glob("lightning_logs/version_*/probes/ablation.jsonl")))
+    assert record["verdict"] == "NOT LEARNED"
+    assert len(record["cells"]) == 2 * 5
+    assert {cell["site"] for cell in record["cells"] if cell["near_tautological"]} == {"resid_post.1", "final"}
+    assert all(set(cell["random"]) == {"isotropic", "matched"} for cell in record["cells"])
+    assert len(list(tmp_path.glob("lightning_logs/version_*/figures/ablation_*.png"))) == 2
+    assert len(callback.findings()) == 2
+    assert np.isfinite(record["seconds"]["compute"])
+
+
+def test_an_unknown_site_is_refused_and_those_there_are_listed(small_data, tmp_path):
+    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
+    trainer = Trainer(
+        accelerator="cpu", callbacks=[DirectionAblation(sites=["resid_past.0"])], logger=False,
+        default_root_dir=tmp_path, enable_progress_bar=False,
+    )  # fmt: skip
+    with pytest.raises(ArithprobeError, match=r"no site 'resid_past\.0'; did you mean"):
+        trainer.validate(ArithmeticModule(**SMALL), datamodule=data, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draws": 3}, "draws is 3; expected 19 or more"),
+        ({"every": 0}, "every is 0"),
+        ({"alpha": -1.0}, "alpha is -1.0"),
+        ({"targets": []}, "0 targets"),
+        ({"ablation": "median"}, "no ablation 'median'"),
+        ({"eraser": "leasce"}, "no eraser 'leasce'"),
+    ],
+)
+def test_a_bad_option_is_refused_at_once(options, message):
+    with pytest.raises(ArithprobeError, match=message):
+        DirectionAblation(**options)
