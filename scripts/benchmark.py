@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,16 @@ from torch import nn
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
+from arithprobe.interventions.ablation import Ablator
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.linalg import random_subspaces
+from arithprobe.models.hooks import edit
+from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.transformer import TinyTransformer
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.parallel import in_threads
+from arithprobe.probes.positions import position_table
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.tokenizer import VOCABULARY
 
@@ -171,9 +179,52 @@ def _plain_mlp(
     return kept
 
 
+def ablation_cases() -> Iterator[Case]:
+    """200 random directions x 6 residual sites on 2000 examples: a forward pass for each, and the rest of one."""
+    torch.manual_seed(0)
+    recipe = DataRecipe(rows=4000, val_fraction=0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_tsv(Path(folder) / "rows.tsv", sample(recipe)["val"].problems(recipe))
+        rows = ArithmeticDataset.from_tsv(path)
+    model, objective, n = TinyTransformer().eval().requires_grad_(False), ScaledMSE(), len(rows)
+    generator = np.random.default_rng(0)
+    directions = torch.from_numpy(random_subspaces(model.d_model, 1, 200, generator)).float()
+
+    def rest_only(position: str) -> object:
+        bench = Workbench(model, objective, rows, torch.arange(n), 999.0)
+        table = bench.at(position_table([position], rows.lengths, rows.layout, rows.layouts))
+        basis = directions[:, None].expand(-1, len(table.names), -1, -1)
+        for site in model.residual_sites:
+            fitter = RidgeFitter(len(table.names), model.d_model, 1, 2)
+            fitter.update(bench.cells(site, table), rows.answers[:, None], torch.arange(n) % 2, table.valid)
+            ablator = Ablator(bench, site, table, fitter.moments()[0], torch.arange(n))
+            ablator.outputs("zero", basis, basis)
+        return bench
+
+    def whole_passes(position: str) -> object:
+        ids, lengths, found = rows.ids.long(), rows.lengths, []
+        for site in model.residual_sites:
+            for basis in directions:
+                for part in torch.split(torch.arange(n), 250):
+                    only_last = lengths[part] - 1 if position == "last" else None
+                    with torch.no_grad(), edit(model, site, partial(_without, basis), only_last):
+                        found.append(model(ids[part], lengths[part]))
+        return found
+
+    for position in ("last", "all"):
+        yield Case(
+            f"ablation_{position}", f"200 random directions x 6 sites x 2000 rows at {position}; edited forward passes",
+            partial(rest_only, position), partial(whole_passes, position), 3, 1,
+        )  # fmt: skip
+
+
+def _without(basis: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    return states - states @ basis @ basis.T
+
+
 GROUPS = {
     "load_pandas": load_cases, "load_loop": load_cases, "ridge": ridge_cases, "ridge_floor": ridge_cases,
-    "mlp": mlp_cases, "mlp_classes": mlp_cases,
+    "mlp": mlp_cases, "mlp_classes": mlp_cases, "ablation_last": ablation_cases, "ablation_all": ablation_cases,
 }  # fmt: skip
 """Where each case comes from."""
 
