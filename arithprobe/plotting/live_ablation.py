@@ -50,6 +50,7 @@ def ablation_curves(
         panel.set_visible(False)
     for panel in panels[: len(sites)][-columns:]:
         panel.set_xlabel("training step")
+        panel.tick_params(labelbottom=True)  # also above a panel that is left empty
     for panel in panels[::columns]:
         panel.set_ylabel("increase of the RMSE\n(answer units)", fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
