@@ -91,14 +91,16 @@ def intervene(
     bench, costs = material.bench, []
     ledger: list[tuple[LedgerRow, Eraser]] = []
     variables: list[tuple[str, str, Interchange]] = []
+    cells: dict[tuple[str, tuple[str, ...]], Cell] = {}
     for site in plan.ledger_sites:
         for where in plan.sets:
             progress(f"{site}@{where.name}")
             start = time.perf_counter()
-            ledger += Cell(material, site, where).rows(plan.frozen)
+            cell = cells[site, where.table.names] = Cell(material, site, where)
+            ledger += cell.rows(plan.frozen)
             costs.append(f"{site}@{where.name}: {time.perf_counter() - start:.1f} s")
     progress("notebook's removal")
-    notebook = notebook_removal(plan, material)
+    notebook = notebook_removal(material)
     patching = None
     if not options.no_patching:
         progress("patching")
@@ -106,7 +108,7 @@ def intervene(
         patching = patching_map(bench, plan.sites, bench.at(every.table), material.donors)
         for site in plan.sites:
             progress(f"interchange at {site}")
-            cell = Cell(material, site, every)
+            cell = cells.get((site, every.table.names)) or Cell(material, site, every)
             for one in plan.variables:
                 found = cell.swap(cell.eraser(one.name, "leace"), options.variable_draws)
                 if found is None:

@@ -1,7 +1,5 @@
 """States and moments of both parts of the rows, computed once for all interventions."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -10,7 +8,7 @@ from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.probes.moments import Moments
-from arithprobe.probes.positions import PositionTable, position_table
+from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.ridge import RidgeFitter
 
 _ROWS = 500  # folded into moments at a time
@@ -56,11 +54,6 @@ class Material:
         first = self._sites.index(site) * len(self.plan.positions.names)
         fit, held = self._fitter.select([first + column for column in where.columns], self.columns.shape[1]).moments()
         return fit, held
-
-    def every(self, names: Sequence[str]) -> PositionTable:
-        """(N, P) positions of all rows, by name."""
-        dataset = self.plan.dataset
-        return position_table(names, dataset.lengths, dataset.layout, dataset.layouts)
 
     def _fitted(self) -> RidgeFitter:
         plan = self.plan

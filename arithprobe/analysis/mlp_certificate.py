@@ -21,7 +21,7 @@ def with_mlp(material: Material, rows: list[tuple[LedgerRow, Eraser]]) -> list[L
     both = torch.cat([bench.rows for bench in material.benches])
     for number, (row, eraser) in enumerate(rows):
         column = eraser.positions.index(row.best_position)
-        where = material.every(eraser.positions)
+        where = plan.position_set("+".join(eraser.positions)).table
         if not bool(where.valid[both, column].all()):
             continue
         cells = torch.cat([bench.cells(row.site, bench.at(where)) for bench in material.benches])

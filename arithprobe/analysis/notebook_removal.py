@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arithprobe.analysis.intervene_plan import IntervenePlan
 from arithprobe.analysis.ledger import Cell
 from arithprobe.analysis.material import Material
 from arithprobe.interventions.certificate import erased_moments, linear_r2
@@ -30,10 +29,9 @@ class NotebookRemoval:
     """Rows."""
 
 
-def notebook_removal(plan: IntervenePlan, material: Material) -> NotebookRemoval:
+def notebook_removal(material: Material) -> NotebookRemoval:
     """Remove the notebook's rank-1 direction, and ask both readouts."""
-    where = plan.position_set("last")
-    cell = Cell(material, "final", where)
+    cell = Cell(material, "final", material.plan.position_set("last"))
     eraser = fit_erasers(
         "probe", cell.fit.columns(material.columns_of("sum")), target="sum", site="final", positions=("last",),
         alphas=_ALPHA, relative=False,
@@ -44,11 +42,7 @@ def notebook_removal(plan: IntervenePlan, material: Material) -> NotebookRemoval
     run = cell.ablator.effect(eraser, "zero", [], 0, 0)
     bench = material.bench
     answers = bench.answers.double()
-    own = [
-        float(
-            1
-            - (bench.answers_of(outputs[None])[0] - answers).square().sum() / (answers - answers.mean()).square().sum()
-        )
-        for outputs in (bench.outputs, run.outputs)
-    ]
+    spread = (answers - answers.mean()).square().sum()
+    without = bench.answers_of(run.outputs[None])[0]
+    own = [float(1 - (found - answers).square().sum() / spread) for found in (bench.predictions, without)]
     return NotebookRemoval(refit[0], refit[1], own[0], own[1], len(bench))

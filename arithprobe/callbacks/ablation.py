@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
-from arithprobe.callbacks.base import ValidationProbe, moment, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.interventions.ablation import AblationEffect, Ablator
@@ -133,8 +132,7 @@ class DirectionAblation(ValidationProbe):
     def begin(self, module: ArithmeticModule) -> None:
         """Start with empty moments, if it is this validation's turn."""
         self._count += 1
-        fitting = module.trainer.state.fn == TrainerFn.FITTING
-        self._turn = self._survey is not None and (not fitting or self._count % self.every == 0)
+        self._turn = self._survey is not None and is_turn(module, self._count, self.every)
         if self._survey is not None and self._turn:
             self._survey.start()
 

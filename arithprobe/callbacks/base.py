@@ -175,6 +175,11 @@ def moment(trainer: Trainer) -> dict[str, Any]:
     return {"stage": stage, "epoch": epoch, "step": step}
 
 
+def is_turn(module: ArithmeticModule, count: int, every: int) -> bool:
+    """Whether the count-th validation is one to look at: each n-th of a fit, and every one outside a fit."""
+    return module.trainer.state.fn != TrainerFn.FITTING or count % every == 0
+
+
 def arithmetic_module(module: LightningModule) -> ArithmeticModule:
     """The module, if it is one that an observer understands.
 

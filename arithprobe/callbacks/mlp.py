@@ -5,10 +5,9 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe, is_turn, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least
 from arithprobe.probes.mlp import MLPSettings
@@ -93,8 +92,7 @@ class MLPProbing(ValidationProbe):
     def begin(self, module: ArithmeticModule) -> None:
         """Start with an empty sample, if it is this validation's turn."""
         self._count += 1
-        fitting = module.trainer.state.fn == TrainerFn.FITTING
-        if self._plan is not None and (not fitting or self._count % self.every == 0):
+        if self._plan is not None and is_turn(module, self._count, self.every):
             lengths = self._plan.dataset.lengths
             self._sample = StateSample(lengths, self._plan.sites, module.model.d_model, self.max_examples)
 

@@ -102,7 +102,7 @@ def interchange(
     chosen = paired_rows(donors) & (intended != 0)
     if int(chosen.sum()) < FEWEST:
         return None
-    before, group = bench.answers_of(bench.outputs[None])[0], (bench.x + bench.y)[chosen]
+    before, group = bench.predictions, (bench.x + bench.y)[chosen]
 
     def score(answers: Tensor) -> Recovered:
         return recovered_fraction(shift_of(answers, before, bench.modulus)[chosen], intended[chosen], group)

@@ -81,7 +81,7 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
         ArithprobeError: If fewer than two rows have a donor.
     """
     paired = paired_rows(donors)
-    before = bench.answers_of(bench.outputs[None])[0]
+    before = bench.predictions
     gap = before[donors] - before
     found = torch.full((3, len(sites), len(table.names)), torch.nan, dtype=torch.float64)
     for row, site in enumerate(sites):

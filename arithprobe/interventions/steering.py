@@ -196,7 +196,7 @@ def _near(deltas: Tensor, limit: float) -> Tensor:
 
 def _shift(bench: Workbench, answers: Tensor) -> Tensor:
     """(M, N) shifts of the answers from the unedited ones."""
-    return shift_of(answers, bench.answers_of(bench.outputs[None])[0], bench.modulus)
+    return shift_of(answers, bench.predictions, bench.modulus)
 
 
 def _slope(bench: Workbench, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:

@@ -73,9 +73,9 @@ def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryT
     problems = [Problem(*pair, bench.modulus) for pair in zip(x[kept].tolist(), y[kept].tolist(), strict=True)]
     changed = ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), f"{bench.dataset.path}, {change}"))
     other = Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
-    own = bench.answers_of(bench.outputs[None])[0]
+    own = bench.predictions
     modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
-    shift = shift_of(other.answers_of(other.outputs[None])[0], own[kept], modulus)
+    shift = shift_of(other.predictions, own[kept], modulus)
     demanded = shift_of(other.answers.double(), bench.answers[kept].double(), modulus)
     between = shift_of(own[donors], own, modulus)[donors != torch.arange(len(donors))]
     return SymmetryTest(

@@ -54,6 +54,7 @@ class Workbench:
         lengths: (N,) real tokens.
         states: (N, T, D) of every site, unedited.
         outputs: (N, K) outputs, unedited.
+        predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
         behaviour: Has the model learned the task, on these rows.
     """
@@ -82,8 +83,8 @@ class Workbench:
         self.states = {site: torch.cat(parts) for site, parts in states.items()}
         self.outputs = torch.cat(outputs)
         self.intact = self.scores(self.outputs[None])
-        own = self.answers_of(self.outputs[None])[0]
-        self.behaviour = judge(ErrorSums(*sums_over_rows(own, self.answers, constant).tolist()))
+        self.predictions = self.answers_of(self.outputs[None])[0]
+        self.behaviour = judge(ErrorSums(*sums_over_rows(self.predictions, self.answers, constant).tolist()))
 
     def __len__(self) -> int:
         """N."""
