@@ -13,7 +13,7 @@ from arithprobe.interventions.steering import steer_line
 from arithprobe.linalg import random_subspaces
 
 NEXT = torch.tensor([1, 2, 3, 0])  # the donors of HANDFUL: (4, 1), (6, 8), (8, 4), (2, 3)
-INSIDE = ("attn_out", "resid_mid", "mlp_out", "resid_post")
+INSIDE = ("z", "attn_out", "resid_mid", "mlp_out", "resid_post")
 SITES = ["embed", *(f"{site}.{layer}" for layer in (0, 1) for site in INSIDE), "final"]
 
 
@@ -156,8 +156,8 @@ def test_exact_matches_and_what_is_removed_by_hand():
 PAIRS = [(2, 3), (7, 3), (4, 1), (9, 1), (3, 6), (3, 2)]  # neighbours differ in x, in x, and in y
 SWAP = torch.tensor([1, 0, 3, 2, 5, 4])
 ROLES = ("x1", "sp1", "plus", "sp2", "y1", "sp4", "equals", "sp5", "query")
-LINE = dict.fromkeys(["attn_out.0", "resid_mid.0", "mlp_out.0", "resid_post.0"], "equals")
-LINE |= dict.fromkeys(["attn_out.1", "resid_mid.1", "resid_post.1", "final"], "query")
+LINE = dict.fromkeys(["z.0", "attn_out.0", "resid_mid.0", "mlp_out.0", "resid_post.0"], "equals")
+LINE |= dict.fromkeys(["z.1", "attn_out.1", "resid_mid.1", "resid_post.1", "final"], "query")
 
 
 @pytest.mark.parametrize("changed", ["x", "y"])

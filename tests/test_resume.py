@@ -15,7 +15,7 @@ from arithprobe.models.transformer import TinyTransformer
 LENGTHS = (9, 4, 1, 6)
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}
 UNEDITED = {torch.float32: 1e-6, torch.float64: 1e-12}
-BRANCHES = ("attn_out", "resid_mid", "mlp_out", "resid_post")
+BRANCHES = ("z", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 
 def sites_of(n_layers):
@@ -23,7 +23,7 @@ def sites_of(n_layers):
 
 
 EVERY_SITE = [(n_layers, site) for n_layers in (1, 2, 3) for site in sites_of(n_layers)]
-LAST_BLOCK = ["attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
+LAST_BLOCK = ["z.1", "attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
 
 
 def model_of(n_layers=2, dtype=torch.float32, n_outputs=1, d=8, n_heads=2, seed=0):
@@ -198,7 +198,7 @@ def test_an_unknown_site_is_refused_in_one_line(site):
     model, (ids, lengths) = model_of(), prompts()
     token, valid = positions(lengths)
     with pytest.raises(
-        ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, attn_out.0, .*, final\)$"
+        ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, z.0, .*, final\)$"
     ) as caught:
         resumed(model, site, cells_of(1, token), token, valid, ids, lengths)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ class InterveneOptions:
     inlp_rank: int = 4
     """Directions that inlp takes out."""
     sites: Sequence[str] = ("residual",)
-    """Sites: residual (embed to final), or names such as resid_post.1 and attn_out.0."""
+    """Sites: residual (embed to final), or names such as resid_post.1, attn_out.0 and z.0 (what the heads read)."""
     positions: Sequence[str] = ("last", "all")
     """Sets of positions edited together, a row each: last, all (every token), plus, 5, x100+x10+x1."""
     ablations: Sequence[AblationKind] = ("zero", "mean", "resample")

@@ -25,7 +25,7 @@ class ProbeOptions:
     targets: Sequence[str] = ("all",)
     """Targets of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4); or all."""
     sites: Sequence[str] = ("residual",)
-    """Sites: residual (embed to final), or names such as resid_post.1 and attn_out.0."""
+    """Sites: residual (embed to final), or names such as resid_post.1, attn_out.0 and z.0 (what the heads read)."""
     positions: Sequence[str] = ("last", "index")
     """Positions of the ridge probes: last, index (all), role (all), or single ones such as 5 or plus."""
     period: int | None = None

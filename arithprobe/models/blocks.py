@@ -11,10 +11,22 @@ class Activations(NamedTuple):
     """What one forward pass computed, by site."""
 
     states: dict[str, Tensor]
-    """``embed``, ``attn_out.l``, ``resid_mid.l``, ``mlp_out.l``, ``resid_post.l`` for each layer l, and ``final``
-    (after the last LayerNorm): (B, T, D) each. States of padding are there, and mean nothing."""
+    """``embed``, ``z.l``, ``attn_out.l``, ``resid_mid.l``, ``mlp_out.l``, ``resid_post.l`` for each layer l, and
+    ``final`` (after the last LayerNorm): (B, T, D) each. ``z.l`` holds what each head read, head after head, D / H
+    dimensions each. States of padding are there, and mean nothing."""
     patterns: dict[str, Tensor]
     """``pattern.l``: (B, H, T, T) attention probabilities, from query to key; empty unless asked for."""
+
+
+class Attended(NamedTuple):
+    """What attention computed, for Q queries."""
+
+    out: Tensor
+    """(B, Q, D) the outputs of all heads, summed: ``attn_out``."""
+    z: Tensor
+    """(B, Q, D) what each head read, head after head."""
+    pattern: Tensor | None
+    """(B, H, Q, T) attention probabilities, if asked for."""
 
 
 class Attention(nn.Module):
@@ -32,38 +44,42 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * d_model))
+        self.z = nn.Identity()  # no weights: the site of that name, for hooks
         self.out_proj = nn.Linear(d_model, d_model)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(
-        self, x: Tensor, mask: Tensor, queries: Tensor | None = None, *, pattern: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, mask: Tensor, queries: Tensor | None = None, *, pattern: bool = False) -> Attended:
         """Attend from ``queries`` (``x`` itself by default) to ``x``.
 
         Args:
             x: (B, T, D) where keys and values come from.
             mask: (B, T) bool, True at real tokens; nothing attends to the others.
             queries: (B, Q, D), or None for ``x``.
-            pattern: Also return the attention probabilities, (B, H, Q, T).
+            pattern: Also return the attention probabilities.
         """
+        q, k, v = self.project(x, queries)
+        dropout = self.dropout if self.training else 0.0
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
+        z = self.z(z.transpose(1, 2).flatten(2))
+        return Attended(self.out_proj(z), z, self.probabilities(q, k, mask) if pattern else None)
+
+    def project(self, x: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, Q, D / H), keys and values (B, H, T, D / H) of (B, T, D) states."""
         d_model = x.shape[-1]
         if queries is None:
             q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         else:
             q = F.linear(queries, self.in_proj_weight[:d_model], self.in_proj_bias[:d_model])
             k, v = F.linear(x, self.in_proj_weight[d_model:], self.in_proj_bias[d_model:]).chunk(2, dim=-1)
-        q, k, v = (
-            part.view(*part.shape[:2], self.n_heads, -1).transpose(1, 2) for part in (q, k, v)
-        )  # (B, H, T, D / H)
-        allowed = mask[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
-        probabilities = None
-        if pattern:
-            scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-            probabilities = scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
-        return self.out_proj(z.transpose(1, 2).flatten(2)), probabilities
+        q, k, v = (part.view(*part.shape[:2], self.n_heads, -1).transpose(1, 2) for part in (q, k, v))
+        return q, k, v
+
+    @staticmethod
+    def probabilities(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+        """(B, H, Q, T) attention probabilities, from query to key, of :meth:`project`'s queries and keys."""
+        scores: Tensor = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        return scores.masked_fill(~mask[:, None, None, :], float("-inf")).softmax(dim=-1)
 
 
 class Block(nn.Module):
@@ -109,12 +125,13 @@ class Block(nn.Module):
             (B, T, D), or (B, 1, D) where ``at`` is given.
         """
         queries = None if at is None else pick(x, at)
-        attn_out, probabilities = self.self_attn(x, mask, queries, pattern=pattern)
+        attn_out, z, probabilities = self.self_attn(x, mask, queries, pattern=pattern)
         resid_mid = self.norm1((x if queries is None else queries) + self.dropout(attn_out))
         mlp_out = self.mlp(resid_mid)
         resid_post: Tensor = self.norm2(resid_mid + self.dropout(mlp_out))
         if record is not None:
-            computed = {"attn_out": attn_out, "resid_mid": resid_mid, "mlp_out": mlp_out, "resid_post": resid_post}
+            branches = {"z": z, "attn_out": attn_out, "resid_mid": resid_mid, "mlp_out": mlp_out}
+            computed = branches | {"resid_post": resid_post}
             record.states.update({f"{site}.{layer}": state for site, state in computed.items()})
             if probabilities is not None:
                 record.patterns[f"pattern.{layer}"] = probabilities

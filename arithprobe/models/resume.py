@@ -102,6 +102,8 @@ def _to_block_end(
         return site, cells
     layer = int(number)
     block = model.enc.blocks[layer]
+    if name == "z":
+        name, cells = "attn_out", block.self_attn.out_proj(cells)
     if name == "attn_out":
         before = "embed" if layer == 0 else f"resid_post.{layer - 1}"
         name, cells = "resid_mid", block.norm1(_gathered(states[before], token) + cells)

@@ -72,7 +72,8 @@ class TinyTransformer(nn.Module):
     @property
     def site_modules(self) -> dict[str, str]:
         """The module whose output each site is, by name; what :mod:`arithprobe.models.hooks` attaches to."""
-        inside = {"attn_out": "self_attn", "resid_mid": "norm1", "mlp_out": "linear2", "resid_post": "norm2"}
+        inside = {"z": "self_attn.z", "attn_out": "self_attn"}
+        inside |= {"resid_mid": "norm1", "mlp_out": "linear2", "resid_post": "norm2"}
         layers = range(len(self.enc.layers))
         found = {
             f"{site}.{layer}": f"enc.layers.{layer}.{module}" for layer in layers for site, module in inside.items()
