@@ -197,9 +197,7 @@ def test_outputs_are_differentiable_in_the_cells(site):
 def test_an_unknown_site_is_refused_in_one_line(site):
     model, (ids, lengths) = model_of(), prompts()
     token, valid = positions(lengths)
-    with pytest.raises(
-        ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, z.0, .*, final\)$"
-    ) as caught:
+    with pytest.raises(ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, z.0, .*, final\)$") as caught:
         resumed(model, site, cells_of(1, token), token, valid, ids, lengths)
     assert "\n" not in str(caught.value)
 

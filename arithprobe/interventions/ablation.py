@@ -152,10 +152,8 @@ class Ablator:
 
     def _toward(self, kind: AblationKind, mean: Tensor | None) -> Tensor:
         """(N, P, D) from each state to what replaces it."""
-        if kind == "resample":
-            return self.cells[self.donors] - self.cells
         mean = self._mean if mean is None else mean.to(self._mean)
-        return (mean if kind == "mean" else torch.zeros_like(mean)) - self.cells
+        return replacement(kind, self.cells, mean, self.donors) - self.cells
 
     def _changes(self, kind: AblationKind, mean: Tensor) -> tuple[Array, Array]:
         """(P, D, D) mean of ``c c^T``, c the change of a state that is replaced altogether, and (P,) rows of each."""
@@ -175,7 +173,7 @@ class Ablator:
         least = own - _ROUNDING * float(self.bench.intact.rmse)  # what costs nothing is not above what costs nothing
         p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
         return RandomFamily(
-            name=name, delta_rmse=scores.rmse - self.bench.intact.rmse, skill_lost=self._lost(scores.skill),
+            name=name, delta_rmse=scores.rmse - self.bench.intact.rmse, skill_lost=skill_lost(self.bench, scores.skill),
             removed=torch.from_numpy(removed), overlap=overlap, p=float(p) if comparable else float("nan"),
             percentile=100 * float((scores.rmse < least).double().mean()) if comparable else float("nan"),
             note=note or ("" if comparable else "there is nothing to take out"),
@@ -188,13 +186,22 @@ class Ablator:
         return AblationEffect(
             kind=kind, n=len(self.bench), rmse=float(scores.rmse[0]),
             delta_rmse=float(scores.rmse[0] - intact.rmse), delta_loss=float(scores.loss[0] - intact.loss),
-            skill=float(scores.skill[0]), skill_lost=float(self._lost(scores.skill[:1])),
+            skill=float(scores.skill[0]), skill_lost=float(skill_lost(self.bench, scores.skill[:1])),
             exact_match=float(scores.exact_match[0]),
             delta_exact_match=float(scores.exact_match[0] - intact.exact_match), removed=removed,
             families=families,
         )  # fmt: skip
 
-    def _lost(self, skill: Tensor) -> Tensor:
-        if self.bench.behaviour.verdict == "NOT LEARNED":
-            return torch.full_like(skill, torch.nan)
-        return (self.bench.intact.skill - skill) / self.bench.intact.skill
+
+def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor) -> Tensor:
+    """(N, P, D) states that take the place of (N, P, D) cells: nothing, their (P, D) mean, or those of (N,) donors."""
+    if kind == "resample":
+        return cells[donors]
+    return (mean if kind == "mean" else torch.zeros_like(mean)).expand_as(cells)
+
+
+def skill_lost(bench: Workbench, skill: Tensor) -> Tensor:
+    """``(intact skill - skill) / intact skill``; NaN where the model had no skill to lose."""
+    if bench.behaviour.verdict == "NOT LEARNED":
+        return torch.full_like(skill, torch.nan)
+    return (bench.intact.skill - skill) / bench.intact.skill

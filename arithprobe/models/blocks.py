@@ -75,6 +75,18 @@ class Attention(nn.Module):
         q, k, v = (part.view(*part.shape[:2], self.n_heads, -1).transpose(1, 2) for part in (q, k, v))
         return q, k, v
 
+    @property
+    def values_by_head(self) -> Tensor:
+        """(H, D / H, D) the weights by which each head reads values."""
+        weight = self.in_proj_weight.chunk(3)[2]
+        return weight.view(self.n_heads, -1, weight.shape[1])
+
+    @property
+    def out_by_head(self) -> Tensor:
+        """(H, D, D / H) the weights by which each head writes."""
+        weight = self.out_proj.weight
+        return weight.view(weight.shape[0], self.n_heads, -1).transpose(0, 1)
+
     @staticmethod
     def probabilities(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
         """(B, H, Q, T) attention probabilities, from query to key, of :meth:`project`'s queries and keys."""

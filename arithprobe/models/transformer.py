@@ -70,6 +70,11 @@ class TinyTransformer(nn.Module):
         return ("embed", *(f"{site}.{layer}" for layer in layers for site in ("resid_mid", "resid_post")), "final")
 
     @property
+    def layer_inputs(self) -> tuple[str, ...]:
+        """The site that each layer reads, from the embedding on."""
+        return ("embed", *(f"resid_post.{layer}" for layer in range(len(self.enc.layers) - 1)))
+
+    @property
     def site_modules(self) -> dict[str, str]:
         """The module whose output each site is, by name; what :mod:`arithprobe.models.hooks` attaches to."""
         inside = {"z": "self_attn.z", "attn_out": "self_attn"}

@@ -40,7 +40,7 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
         ArithprobeError: If no row has such a position; the text lists those there are.
     """
     index = torch.arange(int(lengths.max()))
-    roles, table = _role_table(layouts)
+    roles, table = role_index(layouts)
     last = {"last": lengths - 1}
     by_index = dict(zip(map(str, index.tolist()), torch.where(index < lengths[:, None], index, -1).T, strict=True))
     by_role = dict(zip(roles, table[layout].T, strict=True))
@@ -58,8 +58,8 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
     return PositionTable(tuple(found), token.clamp(min=0), token >= 0)
 
 
-def _role_table(layouts: Sequence[Layout]) -> tuple[list[str], Tensor]:
-    """All roles, in reading order, and the token index of each in each layout, -1 where it has none."""
+def role_index(layouts: Sequence[Layout]) -> tuple[list[str], Tensor]:
+    """The R roles of G layouts, in reading order, and the (G, R) token index of each, -1 where a layout has none."""
     furthest: dict[str, int] = {}
     for layout in layouts:
         for token, role in enumerate(layout.roles):

@@ -1,0 +1,1 @@
+"""What attention heads look at: roles of characters, and statistics of patterns as sums over rows."""

@@ -1,0 +1,217 @@
+r"""Statistics of attention heads, as sums over rows: what each looks at, how sharply, and how much it moves.
+
+For row b of T tokens and one head, :math:`p_{qk}` is the attention from query q to key k, and :math:`f(x_k) = W_O (W_V
+x_k + b_V)` what the head would add to the stream if it looked at token k alone.
+
+=============== ====================================================================================================
+mass            :math:`\sum_{k \in g} p_{qk}`, g a role or a group of roles, averaged over rows
+token entropy   :math:`-\sum_k p_{qk} \log p_{qk}` in nats, averaged over rows
+moved           :math:`p_{qk} \|f(x_k)\|`: the value-weighted norm (Kobayashi et al. 2020,
+                https://arxiv.org/abs/2004.10102), averaged over rows
+OV copying      :math:`\sum_i \mathrm{Re} \lambda_i / \sum_i |\lambda_i|` over the eigenvalues of :math:`W_O W_V`: 1
+                writes what it reads, -1 its opposite (Elhage et al. 2021,
+                https://transformer-circuits.pub/2021/framework; there between embedding and unembedding, which a model
+                that answers a number has not)
+=============== ====================================================================================================
+
+Attention spread evenly over the tokens of a prompt gives x and y much mass too, because they are long. So beside each
+figure stands its value under uniform attention on the same rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arithprobe.attention.roles import GROUPS, Group, RoleMatrix, role_matrix
+from arithprobe.models.blocks import Attention
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems import Layout
+
+LAST_ROLE = "query"
+"""The role of the last real token, which the readout reads: every problem ends in '?'."""
+
+
+@dataclass(frozen=True)
+class HeadStatistics:
+    """Means over rows, for L layers of H heads; float64 on the CPU.
+
+    ``mass``, ``moved`` and the entropies are from the last real token; the matrices have all roles.
+    """
+
+    n: int
+    """Rows."""
+    roles: tuple[str, ...]
+    """R roles, in reading order."""
+    groups: Tensor
+    """(R, 5) 1 where a role is of a group, in the order of :data:`~arithprobe.attention.roles.GROUPS`."""
+    rows_of: Tensor
+    """(R,) rows that have each role."""
+    role_mass: Tensor
+    """(L, H, R, R) attention from role to role, over the rows that have the first; each line sums to 1."""
+    uniform_role_mass: Tensor
+    """(R, R) the same under uniform attention."""
+    role_entropy: Tensor
+    """(L, H, R) token entropy of each query role."""
+    uniform_role_entropy: Tensor
+    """(R,) the same under uniform attention: the mean of the log of the length."""
+    role_moved: Tensor
+    """(L, H, R, R) value-weighted norm from role to role, in units of the residual stream."""
+    uniform_role_moved: Tensor
+    """(L, H, R, R) the same under uniform attention."""
+
+    @property
+    def mass(self) -> Tensor:
+        """(L, H, 5) attention from the last token to each group; sums to 1."""
+        return self.from_last(self.role_mass)
+
+    @property
+    def uniform_mass(self) -> Tensor:
+        """(5,) the same under uniform attention."""
+        return self.from_last(self.uniform_role_mass)
+
+    @property
+    def entropy(self) -> Tensor:
+        """(L, H) token entropy of the last token, in nats."""
+        found: Tensor = self.role_entropy[..., self.roles.index(LAST_ROLE)]
+        return found
+
+    @property
+    def uniform_entropy(self) -> Tensor:
+        """() the same under uniform attention."""
+        found: Tensor = self.uniform_role_entropy[self.roles.index(LAST_ROLE)]
+        return found
+
+    @property
+    def moved(self) -> Tensor:
+        """(L, H, 5) value-weighted norm from the last token to each group, in units of the stream."""
+        return self.from_last(self.role_moved)
+
+    @property
+    def uniform_moved(self) -> Tensor:
+        """(L, H, 5) the same under uniform attention."""
+        return self.from_last(self.uniform_role_moved)
+
+    def from_last(self, by_role: Tensor) -> Tensor:
+        """(..., 5) by group, from the last token, of (..., R, R) sums by role."""
+        found: Tensor = by_role[..., self.roles.index(LAST_ROLE), :] @ self.groups
+        return found
+
+
+def operand_mass(mass: Tensor) -> Tensor:
+    """(...) share on the digits of x and y, of (..., 5) masses by group: the notebook's ``copy_score``."""
+    return mass[..., _at("x")] + mass[..., _at("y")]
+
+
+def operand_imbalance(mass: Tensor) -> Tensor:
+    """(...) ``|mass on x - mass on y|``, of (..., 5) masses by group: the notebook's ``balance_score``."""
+    return (mass[..., _at("x")] - mass[..., _at("y")]).abs()
+
+
+def group_entropy(mass: Tensor) -> Tensor:
+    """(...) entropy in nats over the five groups, of (..., 5) masses, normalised: the notebook's ``entropy``."""
+    found: Tensor = torch.special.entr(mass / mass.sum(dim=-1, keepdim=True)).sum(dim=-1)
+    return found
+
+
+class HeadSums:
+    """Adds up the patterns of batches of rows; sums, so batches, files and ranks merge exactly.
+
+    Args:
+        layout: (N,) index into ``layouts`` of every row of the data set.
+        layouts: Which character is which, for G kinds of rows.
+        n_layers: L.
+        n_heads: H.
+
+    Attributes:
+        state: Everything it holds, float64, by layout: (G,) rows; (G, L, H, T, T) attention, its ``- p log p``, and
+            value-weighted norms, from query to key; (G, L, H, T) norms of ``f(x_k)``.
+    """
+
+    def __init__(self, layout: Tensor, layouts: Sequence[Layout], n_layers: int, n_heads: int) -> None:
+        self.roles: RoleMatrix = role_matrix(layouts)
+        self._layout = layout
+        self._shape = (n_layers, n_heads)
+        count, length = self.roles.tokens.shape[:2]
+        pairs = (count, *self._shape, length, length)
+        shapes = ((count,), pairs, pairs, pairs, pairs[:-1])
+        self.state = tuple(torch.zeros(shape, dtype=torch.float64) for shape in shapes)
+
+    def update(self, model: TinyTransformer, states: Mapping[str, Tensor], rows: Tensor) -> "HeadSums":
+        """Add a batch, from the states of a forward pass: patterns are computed from what went into each layer.
+
+        Args:
+            model: The model.
+            states: (B, T, D) by site.
+            rows: (B,) row numbers.
+        """
+        layout = self._layout[rows.cpu()]
+        lengths = self.roles.lengths[layout].long()
+        with torch.no_grad():
+            for layer, (block, site) in enumerate(zip(model.enc.blocks, model.layer_inputs, strict=True)):
+                pattern, norms = pattern_and_norms(block.self_attn, states[site], lengths)
+                self.add(layer, pattern, norms, layout)
+        self.state[0].add_(torch.bincount(layout, minlength=len(self.state[0])))
+        return self
+
+    def add(self, layer: int, pattern: Tensor, norms: Tensor, layout: Tensor) -> None:
+        """Add the patterns of one layer; the rows themselves are counted by :meth:`update`.
+
+        Args:
+            layer: Its number.
+            pattern: (B, H, T, T) attention, 0 at padded keys.
+            norms: (B, H, T) norm of what each token would add.
+            layout: (B,) layout of each row.
+        """
+        of = torch.nn.functional.one_hot(layout, len(self.state[0])).T.double()  # (G, B)
+        pattern, norms = (part.cpu().double() for part in (pattern, norms))
+        parts = (pattern, torch.special.entr(pattern), pattern * norms[:, :, None], norms)
+        for sums, part in zip(self.state[1:], parts, strict=True):
+            own = sums[:, layer]
+            own += (of @ part.flatten(1)).view(own.shape)
+
+    def fit(self) -> HeadStatistics:
+        """The means over all rows added."""
+        count, pattern, entropy, moved, norms = self.state
+        roles, lengths = self.roles, self.roles.lengths
+        length = pattern.shape[-1]
+        even = 1 / lengths[:, None, None, None, None]
+        rows_of = roles.of_tokens(count[:, None].expand(-1, length))
+        uniform = (even * count[:, None, None, None, None]).expand(-1, 1, 1, length, length)
+        log_lengths = (count * lengths.log())[:, None].expand(-1, length)
+        per_query = rows_of[:, None]
+        return HeadStatistics(
+            n=int(count.sum()), roles=roles.roles, groups=roles.groups, rows_of=rows_of,
+            role_mass=roles.of_pairs(pattern) / per_query,
+            uniform_role_mass=roles.of_pairs(uniform)[0, 0] / per_query,
+            role_entropy=roles.of_tokens(entropy.sum(dim=-1)) / rows_of,
+            uniform_role_entropy=roles.of_tokens(log_lengths) / rows_of,
+            role_moved=roles.of_pairs(moved) / per_query,
+            uniform_role_moved=roles.of_pairs((norms[..., None, :] * even).expand_as(pattern)) / per_query,
+        )  # fmt: skip
+
+
+def pattern_and_norms(attention: Attention, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, H, T, T) attention and (B, H, T) norms of what each token would add, of (B, T, D) states that go in."""
+    mask = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+    q, k, v = attention.project(x)
+    out = attention.out_by_head
+    metric = out.transpose(1, 2) @ out
+    squares = torch.einsum("bhte,hef,bhtf->bht", v, metric, v)
+    return attention.probabilities(q, k, mask), squares.clamp(min=0).sqrt()
+
+
+def ov_copying(model: TinyTransformer) -> Tensor:
+    """(L, H) float64 OV copying score of each head, -1 to 1; NaN for a head that writes nothing."""
+    found = []
+    for block in model.enc.blocks:
+        weights = (block.self_attn.values_by_head, block.self_attn.out_by_head)
+        values, out = (part.detach().cpu().double() for part in weights)
+        own = torch.linalg.eigvals(values @ out)  # (H, D / H): those of W_O W_V that are not 0
+        found.append(own.real.sum(dim=-1) / own.abs().sum(dim=-1))
+    return torch.stack(found)
+
+
+def _at(group: Group) -> int:
+    return GROUPS.index(group)

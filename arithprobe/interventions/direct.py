@@ -1,0 +1,76 @@
+r"""Direct contributions: the output as a sum of what each part of the model wrote to the last token's stream.
+
+What a head, an MLP or the embedding writes goes on through the residual stream, and each LayerNorm on the way scales
+it. With the scales of the run itself held fixed a LayerNorm is linear, :math:`\gamma (u - \bar u) / \sigma + \beta`, so
+the output is exactly the sum of the contributions (*direct logit attribution*; here of a number). They say what a part
+writes for the readout directly, not what later parts make of it: a head can matter through an MLP and write nothing to
+the readout itself.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from arithprobe.interventions.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class DirectContributions:
+    """What C parts of the model write to the output by themselves."""
+
+    parts: tuple[str, ...]
+    """``embed``, ``z.0.1`` (layer 0, head 1), ..., ``mlp_out.0``, ..., and ``biases``."""
+    outputs: Tensor
+    """(C, N, K) float64 contributions, in the units of the outputs; their sum over parts is the output."""
+
+    @property
+    def share(self) -> Tensor:
+        """(C,) ``cov(contribution, output) / var(output)``; sums to 1, may be negative. NaN for a constant output."""
+        whole = self.outputs.sum(dim=0)
+        spread = whole - whole.mean(dim=0)
+        centred = self.outputs - self.outputs.mean(dim=1, keepdim=True)
+        total = spread.square().sum()
+        constant = total <= 1e-20 * whole.square().sum()
+        return (centred * spread).sum(dim=(1, 2)) / torch.where(constant, torch.nan, total)
+
+    def of_heads(self, n_layers: int, n_heads: int) -> Tensor:
+        """(L, H) shares of the heads."""
+        share = dict(zip(self.parts, self.share.tolist(), strict=True))
+        return torch.tensor([[share[f"z.{layer}.{head}"] for head in range(n_heads)] for layer in range(n_layers)])
+
+
+def direct_contributions(bench: Workbench) -> DirectContributions:
+    """Take the outputs of the unedited pass apart."""
+    model = bench.model
+    last = torch.arange(len(bench)), bench.lengths - 1
+
+    def at_last(site: str) -> Tensor:
+        return bench.states[site][last].double()
+
+    parts = {"embed": at_last("embed"), "biases": torch.zeros_like(at_last("embed"))}
+    for layer, block in enumerate(model.enc.blocks):
+        attention = block.self_attn
+        z = at_last(f"z.{layer}").view(len(bench), attention.n_heads, -1)
+        written = torch.einsum("nhe,hde->hnd", z, attention.out_by_head.double())
+        parts |= {f"z.{layer}.{head}": one for head, one in enumerate(written)}
+        parts["biases"] = parts["biases"] + attention.out_proj.bias.double()
+        parts = _through(block.norm1, parts)
+        parts[f"mlp_out.{layer}"] = at_last(f"mlp_out.{layer}")
+        parts = _through(block.norm2, parts)
+    parts = _through(model.ln, parts)
+    weight, bias = model.readout.weight.double(), model.readout.bias.double()
+    outputs = {name: part @ weight.T for name, part in parts.items()}
+    outputs["biases"] = outputs["biases"] + bias
+    return DirectContributions(tuple(outputs), torch.stack(list(outputs.values())).cpu())
+
+
+def _through(norm: nn.LayerNorm, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The (N, D) parts of a stream after a LayerNorm whose scale is that of their sum."""
+    stream = torch.stack(list(parts.values())).sum(dim=0)
+    scale = (stream.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
+    found = {
+        name: (part - part.mean(dim=-1, keepdim=True)) / scale * norm.weight.double() for name, part in parts.items()
+    }
+    found["biases"] = found["biases"] + norm.bias.double()
+    return found
