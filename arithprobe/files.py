@@ -66,15 +66,23 @@ def require_writable(folder: str | Path) -> None:
 
 
 def to_json(record: Any) -> str:
-    """One line of JSON; numbers that are not finite become null."""
-    return json.dumps(_finite(record), allow_nan=False)
+    """One line of JSON: arrays and tensors as lists, named tuples as objects, numbers that are not finite as null.
+
+    >>> to_json({"r2": [0.5, float("nan")]})
+    '{"r2": [0.5, null]}'
+    """
+    return json.dumps(_plain(record), allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not float("-inf") < value < float("inf"):
         return None
     return value

@@ -1,9 +1,7 @@
-"""A report of interventions as plain values, for ``ledger.json`` and ``intervene.json``."""
+"""A report of interventions as records, for ``ledger.json`` and ``intervene.json``."""
 
 from dataclasses import asdict
 from typing import Any
-
-from torch import Tensor
 
 from arithprobe.analysis.intervene import InterventionReport
 from arithprobe.analysis.intervene_options import InterveneOptions
@@ -23,11 +21,11 @@ def record_of(report: InterventionReport, options: InterveneOptions) -> dict[str
         "checkpoint": report.checkpoint, "weights": report.weights, "data": report.data,
         "fit_rows": report.fit_rows, "rows": report.rows, "behaviour": asdict(report.behaviour),
         "options": asdict(options), "notebook_removal": asdict(report.notebook),
-        "patching": None if patching is None else _plain(asdict(patching)),
+        "patching": None if patching is None else asdict(patching),
         "interchange": [
-            {"site": site, "variable": name} | _plain(asdict(one)) for site, name, one in report.variables
+            {"site": site, "variable": name} | asdict(one) for site, name, one in report.variables
         ],
-        "symmetry": [_plain(asdict(one)) for one in report.symmetry],
+        "symmetry": [asdict(one) for one in report.symmetry],
         "left_out": report.left_out, "costs": report.costs,
     }  # fmt: skip
 
@@ -39,27 +37,12 @@ def _row(row: LedgerRow) -> dict[str, Any]:
     )  # fmt: skip
     return {name: getattr(row, name) for name in names} | {
         "effects": {effect.kind: _effect(effect) for effect in row.effects},
-        "steering": None if row.steering is None else _plain(asdict(row.steering)),
-        "interchange": None if row.interchange is None else _plain(asdict(row.interchange)),
+        "steering": None if row.steering is None else asdict(row.steering),
+        "interchange": None if row.interchange is None else asdict(row.interchange),
     }
 
 
 def _effect(effect: AblationEffect) -> dict[str, Any]:
-    found = _plain(asdict(effect))
+    found = asdict(effect)
     families = found.pop("families")
     return found | {"random": {family.pop("name"): family for family in families}}
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with lists for tensors, at any depth."""
-    return {name: _plain_value(value) for name, value in values.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return _plain(value)
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    return [_plain_value(one) for one in value] if isinstance(value, (list, tuple)) else value
