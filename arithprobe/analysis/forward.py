@@ -40,8 +40,7 @@ def run_over(
             state is not finite.
     """
     check_rows(loaded, dataset)
-    mean = float(dataset.answers.double().mean()) if loaded.train_mean is None else loaded.train_mean
-    errors, predictions = AnswerErrors(mean), []
+    errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean)), []
     observers = list(observers)
     with torch.no_grad():
         for batch in batches(dataset, batch_size):

@@ -68,8 +68,7 @@ class IntervenePlan:
         self.variables = [] if options.no_patching else self._variables()
         self.fitted = {one.name: one for one in (*self.targets, *self.variables, self.variable("sum"))}
         self.positions = self._every_position()
-        answers = dataset.answers.double()
-        self.constant = float(answers.mean()) if loaded.train_mean is None else loaded.train_mean
+        self.constant = dataset.constant(loaded.train_mean)
 
     @property
     def ledger_sites(self) -> tuple[str, ...]:

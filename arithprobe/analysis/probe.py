@@ -121,10 +121,9 @@ def probe(
             f"MLP {kind}: {len(plan.sites)} sites x {3 + options.mlp_shuffles} probes, "
             f"{time.perf_counter() - start:.1f} s"
         )
-    answers = dataset.answers.double()
     return ProbeReport(
         checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
-        constant=float(answers.mean()) if loaded.train_mean is None else loaded.train_mean,
+        constant=dataset.constant(loaded.train_mean),
         constant_from="these rows" if loaded.train_mean is None else "the training rows",
         behaviour=behaviour, ridge=tuple(ridge),
         twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),

@@ -204,8 +204,7 @@ class DirectionAblation(ValidationProbe):
         if survey is None or dataset is None:
             return
         rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
-        mean = dataset.answers.double().mean() if module.train_mean is None else module.train_mean
-        bench = Workbench(module.model, module.objective, dataset, rows, float(mean))
+        bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
         donors, table = same_layout_donors(bench, self.seed), bench.at(survey.positions)
         widths = [target.columns.shape[1] for target in survey.targets]
         for cell, site in enumerate(survey.sites):

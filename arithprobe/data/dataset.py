@@ -76,6 +76,10 @@ class ArithmeticDataset(Dataset[Batch]):
         index = torch.as_tensor(rows, dtype=torch.int64)
         return Batch(self.ids[index].long(), self.lengths[index], self.answers[index], index)
 
+    def constant(self, train_mean: float | None) -> float:
+        """The constant predictor that skill is measured against: the mean training answer, or the mean of these."""
+        return float(self.answers.double().mean()) if train_mean is None else train_mean
+
     def texts(self) -> list[str]:
         """The N problems, as written in the file."""
         characters = _CHARACTERS[self.ids.numpy()]
