@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from micro import one_thread  # noqa: F401
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
@@ -77,15 +78,60 @@ def test_the_states_between_are_pytorchs(pair):
     assert set(ours.residual_sites) <= set(cache.states)
 
 
-def test_patterns_are_pytorchs_and_change_nothing(pair):
-    original, ours, ids, lengths = pair
-    plain, _ = ours.run_with_cache(ids, lengths)
-    outputs, cache = ours.run_with_cache(ids, lengths, patterns=True)
-    assert torch.equal(plain, outputs)
-    padding = torch.arange(ids.shape[1]) >= lengths[:, None]
-    h = cache.states["embed"]
-    _, expected = original.enc.layers[0].self_attn(h, h, h, key_padding_mask=padding, average_attn_weights=False)
-    torch.testing.assert_close(cache.patterns["pattern.0"], expected, atol=1e-6, rtol=0)
+PROMPTS = {"padded": TEXTS, "single": TEXTS[:1]}
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS)
+def test_patterns_of_every_layer_are_those_of_pytorchs_attention(pair, texts, mode):
+    original, ours, *_ = pair
+    ids, mask, lengths = pad_batch([encode(text) for text in texts])
+    _, cache = getattr(ours, mode)().run_with_cache(ids, lengths, patterns=True)
+    assert list(cache.patterns) == ["pattern.0", "pattern.1"]
+    for layer, site in enumerate(ours.layer_inputs):
+        h, attention = cache.states[site], getattr(original, mode)().enc.layers[layer].self_attn
+        out, expected = attention(h, h, h, key_padding_mask=~mask, need_weights=True, average_attn_weights=False)
+        pattern = cache.patterns[f"pattern.{layer}"]
+        torch.testing.assert_close(pattern, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(cache.states[f"attn_out.{layer}"], out, atol=1e-5, rtol=0)
+        assert (pattern[:, 0] - pattern[:, 1]).abs().max() > 1e-3  # the control: heads are not all alike
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS)
+def test_asking_for_patterns_changes_no_bit(pair, texts, mode):
+    _, ours, *_ = pair
+    ids, _, lengths = pad_batch([encode(text) for text in texts])
+    outputs, cache = getattr(ours, mode)().run_with_cache(ids, lengths)
+    again, other = ours.run_with_cache(ids, lengths, patterns=True)
+    assert torch.equal(outputs, again)
+    assert list(cache.states) == list(other.states)
+    assert all(torch.equal(cache.states[site], state) for site, state in other.states.items())
+    assert cache.patterns == {} and len(other.patterns) == 2
+
+
+def test_z_is_what_each_head_read_and_what_the_output_projection_takes(pair):
+    _, ours, ids, lengths = pair
+    _, cache = ours.run_with_cache(ids, lengths, patterns=True)
+    for layer, (block, site) in enumerate(zip(ours.enc.blocks, ours.layer_inputs, strict=True)):
+        z, attention = cache.states[f"z.{layer}"], block.self_attn
+        assert torch.equal(attention.out_proj(z), cache.states[f"attn_out.{layer}"])
+        values = cache.states[site] @ attention.in_proj_weight[64:].T + attention.in_proj_bias[64:]
+        pattern = cache.patterns[f"pattern.{layer}"]
+        read = [pattern[:, head] @ values[..., 8 * head : 8 * head + 8] for head in range(4)]
+        torch.testing.assert_close(z, torch.cat(read, dim=-1), atol=1e-6, rtol=0)
+        wrong = torch.cat(read[::-1], dim=-1)  # the control: head after head, in their order
+        assert (z - wrong).abs().max() > 0.01
+
+
+def test_weights_by_head_are_the_slices_that_each_head_uses(pair):
+    _, ours, ids, lengths = pair
+    _, cache = ours.run_with_cache(ids, lengths)
+    attention = ours.enc.blocks[1].self_attn
+    written = torch.einsum("hde,bthe->bthd", attention.out_by_head, cache.states["z.1"].unflatten(-1, (4, 8)))
+    whole = written.sum(dim=2) + attention.out_proj.bias
+    torch.testing.assert_close(whole, cache.states["attn_out.1"], atol=1e-6, rtol=0)
+    assert torch.equal(attention.values_by_head.flatten(0, 1), attention.in_proj_weight[64:])
 
 
 def test_computing_only_the_last_token_gives_the_same_gradients(pair):

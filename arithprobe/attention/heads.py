@@ -23,12 +23,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from arithprobe.attention.roles import GROUPS, Group, RoleMatrix, role_matrix
 from arithprobe.models.blocks import Attention
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems import Layout
 
+_ROWS = 500  # patterns that are added at a time, so that they stay in the cache of a core
+_TINY = 1e-300  # instead of 0 in a logarithm
 LAST_ROLE = "query"
 """The role of the last real token, which the readout reads: every problem ends in '?'."""
 
@@ -93,6 +96,16 @@ class HeadStatistics:
         """(L, H, 5) the same under uniform attention."""
         return self.from_last(self.uniform_role_moved)
 
+    @property
+    def moved_share(self) -> Tensor:
+        """(L, H, 5) share of each group in what the head moves to the last token; sums to 1."""
+        return self.moved / self.moved.sum(dim=-1, keepdim=True)
+
+    @property
+    def uniform_moved_share(self) -> Tensor:
+        """(L, H, 5) the same under uniform attention."""
+        return self.uniform_moved / self.uniform_moved.sum(dim=-1, keepdim=True)
+
     def from_last(self, by_role: Tensor) -> Tensor:
         """(..., 5) by group, from the last token, of (..., R, R) sums by role."""
         found: Tensor = by_role[..., self.roles.index(LAST_ROLE), :] @ self.groups
@@ -125,8 +138,8 @@ class HeadSums:
         n_heads: H.
 
     Attributes:
-        state: Everything it holds, float64, by layout: (G,) rows; (G, L, H, T, T) attention, its ``- p log p``, and
-            value-weighted norms, from query to key; (G, L, H, T) norms of ``f(x_k)``.
+        state: Everything it holds, float64, by layout: (G,) rows; (G, L, H, T, T) attention from query to key;
+            (G, L, H, T) entropy of each query; (G, L, H, T, T) value-weighted norms; (G, L, H, T) norms of ``f(x_k)``.
     """
 
     def __init__(self, layout: Tensor, layouts: Sequence[Layout], n_layers: int, n_heads: int) -> None:
@@ -135,7 +148,7 @@ class HeadSums:
         self._shape = (n_layers, n_heads)
         count, length = self.roles.tokens.shape[:2]
         pairs = (count, *self._shape, length, length)
-        shapes = ((count,), pairs, pairs, pairs, pairs[:-1])
+        shapes = ((count,), pairs, pairs[:-1], pairs, pairs[:-1])
         self.state = tuple(torch.zeros(shape, dtype=torch.float64) for shape in shapes)
 
     def update(self, model: TinyTransformer, states: Mapping[str, Tensor], rows: Tensor) -> "HeadSums":
@@ -164,12 +177,17 @@ class HeadSums:
             norms: (B, H, T) norm of what each token would add.
             layout: (B,) layout of each row.
         """
-        of = torch.nn.functional.one_hot(layout, len(self.state[0])).T.double()  # (G, B)
-        pattern, norms = (part.cpu().double() for part in (pattern, norms))
-        parts = (pattern, torch.special.entr(pattern), pattern * norms[:, :, None], norms)
-        for sums, part in zip(self.state[1:], parts, strict=True):
-            own = sums[:, layer]
-            own += (of @ part.flatten(1)).view(own.shape)
+        short = self.state[-1].shape[-1] - norms.shape[-1]  # of a batch that is padded less than the data set
+        of = F.one_hot(layout, len(self.state[0])).double()  # (B, G)
+        for rows in torch.split(torch.arange(len(layout)), _ROWS):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            attention = F.pad(pattern[part].cpu().double(), (0, short, 0, short))
+            sizes = F.pad(norms[part].cpu().double(), (0, short))
+            entropy = attention.clamp(min=_TINY).log_().mul_(attention).sum(dim=-1).neg_()
+            found = (attention, entropy, attention * sizes[:, :, None], sizes)
+            for sums, values in zip(self.state[1:], found, strict=True):
+                own = sums[:, layer]
+                own += (of[part].T @ values.flatten(1)).view(own.shape)
 
     def fit(self) -> HeadStatistics:
         """The means over all rows added."""
@@ -185,7 +203,7 @@ class HeadSums:
             n=int(count.sum()), roles=roles.roles, groups=roles.groups, rows_of=rows_of,
             role_mass=roles.of_pairs(pattern) / per_query,
             uniform_role_mass=roles.of_pairs(uniform)[0, 0] / per_query,
-            role_entropy=roles.of_tokens(entropy.sum(dim=-1)) / rows_of,
+            role_entropy=roles.of_tokens(entropy) / rows_of,
             uniform_role_entropy=roles.of_tokens(log_lengths) / rows_of,
             role_moved=roles.of_pairs(moved) / per_query,
             uniform_role_moved=roles.of_pairs((norms[..., None, :] * even).expand_as(pattern)) / per_query,
@@ -203,7 +221,7 @@ def pattern_and_norms(attention: Attention, x: Tensor, lengths: Tensor) -> tuple
 
 
 def ov_copying(model: TinyTransformer) -> Tensor:
-    """(L, H) float64 OV copying score of each head, -1 to 1; NaN for a head that writes nothing."""
+    """(L, H) float64 OV copying score of each head, -1 to 1; NaN for a head that writes nothing of what it reads."""
     found = []
     for block in model.enc.blocks:
         weights = (block.self_attn.values_by_head, block.self_attn.out_by_head)

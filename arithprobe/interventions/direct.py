@@ -37,9 +37,11 @@ class DirectContributions:
     def of_heads(self, n_layers: int, n_heads: int) -> Tensor:
         """(L, H) shares of the heads."""
         share = dict(zip(self.parts, self.share.tolist(), strict=True))
-        return torch.tensor([[share[f"z.{layer}.{head}"] for head in range(n_heads)] for layer in range(n_layers)])
+        of_heads = [[share[f"z.{layer}.{head}"] for head in range(n_heads)] for layer in range(n_layers)]
+        return torch.tensor(of_heads, dtype=torch.float64)
 
 
+@torch.no_grad()
 def direct_contributions(bench: Workbench) -> DirectContributions:
     """Take the outputs of the unedited pass apart."""
     model = bench.model
@@ -65,8 +67,10 @@ def direct_contributions(bench: Workbench) -> DirectContributions:
     return DirectContributions(tuple(outputs), torch.stack(list(outputs.values())).cpu())
 
 
-def _through(norm: nn.LayerNorm, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The (N, D) parts of a stream after a LayerNorm whose scale is that of their sum."""
+def _through(norm: nn.LayerNorm | nn.Identity, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The (N, D) parts of a stream after a LayerNorm whose scale is that of their sum; or after none."""
+    if isinstance(norm, nn.Identity):
+        return parts
     stream = torch.stack(list(parts.values())).sum(dim=0)
     scale = (stream.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
     found = {

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from arithprobe.interventions.ablation import replacement, skill_lost
 from arithprobe.interventions.kinds import AblationKind, require_kind
-from arithprobe.interventions.patching import FEWEST, paired_rows, recovered_fraction
+from arithprobe.interventions.patching import FEWEST, answer_gap, paired_rows, recovered_fraction
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.linalg import random_subspaces
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.positions import PositionTable, position_table
 
-_ROUNDING = 1e-6  # of the intact RMSE: costs that differ less are equal
+_ROUNDING = 1e-6  # of the intact RMSE: costs that differ less are equal; squared, of the largest change: none
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class HeadPatching:
     n_by_position: tuple[int, ...]
     """Pairs that have each."""
     by_position: Tensor
-    """(L, H, P) share of the gap that comes with the head's output at one token; NaN with fewer than two pairs."""
+    """(L, H, P) share of the gap that comes with the head's output at one token; NaN with fewer than two pairs, and 0
+    for the tokens of the last layer that the readout cannot see."""
 
 
 def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: int = 0, seed: int = 0) -> HeadAblation:
@@ -82,13 +83,14 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
         bench: Model and rows; means are over these rows, role by role.
         kind: What takes the place of the head's output.
         donors: (N,) row whose head outputs replace each row's, of the same layout.
-        draws: Random subspaces beside the heads of each layer, the same at all tokens.
+        draws: Random subspaces beside the heads of each layer, the same at all tokens; none beside a single head.
         seed: Seed of these.
 
     Raises:
         ArithprobeError: If the kind is unknown.
     """
     require_kind(kind, AblationKind, "ablation")
+    draws = draws if bench.model.sizes["n_heads"] > 1 else 0  # as many dimensions as one head has are then all of z
     layers = [_ablate_layer(bench, layer, kind, donors, draws, seed) for layer in range(len(bench.model.enc.blocks))]
     rmse, loss, skill, exact, removed, random = (torch.stack(part) for part in zip(*layers, strict=True))
     intact = bench.intact
@@ -97,7 +99,8 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
     p = torch.full_like(delta, torch.nan)
     if draws:
         beside = random[:, None].expand(-1, delta.shape[1], -1)
-        p = torch.where(removed > 0, permutation_p(delta - least, beside), p)
+        changed = removed > _ROUNDING**2 * removed.max()
+        p = torch.where(changed, permutation_p(delta - least, beside), p)
     return HeadAblation(
         kind=kind, n=len(bench), rmse=rmse, delta_rmse=delta, delta_loss=loss - intact.loss, skill=skill,
         skill_lost=skill_lost(bench, skill), delta_exact_match=exact - intact.exact_match, removed=removed,
@@ -117,7 +120,7 @@ def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
     """
     paired = paired_rows(donors)
     model, before = bench.model, bench.predictions
-    gap, group = before[donors] - before, bench.x + bench.y
+    gap, group = answer_gap(bench, donors), bench.x + bench.y
     every = _every_token(bench)
     shape = len(model.enc.blocks), model.sizes["n_heads"]
     figures = torch.full((3, *shape), torch.nan, dtype=torch.float64)

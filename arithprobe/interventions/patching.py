@@ -21,6 +21,7 @@ from arithprobe.probes.splits import blocks_of
 
 FEWEST = 2
 """Pairs without which nothing can be said."""
+_ROUNDING = 1e-6  # of the largest answer: answers that differ less are equal
 
 
 class Recovered(NamedTuple):
@@ -81,8 +82,7 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
         ArithprobeError: If fewer than two rows have a donor.
     """
     paired = paired_rows(donors)
-    before = bench.predictions
-    gap = before[donors] - before
+    before, gap = bench.predictions, answer_gap(bench, donors)
     found = torch.full((3, len(sites), len(table.names)), torch.nan, dtype=torch.float64)
     for row, site in enumerate(sites):
         for column in range(len(table.names)):
@@ -98,6 +98,13 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
     return PatchingMap(
         tuple(sites), table.names, recovered, low, high, counts, float(gap[paired].square().mean().sqrt())
     )
+
+
+def answer_gap(bench: Workbench, donors: Tensor) -> Tensor:
+    """(N,) answer of each row's donor minus its own; 0 where that is rounding noise, as of a model that is constant."""
+    before = bench.predictions
+    gap = before[donors] - before
+    return torch.where(gap.abs() > _ROUNDING * before.abs().max(), gap, 0.0)
 
 
 def whole_state_answers(bench: Workbench, site: str, table: PositionTable, donors: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,9 +44,15 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) ->
         return RankCorrelation(math.nan, math.nan, n)
     rho = float(ranks[0] @ ranks[1]) / size
     if n <= _EXACT:
-        orders = ranks[1][np.array(list(itertools.permutations(range(n))))]
+        orders = ranks[1][_all_orders(n)]
     else:
         orders = np.random.default_rng(seed).permuted(np.tile(ranks[1], (_DRAWS, 1)), axis=1)
     as_much = int((np.abs(orders @ ranks[0]) >= (abs(rho) - _SAME) * size).sum())
     p = as_much / len(orders) if n <= _EXACT else (1 + as_much) / (1 + _DRAWS)
     return RankCorrelation(rho, p, n)
+
+
+@cache
+def _all_orders(n: int) -> npt.NDArray[np.int64]:
+    """(n!, n) every order of n things."""
+    return np.array(list(itertools.permutations(range(n))))
