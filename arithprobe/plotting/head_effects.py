@@ -1,0 +1,212 @@
+"""Pictures of what attention heads do: what answers lose without one, and what one brings from another problem."""
+
+import math
+import string
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from arithprobe.attention.records import head_names
+from arithprobe.behaviour import Behaviour
+from arithprobe.interventions.heads import HeadAblation, HeadPatching
+from arithprobe.interventions.kinds import AblationKind
+from arithprobe.plotting.attention import annotate, heat
+from arithprobe.plotting.heads import noise
+from arithprobe.plotting.labels import MARKER, name_points
+from arithprobe.plotting.steering import empty_figure, site_colours
+from arithprobe.plotting.titles import set_title
+from arithprobe.probes.rank import RankCorrelation
+
+_KINDS: dict[AblationKind, str] = {"zero": "#0072b2", "mean": "#e69f00", "resample": "#009e73"}  # Okabe and Ito
+_IN_WORDS: dict[AblationKind, str] = {"zero": "nothing", "mean": "its mean", "resample": "another row's"}
+_BAND, _FAINT = "#d4d4d4", "#888888"
+_ALPHA = 0.05
+_PLACES = string.ascii_lowercase
+_COST = "increase of the RMSE\n(answer units)"
+
+
+def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None) -> Figure:
+    """Increase of the RMSE without each head, a colour a kind of ablation, heads of a layer side by side.
+
+    Grey bands hold 95 % of as many random dimensions of the layer's heads, ablated instead; stars mark heads that cost
+    more than nearly all of these.
+
+    Args:
+        ablations: One or more kinds, of the same heads.
+        behaviour: The model's behaviour, for the title.
+    """
+    title = "What the answers lose without one head"
+    if not ablations:
+        return empty_figure(title, "no head was ablated", behaviour)
+    layers, heads = ablations[0].delta_rmse.shape
+    names = head_names(layers, heads)
+    size = (min(max(0.42 * len(names) + 1.4, 7.4), 9.4), 4.4)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    panel = figure.add_subplot()
+    for place, one in enumerate(ablations):
+        _bars(panel, one, place - (len(ablations) - 1) / 2, 0.8 / len(ablations))
+        _random(panel, one)
+    for layer in range(1, layers):
+        panel.axvline(layer * heads - 0.5, color=_FAINT, linewidth=0.6, linestyle=":")
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if len(names) > 16 else 0)
+    panel.set_xlim(-0.6, len(names) - 0.4)
+    _keep_noise_small(panel, behaviour)
+    panel.set_xlabel("head")
+    panel.set_ylabel(_COST)
+    _ablation_legend(figure, panel, ablations)
+    set_title(panel, f"{title} ({ablations[0].n} rows)", behaviour)
+    return figure
+
+
+def _bars(panel: Axes, one: HeadAblation, place: float, breadth: float) -> None:
+    """One kind of ablation."""
+    cost = one.delta_rmse.flatten().numpy()
+    at = np.arange(len(cost)) + place * breadth
+    panel.bar(at, cost, 0.92 * breadth, color=_KINDS[one.kind], label=f"{one.kind}: {_IN_WORDS[one.kind]} in its place")
+    for x, y, p in zip(at, cost, one.p.flatten().tolist(), strict=True):
+        if p <= _ALPHA:
+            panel.annotate(
+                "*", (x, max(y, 0.0)), (0, -2), textcoords="offset points", ha="center", va="bottom", fontsize=12
+            )  # fmt: skip
+
+
+def _ablation_legend(figure: Figure, panel: Axes, ablations: Sequence[HeadAblation]) -> None:
+    """Kinds first, then what they are compared with."""
+    entries = sorted(zip(*panel.get_legend_handles_labels(), strict=True), key=lambda entry: "random" in entry[1])
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
+    if any(bool((one.p <= _ALPHA).any()) for one in ablations):
+        handles.append(Line2D([], [], linestyle="none", marker="$*$", color="black"))
+        labels.append(f"p <= {_ALPHA} against these")
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+
+
+def _random(panel: Axes, one: HeadAblation) -> None:
+    """The band of the random dimensions of each layer, where there are any."""
+    layers, heads = one.delta_rmse.shape
+    label = f"{one.kind}, as many random dimensions of z: 95 % of {one.random.shape[1]}"
+    for layer in range(layers):
+        draws = one.random[layer].numpy()
+        draws = draws[np.isfinite(draws)]
+        if len(draws):
+            low, high = np.quantile(draws, [0.025, 0.975])
+            ends = (layer * heads - 0.45, (layer + 1) * heads - 0.55)
+            panel.fill_between(ends, low, high, color=_BAND, linewidth=0, zorder=0, label=label, gid="random")
+            label = "_"
+
+
+def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure:
+    """Share of the gap between two answers that comes with the output of one head, at all tokens and at one.
+
+    The colour scale is fixed at 0 to 1; cells with too few pairs are empty.
+
+    Args:
+        patching: The shares.
+        behaviour: The model's behaviour, for the title.
+    """
+    layers, heads, count = patching.by_position.shape
+    names = head_names(layers, heads)
+    width = max(min(max(0.42 * (count + 2) + 1.8, 6.8), 9.4), 0.29 * (count + 2) + 1.6)  # numbers and names need room
+    figure = Figure(figsize=(width, max(0.21 * len(names), 1.0) + 2.5), layout="constrained", dpi=110)
+    panel = figure.add_subplot()
+    gap = torch.full((len(names), 1), torch.nan)
+    values = torch.cat([patching.recovered.reshape(-1, 1), gap, patching.by_position.flatten(0, 1)], dim=1)
+    image = heat(panel, values)
+    annotate(panel, image, values, size=6.5)
+    for layer in range(1, layers):
+        panel.axhline(layer * heads - 0.5, color="white", linewidth=1.5)
+    panel.spines[:].set_visible(False)
+    roles, pairs = ("all tokens", *patching.positions), (patching.n, *patching.n_by_position)
+    ticks = [f"{role}\n{n}" for role, n in zip(roles, pairs, strict=True)]
+    upright = max(len(role) for role in patching.positions) > 6
+    panel.set_xticks([0, *range(2, count + 2)], ticks, fontsize=7.5, rotation=90 if upright else 0)
+    panel.set_yticks(range(len(names)), names, fontsize=8)
+    panel.tick_params(length=2)
+    panel.set_xlabel("token patched, and pairs of problems that have it")
+    panel.set_ylabel("head")
+    bar = figure.colorbar(image, ax=panel, label="recovered share of the gap", fraction=0.025, aspect=25)
+    bar.ax.tick_params(labelsize=8)
+    text = f"Patching one head from another problem (root mean square gap of the answers: {patching.gap:.3g})"
+    set_title(panel, text, behaviour)
+    return figure
+
+
+def mass_against_effect(
+    measures: Sequence[tuple[str, Tensor, float | None, RankCorrelation]],
+    effect: Tensor,
+    behaviour: Behaviour | None,
+    kind: str = "mean",
+) -> Figure:
+    """Do the heads that look most matter most: a panel a measure (to the right), what it costs to ablate upwards.
+
+    Args:
+        measures: Name, (L, H) values, the value under uniform attention (None where heads share none), and the rank
+            correlation with the effect.
+        effect: (L, H) increase of the RMSE without each head, in answer units.
+        behaviour: The model's behaviour, for the title.
+        kind: The ablation.
+    """
+    title = f"What heads look at against what the answers lose without them ({kind} ablation)"
+    if not measures:
+        return empty_figure(title, "nothing to compare", behaviour)
+    columns = min(len(measures), 3)
+    lines = math.ceil(len(measures) / columns)
+    cells = _PLACES[: len(measures)].ljust(lines * columns, ".")
+    layout = ["T" * columns, *(cells[line * columns :][:columns] for line in range(lines))]
+    height = 3.6 + 0.06 * max(effect.numel() - 16, 0)
+    size = (min(max(4.4 * columns + 0.6, 6.8), 9.4), height * lines + 1.2)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    panels = figure.subplot_mosaic("\n".join(layout), height_ratios=[1e-3, *[1.0] * lines])
+    panels["T"].set_axis_off()
+    for place, (name, values, uniform, correlation) in enumerate(measures):
+        panel = panels[_PLACES[place]]
+        _scatter(panel, values, effect)
+        if uniform is not None:
+            panel.axvline(uniform, color=_FAINT, linestyle="--", linewidth=1, gid="uniform")
+        _keep_noise_small(panel, behaviour)
+        panel.set_xlabel(name, fontsize=9)
+        panel.set_ylabel(_COST if place % columns == 0 else "", fontsize=9)
+        panel.set_title(_in_words(correlation), fontsize=9)
+    _legend_of_layers(figure, panels[_PLACES[0]], any(uniform is not None for _, _, uniform, _ in measures))
+    set_title(panels["T"], title, behaviour)
+    figure.draw_without_rendering()  # from here on it is known where the points are
+    for place, (_, values, uniform, _) in enumerate(measures):
+        name_points(panels[_PLACES[place]], head_names(*values.shape), values.flatten(), effect.flatten(), uniform)
+    return figure
+
+
+def _legend_of_layers(figure: Figure, panel: Axes, with_uniform: bool) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    if with_uniform:
+        handles.append(Line2D([], [], color=_FAINT, linestyle="--", linewidth=1))
+        labels.append("uniform attention")
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), fontsize=8)
+
+
+def _scatter(panel: Axes, values: Tensor, effect: Tensor) -> None:
+    layers = len(values)
+    for layer, colour in enumerate(site_colours([f"layer {layer}" for layer in range(layers)]).values()):
+        panel.plot(
+            values[layer].numpy(), effect[layer].numpy(), "o", color=colour, markersize=2 * MARKER - 1.5, zorder=3,
+            label=f"layer {layer}",
+        )  # fmt: skip
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.margins(0.12)
+
+
+def _in_words(correlation: RankCorrelation) -> str:
+    rho, p, n = correlation
+    heads = f"{n} head" + "s" * (n != 1)
+    return f"no rank correlation, {heads}" if math.isnan(rho) else f"rho = {rho:.2f}, p = {p:.2g}, {heads}"
+
+
+def _keep_noise_small(panel: Axes, behaviour: Behaviour | None) -> None:
+    """The axis goes up to some share of the answers' spread at least."""
+    low, high = panel.get_ylim()
+    high = max(high, noise(behaviour))
+    panel.set_ylim(min(low, -0.05 * high), high)
