@@ -4,13 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from arithprobe.analysis.heads import analyse_heads
+    from arithprobe.analysis.heads_options import HeadOptions
     from arithprobe.analysis.intervene import intervene
     from arithprobe.analysis.intervene_options import InterveneOptions
     from arithprobe.analysis.probe import probe
     from arithprobe.analysis.probe_options import ProbeOptions
     from arithprobe.analysis.reproduce import reproduce
     from arithprobe.behaviour import Behaviour
-    from arithprobe.callbacks import BehaviourReport, DirectionAblation, FourierProbing, MLPProbing, RidgeProbing
+    from arithprobe.callbacks import (
+        BehaviourReport,
+        DirectionAblation,
+        FourierProbing,
+        HeadAnalysis,
+        MLPProbing,
+        RidgeProbing,
+    )
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
@@ -37,6 +46,8 @@ _HOME = {
     "DirectionAblation": "callbacks",
     "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
+    "HeadAnalysis": "callbacks",
+    "HeadOptions": "analysis.heads_options",
     "InterveneOptions": "analysis.intervene_options",
     "MLPProbing": "callbacks",
     "ProbeOptions": "analysis.probe_options",
@@ -44,6 +55,7 @@ _HOME = {
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
     "TinyTransformer": "models.transformer",
+    "analyse_heads": "analysis.heads",
     "capture": "models.hooks",
     "decode": "tokenizer",
     "edit": "models.hooks",
@@ -67,6 +79,8 @@ __all__ = [
     "DirectionAblation",
     "Eraser",
     "FourierProbing",
+    "HeadAnalysis",
+    "HeadOptions",
     "InterveneOptions",
     "MLPProbing",
     "ProbeOptions",
@@ -74,6 +88,7 @@ __all__ = [
     "RidgeFitter",
     "RidgeProbing",
     "TinyTransformer",
+    "analyse_heads",
     "capture",
     "decode",
     "edit",

@@ -3,7 +3,8 @@
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
 from arithprobe.callbacks.fourier import FourierProbing
+from arithprobe.callbacks.heads import HeadAnalysis
 from arithprobe.callbacks.mlp import MLPProbing
 from arithprobe.callbacks.ridge import RidgeProbing
 
-__all__ = ["BehaviourReport", "DirectionAblation", "FourierProbing", "MLPProbing", "RidgeProbing"]
+__all__ = ["BehaviourReport", "DirectionAblation", "FourierProbing", "HeadAnalysis", "MLPProbing", "RidgeProbing"]

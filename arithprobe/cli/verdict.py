@@ -6,7 +6,7 @@ from rich.markup import escape
 from arithprobe.behaviour import Behaviour
 
 _WARNING = (
-    "The probes below read a model that has not learned the task. Whatever they find is not about the task: "
+    "What follows is read from a model that has not learned the task. Whatever it shows is not about the task: "
     "an untrained network can score as high."
 )
 _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}

@@ -96,20 +96,26 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, int]:
     """The sizes that the shapes of a ``state_dict`` tell.
 
     Raises:
-        ArithprobeError: If a weight they are read from is missing, or the vocabulary is another one.
+        ArithprobeError: If a weight they are read from is missing, the vocabulary is another one, or there is no
+            attention.
     """
-    shapes = {}
+    shapes, attention = {}, any(".self_attn." in key for key in weights)
     for key in ("tok.weight", "pos.weight", "enc.layers.0.linear1.weight", "readout.weight"):
         value = weights.get(key)
         if not isinstance(value, Tensor) or value.ndim != 2:
             known = ", ".join(map(str, list(weights)[:3])) or "nothing"
             what = "is missing" if value is None else "is not a matrix"
+            what += "" if attention else ", and there is no attention"
             raise ArithprobeError(f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known})")
         shapes[key] = value.shape
     if shapes["tok.weight"][0] != VOCABULARY_SIZE:
         raise ArithprobeError(
             f"{path}: the checkpoint's vocabulary has {shapes['tok.weight'][0]} tokens; "
             f"expected {VOCABULARY_SIZE} (padding, then {VOCABULARY!r})"
+        )
+    if not attention:
+        raise ArithprobeError(
+            f"{path}: no attention: none of its {len(weights)} weights is an enc.layers.*.self_attn.*"
         )
     layers = {key.split(".")[2] for key in weights if key.startswith("enc.layers.")}
     return {

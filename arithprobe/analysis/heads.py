@@ -1,0 +1,231 @@
+"""What the attention heads of a checkpoint look at, and what the model's answers lose without them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.analysis.forward import check_rows, random_init_twin, run_over
+from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
+from arithprobe.behaviour import Behaviour
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.direct import DirectContributions, direct_contributions
+from arithprobe.interventions.heads import HeadAblation, HeadPatching, ablate_heads, patch_heads
+from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.models.checkpoints import LoadedModel, weights_hash
+from arithprobe.probes.rank import RankCorrelation, rank_correlation
+
+Progress = Callable[[str], None]
+"""Told the name of each step as it starts."""
+
+
+class Sample(NamedTuple):
+    """The attention of one prompt."""
+
+    row: int
+    """Its row, from 0."""
+    text: str
+    """The prompt, T characters."""
+    patterns: Tensor
+    """(L, H, T, T) attention from query to key."""
+
+
+class Agreement(NamedTuple):
+    """Do the heads that look at the operands most matter most?"""
+
+    measure: str
+    """What is compared with the effect."""
+    values: Tensor
+    """(L, H) of each head."""
+    uniform: float | None
+    """The value under uniform attention, where all heads share one."""
+    correlation: RankCorrelation
+    """Rank correlation with the increase of the RMSE."""
+
+
+class Untrained(NamedTuple):
+    """A network of the same architecture that was never trained."""
+
+    statistics: HeadStatistics
+    """What its heads look at."""
+    copying: Tensor
+    """(L, H) OV copying scores."""
+
+
+class Causal(NamedTuple):
+    """What heads do, measured by the model's own answers."""
+
+    n: int
+    """Rows."""
+    ablations: tuple[HeadAblation, ...]
+    """What the answers lose without each head."""
+    main: HeadAblation
+    """The one that stands beside random subspaces."""
+    patching: HeadPatching | None
+    """What one head brings from another problem; None where no two problems have one layout."""
+    direct: DirectContributions
+    """What each part of the model writes to the output by itself."""
+    agreements: tuple[Agreement, ...]
+    """Attention against effect."""
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """What is known of the heads of a checkpoint."""
+
+    checkpoint: str
+    """Where the model comes from."""
+    weights: str
+    """Hash of its weights."""
+    data: str
+    """Where the rows come from."""
+    rows: int
+    """How many."""
+    behaviour: Behaviour
+    """Has the model learned the task: what every number below stands behind."""
+    statistics: HeadStatistics
+    """What each head looks at, over all rows."""
+    copying: Tensor
+    """(L, H) OV copying scores."""
+    untrained: tuple[Untrained, ...]
+    """The same of networks that were never trained; empty where none were asked for."""
+    causal: Causal | None
+    """What the heads do; None where it was not asked for."""
+    samples: tuple[Sample, ...]
+    """The attention of the rows asked for."""
+    left_out: tuple[str, ...]
+    """What these rows do not allow, with the reason."""
+
+
+def step_count(options: HeadOptions) -> int:
+    """How often :func:`analyse_heads` reports progress."""
+    return 1 + options.twins + (0 if options.no_causal else 3 + len(dict.fromkeys(options.ablations)))
+
+
+def analyse_heads(
+    loaded: LoadedModel,
+    dataset: ArithmeticDataset,
+    options: HeadOptions | None = None,
+    progress: Progress = lambda step: None,
+) -> HeadReport:
+    """Read the attention heads of a checkpoint, ablate them, and patch them.
+
+    Args:
+        loaded: The model.
+        dataset: The rows; best ones it was not trained on.
+        options: Which rows to show, which ablations, and which controls.
+        progress: Told the name of each step as it starts.
+
+    Raises:
+        ArithprobeError: If the rows do not fit the model, there are fewer than two, or a row to show is not there.
+    """
+    options = options or HeadOptions()
+    check_rows(loaded, dataset)
+    require_rows(dataset, options)
+    left_out: list[str] = []
+    progress("attention")
+    behaviour, statistics = _examined(loaded, dataset)
+    untrained = []
+    for number in range(options.twins):
+        progress(f"untrained network {number + 1}")
+        twin = random_init_twin(loaded, options.seed + number)
+        untrained.append(Untrained(_examined(twin, dataset)[1], ov_copying(twin.model)))
+    causal = None if options.no_causal else _causal(loaded, dataset, options, statistics, progress, left_out)
+    return HeadReport(
+        checkpoint=loaded.path, weights=weights_hash(loaded.model), data=dataset.path, rows=len(dataset),
+        behaviour=behaviour, statistics=statistics, copying=ov_copying(loaded.model), untrained=tuple(untrained),
+        causal=causal, samples=_samples(loaded, dataset, options), left_out=tuple(left_out),
+    )  # fmt: skip
+
+
+def require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
+    """Check the rows to show, and that there are enough to compare.
+
+    Raises:
+        ArithprobeError: Naming the row that is not there.
+    """
+    if len(dataset) < 2:
+        raise ArithprobeError(f"{dataset.path}: has {len(dataset)} rows; ablating heads needs two or more")
+    for row in options.sample_idx:
+        if not 0 <= row < len(dataset):
+            raise ArithprobeError(
+                f"sample_idx has {row}; {dataset.path} has {len(dataset)} rows, expected 0 to {len(dataset) - 1}"
+            )
+
+
+def _examined(loaded: LoadedModel, dataset: ArithmeticDataset) -> tuple[Behaviour, HeadStatistics]:
+    """One pass over all rows."""
+    model = loaded.model
+    sums = HeadSums(dataset.layout, dataset.layouts, len(model.enc.blocks), model.sizes["n_heads"])
+    behaviour = run_over(loaded, dataset, [lambda states, rows: sums.update(model, states, rows)]).behaviour
+    return behaviour, sums.fit()
+
+
+def _causal(
+    loaded: LoadedModel,
+    dataset: ArithmeticDataset,
+    options: HeadOptions,
+    statistics: HeadStatistics,
+    progress: Progress,
+    left_out: list[str],
+) -> Causal:
+    """Ablation, patching and direct contributions."""
+    progress("states")
+    rows = torch.arange(min(len(dataset), options.max_examples))
+    bench = Workbench(loaded.model, loaded.objective, dataset, rows, dataset.constant(loaded.train_mean))
+    donors = same_layout_donors(bench, options.seed)
+    ablations = {}
+    for kind in dict.fromkeys(options.ablations):
+        progress(f"{kind} ablation")
+        draws = options.draws if kind == options.main else 0
+        ablations[kind] = ablate_heads(bench, kind, donors, draws, options.seed)
+    progress("patching")
+    patching = None
+    try:
+        patching = patch_heads(bench, donors)
+    except ArithprobeError as error:
+        left_out.append(f"patching: {error}")
+    progress("direct contributions")
+    main = ablations[options.main]
+    return Causal(
+        n=len(bench), ablations=tuple(ablations.values()), main=main, patching=patching,
+        direct=direct_contributions(bench), agreements=_agreements(statistics, main.delta_rmse, options.seed),
+    )  # fmt: skip
+
+
+def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[Agreement, ...]:
+    """Attention on the operands, plain and weighted by what is moved, against the effect."""
+    moved = operand_mass(statistics.moved)
+    measures = (
+        (
+            "attention from '?' to the operands",
+            operand_mass(statistics.mass),
+            float(operand_mass(statistics.uniform_mass)),
+        ),
+        ("value-weighted norm from '?' to the operands", moved, None),
+    )
+    return tuple(
+        Agreement(name, values, uniform, rank_correlation(values.flatten(), effect.flatten(), seed))
+        for name, values, uniform in measures
+    )
+
+
+def _samples(loaded: LoadedModel, dataset: ArithmeticDataset, options: HeadOptions) -> tuple[Sample, ...]:
+    """The patterns of the rows asked for, each without padding."""
+    rows = torch.tensor(list(dict.fromkeys(options.sample_idx)), dtype=torch.int64)
+    if not len(rows):
+        return ()
+    lengths = dataset.lengths[rows]
+    with torch.no_grad():
+        _, cache = loaded.model.run_with_cache(dataset.ids[rows].long(), lengths, patterns=True)
+    patterns = torch.stack(list(cache.patterns.values()), dim=1)  # (B, L, H, T, T)
+    texts = dataset.texts()
+    return tuple(
+        Sample(row, texts[row], one[..., :length, :length])
+        for row, one, length in zip(rows.tolist(), patterns, lengths.tolist(), strict=True)
+    )

@@ -1,0 +1,56 @@
+"""A report of heads as records, for ``head_stats.json``."""
+
+from dataclasses import asdict
+from typing import Any
+
+from arithprobe.analysis.heads import Causal, HeadReport
+from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.attention.heads import HeadStatistics
+from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
+
+_BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_moved")
+
+
+def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
+    """Everything a report holds, behaviour first; ``per_head`` has the notebook's names."""
+    causal, statistics = report.causal, report.statistics
+    heads = head_records(statistics, report.copying)
+    if causal is not None:
+        _add_effects(heads, causal)
+    return {
+        "checkpoint": report.checkpoint, "weights": report.weights, "data": report.data, "rows": report.rows,
+        "behaviour": asdict(report.behaviour), "options": asdict(options),
+        "per_head": notebook_records(statistics.mass), "heads": heads, "uniform": uniform_record(statistics),
+        "untrained": [head_records(one.statistics, one.copying) for one in report.untrained],
+        "by_role": _by_role(statistics), "causal": None if causal is None else _causal(causal),
+        "samples": [{"row": one.row, "problem": one.text} for one in report.samples], "left_out": report.left_out,
+    }  # fmt: skip
+
+
+def _add_effects(heads: Records, causal: Causal) -> None:
+    """What the answers lose without each head, what it brings, and what it writes by itself."""
+    direct = causal.direct.of_heads(len(heads), len(heads[0]))
+    for layer, line in enumerate(heads):
+        for head, record in enumerate(line):
+            record["delta_rmse"] = {one.kind: float(one.delta_rmse[layer, head]) for one in causal.ablations}
+            record["skill_lost"] = {one.kind: float(one.skill_lost[layer, head]) for one in causal.ablations}
+            record["p"] = float(causal.main.p[layer, head])
+            record["recovered"] = None if causal.patching is None else float(causal.patching.recovered[layer, head])
+            record["direct_share"] = float(direct[layer, head])
+
+
+def _by_role(statistics: HeadStatistics) -> dict[str, Any]:
+    """The matrices, query first: ``role_mass[layer][head][query][key]``."""
+    return {"roles": statistics.roles, "rows": statistics.rows_of} | {
+        name: getattr(statistics, name) for name in _BY_ROLE
+    }
+
+
+def _causal(causal: Causal) -> dict[str, Any]:
+    direct = causal.direct
+    return {
+        "rows": causal.n, "ablations": [asdict(one) for one in causal.ablations], "main": causal.main.kind,
+        "patching": None if causal.patching is None else asdict(causal.patching),
+        "direct": dict(zip(direct.parts, direct.share.tolist(), strict=True)),
+        "attention_against_effect": [one._asdict() for one in causal.agreements],
+    }  # fmt: skip

@@ -1,0 +1,140 @@
+"""Live attention heads: what they look at, and what the answers lose without them, while the model trains."""
+
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
+from arithprobe.attention.records import head_name, head_records, uniform_record
+from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
+from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.errors import require_at_least
+from arithprobe.interventions.heads import HeadAblation, ablate_heads
+from arithprobe.interventions.kinds import AblationKind, require_kind
+from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.plotting.heads import head_scores
+from arithprobe.probes.tags import Tag
+from arithprobe.training.module import ArithmeticModule, ValidationOutput
+
+_LOGGED = (("operandmass", "pattern", "last"), ("entropy", "pattern", "last"), ("ablation", "z", "all"))
+
+
+class HeadAnalysis(ValidationProbe):
+    """Attention from the last token, summed over the validation rows, and the ablation of every head.
+
+    At every n-th validation of a fit, and at every validation outside one. Patterns are computed from the states of
+    the validation pass itself, so nothing is run twice but for the ablation, which runs the rest of the model on a
+    bounded number of rows.
+
+    Logs for every head h of layer l ``heads_operandmass/pattern.<l>@last/h<h>`` (attention to the digits of x and y),
+    ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_ablation/z.<l>@all/h<h>`` (increase of the
+    RMSE without the head, in answer units). Everything goes to ``probes/heads.jsonl``, beside uniform attention, and
+    layer x head heatmaps into TensorBoard (IMAGES) and ``figures/heads_scores.png``.
+
+    Args:
+        ablation: ``mean`` (by role), ``zero`` or ``resample``: what takes the place of a head's output.
+        every: Look at validation n, 2 n, ... of a fit.
+        max_examples: At most so many rows are ablated, the first; the attention is of all rows.
+        seed: Seed of the donors of ``resample``.
+
+    Raises:
+        ArithprobeError: If an option is out of range.
+    """
+
+    analysis = "heads"
+
+    def __init__(self, ablation: AblationKind = "mean", every: int = 5, max_examples: int = 500, seed: int = 0) -> None:
+        super().__init__()
+        require_at_least("HeadAnalysis: ", every=(every, 1), max_examples=(max_examples, 2), seed=(seed, 0))
+        require_kind(ablation, AblationKind, "ablation")
+        self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
+        self._dataset: ArithmeticDataset | None = None
+        self._heads = (0, 0)
+        self._model: TinyTransformer | None = None
+        self._sums: HeadSums | None = None
+        self._found: tuple[HeadStatistics, Tensor, HeadAblation] | None = None
+        self._count = 0
+        self._step: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget earlier runs."""
+        super().setup(trainer, pl_module, stage)
+        self._found, self._count = None, 0
+
+    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Note the rows, and the heads there are."""
+        self._dataset = dataset
+        self._heads = len(module.model.enc.blocks), module.model.sizes["n_heads"]
+
+    def begin(self, module: ArithmeticModule) -> None:
+        """Start with empty sums, if it is this validation's turn."""
+        self._count += 1
+        self._model, self._sums = module.model, None
+        if self._dataset is not None and is_turn(module, self._count, self.every):
+            self._sums = HeadSums(self._dataset.layout, self._dataset.layouts, *self._heads)
+
+    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+        """Add the patterns of a batch."""
+        if self._sums is not None and self._model is not None:
+            self._sums.update(self._model, output["states"], batch.rows)
+
+    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+        """Merge the ranks, and ablate the heads; on every rank alike."""
+        sums, dataset = self._sums, self._dataset
+        self._found = self._model = self._sums = None
+        if sums is None or dataset is None:
+            return {}
+        sum_over_ranks(trainer, sums.state)
+        if not all(bool(part.isfinite().all()) for part in sums.state):  # the model has diverged
+            return {}
+        rows = torch.arange(min(len(dataset), self.max_examples))
+        bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
+        ablation = ablate_heads(bench, self.ablation, same_layout_donors(bench, self.seed))
+        statistics = sums.fit()
+        self._found = statistics, ov_copying(module.model), ablation
+        self._step = moment(trainer)["step"]
+        figures = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
+        return dict(zip(self.tags(), torch.stack(figures).flatten().tolist(), strict=True))
+
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+        layers, heads = self._heads
+        return [
+            str(Tag(self.analysis, figure, f"{site}.{layer}", position, f"h{head}"))
+            for figure, site, position in _LOGGED
+            for layer in range(layers)
+            for head in range(heads)
+        ]
+
+    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        """Write the record and the figure."""
+        if self._found is None:
+            return
+        statistics, copying, ablation = self._found
+        with self.timed("figure"):
+            figure = head_scores(
+                statistics, copying, ablation.delta_rmse, None, module.behaviour, self._step, ablation.kind
+            )
+            self.show(trainer, figure, "scores", "layer x head", self._step)
+        with self.timed("files"):
+            self.append_line(trainer, self.gate(module) | {
+                "rows": statistics.n, "ablation": vars(ablation), "uniform": uniform_record(statistics),
+                "heads": head_records(statistics, copying),
+            })  # fmt: skip
+
+    def findings(self) -> list[str]:
+        """Which head costs most, and how much of its attention is on the operands."""
+        if self._found is None:
+            return []
+        statistics, _, ablation = self._found
+        layer, head = divmod(int(ablation.delta_rmse.argmax()), self._heads[1])
+        mass, uniform = operand_mass(statistics.mass)[layer, head], operand_mass(statistics.uniform_mass)
+        return [
+            f"{ablation.kind} ablation of one head costs most for {head_name(layer, head)}: RMSE "
+            f"{float(ablation.delta_rmse[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
+            f"operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
+        ]

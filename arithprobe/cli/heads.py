@@ -1,0 +1,80 @@
+"""``arithprobe heads``: what the attention heads of a checkpoint look at, and what they do."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.files import require_writable, to_json, write_whole
+
+if TYPE_CHECKING:
+    from arithprobe.analysis.heads import HeadReport
+
+_PICTURES = ("attention_*.png", "head_*.png", "roles_*.png")
+
+
+def run(words: Sequence[str] | None) -> None:
+    """Read the heads, ablate them, print, write ``head_stats.json`` and the figures.
+
+    Raises:
+        ArithprobeError: For any mistake of the user.
+    """
+    given, options = checkpoint_command(
+        "heads",
+        "What the attention heads of a checkpoint look at, beside uniform attention and untrained networks, and what "
+        "the model's own answers lose without each of them.",
+        HeadOptions,
+        words,
+    )
+    path = output_file(given.output_dir, "head_stats.json")
+    figures = path.parent / "figures"
+    require_writable(figures)
+
+    from arithprobe.analysis.heads import analyse_heads, require_rows, step_count  # imports PyTorch
+    from arithprobe.analysis.heads_record import record_of
+    from arithprobe.cli.heads_table import print_report
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import load_model
+
+    dataset = ArithmeticDataset.from_tsv(given.data)
+    require_rows(dataset, options)
+    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    with steps(step_count(options)) as progress:
+        report = analyse_heads(loaded, dataset, options, progress)
+    pictures = _draw(report)
+    for old in (file for pattern in _PICTURES for file in figures.glob(pattern) if file.stem not in pictures):
+        old.unlink()  # of an earlier run into this folder
+    drawn = [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+    write_whole(path, to_json(record_of(report, options)) + "\n")
+    print_report(report, [path, *drawn])
+
+
+def _draw(report: "HeadReport") -> dict[str, bytes]:
+    """Every figure there is something for, as PNG, by name."""
+    from arithprobe.plotting.attention import attention_maps, role_grid
+    from arithprobe.plotting.head_effects import ablation_bars, mass_against_effect, patching_grid
+    from arithprobe.plotting.heads import category_bars, head_scores, role_sweeps
+    from arithprobe.plotting.render import to_png, to_rgb
+
+    statistics, behaviour, causal = report.statistics, report.behaviour, report.causal
+    effect, direct, kind = None, None, "mean"
+    if causal is not None:
+        effect, kind = causal.main.delta_rmse, causal.main.kind
+        direct = causal.direct.of_heads(*effect.shape)
+    figures = {
+        "head_categories": category_bars(statistics, behaviour),
+        "head_scores": head_scores(statistics, report.copying, effect, direct, behaviour, None, kind),
+        "head_sweeps": role_sweeps(statistics, behaviour),
+    }
+    for layer in range(len(report.copying)):
+        figures[f"roles_layer{layer}"] = role_grid(statistics, layer, behaviour)
+    for one in report.samples:
+        figures[f"attention_{one.row}"] = attention_maps(one.text, one.patterns, one.row, behaviour)
+    if causal is not None:
+        figures["head_ablation"] = ablation_bars(causal.ablations, behaviour)
+        figures["head_effects"] = mass_against_effect(
+            causal.agreements, causal.main.delta_rmse, behaviour, causal.main.kind
+        )
+        if causal.patching is not None:
+            figures["head_patching"] = patching_grid(causal.patching, behaviour)
+    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}

@@ -1,0 +1,185 @@
+"""``arithprobe heads``: the statistics and effects of a checkpoint's heads, its files, and its complaints."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import SMALL
+
+from arithprobe.analysis.heads import analyse_heads, step_count
+from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.attention.heads import operand_mass
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.models.checkpoints import load_model
+from arithprobe.models.transformer import TinyTransformer
+
+NOTEBOOK = ["layer", "head", "mass_x", "mass_y", "mass_plus", "mass_mod", "mass_others", "copy_score", "balance_score",
+            "entropy"]  # fmt: skip
+QUICK = HeadOptions(draws=5, twins=1)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "model.pt"
+    torch.save(TinyTransformer(**SMALL).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def words(checkpoint, small_data, tmp_path):
+    given = {"checkpoint": checkpoint, "data": small_data["val"], "output_dir": tmp_path / "out", "n_heads": 2,
+             "draws": 5, "twins": 1}  # fmt: skip
+    return ["heads", *(word for name, value in given.items() for word in (f"--{name}", value))]
+
+
+@pytest.fixture
+def loaded(checkpoint):
+    return load_model(checkpoint, n_heads=2)
+
+
+@pytest.fixture
+def rows(small_data):
+    return ArithmeticDataset.from_tsv(small_data["val"])
+
+
+def test_every_head_has_the_notebooks_figures_and_the_honest_ones(words, run, tmp_path):
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert out.startswith("NOT LEARNED")
+    assert all(f"L{layer}H{head} " in out for layer in (0, 1) for head in (0, 1))
+    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
+    assert stats["behaviour"]["verdict"] == "NOT LEARNED"
+    for layer in (0, 1):
+        for head in (0, 1):
+            notebook, honest = stats["per_head"][layer][head], stats["heads"][layer][head]
+            assert list(notebook) == NOTEBOOK
+            assert (notebook["layer"], notebook["head"]) == (layer, head) == (honest["layer"], honest["head"])
+            masses = [notebook[name] for name in NOTEBOOK if name.startswith("mass")]
+            assert sum(masses) == pytest.approx(1)
+            assert notebook["copy_score"] == honest["operand_mass"] == pytest.approx(masses[0] + masses[1])
+            assert notebook["balance_score"] == honest["operand_imbalance"] == pytest.approx(abs(masses[0] - masses[1]))
+            assert set(honest["delta_rmse"]) == {"zero", "mean", "resample"}
+            assert honest["skill_lost"]["mean"] is None  # there is no skill to lose
+            assert 0 < honest["p"] <= 1
+    assert stats["uniform"]["mass"]["mod"] == 0
+    assert sum(stats["causal"]["direct"].values()) == pytest.approx(1)
+    assert len(stats["by_role"]["role_mass"][0][0]) == len(stats["by_role"]["roles"]) == 13
+    pictures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    assert pictures == {
+        "attention_0", "attention_1", "attention_2", "head_ablation", "head_categories", "head_effects",
+        "head_patching", "head_scores", "head_sweeps", "roles_layer0", "roles_layer1",
+    }  # fmt: skip
+
+
+def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
+    run(*words)
+    code, _, err = run(*words, "--sample_idx", 7, 7, 3, "--no_causal")
+    assert (code, err) == (0, "")
+    pictures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    assert {name for name in pictures if name.startswith("attention")} == {"attention_7", "attention_3"}
+    assert "head_ablation" not in pictures
+    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
+    assert [one["row"] for one in stats["samples"]] == [7, 3]
+    assert stats["causal"] is None
+
+
+def test_a_sample_has_the_pattern_of_its_prompt_alone(loaded, rows):
+    """Without padding, and equal to what the model computes for that prompt by itself."""
+    row = int(rows.lengths.argmin())
+    (sample,) = analyse_heads(loaded, rows, replace(QUICK, sample_idx=(row,), no_causal=True)).samples
+    assert (sample.row, sample.text) == (row, rows.texts()[row])
+    length = len(sample.text)
+    with torch.no_grad():
+        _, cache = loaded.model.run_with_cache(
+            rows.ids[row : row + 1, :length].long(), rows.lengths[row : row + 1], patterns=True
+        )
+    alone = torch.stack(list(cache.patterns.values()), dim=1)[0]
+    assert sample.patterns.shape == (2, 2, length, length)
+    torch.testing.assert_close(sample.patterns, alone, atol=1e-6, rtol=0)
+
+
+def test_progress_is_told_as_often_as_announced_and_the_seed_decides_the_draws(loaded, rows):
+    steps = []
+    one = analyse_heads(loaded, rows, QUICK, steps.append)
+    assert len(steps) == step_count(QUICK)
+    same, other = (analyse_heads(loaded, rows, replace(QUICK, seed=seed)) for seed in (0, 1))
+    assert torch.equal(one.causal.main.random, same.causal.main.random)
+    assert not torch.equal(one.causal.main.random, other.causal.main.random)
+    assert torch.equal(one.statistics.role_mass, other.statistics.role_mass)  # the control: no chance in these
+    assert not torch.equal(one.untrained[0].copying, other.untrained[0].copying)
+
+
+def test_attention_is_compared_with_the_effect_of_the_ablation_asked_for(loaded, rows):
+    report = analyse_heads(loaded, rows, replace(QUICK, ablations=("zero", "resample"), twins=0))
+    assert report.untrained == ()
+    assert [one.kind for one in report.causal.ablations] == ["zero", "resample"]
+    assert report.causal.main.kind == "zero"
+    assert report.causal.ablations[1].random.shape == (2, 0)
+    agreement = report.causal.agreements[0]
+    assert torch.equal(agreement.values, operand_mass(report.statistics.mass))
+    assert agreement.correlation.n == 4
+
+
+def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(loaded, run, words, tmp_path):
+    tsv = tmp_path / "few.tsv"
+    tsv.write_text("1 + 2 = ?\t3\n10 + 2 = ?\t12\n")
+    words[4] = tsv
+    code, out, err = run(*words, "--sample_idx", 1)
+    assert (code, err) == (0, "")
+    assert "left out: patching: 2 rows, and 0 of them have another of the same layout" in out
+    assert not (tmp_path / "out" / "figures" / "head_patching.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--sample_idx", 0, 150], "sample_idx has 150; .*small_val.tsv has 150 rows, expected 0 to 149"),
+        (["--sample_idx", -1], "sample_idx has -1"),
+        (["--sample_idx", "one"], "sample_idx"),
+        (["--ablations", "median"], "no choice among ablations 'median'; expected one of zero, mean, resample"),
+        (["--ablations"], "ablations is empty"),
+        (["--draws", -1], "draws is -1; expected 0 or more"),
+        (["--max_examples", 1], "max_examples is 1; expected 2 or more"),
+        (["--sample_id", 1], "unknown option --sample_id; did you mean 'sample_idx'"),
+        (["--n_heads", 3], "n_heads is 3; expected a divisor of d_model"),
+        (["--checkpoint", "missing.pt"], "missing.pt: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, message):
+    code, out, err = run(*words, *more)
+    assert (code, out) == (2, "")
+    assert err.startswith("arithprobe: error: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
+    assert not (tmp_path / "out" / "head_stats.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (lambda key: ".self_attn." not in key, "no attention: none of its 22 weights is an enc.layers"),
+        (lambda key: key.startswith("readout"), "'tok.weight' is missing, and there is no attention"),
+        (lambda key: "self_attn.out_proj" not in key, "'enc.layers.0.self_attn.out_proj.weight' is missing"),
+    ],
+)
+def test_a_checkpoint_without_attention_is_refused(words, run, tmp_path, checkpoint, kept, message):
+    weights = torch.load(checkpoint, weights_only=True)
+    torch.save({key: value for key, value in weights.items() if kept(key)}, checkpoint)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "out" / "head_stats.json").exists()
+
+
+def test_a_prompt_whose_roles_cannot_be_parsed_is_named_by_its_line(words, run, tmp_path):
+    tsv = tmp_path / "odd.tsv"
+    tsv.write_text("1 + 2 = ?\t3\n3 - 2 = ?\t1\n")
+    words[4] = tsv
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "odd.tsv:2: '3 - 2 = ?' is neither 'x + y = ?' nor" in err
