@@ -252,7 +252,16 @@ def literal_mlp(x, y, train, test, seed):
     return predicted
 
 
-BOTH = {"alpha", "pooled_r2", "pos_r2", "pos_r2_masked", "ridge_head_mse_before", "ridge_head_mse_after", "delta_mse"}
+BOTH = {
+    "alpha",
+    "pooled_r2",
+    "pos_r2",
+    "pos_r2_masked",
+    "ridge_head_mse_before",
+    "ridge_head_mse_after",
+    "delta_mse",
+    "per_head",
+}
 KEYS = {
     "REG-SUM": BOTH | {"scalar_probe_r2", "base_mse", "delta_mse_probe_1d", "delta_mse_random_1d", "excess_delta_mse",
                        "ridge_r2", "mlp_reg_r2", "mlp_reg_r2_label_shuffle", "nonlinear_settings"},
@@ -269,9 +278,10 @@ def test_everything_stands_beside_everything(files, loaded, task):
     assert len(steps) == step_count(QUICK)
     assert set(found.columns.notebook_protocol) == KEYS[task] == set(found.meaning)
     measured = {key for key in KEYS[task] if not key.endswith("label_shuffle")}
-    assert set(found.columns.held_out) >= measured
+    fitted = measured - {"per_head"}  # attention is not fitted to labels
+    assert set(found.columns.held_out) >= fitted
     assert set(found.columns.random_init) >= measured - {"alpha"}
-    assert set(found.columns.null) >= measured - {"alpha"}
+    assert set(found.columns.null) >= fitted - {"alpha"}
     assert found.behaviour.verdict == "NOT LEARNED"
     assert all(sentence.startswith("Model NOT LEARNED. ") for sentence in found.meaning.values())
     assert number(found.columns.null["pooled_r2"]) in found.meaning["pooled_r2"]

@@ -1,5 +1,7 @@
 """The rows of a reproduction: are they fit for it, and the states of a model on them."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from arithprobe.analysis.forward import check_rows, run_over
 from arithprobe.analysis.notebook import PROBE_ROWS, Examples
 from arithprobe.analysis.notebook_nonlinear import require_split
 from arithprobe.analysis.reproduce_options import ReproduceOptions, require_task
+from arithprobe.attention.heads import HeadStatistics, HeadSums
 from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
@@ -50,16 +53,29 @@ def check_task(loaded: LoadedModel, dataset: ArithmeticDataset, task: str, optio
         )
 
 
-def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> tuple[Examples, Behaviour]:
-    """Its states and its behaviour; padded positions hold what PyTorch's evaluation fast path leaves there."""
-    pooled, by_position = [], []
+class Examined(NamedTuple):
+    """What one pass of a model over the rows showed."""
+
+    examples: Examples
+    """Its states; padded positions hold what PyTorch's evaluation fast path leaves there."""
+    behaviour: Behaviour
+    """Has it learned the task."""
+    heads: HeadStatistics
+    """What its attention heads look at."""
+
+
+def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> Examined:
+    """Run a model over the rows."""
+    pooled, by_position, model = [], [], loaded.model
+    sums = HeadSums(dataset.layout, dataset.layouts, len(model.enc.blocks), model.sizes["n_heads"])
 
     def observe(states: dict[str, Tensor], rows: Tensor) -> None:
+        sums.update(model, states, rows)
         final, lengths = states["final"], dataset.lengths[rows]
         padding = torch.arange(final.shape[1]) >= lengths[:, None]
         pooled.append(final[torch.arange(len(final)), lengths - 1])
-        by_position.append(torch.where(padding[..., None], loaded.model.ln.bias, final))
+        by_position.append(torch.where(padding[..., None], model.ln.bias, final))
 
     behaviour = run_over(loaded, dataset, [observe]).behaviour
     columns = (torch.cat(pooled), torch.cat(by_position), dataset.lengths, dataset.x + dataset.y, dataset.answers)
-    return Examples(*(column.numpy() for column in columns)), behaviour
+    return Examined(Examples(*(column.numpy() for column in columns)), behaviour, sums.fit())

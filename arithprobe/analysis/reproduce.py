@@ -37,6 +37,7 @@ from arithprobe.analysis.notebook_nonlinear import (
 from arithprobe.analysis.notebook_rows import check_task, examine
 from arithprobe.analysis.published import PUBLISHED
 from arithprobe.analysis.reproduce_options import ReproduceOptions, Task
+from arithprobe.attention.records import notebook_record, notebook_records
 from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.models.checkpoints import LoadedModel
@@ -61,6 +62,8 @@ class Reproduction:
     """Has the model learned the task."""
     columns: Columns
     """Each number by the notebook's protocol, held out, on permuted labels and of untrained networks."""
+    uniform_attention: dict[str, float]
+    """The figures of ``per_head`` for attention spread evenly over the tokens of each prompt."""
     meaning: dict[str, str]
     """What each number means, a sentence or two."""
     rows_used: Figures
@@ -104,22 +107,27 @@ def reproduce(
     options = options or ReproduceOptions()
     check_task(loaded, dataset, task, options)
     progress("states")
-    examples, behaviour = examine(loaded, dataset)
+    examples, behaviour, heads = examine(loaded, dataset)
     work = _Work(task, examples, options, progress)
     twins = []
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
-        twins.append(examine(random_init_twin(loaded, options.seed + number), dataset)[0])
+        twins.append(examine(random_init_twin(loaded, options.seed + number), dataset))
+    states = [twin.examples for twin in twins]
     with one_thread_each():
-        columns = work.columns(twins)
+        columns = work.columns(states)
     if not options.no_mlp:
-        work.add_mlps(columns, twins, dataset)
+        work.add_mlps(columns, states, dataset)
+    columns.notebook_protocol["per_head"] = notebook_records(heads.mass)
+    columns.random_init["per_head"] = over(np.mean, [notebook_records(twin.heads.mass) for twin in twins])
+    uniform = notebook_record(heads.uniform_mass)
     rows_used = work.rows_used()
     lengths = examples.lengths[: rows_used["run_probes"]]
     padding = (int((lengths < lengths.max()).sum()), len(lengths))
     return Reproduction(
         task=task, rows=len(dataset), behaviour=behaviour, columns=columns,
-        meaning=meanings(behaviour, columns, dataset.modulus, *padding), rows_used=rows_used,
+        uniform_attention=uniform, meaning=meanings(behaviour, columns, uniform, dataset.modulus, *padding),
+        rows_used=rows_used,
         draws={"shuffles": options.shuffles, "mlp_shuffles": options.mlp_shuffles, "twins": options.twins},
         published=PUBLISHED[task],
     )  # fmt: skip
@@ -188,6 +196,7 @@ class _Work:
             "run_patching": min(n, PATCH_ROWS),
             "run_multidim_probes": n,
             "run_nonlinear_probes": {"train": len(self.split[0]), "test": len(self.split[1])},
+            "run_head_analysis": n,
         }
 
     def _donors(self, count: int) -> Tensor:

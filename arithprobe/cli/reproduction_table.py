@@ -9,6 +9,7 @@ from rich.table import Table
 
 from arithprobe.analysis.columns import Columns, cell, number
 from arithprobe.analysis.reproduce import Reproduction
+from arithprobe.attention.records import head_name
 from arithprobe.cli.verdict import print_verdict
 
 _WIDTH = 120  # where there is no terminal to ask
@@ -65,5 +66,9 @@ def _rows(columns: Columns) -> Iterator[tuple[str, _Keys]]:
             for at, record in enumerate(value):
                 shape = f"{record['hidden']}x{record['depth']}"
                 yield from ((f"{name} {shape}", (key, at, name)) for name in record if name.startswith("mlp"))
+        elif key == "per_head":
+            for layer, heads in enumerate(value):
+                for head in range(len(heads)):
+                    yield f"copy_score {head_name(layer, head)}", (key, layer, head, "copy_score")
         elif isinstance(value, float) and key != "alpha":
             yield key, (key,)
