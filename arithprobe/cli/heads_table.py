@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from arithprobe.analysis.heads import Agreement, Causal, HeadReport
-from arithprobe.attention.heads import HeadStatistics, group_entropy, operand_mass
+from arithprobe.attention.heads import LAST_ROLE, HeadStatistics, operand_mass
 from arithprobe.attention.records import head_name
 from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.verdict import console_of, print_verdict
@@ -53,7 +53,7 @@ def _attention_table(report: HeadReport) -> Table:
     table = _table(f"heads: attention from '?', the last token, over {report.rows} rows", columns, report.copying)
     table.add_row("uniform", *_uniform(report.statistics, len(columns)))
     table.caption = (
-        "x, y, +, mod: attention. groups, tokens: entropy over the groups and over the tokens, in nats. moved: share "
+        "x, y, +, mod: attention. most: the role with most of it. tokens: entropy over tokens, in nats. moved: share "
         "of x and y in what the head adds, by value-weighted norm. OV: copying score, 1 writes what it reads, -1 its "
         "opposite."
     )
@@ -91,7 +91,7 @@ def _attention_columns(report: HeadReport) -> Iterator[tuple[str, Show]]:
     statistics = report.statistics
     for index, name in _groups(statistics):
         yield name, _shown(share, statistics.mass[..., index])
-    yield "groups", _shown(_short, group_entropy(statistics.mass))
+    yield "most", _most(statistics)
     yield "tokens", _shown(_short, statistics.entropy)
     yield "moved", _shown(share, operand_mass(statistics.moved_share))
     yield "OV", _shown(_short, report.copying)
@@ -111,6 +111,17 @@ def _effect_columns(causal: Causal) -> Iterator[tuple[str, Show]]:
     yield "direct", _shown(share, causal.direct.of_heads(*causal.main.p.shape))
 
 
+def _most(statistics: HeadStatistics) -> Show:
+    """The role that a head looks at most, and its share."""
+    by_role = statistics.role_mass[..., statistics.roles.index(LAST_ROLE), :]
+
+    def show(layer: int, head: int) -> str:
+        role = int(by_role[layer, head].argmax())
+        return f"{statistics.roles[role]} {share(float(by_role[layer, head, role]))}"
+
+    return show
+
+
 def _shown(text: Callable[[float], str], values: Tensor) -> Show:
     return lambda layer, head: text(float(values[layer, head]))
 
@@ -123,7 +134,7 @@ def _uniform(statistics: HeadStatistics, columns: int) -> list[str]:
     """The last line: a head that looks at all tokens alike."""
     mass = statistics.uniform_mass
     cells = [share(float(mass[index])) for index, _ in _groups(statistics)]
-    cells += [_short(float(group_entropy(mass))), _short(float(statistics.uniform_entropy))]
+    cells += ["", _short(float(statistics.uniform_entropy))]
     return cells + [""] * (columns - len(cells))
 
 
