@@ -20,6 +20,8 @@ from arithprobe.errors import ArithprobeError
 MAX_DIGITS = 15
 """Longest number accepted, in digits, so that every sum is exact in float64."""
 _GRAMMAR = re.compile(r"(?P<x>[0-9]+) \+ (?P<y>[0-9]+)(?: \(mod (?P<modulus>[0-9]+)\))? = \?")
+LAST_ROLE = "query"
+"""The role of the last character, ``?``, which every problem ends in and the readout reads."""
 MAX_CHARACTERS = 3 * MAX_DIGITS + len(" +  (mod ) = ?")
 """Longest problem accepted, in characters."""
 

@@ -23,13 +23,13 @@ class Looped(NamedTuple):
     """(L, H, R, R) from role to role."""
     role_entropy: Tensor
     """(L, H, R) of each query role."""
-    role_moved: Tensor
+    role_norm: Tensor
     """(L, H, R, R) from role to role."""
     mass: Tensor
     """(L, H, 5) from the last token to each group."""
     entropy: Tensor
     """(L, H) of the last token."""
-    moved: Tensor
+    norm: Tensor
     """(L, H, 5) from the last token to each group."""
 
 
@@ -99,7 +99,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
     with torch.no_grad():
         _, cache = model.run_with_cache(ids, lengths, patterns=True)
     rows_of, sums = defaultdict(int), [defaultdict(float) for _ in range(6)]
-    role_mass, role_entropy, role_moved, mass, entropy, moved = sums
+    role_mass, role_entropy, role_norm, mass, entropy, moved = sums
     for row, text in enumerate(texts):
         names, groups, length = roles_by_text(text), groups_by_text(text), len(text)
         for name in names:
@@ -116,7 +116,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
                         p = pattern[query][key]
                         surprise = -p * math.log(p) if p > 0 else 0.0
                         role_mass[layer, head, names[query], names[key]] += p
-                        role_moved[layer, head, names[query], names[key]] += p * norms[key]
+                        role_norm[layer, head, names[query], names[key]] += p * norms[key]
                         role_entropy[layer, head, names[query]] += surprise
                         if query == length - 1:
                             mass[layer, head, groups[key]] += p
@@ -137,7 +137,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
     keys, every = [(role,) for role in roles], [(group,) for group in GROUPS]
     figures = (
         [rows_of[role] for role in roles], by_role(role_mass, *keys), by_role(role_entropy, ()),
-        by_role(role_moved, *keys), from_last(mass, *every), from_last(entropy, ()), from_last(moved, *every),
+        by_role(role_norm, *keys), from_last(mass, *every), from_last(entropy, ()), from_last(moved, *every),
     )  # fmt: skip
     found = Looped(*(torch.tensor(figure, dtype=torch.float64) for figure in figures))
     return found._replace(role_entropy=found.role_entropy[..., 0], entropy=found.entropy[..., 0])

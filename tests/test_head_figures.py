@@ -30,11 +30,11 @@ from arithprobe.attention.roles import GROUPS
 from arithprobe.interventions.direct import direct_contributions
 from arithprobe.interventions.heads import HeadPatching, ablate_heads, patch_heads
 from arithprobe.interventions.patching import same_layout_donors
-from arithprobe.plotting.attention import attention_maps, role_grid
+from arithprobe.plotting.attention import attention_maps, last_token_roles, role_grid, role_sweeps
 from arithprobe.plotting.head_effects import ablation_bars, mass_against_effect, patching_grid
-from arithprobe.plotting.heads import category_bars, head_scores, role_sweeps
+from arithprobe.plotting.heads import category_bars, head_scores
 from arithprobe.plotting.render import to_rgb
-from arithprobe.probes.rank import RankCorrelation, rank_correlation
+from arithprobe.probes.rank import Agreement, RankCorrelation, rank_correlation
 
 NAN = math.nan
 SIZES = [(1, 1), (2, 4)]
@@ -79,10 +79,11 @@ def measures(one):
     effect = one.ablations[1].delta_rmse
     pairs = (
         ("mass on x and y", operand_mass(one.statistics.mass), float(operand_mass(one.statistics.uniform_mass))),
-        ("norm moved", operand_mass(one.statistics.moved), None),
+        ("norm moved", operand_mass(one.statistics.norm), None),
     )
     return [
-        (name, values, uniform, rank_correlation(values.flatten(), effect.flatten())) for name, values, uniform in pairs
+        Agreement(name, values, uniform, rank_correlation(values.flatten(), effect.flatten()))
+        for name, values, uniform in pairs
     ]
 
 
@@ -90,13 +91,12 @@ FIGURES = {
     "maps": lambda one, behaviour: attention_maps(one.text, one.patterns, 3, behaviour),
     "roles": lambda one, behaviour: role_grid(one.statistics, 0, behaviour),
     "bars": lambda one, behaviour: category_bars(one.statistics, behaviour),
-    "scores": lambda one, behaviour: head_scores(
-        one.statistics, one.copying, one.ablations[1].delta_rmse, one.direct, behaviour
-    ),
+    "scores": lambda one, behaviour: head_scores(one.statistics, one.copying, one.ablations[1], one.direct, behaviour),
+    "last": lambda one, behaviour: last_token_roles(one.statistics, behaviour),
     "sweeps": lambda one, behaviour: role_sweeps(one.statistics, behaviour),
     "ablation": lambda one, behaviour: ablation_bars(one.ablations, behaviour),
     "patching": lambda one, behaviour: patching_grid(one.patching, behaviour),
-    "against": lambda one, behaviour: mass_against_effect(measures(one), one.ablations[1].delta_rmse, behaviour),
+    "against": lambda one, behaviour: mass_against_effect(measures(one), one.ablations[1], behaviour),
 }
 
 
@@ -248,7 +248,7 @@ def test_a_role_grid_has_every_head_of_its_layer_and_uniform_attention(modulus):
 def test_a_bar_is_a_mass_its_dash_uniform_attention_and_its_circle_the_share_moved(size, modulus):
     statistics, figure = found(size, modulus).statistics, drawn("bars", size, modulus)
     groups = [group for group in GROUPS if group != "mod" or modulus is not None]
-    moved = statistics.moved / statistics.moved.sum(dim=-1, keepdim=True)
+    moved = statistics.norm / statistics.norm.sum(dim=-1, keepdim=True)
     assert len(panels(figure)) == size[0]
     for layer, axes in enumerate(panels(figure)):
         assert ticks(axes.xaxis) == [f"L{layer}H{head}" for head in range(size[1])]
@@ -270,7 +270,7 @@ def test_a_bar_is_a_mass_its_dash_uniform_attention_and_its_circle_the_share_mov
 
 def test_every_score_is_written_into_its_cell_in_a_scale_that_is_fixed_where_it_can_be():
     one, figure = found(), drawn("scores")
-    mass, moved = one.statistics.mass, one.statistics.moved
+    mass, moved = one.statistics.mass, one.statistics.norm
     even = float(one.statistics.uniform_entropy)
     expected = {
         "attention to x and y": (operand_mass(mass), (0, 1), "viridis"),
@@ -317,18 +317,21 @@ def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     assert len(panels(figure)) == 6 and "at step 1200" in title_of(figure).get_text()
     assert "step" not in title_of(drawn("scores")).get_text()
     cost = torch.tensor([[NAN, 3.0], [12345.6, -2.0]], dtype=torch.float64)
-    axes = titled(head_scores(one.statistics, one.copying, cost, None, LEARNED), "increase of the RMSE")
+    ablation = replace(one.ablations[2], delta_rmse=cost)
+    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "increase of the RMSE")
+    assert "resample ablation" in axes.get_title()
     assert written(axes) == {(1, 0): "3.00", (0, 1): "12346", (1, 1): "-2.00"}
     assert np.isnan(values_of(axes)).tolist() == [[True, False], [False, False]]
-    figure = head_scores(one.statistics, one.copying, torch.full((2, 2), NAN), None, None)
+    ablation = replace(ablation, delta_rmse=torch.full((2, 2), NAN))
+    figure = head_scores(one.statistics, one.copying, ablation, None, None)
     assert to_rgb(figure).std() > 0 and not titled(figure, "increase of the RMSE").texts
 
 
 def test_small_increases_of_the_rmse_look_small():
     one, faint = found((2, 2)), torch.full((2, 2), 0.01, dtype=torch.float64)
-    axes = titled(head_scores(one.statistics, one.copying, faint, None, LEARNED), "increase of the RMSE")
-    assert axes.images[0].get_clim()[1] == pytest.approx(0.05 * LEARNED.answer_sd) and LEARNED.answer_sd > 1
     ablation = replace(one.ablations[0], delta_rmse=faint)
+    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "increase of the RMSE")
+    assert axes.images[0].get_clim()[1] == pytest.approx(0.05 * LEARNED.answer_sd) and LEARNED.answer_sd > 1
     (axes,) = ablation_bars([ablation], LEARNED).axes
     assert axes.get_ylim()[1] >= 0.05 * LEARNED.answer_sd
 
@@ -392,7 +395,7 @@ def test_heads_that_cost_more_than_random_dimensions_are_marked():
 
 def test_without_an_ablation_the_figure_says_so():
     assert "no head was ablated" in texts(ablation_bars([], LEARNED))
-    assert "nothing to compare" in texts(mass_against_effect([], torch.zeros(2, 2), LEARNED))
+    assert "nothing to compare" in texts(mass_against_effect([], found((2, 2)).ablations[1], LEARNED))
 
 
 @pytest.mark.parametrize("modulus", PROMPTS)
@@ -445,17 +448,17 @@ def test_a_head_stands_at_its_measure_and_its_cost_in_the_colour_of_its_layer(si
 def test_the_rank_correlation_is_above_its_panel():
     values = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64)
     several = [
-        ("one", values, 0.25, RankCorrelation(0.31, 0.46, 8)),
-        ("two", values, None, RankCorrelation(NAN, NAN, 2)),
+        Agreement("one", values, 0.25, RankCorrelation(0.31, 0.46, 8)),
+        Agreement("two", values, None, RankCorrelation(NAN, NAN, 2)),
     ]
-    figure = mass_against_effect(several, values, LEARNED, "zero")
+    figure = mass_against_effect(several, found((2, 2)).ablations[0], LEARNED)
     assert [axes.get_title() for axes in panels(figure)] == [
         "rho = 0.31, p = 0.46, 8 heads",
         "no rank correlation, 2 heads",
     ]
     assert "zero ablation" in title_of(figure).get_text()
     assert "uniform attention" in labels(figure.legends[0].get_texts())
-    figure = mass_against_effect(several[1:], values, LEARNED)
+    figure = mass_against_effect(several[1:], found((2, 2)).ablations[0], LEARNED)
     assert "uniform attention" not in labels(figure.legends[0].get_texts())
 
 
@@ -479,3 +482,16 @@ def test_what_is_written_on_dark_cells_is_white():
         column, row = (round(part) for part in text.get_position())
         behind = image.to_rgba(image.get_array())[row, column, :3]
         assert abs(np.mean(to_rgba(text.get_color())[:3]) - behind.mean()) > 0.3
+
+
+@pytest.mark.parametrize("modulus", PROMPTS)
+def test_attention_of_the_last_token_is_written_in_percent_above_uniform_attention(modulus):
+    statistics, figure = found((2, 4), modulus).statistics, drawn("last", (2, 4), modulus)
+    (axes,) = panels(figure)
+    assert ticks(axes.xaxis) == list(statistics.roles)
+    assert ticks(axes.yaxis) == [*head_names(2, 4), "uniform"]
+    last = statistics.roles.index("query")
+    shown = torch.cat([statistics.role_mass[:, :, last].flatten(0, 1), statistics.uniform_role_mass[last][None]])
+    assert np.allclose(values_of(axes), shown.numpy())
+    expected = {(column, row): f"{100 * value:.0f}" for (row, column), value in np.ndenumerate(shown.numpy())}
+    assert written(axes) == expected

@@ -67,7 +67,7 @@ def case(request):
 def test_mass_entropy_and_what_is_moved_are_those_of_the_loop(case):
     model, data, found, expected, _ = case
     assert len(set(data.lengths.tolist())) > 3
-    for name in ("rows_of", "role_mass", "role_entropy", "role_moved", "mass", "entropy", "moved"):
+    for name in ("rows_of", "role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm"):
         agree(getattr(found, name), getattr(expected, name))
     assert found.n == len(data)
     assert found.mass.shape == (*found.role_mass.shape[:2], 5)
@@ -76,7 +76,7 @@ def test_mass_entropy_and_what_is_moved_are_those_of_the_loop(case):
 
 def test_expectations_under_uniform_attention_are_those_of_the_loop_with_uniform_patterns(case):
     _, _, found, _, expected = case
-    for name in ("role_mass", "role_entropy", "role_moved", "mass", "entropy", "moved"):
+    for name in ("role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm"):
         even = getattr(found, f"uniform_{name}")
         agree(even.expand_as(getattr(expected, name)), getattr(expected, name))
 
@@ -86,9 +86,9 @@ def test_the_loop_on_another_model_says_something_else(case):
     model, data, found, _, _ = case
     other = transformer(seed=1, n_layers=model.sizes["n_layers"], n_heads=model.sizes["n_heads"])
     wrong, even = (looped(other, data, found.roles, uniform) for uniform in (False, True))
-    for name in ("role_mass", "role_entropy", "role_moved", "mass", "entropy", "moved"):
+    for name in ("role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm"):
         assert (getattr(found, name) - getattr(wrong, name)).abs().max() > 0.01, name
-    assert (found.uniform_moved - even.moved).abs().max() > 0.01
+    assert (found.uniform_norm - even.norm).abs().max() > 0.01
     agree(found.uniform_mass.expand_as(even.mass), even.mass)  # these do not
 
 
@@ -118,7 +118,7 @@ def test_single_precision_is_enough():
     data, model = dataset(FEW), transformer()
     precise = statistics_of(model, data)
     found = statistics_of(model.float(), data)
-    for name in ("role_mass", "role_entropy", "role_moved", "uniform_role_moved"):
+    for name in ("role_mass", "role_entropy", "role_norm", "uniform_role_norm"):
         assert getattr(found, name).dtype == torch.float64
         agree(getattr(found, name), getattr(precise, name), 1e-5)
 
@@ -151,8 +151,8 @@ def test_sums_of_two_halves_merge_by_adding_what_they_hold(whole):
         own += theirs + last
     merged, once = one.fit(), expected.fit()
     assert merged.n == once.n == len(SHORT)
-    for name in ("rows_of", "role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_moved",
-                 "uniform_role_moved"):  # fmt: skip
+    for name in ("rows_of", "role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
+                 "uniform_role_norm"):  # fmt: skip
         agree(getattr(merged, name), getattr(once, name), 1e-12)
     assert (half.mass - once.mass).abs().max() > 1e-3  # the control: rows count
 
@@ -175,7 +175,7 @@ def test_constant_attention_gives_the_uniform_values_and_any_other_does_not():
 
     def differences():
         found = statistics_of(model, data)
-        names = ("role_mass", "role_entropy", "role_moved", "mass", "entropy", "moved")
+        names = ("role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm")
         pairs = [(getattr(found, name), getattr(found, f"uniform_{name}")) for name in names]
         return torch.stack([(own - even).abs().flatten(2).amax(dim=2) if own.ndim > 2 else (own - even).abs()
                             for own, even in pairs])  # fmt: skip
@@ -205,7 +205,7 @@ def test_counting_leaves_model_and_random_state_as_they_were():
 
 def test_what_padding_holds_does_not_matter():
     model, data = transformer(), dataset(FEW)
-    names = ("role_mass", "role_entropy", "role_moved", "uniform_role_moved")
+    names = ("role_mass", "role_entropy", "role_norm", "uniform_role_norm")
     found = statistics_of(model, data)
     model.tok.weight.data[0] = 50 * torch.arange(model.d_model, dtype=torch.float64).sin()
     again = statistics_of(model, data)
@@ -274,13 +274,13 @@ def test_the_heads_of_the_adder_look_at_x_at_y_and_at_equals():
 def test_the_heads_of_the_adder_move_the_digit_they_look_at_and_the_sum():
     found = statistics_of(adder(), dataset(HANDFUL))
     moved = [[line(x1=5), line(y1=4)], [line(equals=9), line()]]
-    assert found.role_moved.tolist() == pytest.approx(np.array([[[one] * 9 for one in layer] for layer in moved]))
+    assert found.role_norm.tolist() == pytest.approx(np.array([[[one] * 9 for one in layer] for layer in moved]))
     digits, everywhere = line(x1=5 / 9, y1=4 / 9), line(**dict.fromkeys(ROLES, 1))  # a sum of 9 at each of 9 tokens
     uniform = [[digits, digits], [everywhere, line()]]
-    assert found.uniform_role_moved.tolist() == pytest.approx(
+    assert found.uniform_role_norm.tolist() == pytest.approx(
         np.array([[[one] * 9 for one in layer] for layer in uniform])
     )
-    assert found.moved.tolist() == pytest.approx(
+    assert found.norm.tolist() == pytest.approx(
         np.array([[[5, 0, 0, 0, 0], [0, 4, 0, 0, 0]], [[0, 0, 0, 0, 9], [0] * 5]])
     )
     assert GROUPS == ("x", "y", "plus", "mod", "others")

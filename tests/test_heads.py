@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import SMALL
+from micro import one_thread  # noqa: F401
 
 from arithprobe.analysis.heads import analyse_heads, step_count
 from arithprobe.analysis.heads_options import HeadOptions
@@ -70,17 +71,20 @@ def test_every_head_has_the_notebooks_figures_and_the_honest_ones(words, run, tm
     pictures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
     assert pictures == {
         "attention_0", "attention_1", "attention_2", "head_ablation", "head_categories", "head_effects",
-        "head_patching", "head_scores", "head_sweeps", "roles_layer0", "roles_layer1",
+        "head_patching", "head_roles", "head_scores", "head_sweeps", "roles_layer0", "roles_layer1",
     }  # fmt: skip
 
 
 def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
-    run(*words)
+    figures = tmp_path / "out" / "figures"
+    figures.mkdir(parents=True)
+    for name in ("attention_0", "head_ablation", "mine"):
+        (figures / f"{name}.png").write_bytes(b"")
     code, _, err = run(*words, "--sample_idx", 7, 7, 3, "--no_causal")
     assert (code, err) == (0, "")
-    pictures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    pictures = {path.stem for path in figures.iterdir()}
     assert {name for name in pictures if name.startswith("attention")} == {"attention_7", "attention_3"}
-    assert "head_ablation" not in pictures
+    assert "head_ablation" not in pictures and "mine" in pictures
     stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
     assert [one["row"] for one in stats["samples"]] == [7, 3]
     assert stats["causal"] is None
@@ -127,9 +131,10 @@ def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(
     tsv = tmp_path / "few.tsv"
     tsv.write_text("1 + 2 = ?\t3\n10 + 2 = ?\t12\n")
     words[4] = tsv
-    code, out, err = run(*words, "--sample_idx", 1)
+    code, out, err = run(*words)
     assert (code, err) == (0, "")
-    assert "left out: patching: 2 rows, and 0 of them have another of the same layout" in out
+    assert "left out: patching: fewer than 2 rows have another of the same layout" in out
+    assert {path.stem for path in (tmp_path / "out" / "figures").glob("attention*")} == {"attention_0", "attention_1"}
     assert not (tmp_path / "out" / "figures" / "head_patching.png").exists()
 
 
@@ -142,7 +147,7 @@ def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(
         (["--ablations", "median"], "no choice among ablations 'median'; expected one of zero, mean, resample"),
         (["--ablations"], "ablations is empty"),
         (["--draws", -1], "draws is -1; expected 0 or more"),
-        (["--max_examples", 1], "max_examples is 1; expected 2 or more"),
+        (["--max_examples", 0], "max_examples is 0; expected 1 or more"),
         (["--sample_id", 1], "unknown option --sample_id; did you mean 'sample_idx'"),
         (["--n_heads", 3], "n_heads is 3; expected a divisor of d_model"),
         (["--checkpoint", "missing.pt"], "missing.pt: no such file"),

@@ -5,6 +5,7 @@ import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
+from micro import one_thread  # noqa: F401
 
 from arithprobe.attention.heads import HeadSums, operand_mass
 from arithprobe.callbacks import HeadAnalysis

@@ -16,6 +16,7 @@ from arithprobe.training.module import ArithmeticModule
 OPTIONS = {
     "DirectionAblation": {"every": 2, "targets": ["sum", "summod10f1"]},
     "FourierProbing": {"quantity": "sum", "period": 10},  # the small data has no modulus
+    "HeadAnalysis": {"every": 1},
     "MLPProbing": {"every": 2, "max_epochs": 3},
 }
 ALL = [partial(getattr(callbacks, name), **OPTIONS.get(name, {})) for name in callbacks.__all__]

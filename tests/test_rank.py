@@ -1,12 +1,13 @@
 """Spearman's rank correlation is scipy's, and its p-value is by permutation: exact for few points, and fair."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, permutation_test, rankdata, spearmanr
+from scipy.stats import binom, rankdata, spearmanr
 
 from arithprobe.probes.rank import rank_correlation
 
@@ -24,16 +25,10 @@ def drawn(n, seed, slope=0.0):
 
 
 def exact_p(one, other):
-    """How often |rho| is as large, over all orders, by scipy."""
-    other = rankdata(other) - rankdata(other).mean()
-
-    def statistic(x, axis=-1):
-        ranks = rankdata(x, axis=axis) - (len(other) + 1) / 2
-        return np.abs((ranks * other).sum(axis=axis)) / np.sqrt((ranks**2).sum(axis=axis) * (other**2).sum())
-
-    result = permutation_test((np.asarray(one, dtype=float),), statistic, permutation_type="pairings",
-                              alternative="greater", n_resamples=np.inf, vectorized=True)  # fmt: skip
-    return result.pvalue
+    """How often |rho| is as large, over all orders, one by one."""
+    one, orders = rankdata(one), np.array(list(itertools.permutations(rankdata(other))))
+    rho = [np.corrcoef(one, order)[0, 1] for order in orders]
+    return np.mean(np.abs(rho) >= abs(rho[0]) - 1e-9)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.7, -2.0])
@@ -94,7 +89,7 @@ def test_p_is_never_zero_and_as_small_as_draws_allow():
 def test_draws_depend_on_the_seed_alone():
     one, other = drawn(20, 0, 0.3)
     assert rank_correlation(one, other, seed=1) == rank_correlation(one, other, seed=1)
-    assert rank_correlation(one, other, seed=1).p != rank_correlation(one, other, seed=2).p
+    assert len({rank_correlation(one, other, seed=seed).p for seed in range(4)}) > 1
     before = np.random.get_state()[1].copy()
     rank_correlation(one, other)
     assert np.array_equal(np.random.get_state()[1], before)
@@ -121,7 +116,7 @@ def test_of_fewer_than_three_things_or_of_all_ties_nothing_is_said(pair, order):
     assert found.n == sum(not math.isnan(a + b) for a, b in zip(*pair, strict=True))
 
 
-@pytest.mark.parametrize("n", [8, 20])
+@pytest.mark.parametrize("n", [7, 20])
 def test_what_has_nothing_to_do_with_each_other_is_seldom_called_so(n):
     runs, level = 200, 0.05
     found = [rank_correlation(*drawn(n, seed), seed=seed).p for seed in range(1000, 1000 + runs)]

@@ -15,11 +15,13 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.direct import DirectContributions, direct_contributions
 from arithprobe.interventions.heads import HeadAblation, HeadPatching, ablate_heads, patch_heads
-from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.patching import FEWEST, same_layout_donors
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
-from arithprobe.probes.rank import RankCorrelation, rank_correlation
+from arithprobe.probes.rank import Agreement, rank_correlation
+from arithprobe.tokenizer import decode
 
+_SHOWN = 3  # rows, where none were asked for
 Progress = Callable[[str], None]
 """Told the name of each step as it starts."""
 
@@ -33,19 +35,6 @@ class Sample(NamedTuple):
     """The prompt, T characters."""
     patterns: Tensor
     """(L, H, T, T) attention from query to key."""
-
-
-class Agreement(NamedTuple):
-    """Do the heads that look at the operands most matter most?"""
-
-    measure: str
-    """What is compared with the effect."""
-    values: Tensor
-    """(L, H) of each head."""
-    uniform: float | None
-    """The value under uniform attention, where all heads share one."""
-    correlation: RankCorrelation
-    """Rank correlation with the increase of the RMSE."""
 
 
 class Untrained(NamedTuple):
@@ -67,11 +56,11 @@ class Causal(NamedTuple):
     main: HeadAblation
     """The one that stands beside random subspaces."""
     patching: HeadPatching | None
-    """What one head brings from another problem; None where no two problems have one layout."""
+    """What one head brings from another problem; None where no two rows have a partner of one layout."""
     direct: DirectContributions
     """What each part of the model writes to the output by itself."""
     agreements: tuple[Agreement, ...]
-    """Attention against effect."""
+    """Attention, over all rows, against the increase of the RMSE under the main ablation."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +111,11 @@ def analyse_heads(
         progress: Told the name of each step as it starts.
 
     Raises:
-        ArithprobeError: If the rows do not fit the model, there are fewer than two, or a row to show is not there.
+        ArithprobeError: If the rows do not fit the model, or a row to show is not there.
     """
     options = options or HeadOptions()
     check_rows(loaded, dataset)
     require_rows(dataset, options)
-    left_out: list[str] = []
     progress("attention")
     behaviour, statistics = _examined(loaded, dataset)
     untrained = []
@@ -135,7 +123,12 @@ def analyse_heads(
         progress(f"untrained network {number + 1}")
         twin = random_init_twin(loaded, options.seed + number)
         untrained.append(Untrained(_examined(twin, dataset)[1], ov_copying(twin.model)))
-    causal = None if options.no_causal else _causal(loaded, dataset, options, statistics, progress, left_out)
+    causal = None if options.no_causal else _causal(loaded, dataset, options, statistics, progress)
+    left_out = []
+    if causal is not None and causal.patching is None:
+        left_out.append(f"patching: fewer than {FEWEST} rows have another of the same layout")
+    if causal is not None and options.draws and not causal.main.random.shape[1]:
+        left_out.append("random dimensions of z: one head is all of them")
     return HeadReport(
         checkpoint=loaded.path, weights=weights_hash(loaded.model), data=dataset.path, rows=len(dataset),
         behaviour=behaviour, statistics=statistics, copying=ov_copying(loaded.model), untrained=tuple(untrained),
@@ -144,14 +137,12 @@ def analyse_heads(
 
 
 def require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
-    """Check the rows to show, and that there are enough to compare.
+    """Check the rows to show.
 
     Raises:
         ArithprobeError: Naming the row that is not there.
     """
-    if len(dataset) < 2:
-        raise ArithprobeError(f"{dataset.path}: has {len(dataset)} rows; ablating heads needs two or more")
-    for row in options.sample_idx:
+    for row in options.sample_idx or ():
         if not 0 <= row < len(dataset):
             raise ArithprobeError(
                 f"sample_idx has {row}; {dataset.path} has {len(dataset)} rows, expected 0 to {len(dataset) - 1}"
@@ -161,7 +152,7 @@ def require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
 def _examined(loaded: LoadedModel, dataset: ArithmeticDataset) -> tuple[Behaviour, HeadStatistics]:
     """One pass over all rows."""
     model = loaded.model
-    sums = HeadSums(dataset.layout, dataset.layouts, len(model.enc.blocks), model.sizes["n_heads"])
+    sums = HeadSums.of(model, dataset)
     behaviour = run_over(loaded, dataset, [lambda states, rows: sums.update(model, states, rows)]).behaviour
     return behaviour, sums.fit()
 
@@ -172,7 +163,6 @@ def _causal(
     options: HeadOptions,
     statistics: HeadStatistics,
     progress: Progress,
-    left_out: list[str],
 ) -> Causal:
     """Ablation, patching and direct contributions."""
     progress("states")
@@ -185,11 +175,8 @@ def _causal(
         draws = options.draws if kind == options.main else 0
         ablations[kind] = ablate_heads(bench, kind, donors, draws, options.seed)
     progress("patching")
-    patching = None
-    try:
-        patching = patch_heads(bench, donors)
-    except ArithprobeError as error:
-        left_out.append(f"patching: {error}")
+    paired = int((donors != torch.arange(len(donors))).sum())
+    patching = patch_heads(bench, donors) if paired >= FEWEST else None
     progress("direct contributions")
     main = ablations[options.main]
     return Causal(
@@ -199,15 +186,11 @@ def _causal(
 
 
 def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[Agreement, ...]:
-    """Attention on the operands, plain and weighted by what is moved, against the effect."""
-    moved = operand_mass(statistics.moved)
+    """Attention on the operands, plain and value-weighted, against the effect."""
+    uniform = float(operand_mass(statistics.uniform_mass))
     measures = (
-        (
-            "attention from '?' to the operands",
-            operand_mass(statistics.mass),
-            float(operand_mass(statistics.uniform_mass)),
-        ),
-        ("value-weighted norm from '?' to the operands", moved, None),
+        ("attention from '?' to the operands", operand_mass(statistics.mass), uniform),
+        ("value-weighted norm from '?' to the operands", operand_mass(statistics.norm), None),
     )
     return tuple(
         Agreement(name, values, uniform, rank_correlation(values.flatten(), effect.flatten(), seed))
@@ -217,15 +200,15 @@ def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[
 
 def _samples(loaded: LoadedModel, dataset: ArithmeticDataset, options: HeadOptions) -> tuple[Sample, ...]:
     """The patterns of the rows asked for, each without padding."""
-    rows = torch.tensor(list(dict.fromkeys(options.sample_idx)), dtype=torch.int64)
+    wanted = range(min(len(dataset), _SHOWN)) if options.sample_idx is None else dict.fromkeys(options.sample_idx)
+    rows = torch.tensor(list(wanted), dtype=torch.int64)
     if not len(rows):
         return ()
     lengths = dataset.lengths[rows]
     with torch.no_grad():
         _, cache = loaded.model.run_with_cache(dataset.ids[rows].long(), lengths, patterns=True)
     patterns = torch.stack(list(cache.patterns.values()), dim=1)  # (B, L, H, T, T)
-    texts = dataset.texts()
     return tuple(
-        Sample(row, texts[row], one[..., :length, :length])
+        Sample(row, decode(dataset.ids[row]), one[..., :length, :length])
         for row, one, length in zip(rows.tolist(), patterns, lengths.tolist(), strict=True)
     )

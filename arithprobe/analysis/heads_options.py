@@ -18,23 +18,24 @@ class HeadOptions:
         ArithprobeError: If an option is out of range.
     """
 
-    sample_idx: Sequence[int] = (0, 1, 2)
-    """Rows whose attention maps are drawn, from 0."""
+    sample_idx: Sequence[int] | None = None
+    """Rows whose attention maps are drawn, from 0; the first three if not given."""
     ablations: Sequence[AblationKind] = ("zero", "mean", "resample")
     """What takes the place of a head's output: zero, mean (by role), resample (that of another row)."""
     draws: int = 99
-    """Random subspaces of z beside the heads of each layer, under mean ablation."""
+    """Random subspaces of z, as many dimensions as a head has, beside the heads of each layer; under mean ablation, or
+    the first of those asked for."""
     twins: int = 3
     """Untrained networks of the same architecture; 0 for none."""
     max_examples: int = 2000
-    """At most so many rows are ablated and patched; the statistics are of all rows."""
+    """At most so many rows are ablated and patched, the first; the statistics are of all rows."""
     no_causal: bool = False
     """Leave ablation, patching and direct contributions out."""
     seed: int = 0
     """Seed of donors, random subspaces and untrained networks."""
 
     def __post_init__(self) -> None:
-        least = {"draws": 0, "twins": 0, "max_examples": 2, "seed": 0}
+        least = {"draws": 0, "twins": 0, "max_examples": 1, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         for name, most in {"draws": _MOST_DRAWS, "seed": LARGEST_SEED}.items():
             if getattr(self, name) > most:

@@ -8,7 +8,8 @@ from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
 
-_BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_moved")
+_BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
+            "uniform_role_norm")  # fmt: skip
 
 
 def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
@@ -32,10 +33,12 @@ def _add_effects(heads: Records, causal: Causal) -> None:
     direct = causal.direct.of_heads(len(heads), len(heads[0]))
     for layer, line in enumerate(heads):
         for head, record in enumerate(line):
-            record["delta_rmse"] = {one.kind: float(one.delta_rmse[layer, head]) for one in causal.ablations}
-            record["skill_lost"] = {one.kind: float(one.skill_lost[layer, head]) for one in causal.ablations}
+            for name in ("delta_rmse", "delta_loss", "skill_lost"):
+                record[name] = {one.kind: float(getattr(one, name)[layer, head]) for one in causal.ablations}
             record["p"] = float(causal.main.p[layer, head])
-            record["recovered"] = None if causal.patching is None else float(causal.patching.recovered[layer, head])
+            for name in ("recovered", "loss_recovered"):
+                own = None if causal.patching is None else float(getattr(causal.patching, name)[layer, head])
+                record[name] = own
             record["direct_share"] = float(direct[layer, head])
 
 

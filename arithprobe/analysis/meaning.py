@@ -1,5 +1,7 @@
 """What the notebook's numbers mean, in sentences made from the numbers and their controls."""
 
+from typing import NamedTuple
+
 from arithprobe.analysis.columns import Cell, Columns, cell, number
 from arithprobe.analysis.notebook import SMALL_PERIODS
 from arithprobe.behaviour import Behaviour
@@ -10,15 +12,26 @@ _LEAST_COST = 0.01  # of the MSE; less is no loss
 _STOPPED = "The notebook stops training by the test part it then scores, which can only lift the score"
 
 
+class AttentionControls(NamedTuple):
+    """What the attention of heads to the operands has to be compared with."""
+
+    uniform: float
+    """Under uniform attention."""
+    low: float
+    """The least of all heads of the untrained networks."""
+    high: float
+    """The most."""
+
+
 def meanings(
-    behaviour: Behaviour, columns: Columns, uniform: dict[str, float], modulus: int | None, padded: int, probed: int
+    behaviour: Behaviour, columns: Columns, attention: AttentionControls, modulus: int | None, padded: int, probed: int
 ) -> dict[str, str]:
     """A sentence or two for each number.
 
     Args:
         behaviour: Has the model learned the task.
         columns: The numbers.
-        uniform: Those of the heads under uniform attention.
+        attention: What the mass of the heads on the operands has to be compared with.
         modulus: That of the rows, None for plain sums.
         padded: Rows of the position table that are shorter than the longest of them.
         probed: Rows of the position table.
@@ -31,7 +44,7 @@ def meanings(
     said |= {key: _of_mlp(key, columns) for key in columns.notebook_protocol if key.startswith("mlp_")}
     if "nonlinear_settings" in columns.notebook_protocol:
         said["nonlinear_settings"] = f"The MLP figures for each hidden x depth. {_STOPPED}: read the held-out column."
-    said["per_head"] = _of_attention(columns, uniform)
+    said["per_head"] = _of_attention(columns, attention)
     if behaviour.verdict == "NOT LEARNED":
         said = {key: f"Model NOT LEARNED. {text}" for key, text in said.items()}
     return {key: said[key] for key in columns.notebook_protocol if key in said}
@@ -126,18 +139,14 @@ def _of_small_periods(columns: Columns, modulus: int) -> str:
     return f"{text}Best held out {number(best)}: {verdict}; {expected} {modulus}."
 
 
-def _of_attention(columns: Columns, uniform: dict[str, float]) -> str:
-    """The masses of all heads beside those of heads that look everywhere alike, or that nobody trained."""
-    per_head = columns.notebook_protocol["per_head"]
-    places = [(layer, head) for layer, line in enumerate(per_head) for head in range(len(line))]
-    cells = [cell(columns, "per_head", layer, head, "copy_score") for layer, head in places]
-    own, twins = ([getattr(one, name) for one in cells] for name in ("notebook", "twin"))
-    untrained = f", untrained networks (mean of each head) {number(min(twins))} to {number(max(twins))}"
+def _of_attention(columns: Columns, controls: AttentionControls) -> str:
+    own = [head["copy_score"] for line in columns.notebook_protocol["per_head"] for head in line]
     return (
-        f"Attention from the last token, averaged over rows. copy_score, on the digits of x and y: "
-        f"{number(min(own))} to {number(max(own))} over {len(own)} heads; spread evenly over these prompts it is "
-        f"{number(uniform['copy_score'])}{untrained}. It is not copying (that is in what a head writes), and "
-        "balance_score is an imbalance. Attention is not effect: `arithprobe heads` ablates the heads."
+        "Attention from the last token, averaged over rows. copy_score, on the digits of x and y: "
+        f"{number(min(own))} to {number(max(own))} over {len(own)} heads; spread evenly over these prompts {number(controls.uniform)}, heads "
+        f"of untrained networks {number(controls.low)} to {number(controls.high)} (the table has their mean by layer). "
+        "It is not copying (that is in what a head writes), and balance_score is an imbalance. Attention is not "
+        "effect: `arithprobe heads` ablates the heads."
     )
 
 

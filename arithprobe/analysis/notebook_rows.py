@@ -67,7 +67,7 @@ class Examined(NamedTuple):
 def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> Examined:
     """Run a model over the rows."""
     pooled, by_position, model = [], [], loaded.model
-    sums = HeadSums(dataset.layout, dataset.layouts, len(model.enc.blocks), model.sizes["n_heads"])
+    sums = HeadSums.of(model, dataset)
 
     def observe(states: dict[str, Tensor], rows: Tensor) -> None:
         sums.update(model, states, rows)

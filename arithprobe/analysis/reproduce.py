@@ -15,7 +15,7 @@ from torch import Tensor
 
 from arithprobe.analysis.columns import Columns, null_of, over
 from arithprobe.analysis.forward import random_init_twin
-from arithprobe.analysis.meaning import meanings
+from arithprobe.analysis.meaning import AttentionControls, meanings
 from arithprobe.analysis.notebook import (
     ALPHA,
     PATCH_ROWS,
@@ -37,6 +37,7 @@ from arithprobe.analysis.notebook_nonlinear import (
 from arithprobe.analysis.notebook_rows import check_task, examine
 from arithprobe.analysis.published import PUBLISHED
 from arithprobe.analysis.reproduce_options import ReproduceOptions, Task
+from arithprobe.attention.heads import operand_mass
 from arithprobe.attention.records import notebook_record, notebook_records
 from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset
@@ -119,14 +120,18 @@ def reproduce(
     if not options.no_mlp:
         work.add_mlps(columns, states, dataset)
     columns.notebook_protocol["per_head"] = notebook_records(heads.mass)
-    columns.random_init["per_head"] = over(np.mean, [notebook_records(twin.heads.mass) for twin in twins])
+    untrained = torch.stack([twin.heads.mass for twin in twins])
+    of_layer = untrained.mean(dim=(0, 2))[:, None].expand_as(heads.mass)  # heads of two networks are not the same ones
+    columns.random_init["per_head"] = notebook_records(of_layer)
     uniform = notebook_record(heads.uniform_mass)
+    low, high = operand_mass(untrained).aminmax()
+    attention = AttentionControls(uniform["copy_score"], float(low), float(high))
     rows_used = work.rows_used()
     lengths = examples.lengths[: rows_used["run_probes"]]
     padding = (int((lengths < lengths.max()).sum()), len(lengths))
     return Reproduction(
         task=task, rows=len(dataset), behaviour=behaviour, columns=columns,
-        uniform_attention=uniform, meaning=meanings(behaviour, columns, uniform, dataset.modulus, *padding),
+        uniform_attention=uniform, meaning=meanings(behaviour, columns, attention, dataset.modulus, *padding),
         rows_used=rows_used,
         draws={"shuffles": options.shuffles, "mlp_shuffles": options.mlp_shuffles, "twins": options.twins},
         published=PUBLISHED[task],

@@ -1,4 +1,4 @@
-r"""Statistics of attention heads, as sums over rows: what each looks at, how sharply, and how much it moves.
+r"""Statistics of attention heads, as sums over rows: what each looks at, how sharply, and what it could add.
 
 For row b of T tokens and one head, :math:`p_{qk}` is the attention from query q to key k, and :math:`f(x_k) = W_O (W_V
 x_k + b_V)` what the head would add to the stream if it looked at token k alone.
@@ -6,7 +6,7 @@ x_k + b_V)` what the head would add to the stream if it looked at token k alone.
 =============== ====================================================================================================
 mass            :math:`\sum_{k \in g} p_{qk}`, g a role or a group of roles, averaged over rows
 token entropy   :math:`-\sum_k p_{qk} \log p_{qk}` in nats, averaged over rows
-moved           :math:`p_{qk} \|f(x_k)\|`: the value-weighted norm (Kobayashi et al. 2020,
+norm            :math:`p_{qk} \|f(x_k)\|`: the value-weighted norm (Kobayashi et al. 2020,
                 https://arxiv.org/abs/2004.10102), averaged over rows
 OV copying      :math:`\sum_i \mathrm{Re} \lambda_i / \sum_i |\lambda_i|` over the eigenvalues of :math:`W_O W_V`: 1
                 writes what it reads, -1 its opposite (Elhage et al. 2021,
@@ -26,21 +26,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.attention.roles import GROUPS, Group, RoleMatrix, role_matrix
+from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.models.blocks import Attention
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import Layout
+from arithprobe.problems import LAST_ROLE, Layout
 
 _ROWS = 500  # patterns that are added at a time, so that they stay in the cache of a core
 _TINY = 1e-300  # instead of 0 in a logarithm
-LAST_ROLE = "query"
-"""The role of the last real token, which the readout reads: every problem ends in '?'."""
 
 
 @dataclass(frozen=True)
 class HeadStatistics:
     """Means over rows, for L layers of H heads; float64 on the CPU.
 
-    ``mass``, ``moved`` and the entropies are from the last real token; the matrices have all roles.
+    ``mass``, ``norm`` and the entropies are from the last real token; the matrices have all roles.
     """
 
     n: int
@@ -59,9 +58,9 @@ class HeadStatistics:
     """(L, H, R) token entropy of each query role."""
     uniform_role_entropy: Tensor
     """(R,) the same under uniform attention: the mean of the log of the length."""
-    role_moved: Tensor
+    role_norm: Tensor
     """(L, H, R, R) value-weighted norm from role to role, in units of the residual stream."""
-    uniform_role_moved: Tensor
+    uniform_role_norm: Tensor
     """(L, H, R, R) the same under uniform attention."""
 
     @property
@@ -87,29 +86,39 @@ class HeadStatistics:
         return found
 
     @property
-    def moved(self) -> Tensor:
+    def norm(self) -> Tensor:
         """(L, H, 5) value-weighted norm from the last token to each group, in units of the stream."""
-        return self.from_last(self.role_moved)
+        return self.from_last(self.role_norm)
 
     @property
-    def uniform_moved(self) -> Tensor:
+    def uniform_norm(self) -> Tensor:
         """(L, H, 5) the same under uniform attention."""
-        return self.from_last(self.uniform_role_moved)
+        return self.from_last(self.uniform_role_norm)
 
     @property
-    def moved_share(self) -> Tensor:
-        """(L, H, 5) share of each group in what the head moves to the last token; sums to 1."""
-        return self.moved / self.moved.sum(dim=-1, keepdim=True)
+    def norm_share(self) -> Tensor:
+        """(L, H, 5) share of each group in the summed value-weighted norms from the last token; sums to 1."""
+        return self.norm / self.norm.sum(dim=-1, keepdim=True)
 
     @property
-    def uniform_moved_share(self) -> Tensor:
+    def uniform_norm_share(self) -> Tensor:
         """(L, H, 5) the same under uniform attention."""
-        return self.uniform_moved / self.uniform_moved.sum(dim=-1, keepdim=True)
+        return self.uniform_norm / self.uniform_norm.sum(dim=-1, keepdim=True)
 
     def from_last(self, by_role: Tensor) -> Tensor:
         """(..., 5) by group, from the last token, of (..., R, R) sums by role."""
         found: Tensor = by_role[..., self.roles.index(LAST_ROLE), :] @ self.groups
         return found
+
+    @property
+    def last_role_mass(self) -> Tensor:
+        """(L, H, R) attention from the last token to each role; sums to 1."""
+        return self.role_mass[..., self.roles.index(LAST_ROLE), :]
+
+    @property
+    def groups_present(self) -> list[Group]:
+        """The groups that some character of the prompts is of."""
+        return [group for group, mass in zip(GROUPS, self.uniform_mass.tolist(), strict=True) if mass > 0]
 
 
 def operand_mass(mass: Tensor) -> Tensor:
@@ -151,6 +160,11 @@ class HeadSums:
         shapes = ((count,), pairs, pairs[:-1], pairs, pairs[:-1])
         self.state = tuple(torch.zeros(shape, dtype=torch.float64) for shape in shapes)
 
+    @classmethod
+    def of(cls, model: TinyTransformer, dataset: ArithmeticDataset) -> "HeadSums":
+        """Empty sums for the heads of a model on the rows of a data set."""
+        return cls(dataset.layout, dataset.layouts, model.sizes["n_layers"], model.sizes["n_heads"])
+
     def update(self, model: TinyTransformer, states: Mapping[str, Tensor], rows: Tensor) -> "HeadSums":
         """Add a batch, from the states of a forward pass: patterns are computed from what went into each layer.
 
@@ -191,22 +205,18 @@ class HeadSums:
 
     def fit(self) -> HeadStatistics:
         """The means over all rows added."""
-        count, pattern, entropy, moved, norms = self.state
-        roles, lengths = self.roles, self.roles.lengths
-        length = pattern.shape[-1]
-        even = 1 / lengths[:, None, None, None, None]
-        rows_of = roles.of_tokens(count[:, None].expand(-1, length))
-        uniform = (even * count[:, None, None, None, None]).expand(-1, 1, 1, length, length)
-        log_lengths = (count * lengths.log())[:, None].expand(-1, length)
+        count, pattern, entropy, weighted, sizes = self.state
+        roles, tokens, lengths = self.roles, self.roles.tokens, self.roles.lengths
+        rows_of = torch.einsum("g,gtr->r", count, tokens)
         per_query = rows_of[:, None]
+        uniform_mass = torch.einsum("g,gtr,gus->rs", count / lengths, tokens, tokens)
+        uniform_norm = torch.einsum("g,gtr,glhu,gus->lhrs", 1 / lengths, tokens, sizes, tokens)
         return HeadStatistics(
             n=int(count.sum()), roles=roles.roles, groups=roles.groups, rows_of=rows_of,
-            role_mass=roles.of_pairs(pattern) / per_query,
-            uniform_role_mass=roles.of_pairs(uniform)[0, 0] / per_query,
+            role_mass=roles.of_pairs(pattern) / per_query, uniform_role_mass=uniform_mass / per_query,
             role_entropy=roles.of_tokens(entropy) / rows_of,
-            uniform_role_entropy=roles.of_tokens(log_lengths) / rows_of,
-            role_moved=roles.of_pairs(moved) / per_query,
-            uniform_role_moved=roles.of_pairs((norms[..., None, :] * even).expand_as(pattern)) / per_query,
+            uniform_role_entropy=torch.einsum("g,gtr->r", count * lengths.log(), tokens) / rows_of,
+            role_norm=roles.of_pairs(weighted) / per_query, uniform_role_norm=uniform_norm / per_query,
         )  # fmt: skip
 
 

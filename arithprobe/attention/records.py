@@ -26,18 +26,18 @@ def head_names(layers: int, heads: int) -> list[str]:
 
 
 def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:
-    """What each head looks at from the last token, and how much it moves.
+    """What each head looks at from the last token, and what it could add.
 
     Args:
         statistics: Means over rows.
         copying: (L, H) OV copying scores.
     """
-    mass, share = statistics.mass, statistics.moved_share
+    mass, share = statistics.mass, statistics.norm_share
     figures = {
         "operand_mass": operand_mass(mass), "operand_imbalance": operand_imbalance(mass),
         "group_entropy": group_entropy(mass), "token_entropy": statistics.entropy,
-        "value_weighted_operand_share": operand_mass(share), "value_weighted_norm": statistics.moved.sum(dim=-1),
-        "ov_copying": copying,
+        "value_weighted_norm": statistics.norm.sum(dim=-1), "value_weighted_operand_share": operand_mass(share),
+        "uniform_value_weighted_operand_share": operand_mass(statistics.uniform_norm_share), "ov_copying": copying,
     }  # fmt: skip
     return [
         [
@@ -51,7 +51,7 @@ def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:
 
 
 def uniform_record(statistics: HeadStatistics) -> dict[str, Any]:
-    """The same, of a head that looks at all tokens of a prompt alike."""
+    """The same, of a head that looks at all tokens of a prompt alike; what depends on the head is in its own record."""
     mass = statistics.uniform_mass
     return {
         "mass": _by_group(mass), "operand_mass": float(operand_mass(mass)),

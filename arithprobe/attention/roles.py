@@ -6,6 +6,7 @@ attention pattern follows from the sum of the patterns of each layout.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -44,7 +45,7 @@ class RoleMatrix:
     groups: Tensor
     """(R, 5) float64, 1 where the role is of the group, in the order of :data:`GROUPS`."""
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """(G,) float64 tokens of each layout."""
         return self.tokens.sum(dim=(1, 2))

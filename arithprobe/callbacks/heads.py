@@ -10,7 +10,7 @@ from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, o
 from arithprobe.attention.records import head_name, head_records, uniform_record
 from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.interventions.heads import HeadAblation, ablate_heads
 from arithprobe.interventions.kinds import AblationKind, require_kind
 from arithprobe.interventions.patching import same_layout_donors
@@ -27,8 +27,8 @@ class HeadAnalysis(ValidationProbe):
     """Attention from the last token, summed over the validation rows, and the ablation of every head.
 
     At every n-th validation of a fit, and at every validation outside one. Patterns are computed from the states of
-    the validation pass itself, so nothing is run twice but for the ablation, which runs the rest of the model on a
-    bounded number of rows.
+    the validation pass itself; for the ablation a bounded number of rows is run again, and the rest of the model once
+    for each head.
 
     Logs for every head h of layer l ``heads_operandmass/pattern.<l>@last/h<h>`` (attention to the digits of x and y),
     ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_ablation/z.<l>@all/h<h>`` (increase of the
@@ -68,14 +68,14 @@ class HeadAnalysis(ValidationProbe):
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Note the rows, and the heads there are."""
         self._dataset = dataset
-        self._heads = len(module.model.enc.blocks), module.model.sizes["n_heads"]
+        self._heads = module.model.sizes["n_layers"], module.model.sizes["n_heads"]
 
     def begin(self, module: ArithmeticModule) -> None:
         """Start with empty sums, if it is this validation's turn."""
         self._count += 1
         self._model, self._sums = module.model, None
         if self._dataset is not None and is_turn(module, self._count, self.every):
-            self._sums = HeadSums(self._dataset.layout, self._dataset.layouts, *self._heads)
+            self._sums = HeadSums.of(module.model, self._dataset)
 
     def observe(self, output: ValidationOutput, batch: Batch) -> None:
         """Add the patterns of a batch."""
@@ -92,7 +92,10 @@ class HeadAnalysis(ValidationProbe):
         if not all(bool(part.isfinite().all()) for part in sums.state):  # the model has diverged
             return {}
         rows = torch.arange(min(len(dataset), self.max_examples))
-        bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
+        try:
+            bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
+        except ArithprobeError:  # a state after the last attention, or of a row not validated, is not finite
+            return {}
         ablation = ablate_heads(bench, self.ablation, same_layout_donors(bench, self.seed))
         statistics = sums.fit()
         self._found = statistics, ov_copying(module.model), ablation
@@ -116,9 +119,7 @@ class HeadAnalysis(ValidationProbe):
             return
         statistics, copying, ablation = self._found
         with self.timed("figure"):
-            figure = head_scores(
-                statistics, copying, ablation.delta_rmse, None, module.behaviour, self._step, ablation.kind
-            )
+            figure = head_scores(statistics, copying, ablation, None, module.behaviour, self._step)
             self.show(trainer, figure, "scores", "layer x head", self._step)
         with self.timed("files"):
             self.append_line(trainer, self.gate(module) | {

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.output import replace_pictures
 from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
@@ -42,28 +43,26 @@ def run(words: Sequence[str] | None) -> None:
     with steps(step_count(options)) as progress:
         report = analyse_heads(loaded, dataset, options, progress)
     pictures = _draw(report)
-    for old in (file for pattern in _PICTURES for file in figures.glob(pattern) if file.stem not in pictures):
-        old.unlink()  # of an earlier run into this folder
-    drawn = [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+    drawn = replace_pictures(figures, _PICTURES, pictures)
     write_whole(path, to_json(record_of(report, options)) + "\n")
     print_report(report, [path, *drawn])
 
 
 def _draw(report: "HeadReport") -> dict[str, bytes]:
     """Every figure there is something for, as PNG, by name."""
-    from arithprobe.plotting.attention import attention_maps, role_grid
+    from arithprobe.plotting.attention import attention_maps, last_token_roles, role_grid, role_sweeps
     from arithprobe.plotting.head_effects import ablation_bars, mass_against_effect, patching_grid
-    from arithprobe.plotting.heads import category_bars, head_scores, role_sweeps
+    from arithprobe.plotting.heads import category_bars, head_scores
     from arithprobe.plotting.render import to_png, to_rgb
 
     statistics, behaviour, causal = report.statistics, report.behaviour, report.causal
-    effect, direct, kind = None, None, "mean"
+    main, direct = None, None
     if causal is not None:
-        effect, kind = causal.main.delta_rmse, causal.main.kind
-        direct = causal.direct.of_heads(*effect.shape)
+        main, direct = causal.main, causal.direct.of_heads(*report.copying.shape)
     figures = {
         "head_categories": category_bars(statistics, behaviour),
-        "head_scores": head_scores(statistics, report.copying, effect, direct, behaviour, None, kind),
+        "head_roles": last_token_roles(statistics, behaviour),
+        "head_scores": head_scores(statistics, report.copying, main, direct, behaviour),
         "head_sweeps": role_sweeps(statistics, behaviour),
     }
     for layer in range(len(report.copying)):
@@ -72,9 +71,7 @@ def _draw(report: "HeadReport") -> dict[str, bytes]:
         figures[f"attention_{one.row}"] = attention_maps(one.text, one.patterns, one.row, behaviour)
     if causal is not None:
         figures["head_ablation"] = ablation_bars(causal.ablations, behaviour)
-        figures["head_effects"] = mass_against_effect(
-            causal.agreements, causal.main.delta_rmse, behaviour, causal.main.kind
-        )
+        figures["head_effects"] = mass_against_effect(causal.agreements, causal.main, behaviour)
         if causal.patching is not None:
             figures["head_patching"] = patching_grid(causal.patching, behaviour)
     return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}

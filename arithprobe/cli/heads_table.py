@@ -2,21 +2,37 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from arithprobe.analysis.heads import Agreement, Causal, HeadReport
-from arithprobe.attention.heads import LAST_ROLE, HeadStatistics, operand_mass
+from arithprobe.analysis.heads import Causal, HeadReport
+from arithprobe.attention.heads import HeadStatistics, operand_mass
 from arithprobe.attention.records import head_name
+from arithprobe.attention.roles import GROUPS
 from arithprobe.cli.figures import change, number, share
+from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
+from arithprobe.interventions.heads import HeadAblation
+from arithprobe.probes.rank import Agreement
 
 _WIDTH = 130  # where there is no terminal to ask
+_ALPHA = 0.05
+_IN_SHORT = {"plus": "+"}  # of a group
+Text = Callable[[float], str]
+
+
+class _Column(NamedTuple):
+    """A column of a table of heads."""
+
+    name: str
+    cell: Callable[[int, int], str]  # of layer and head
+    below: tuple[str, ...] = ()  # cells of the lines under the heads
 
 
 def print_report(report: HeadReport, files: Sequence[Path]) -> None:
@@ -40,113 +56,118 @@ def print_report(report: HeadReport, files: Sequence[Path]) -> None:
             console.print(line, markup=False)
     for reason in report.left_out:
         console.print(f"left out: {reason}", markup=False)
-    for path in files:
-        console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")
-
-
-Show = Callable[[int, int], str]
-"""What a column shows of a layer and head."""
+    print_files(console, files)
 
 
 def _attention_table(report: HeadReport) -> Table:
-    columns = dict(_attention_columns(report))
-    table = _table(f"heads: attention from '?', the last token, over {report.rows} rows", columns, report.copying)
-    table.add_row("uniform", *_uniform(report.statistics, len(columns)))
+    below = ("uniform", "untrained") if report.untrained else ("uniform",)
+    title = f"heads: attention from '?', the last token, over {report.rows} rows"
+    table = _table(title, list(_attention_columns(report)), report.copying, below)
     table.caption = (
-        "x, y, +, mod: attention. most: the role with most of it. tokens: entropy over tokens, in nats. moved: share "
-        "of x and y in what the head adds, by value-weighted norm. OV: copying score, 1 writes what it reads, -1 its "
-        "opposite."
+        "x, y, +, mod: attention. most: the role with most of it. tokens: entropy over tokens, in nats. norm: share of "
+        "x and y in the value-weighted norms. OV: copying score, 1 writes what it reads, -1 its opposite. uniform: a "
+        "head that looks at all tokens alike."
     )
+    if report.untrained:
+        table.caption += f" untrained: mean over the heads of {len(report.untrained)} networks before any training."
     return table
 
 
 def _effect_table(causal: Causal) -> Table:
     kinds = ", ".join(one.kind for one in causal.ablations)
-    stars = f"; *: p <= 0.05 against random dimensions of z, {causal.main.kind}" if _drawn(causal) else ""
     table = _table(
-        f"heads: what the answers lose without each, {causal.n} rows", dict(_effect_columns(causal)), causal.main.p
+        f"heads: what the answers lose without each, {causal.n} rows", list(_effect_columns(causal)), causal.main.p
     )
-    table.caption = (
-        f"{kinds}: change of the RMSE in answer units when the head's output is ablated so at every token{stars}. "
-        "patched: share of the gap to another problem's answer that the head's output brings. direct: share of the "
-        "answer that the head writes by itself, with every LayerNorm's scale held fixed."
+    table.caption = f"{kinds}: change of the RMSE in answer units when the head's output is ablated so at every token."
+    if _drawn(causal):
+        table.caption += (
+            f" *: p <= {_ALPHA} for {causal.main.kind}, against random dimensions of z, each head by itself."
+        )
+    table.caption += (
+        " patched: share of the gap to another problem's answer that the head's output brings. direct: share of the "
+        "answers' variance that the head writes by itself, with every LayerNorm's scale held fixed; it may be below 0 "
+        "or above 1."
     )
     return table
 
 
-def _table(title: str, columns: dict[str, Show], heads: Tensor) -> Table:
-    """A line a head, as many as (L, H) ``heads`` has."""
+def _table(title: str, columns: Sequence[_Column], heads: Tensor, below: Sequence[str] = ()) -> Table:
+    """A line a head, as many as (L, H) ``heads`` has, and others below."""
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.add_column("head", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True, min_width=6)
+    for column in columns:
+        table.add_column(column.name, justify="right", no_wrap=True, min_width=6)
     for layer in range(heads.shape[0]):
         for head in range(heads.shape[1]):
-            table.add_row(head_name(layer, head), *(show(layer, head) for show in columns.values()))
+            table.add_row(head_name(layer, head), *(column.cell(layer, head) for column in columns))
+    for line, name in enumerate(below):
+        table.add_row(name, *(column.below[line] for column in columns))
     return table
 
 
-def _attention_columns(report: HeadReport) -> Iterator[tuple[str, Show]]:
-    """Head of the column, and what it shows of a head."""
+def _attention_columns(report: HeadReport) -> Iterator[_Column]:
+    def column(name: str, of: Callable[[HeadStatistics], Tensor], text: Text, uniform: Tensor) -> _Column:
+        untrained = [of(one.statistics).mean() for one in report.untrained]
+        mean = (text(float(torch.stack(untrained).mean())),) if untrained else ()
+        return _numbers(name, of(report.statistics), text, (text(float(uniform)), *mean))
+
     statistics = report.statistics
-    for index, name in _groups(statistics):
-        yield name, _shown(share, statistics.mass[..., index])
-    yield "most", _most(statistics)
-    yield "tokens", _shown(_short, statistics.entropy)
-    yield "moved", _shown(share, operand_mass(statistics.moved_share))
-    yield "OV", _shown(_short, report.copying)
+    for group in statistics.groups_present[:-1]:  # the others are what is left
+        uniform = statistics.uniform_mass[GROUPS.index(group)]
+        yield column(_IN_SHORT.get(group, group), partial(_mass_on, GROUPS.index(group)), share, uniform)
+    yield _Column("most", partial(_most, statistics), ("", ""))
+    yield column("tokens", lambda of: of.entropy, _short, statistics.uniform_entropy)
+    yield column(
+        "norm", lambda of: operand_mass(of.norm_share), share, operand_mass(statistics.uniform_norm_share).mean()
+    )
+    copying = [one.copying for one in report.untrained]
+    below = (_short(float(torch.stack(copying).nanmean())),) if copying else ()
+    yield _numbers("OV", report.copying, _short, ("", *below))
 
 
-def _groups(statistics: HeadStatistics) -> list[tuple[int, str]]:
-    """Index and name of the groups that these prompts have; what is left is the others."""
-    names = ("x", "y", "+", "mod")
-    return [(index, name) for index, name in enumerate(names) if statistics.uniform_mass[index] > 0]
+def _mass_on(group: int, statistics: HeadStatistics) -> Tensor:
+    return statistics.mass[..., group]
 
 
-def _effect_columns(causal: Causal) -> Iterator[tuple[str, Show]]:
+def _effect_columns(causal: Causal) -> Iterator[_Column]:
     for one in causal.ablations:
-        yield one.kind, _with_stars(one.delta_rmse, one.p)
+        yield _Column(one.kind, partial(_cost, one))
     if causal.patching is not None:
-        yield "patched", _shown(_short, causal.patching.recovered)
-    yield "direct", _shown(share, causal.direct.of_heads(*causal.main.p.shape))
+        yield _numbers("patched", causal.patching.recovered, _short)
+    yield _numbers("direct", causal.direct.of_heads(*causal.main.p.shape), share)
 
 
-def _most(statistics: HeadStatistics) -> Show:
+def _numbers(name: str, values: Tensor, text: Text, below: tuple[str, ...] = ()) -> _Column:
+    return _Column(name, lambda layer, head: text(float(values[layer, head])), below)
+
+
+def _cost(ablation: HeadAblation, layer: int, head: int) -> str:
+    star = "*" if ablation.p[layer, head] <= _ALPHA else " "
+    return f"{change(float(ablation.delta_rmse[layer, head]))}{star}"
+
+
+def _most(statistics: HeadStatistics, layer: int, head: int) -> str:
     """The role that a head looks at most, and its share."""
-    by_role = statistics.role_mass[..., statistics.roles.index(LAST_ROLE), :]
-
-    def show(layer: int, head: int) -> str:
-        role = int(by_role[layer, head].argmax())
-        return f"{statistics.roles[role]} {share(float(by_role[layer, head, role]))}"
-
-    return show
-
-
-def _shown(text: Callable[[float], str], values: Tensor) -> Show:
-    return lambda layer, head: text(float(values[layer, head]))
-
-
-def _with_stars(values: Tensor, p: Tensor) -> Show:
-    return lambda layer, head: f"{change(float(values[layer, head]))}{'*' if p[layer, head] <= 0.05 else ' '}"
-
-
-def _uniform(statistics: HeadStatistics, columns: int) -> list[str]:
-    """The last line: a head that looks at all tokens alike."""
-    mass = statistics.uniform_mass
-    cells = [share(float(mass[index])) for index, _ in _groups(statistics)]
-    cells += ["", _short(float(statistics.uniform_entropy))]
-    return cells + [""] * (columns - len(cells))
+    mass = statistics.last_role_mass[layer, head]
+    role = int(mass.argmax())
+    return f"{statistics.roles[role]} {share(float(mass[role]))}"
 
 
 def _untrained(report: HeadReport) -> str:
-    """The range over all heads of the untrained networks."""
+    """The range over all heads, beside that of all heads of the untrained networks."""
+    own, others = report.statistics, [one.statistics for one in report.untrained]
     found = {
-        "attention to the operands": torch.stack([operand_mass(one.statistics.mass) for one in report.untrained]),
-        "token entropy": torch.stack([one.statistics.entropy for one in report.untrained]),
-        "OV copying": torch.stack([one.copying for one in report.untrained]),
+        "attention to the operands": ([operand_mass(own.mass)], [operand_mass(one.mass) for one in others]),
+        "token entropy": ([own.entropy], [one.entropy for one in others]),
+        "OV copying": ([report.copying], [one.copying for one in report.untrained]),
     }
-    parts = ", ".join(f"{name} {float(value.min()):.2f} to {float(value.max()):.2f}" for name, value in found.items())
-    return f"heads of untrained networks ({len(report.untrained)}): {parts}"
+    parts = [f"{name} {_range(here)} (untrained {_range(there)})" for name, (here, there) in found.items()]
+    return f"all heads: {', '.join(parts)}"
+
+
+def _range(values: Sequence[Tensor]) -> str:
+    every = torch.stack(list(values))
+    return f"{float(every.min()):.2f} to {float(every.max()):.2f}"
 
 
 def _sentences(causal: Causal) -> Iterator[str]:
@@ -158,20 +179,24 @@ def _sentences(causal: Causal) -> Iterator[str]:
         parts.append(f"{share(lost)} of the skill")
     if _drawn(causal):
         draws, high = main.random.shape[1], float(main.random[layer].quantile(0.95))
-        parts.append(f"95 % of {draws} random subspaces of z.{layer} of its size cost less than {change(high)}")
+        size = float(main.random_removed[layer].mean() / main.removed[layer, head])
+        parts.append(
+            f"95 % of {draws} random subspaces of z.{layer} of its rank cost less than {change(high)} (they change "
+            f"z {size:.2g} times as much)"
+        )
     yield "; ".join(parts)
     for one in causal.agreements:
         yield _agreement(one, main.kind)
     shares = dict(zip(causal.direct.parts, causal.direct.share.tolist(), strict=True))
     heads = sum(value for name, value in shares.items() if name.startswith("z."))
     others = ", ".join(f"{name} {share(value)}" for name, value in shares.items() if not name.startswith("z."))
-    yield f"written to the answer directly: all heads {share(heads)}, {others}"
+    yield f"share of the answers' variance written directly: all heads {share(heads)}, {others}"
 
 
 def _agreement(one: Agreement, kind: str) -> str:
     rho, p, n = one.correlation
     if math.isnan(rho):
-        return f"{one.measure} against the cost of {kind} ablation: too few heads to compare ({n})"
+        return f"{one.measure} against the cost of {kind} ablation: nothing to compare ({n} heads)"
     return f"{one.measure} against the cost of {kind} ablation: rank correlation {rho:.2f}, p = {p:.2g}, {n} heads"
 
 

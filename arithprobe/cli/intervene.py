@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.output import replace_pictures
 from arithprobe.errors import OtherCheckpointWarning
 from arithprobe.files import require_writable, to_json, write_whole
 
@@ -67,10 +68,7 @@ def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: 
             old.unlink()
     for name, eraser in names.items():
         eraser.save(frozen / name)
-    for name in _PICTURES:
-        if name not in pictures:
-            (figures / f"{name}.png").unlink(missing_ok=True)
-    return [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+    return replace_pictures(figures, [f"{name}.png" for name in _PICTURES], pictures)
 
 
 def _draw(report: "InterventionReport") -> dict[str, bytes]:

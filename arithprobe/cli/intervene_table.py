@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.analysis.intervene import InterventionReport
 from arithprobe.cli.figures import change, number, share
+from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
@@ -44,8 +44,7 @@ def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
     for note in dict.fromkeys(_notes(report)):
         console.print(f"no match: {note}", markup=False)
     console.print(f"cost: {', '.join(report.costs)}", markup=False)
-    for path in files:
-        console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")
+    print_files(console, files)
 
 
 def _ledger(report: InterventionReport, width: int) -> Table:

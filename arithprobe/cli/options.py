@@ -45,6 +45,8 @@ def add_options(parser: ArgumentParser, kind: type[Any]) -> None:
         elif isinstance(default, tuple):
             item = type(default[0])
             parser.add_argument(f"--{field.name}", type=item, nargs="*", default=list(default), help=text)
+        elif hints[field.name] == Sequence[int] | None:
+            parser.add_argument(f"--{field.name}", type=int, nargs="*", help=text)
         else:
             parser.add_argument(f"--{field.name}", type=hints[field.name], default=default, help=text)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.output import replace_pictures
 from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def run(words: Sequence[str] | None) -> None:
     with steps(step_count(options)) as progress:
         report = probe(loaded, dataset, options, progress)
     pictures = _draw(report)
-    for old in (file for pattern in _PICTURES for file in figures.glob(pattern) if file.stem not in pictures):
-        old.unlink()  # of an earlier run into this folder
-    drawn = [write_whole(figures / f"{name}.png", picture) for name, picture in pictures.items()]
+    drawn = replace_pictures(figures, _PICTURES, pictures)
     write_whole(path, to_json(record_of(report, options)) + "\n")
     print_report(report, [path, *drawn])
 

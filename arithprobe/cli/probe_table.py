@@ -11,6 +11,7 @@ from rich.table import Table
 
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.cli.figures import number, share
+from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.probes.circles import FourierScores, PeriodScore, best_periods
 from arithprobe.probes.decode import AngleDecoding
@@ -49,8 +50,7 @@ def print_report(report: ProbeReport, files: Sequence[Path]) -> None:
         console.print(f"left out: {reason}", markup=False)
     for cost in report.costs:
         console.print(f"cost: {cost}", markup=False)
-    for path in files:
-        console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")
+    print_files(console, files)
 
 
 def _ridge_table(report: ProbeReport, width: int) -> Table:

@@ -27,7 +27,8 @@ from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.moments import Moments
 from arithprobe.probes.positions import PositionTable
 
-_ROUNDING = 1e-6  # of the intact RMSE: costs that differ less are equal
+ROUNDING = 1e-6
+"""Share of the intact RMSE: costs that differ less are equal."""
 _ITSELF = 0.5  # overlap beyond chance, of all there can be, from which draws are mostly what they stand beside
 
 
@@ -170,7 +171,7 @@ class Ablator:
         chance = rank / self.cells.shape[-1]
         if comparable and overlap - chance >= _ITSELF * (1 - chance):
             comparable, note = False, f"the subspaces drawn are mostly this one itself: they overlap by {overlap:.2g}"
-        least = own - _ROUNDING * float(self.bench.intact.rmse)  # what costs nothing is not above what costs nothing
+        least = own - ROUNDING * float(self.bench.intact.rmse)  # what costs nothing is not above what costs nothing
         p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
         return RandomFamily(
             name=name, delta_rmse=scores.rmse - self.bench.intact.rmse, skill_lost=skill_lost(self.bench, scores.skill),
@@ -194,7 +195,14 @@ class Ablator:
 
 
 def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor) -> Tensor:
-    """(N, P, D) states that take the place of (N, P, D) cells: nothing, their (P, D) mean, or those of (N,) donors."""
+    """(N, P, D) states that take the place of cells that are ablated altogether.
+
+    Args:
+        kind: How.
+        cells: (N, P, D) intact states.
+        mean: (P, D) their mean, for ``mean``.
+        donors: (N,) rows of the cells, for ``resample``.
+    """
     if kind == "resample":
         return cells[donors]
     return (mean if kind == "mean" else torch.zeros_like(mean)).expand_as(cells)

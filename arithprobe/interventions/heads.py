@@ -6,20 +6,22 @@ token's head output can reach the readout, so only it is edited there.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.interventions.ablation import replacement, skill_lost
+from arithprobe.interventions.ablation import ROUNDING, replacement, skill_lost
 from arithprobe.interventions.kinds import AblationKind, require_kind
 from arithprobe.interventions.patching import FEWEST, answer_gap, paired_rows, recovered_fraction
-from arithprobe.interventions.workbench import Workbench
-from arithprobe.linalg import random_subspaces
+from arithprobe.interventions.workbench import Scores, Workbench
+from arithprobe.linalg import random_subspaces, removed_by
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.positions import PositionTable, position_table
+from arithprobe.problems import LAST_ROLE
 
-_ROUNDING = 1e-6  # of the intact RMSE: costs that differ less are equal; squared, of the largest change: none
+_NOTHING = 1e-12  # of the largest change of a head in the model: no change
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,10 @@ class HeadAblation:
     """Mean squared change of ``z``, over all tokens edited of a row."""
     random: Tensor
     """(L, M) increase of the RMSE when as many random dimensions of ``z.l`` are ablated instead, across heads."""
+    random_removed: Tensor
+    """(L, M) what these remove: they are matched in rank, not in how much they change."""
     p: Tensor
-    """One-sided, against these; NaN without any, and for a head whose ablation changes nothing."""
+    """One-sided, against these, head by head; NaN without any, and for a head whose ablation changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,20 @@ class HeadPatching:
     for the tokens of the last layer that the readout cannot see."""
 
 
+class _Layer(NamedTuple):
+    """The ablation of the H heads of one layer."""
+
+    scores: Scores
+    removed: Tensor  # (H,)
+    random: Tensor  # (M,) increase of the RMSE
+    random_removed: Tensor  # (M,)
+
+
 def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: int = 0, seed: int = 0) -> HeadAblation:
     """Ablate every head of every layer at every token, one head at a time.
 
     Args:
-        bench: Model and rows; means are over these rows, role by role.
+        bench: Model and rows; means are over these same rows, role by role.
         kind: What takes the place of the head's output.
         donors: (N,) row whose head outputs replace each row's, of the same layout.
         draws: Random subspaces beside the heads of each layer, the same at all tokens; none beside a single head.
@@ -91,20 +104,25 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
     """
     require_kind(kind, AblationKind, "ablation")
     draws = draws if bench.model.sizes["n_heads"] > 1 else 0  # as many dimensions as one head has are then all of z
-    layers = [_ablate_layer(bench, layer, kind, donors, draws, seed) for layer in range(len(bench.model.enc.blocks))]
-    rmse, loss, skill, exact, removed, random = (torch.stack(part) for part in zip(*layers, strict=True))
-    intact = bench.intact
-    least = _ROUNDING * float(intact.rmse)
-    delta = rmse - intact.rmse
+    every = _every_token(bench)
+    layers = [
+        _ablate_layer(bench, layer, every, kind, donors, draws, seed) for layer in range(bench.model.sizes["n_layers"])
+    ]
+    scores = Scores(*(torch.stack(part) for part in zip(*(one.scores for one in layers), strict=True)))
+    removed, random, random_removed = (
+        torch.stack([getattr(one, name) for one in layers]) for name in ("removed", "random", "random_removed")
+    )
+    intact, delta = bench.intact, scores.rmse - bench.intact.rmse
     p = torch.full_like(delta, torch.nan)
     if draws:
         beside = random[:, None].expand(-1, delta.shape[1], -1)
-        changed = removed > _ROUNDING**2 * removed.max()
-        p = torch.where(changed, permutation_p(delta - least, beside), p)
+        against = permutation_p(delta - ROUNDING * float(intact.rmse), beside)
+        p = torch.where(removed > _NOTHING * removed.max(), against, p)
     return HeadAblation(
-        kind=kind, n=len(bench), rmse=rmse, delta_rmse=delta, delta_loss=loss - intact.loss, skill=skill,
-        skill_lost=skill_lost(bench, skill), delta_exact_match=exact - intact.exact_match, removed=removed,
-        random=random, p=p,
+        kind=kind, n=len(bench), rmse=scores.rmse, delta_rmse=delta, delta_loss=scores.loss - intact.loss,
+        skill=scores.skill, skill_lost=skill_lost(bench, scores.skill),
+        delta_exact_match=scores.exact_match - intact.exact_match, removed=removed, random=random,
+        random_removed=random_removed, p=p,
     )  # fmt: skip
 
 
@@ -118,74 +136,82 @@ def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
     Raises:
         ArithprobeError: If fewer than two rows have a donor.
     """
-    paired = paired_rows(donors)
-    model, before = bench.model, bench.predictions
-    gap, group = answer_gap(bench, donors), bench.x + bench.y
-    every = _every_token(bench)
-    shape = len(model.enc.blocks), model.sizes["n_heads"]
-    figures = torch.full((3, *shape), torch.nan, dtype=torch.float64)
+    paired, gap = paired_rows(donors), answer_gap(bench, donors)
+    before, group = bench.predictions, bench.x + bench.y
+    every, sizes = _every_token(bench), bench.model.sizes
+    n_layers, shape = sizes["n_layers"], (sizes["n_layers"], sizes["n_heads"])
+    counts = (every.valid & paired[:, None]).sum(dim=0)
+    whole = torch.full((*shape, 3), torch.nan, dtype=torch.float64)
     own_loss = torch.full(shape, torch.nan, dtype=torch.float64)
     by_position = torch.zeros(*shape, len(every.names), dtype=torch.float64)
-    counts = (every.valid & paired[:, None]).sum(dim=0)
     by_position[..., counts < FEWEST] = torch.nan
 
-    def shares(answers: Tensor, chosen: Tensor) -> Tensor:
-        """(H, 3) recovered shares of (H, N) answers, with their intervals."""
-        found = [recovered_fraction((one - before)[chosen], gap[chosen], group[chosen]) for one in answers]
+    def shares(outputs: Tensor, chosen: Tensor) -> Tensor:
+        """(H, 3) recovered shares of (H, N, K) outputs, with their intervals."""
+        change = (bench.answers_of(outputs) - before)[:, chosen]
+        found = [recovered_fraction(one, gap[chosen], group[chosen]) for one in change]
         return torch.tensor(found, dtype=torch.float64)
 
-    for layer in range(shape[0]):
-        outputs = _patched(bench, layer, _seen_tokens(bench, layer), donors)
-        figures[:, layer] = shares(bench.answers_of(outputs), paired).T
-        own_loss[layer] = _loss_recovered(bench, outputs, donors, paired)
-        seen = range(len(every.names)) if layer < shape[0] - 1 else [every.names.index("query")]
-        for column in seen:
-            chosen = paired & every.valid[:, column]
-            if int(chosen.sum()) >= FEWEST:
-                answers = bench.answers_of(_patched(bench, layer, _column(every, column), donors))
-                by_position[layer, :, column] = shares(answers, chosen)[:, 0]
+    for layer in range(n_layers):
+        seen = _seen_tokens(bench, layer, every)
+        outputs = _patched(bench, layer, seen, donors)
+        whole[layer], own_loss[layer] = shares(outputs, paired), _loss_recovered(bench, outputs, donors, paired)
+        for name in seen.names:
+            column = every.names.index(name)
+            if counts[column] >= FEWEST:
+                alone = _patched(bench, layer, every.column(column), donors)
+                by_position[layer, :, column] = shares(alone, paired & every.valid[:, column])[:, 0]
     return HeadPatching(
-        n=int(paired.sum()), gap=float(gap[paired].square().mean().sqrt()), recovered=figures[0], low=figures[1],
-        high=figures[2], loss_recovered=own_loss, positions=every.names, n_by_position=tuple(counts.tolist()),
-        by_position=by_position,
+        n=int(paired.sum()), gap=float(gap[paired].square().mean().sqrt()), recovered=whole[..., 0],
+        low=whole[..., 1], high=whole[..., 2], loss_recovered=own_loss, positions=every.names,
+        n_by_position=tuple(counts.tolist()), by_position=by_position,
     )  # fmt: skip
 
 
 def _ablate_layer(
-    bench: Workbench, layer: int, kind: AblationKind, donors: Tensor, draws: int, seed: int
-) -> tuple[Tensor, ...]:
-    """(H,) RMSE, loss, skill, exact matches and what is removed; (M,) increase of the RMSE under random subspaces."""
-    site, table = f"z.{layer}", _seen_tokens(bench, layer)
-    cells, valid = bench.cells(site, table), table.valid.to(bench.states[site].device)[..., None]
+    bench: Workbench, layer: int, every: PositionTable, kind: AblationKind, donors: Tensor, draws: int, seed: int
+) -> _Layer:
+    site, table = f"z.{layer}", _seen_tokens(bench, layer, every)
+    cells = bench.cells(site, table)
+    valid = table.valid.to(cells.device)[..., None]
     mean = (cells * valid).sum(dim=0, dtype=torch.float64) / valid.sum(dim=0).clamp(min=1)
     new = replacement(kind, cells, mean.to(cells), donors)
     heads = _head_dimensions(bench).to(cells.device)
-    scores = bench.scores(_replaced(bench, site, table, new, heads))
-    changes = ((new - cells) * valid).square().sum(dim=1, dtype=torch.float64).mean(dim=0)  # (D,)
-    removed = (heads.double() @ changes).cpu()
-    random = torch.zeros(0, dtype=torch.float64)
+    scores = bench.scores(_replaced(bench, site, table, cells, new, heads))
+    changes = ((new - cells) * valid).flatten(0, 1)  # (N P, D)
+    removed = heads.double() @ changes.square().sum(dim=0, dtype=torch.float64) / len(bench)
+    random = random_removed = torch.zeros(0, dtype=torch.float64)
     if draws:
-        width = int(heads[0].sum())
-        basis = random_subspaces(bench.model.d_model, width, draws, np.random.default_rng([seed, layer]))
-        spans = torch.from_numpy(basis).to(cells)  # (M, D, D / H)
+        generator = np.random.default_rng([seed, layer])
+        basis = random_subspaces(bench.model.d_model, int(heads[0].sum()), draws, generator)
+        random = _random_scores(bench, site, table, new - cells, torch.from_numpy(basis)).rmse - bench.intact.rmse
+        moment = (changes.T @ changes).double().cpu().numpy() / len(bench)
+        random_removed = torch.from_numpy(removed_by(basis, basis, moment))
+    return _Layer(scores, removed.cpu(), random, random_removed)
 
-        def ablated(edits: slice, rows: slice) -> Tensor:
-            read = torch.einsum("npd,mdr->mnpr", new[rows] - cells[rows], spans[edits])
-            return cells[rows] + torch.einsum("mnpr,mdr->mnpd", read, spans[edits])
 
-        random = bench.scores(bench.run(site, table, draws, ablated)).rmse - bench.intact.rmse
-    return scores.rmse, scores.loss, scores.skill, scores.exact_match, removed, random
+def _random_scores(bench: Workbench, site: str, table: PositionTable, change: Tensor, basis: Tensor) -> Scores:
+    """(M,) scores when the (N, P, D) change is made in (M, D, R) subspaces only."""
+    cells, basis = bench.cells(site, table), basis.to(change)
+
+    def ablated(edits: slice, rows: slice) -> Tensor:
+        read = torch.einsum("npd,mdr->mnpr", change[rows], basis[edits])
+        return cells[rows] + torch.einsum("mnpr,mdr->mnpd", read, basis[edits])
+
+    return bench.scores(bench.run(site, table, len(basis), ablated))
 
 
 def _patched(bench: Workbench, layer: int, table: PositionTable, donors: Tensor) -> Tensor:
     """(H, N, K) outputs with the donor's output of one head each."""
-    new = bench.cells(f"z.{layer}", table)[donors]
-    return _replaced(bench, f"z.{layer}", table, new, _head_dimensions(bench))
+    cells = bench.cells(f"z.{layer}", table)
+    return _replaced(bench, f"z.{layer}", table, cells, cells[donors], _head_dimensions(bench))
 
 
-def _replaced(bench: Workbench, site: str, table: PositionTable, new: Tensor, dimensions: Tensor) -> Tensor:
+def _replaced(
+    bench: Workbench, site: str, table: PositionTable, cells: Tensor, new: Tensor, dimensions: Tensor
+) -> Tensor:
     """(M, N, K) outputs with (N, P, D) new states in the (M, D) dimensions of each edit."""
-    cells, own = bench.cells(site, table), dimensions.to(new.device)[:, None, None]
+    own = dimensions.to(new.device)[:, None, None]
     return bench.run(site, table, len(own), lambda edits, rows: torch.where(own[edits], new[rows], cells[rows]))
 
 
@@ -214,13 +240,7 @@ def _every_token(bench: Workbench) -> PositionTable:
     return bench.at(position_table(["all"], rows.lengths, rows.layout, rows.layouts))
 
 
-def _seen_tokens(bench: Workbench, layer: int) -> PositionTable:
+def _seen_tokens(bench: Workbench, layer: int, every: PositionTable) -> PositionTable:
     """The tokens whose head outputs the readout can see: all, and in the last layer the last."""
-    every = _every_token(bench)
-    last_layer = layer == len(bench.model.enc.blocks) - 1
-    return _column(every, every.names.index("query")) if last_layer else every
-
-
-def _column(table: PositionTable, column: int) -> PositionTable:
-    """One position of a table."""
-    return PositionTable((table.names[column],), table.token[:, [column]], table.valid[:, [column]])
+    last_layer = layer == bench.model.sizes["n_layers"] - 1
+    return every.column(every.names.index(LAST_ROLE)) if last_layer else every

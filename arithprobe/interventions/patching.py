@@ -86,7 +86,7 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
     found = torch.full((3, len(sites), len(table.names)), torch.nan, dtype=torch.float64)
     for row, site in enumerate(sites):
         for column in range(len(table.names)):
-            one = PositionTable((table.names[column],), table.token[:, [column]], table.valid[:, [column]])
+            one = table.column(column)
             chosen = paired & one.valid[:, 0]
             if int(chosen.sum()) < FEWEST:
                 continue

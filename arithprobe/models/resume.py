@@ -105,8 +105,8 @@ def _to_block_end(
     if name == "z":
         name, cells = "attn_out", block.self_attn.out_proj(cells)
     if name == "attn_out":
-        before = "embed" if layer == 0 else f"resid_post.{layer - 1}"
-        name, cells = "resid_mid", block.norm1(_gathered(states[before], token) + cells)
+        before = states[model.layer_inputs[layer]]
+        name, cells = "resid_mid", block.norm1(_gathered(before, token) + cells)
     if name == "resid_mid":
         return f"resid_post.{layer}", block.norm2(cells + block.mlp(cells))
     return f"resid_post.{layer}", block.norm2(_gathered(states[f"resid_mid.{layer}"], token) + cells)

@@ -1,35 +1,38 @@
-"""Pictures of attention patterns: of one prompt by character, and over all rows by role."""
+"""Pictures of attention patterns: of one prompt by character, and over all rows by role and by group."""
 
 import math
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-from matplotlib import colormaps
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics
-from arithprobe.attention.records import head_name
+from arithprobe.attention.records import head_name, head_names
+from arithprobe.attention.roles import GROUPS, Group
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.steering import panels_below_a_title
 from arithprobe.plotting.titles import set_title
+from arithprobe.problems import LAST_ROLE
 
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
 _BESIDE = 1.3  # width of labels and colour bar
 _TITLE = 1.0  # height of the title
 _LETTER, _ROLE = 0.088, 0.11  # room for one letter of the smallest size, and for a role beside the next
 _MANY = 14  # roles; beyond, their names need wide panels
-_BRIGHT = 0.45  # of a colour: above, letters on it are black
+_ALONE = 36  # roles; beyond, only one panel a line has room for their names
+IN_WORDS: dict[Group, str] = {
+    "x": "digits of x", "y": "digits of y", "plus": "'+'", "mod": "'(mod k)'", "others": "others (spaces, '=', '?')"
+}  # fmt: skip
+"""The groups, as figures name them."""
 _TICKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of attention
 
 
 def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour | None) -> Figure:
-    """Attention in one prompt from each character (upwards down) to each (to the right), a panel a head.
+    """Attention in one prompt from each character (downwards) to each (to the right), a panel a head.
 
     The colour scale is fixed at 0 to 1, and drawn by square roots, so that what is near uniform attention is seen too.
 
@@ -87,93 +90,81 @@ def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | Non
         panel.tick_params(axis="both", length=2, labelbottom=panel in lowest(grid, shown))
     name_axes(grid, shown, "to role (key)", "from role (query)")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
-    uniform = float(statistics.uniform_entropy.neg().exp())
-    _name_bar(bar, f"mean attention (arrow: uniform, {uniform:.3f})", uniform)
+    uniform = float(statistics.uniform_role_mass.nanmean())
+    _name_bar(bar, f"mean attention (arrow: uniform, on average {uniform:.3f})", uniform)
     set_title(strip, f"Attention by role in layer {layer}, mean over {statistics.n} rows", behaviour)
     return figure
 
 
-def heat(
-    panel: Axes,
-    values: object,
-    limits: tuple[float, float] = (0.0, 1.0),
-    colours: str = "viridis",
-    gamma: float = 1.0,
-    lowest_first: bool = False,
-) -> AxesImage:
-    """Draw a matrix in a fixed colour scale; what is beyond it has the colour of its ends, and NaN none.
+def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figure:
+    """Attention of each head from the last token (a line) to each role (to the right), in percent.
+
+    The last line is uniform attention. The colour scale is fixed at 0 to 1, and drawn by square roots.
 
     Args:
-        panel: Where.
-        values: (rows, columns).
-        limits: Ends of the scale.
-        colours: Its name.
-        gamma: Power of the scale: 0.5 is by square roots.
-        lowest_first: Row 0 below.
+        statistics: Means over rows.
+        behaviour: The model's behaviour, for the title.
     """
-    return panel.imshow(
-        np.clip(_array(values), *limits), cmap=colormaps[colours].with_extremes(bad="white"),
-        norm=PowerNorm(gamma, *limits), aspect="auto", origin="lower" if lowest_first else "upper",
-    )  # fmt: skip
+    layers, heads, roles = statistics.last_role_mass.shape
+    uniform = statistics.uniform_role_mass[statistics.roles.index(LAST_ROLE)]
+    table = torch.cat([statistics.last_role_mass.flatten(0, 1), uniform[None]])
+    figure = Figure(figsize=(9.4, 0.24 * len(table) + 1.9), layout="constrained", dpi=110)
+    panel = figure.add_subplot()
+    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}")
+    for layer in range(layers):
+        panel.axhline((layer + 1) * heads - 0.5, color="white", linewidth=1.5)
+    upright = max(len(role) for role in statistics.roles) > 6
+    panel.set_xticks(range(roles), statistics.roles, fontsize=8, rotation=90 if upright else 0)
+    panel.set_yticks(range(len(table)), [*head_names(layers, heads), "uniform"], fontsize=8)
+    panel.tick_params(length=2)
+    panel.set_xlabel("to role (key)", fontsize=9)
+    panel.set_ylabel("head", fontsize=9)
+    text = f"What heads look at from the last token: attention in percent, mean over {statistics.n} rows"
+    set_title(panel, text, behaviour)
+    return figure
 
 
-def annotate(panel: Axes, image: AxesImage, values: Tensor, size: float = 7) -> None:
-    """Write each value into its cell, in black or white, whichever is seen; nothing for NaN.
+def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figure:
+    """Attention to each group of characters (a panel) of every head (downwards), by where it looks from.
+
+    Below the heads of a layer stands their mean, and below all layers uniform attention.
 
     Args:
-        panel: Where.
-        image: The picture of the values.
-        values: (rows, columns).
-        size: Of the letters, in points.
+        statistics: Means over rows.
+        behaviour: The model's behaviour, for the title.
     """
-    colours = image.to_rgba(np.asarray(image.get_array()))
-    for (row, column), value in np.ndenumerate(values.numpy()):
-        if not math.isnan(value):
-            bright = float(np.dot(colours[row, column, :3], (0.299, 0.587, 0.114))) > _BRIGHT
-            ink = "black" if bright else "white"
-            panel.text(column, row, _shown(value), ha="center", va="center", fontsize=size, color=ink)
-
-
-def _shown(value: float) -> str:
-    if abs(value) < 0.005:
-        return "0"
-    return f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}" if abs(value) < 99999.5 else f"{value:.0e}"
-
-
-def mark_uniform(bar: Colorbar, value: float) -> None:
-    """An arrow beside a colour bar, where uniform attention is on it."""
-    across = bar.ax.get_yaxis_transform()
-    bar.ax.plot(
-        [-0.35], [value], ">", color="black", markersize=4.5, clip_on=False, transform=across, gid="uniform"
-    )  # fmt: skip
-
-
-def lowest(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes]) -> list[Axes]:
-    """The panels to label below: those of the last line, and of the line before where the last is not full.
-
-    Args:
-        grid: Panels, line by line.
-        shown: Those that are used.
-    """
-    full = all(panel in shown for panel in grid[-1])
-    return [panel for line in grid[-1 if full else -2 :] for panel in line if panel in shown]
-
-
-def name_axes(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes], across: str, down: str) -> None:
-    """Name the axes of panels that share them, and hide the panels that are not used.
-
-    Args:
-        grid: Panels, line by line.
-        shown: Those that are used.
-        across: What is to the right.
-        down: What is upwards.
-    """
-    for panel in lowest(grid, shown):
-        panel.set_xlabel(across, fontsize=8.5)
-    for line in grid:
-        line[0].set_ylabel(down, fontsize=8.5)
-    for panel in (panel for line in grid for panel in line if panel not in shown):
-        panel.set_axis_off()
+    layers, heads = statistics.role_mass.shape[:2]
+    by_group = statistics.role_mass @ statistics.groups  # (L, H, R, 5)
+    with_mean = torch.cat([by_group, by_group.mean(dim=1, keepdim=True)], dim=1).flatten(0, 1)
+    table = torch.cat([with_mean, (statistics.uniform_role_mass @ statistics.groups)[None]])
+    names = [
+        name
+        for layer in range(layers)
+        for name in [*(head_name(layer, head) for head in range(heads)), f"L{layer} mean"]
+    ]
+    groups = statistics.groups_present
+    columns = 2 if len(statistics.roles) <= _ALONE else 1
+    lines = math.ceil(len(groups) / columns)
+    height = max(0.15 * len(table), 0.9) + 0.25
+    figure = Figure(figsize=(9.4, lines * height + 2.1), layout="constrained", dpi=110)
+    strip, grid = panels_below_a_title(figure, lines, columns)
+    shown = [panel for line in grid for panel in line][: len(groups)]
+    for panel, group in zip(shown, groups, strict=True):
+        image = heat(panel, table[..., GROUPS.index(group)])
+        for layer in range(layers):
+            panel.axhline((layer + 1) * (heads + 1) - 0.5, color="white", linewidth=1.5)
+        panel.set_title(f"attention to {IN_WORDS[group]}", fontsize=8.5, pad=3)
+        panel.tick_params(axis="x", labelrotation=90, labelsize=7, length=2, labelbottom=panel in lowest(grid, shown))
+        panel.tick_params(axis="y", labelsize=7, length=2)
+    shown[0].set_xticks(range(len(statistics.roles)), statistics.roles)
+    shown[0].set_yticks(range(len(table)), [*names, "uniform"])
+    name_axes(grid, shown, "from role (query)", "head")
+    bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
+    bar.set_label("attention to the group", fontsize=8.5)
+    bar.ax.tick_params(labelsize=8)
+    text = f"Attention to groups of characters by where it comes from, mean over {statistics.n} rows"
+    set_title(strip, text, behaviour)
+    return figure
 
 
 def _a_line(most: int, room: float) -> int:
@@ -204,7 +195,3 @@ def _name_bar(bar: Colorbar, label: str, uniform: float) -> None:
     bar.set_ticks(_TICKS, labels=[f"{tick:g}" for tick in _TICKS], fontsize=8)
     bar.set_label(label, fontsize=8.5)
     mark_uniform(bar, uniform)
-
-
-def _array(values: object) -> npt.NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64)

@@ -1,7 +1,6 @@
 """Pictures of what attention heads do: what answers lose without one, and what one brings from another problem."""
 
 import math
-import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,18 +14,17 @@ from arithprobe.attention.records import head_names
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.heads import HeadAblation, HeadPatching
 from arithprobe.interventions.kinds import AblationKind
-from arithprobe.plotting.attention import annotate, heat
-from arithprobe.plotting.heads import noise
+from arithprobe.plotting.heads import least_axis
 from arithprobe.plotting.labels import MARKER, name_points
+from arithprobe.plotting.panels import annotate, heat
 from arithprobe.plotting.steering import empty_figure, site_colours
 from arithprobe.plotting.titles import set_title
-from arithprobe.probes.rank import RankCorrelation
+from arithprobe.probes.rank import Agreement, RankCorrelation
 
 _KINDS: dict[AblationKind, str] = {"zero": "#0072b2", "mean": "#e69f00", "resample": "#009e73"}  # Okabe and Ito
 _IN_WORDS: dict[AblationKind, str] = {"zero": "nothing", "mean": "its mean", "resample": "another row's"}
 _BAND, _FAINT = "#d4d4d4", "#888888"
 _ALPHA = 0.05
-_PLACES = string.ascii_lowercase
 _COST = "increase of the RMSE\n(answer units)"
 
 
@@ -136,47 +134,39 @@ def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure
     return figure
 
 
-def mass_against_effect(
-    measures: Sequence[tuple[str, Tensor, float | None, RankCorrelation]],
-    effect: Tensor,
-    behaviour: Behaviour | None,
-    kind: str = "mean",
-) -> Figure:
+def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation, behaviour: Behaviour | None) -> Figure:
     """Do the heads that look most matter most: a panel a measure (to the right), what it costs to ablate upwards.
 
     Args:
-        measures: Name, (L, H) values, the value under uniform attention (None where heads share none), and the rank
-            correlation with the effect.
-        effect: (L, H) increase of the RMSE without each head, in answer units.
+        agreements: Measures of the heads, (L, H) each, and how they agree with the effect.
+        ablation: What the answers lose without each head.
         behaviour: The model's behaviour, for the title.
-        kind: The ablation.
     """
-    title = f"What heads look at against what the answers lose without them ({kind} ablation)"
-    if not measures:
+    title = f"What heads look at against what the answers lose without them ({ablation.kind} ablation)"
+    if not agreements:
         return empty_figure(title, "nothing to compare", behaviour)
-    columns = min(len(measures), 3)
-    lines = math.ceil(len(measures) / columns)
-    cells = _PLACES[: len(measures)].ljust(lines * columns, ".")
-    layout = ["T" * columns, *(cells[line * columns :][:columns] for line in range(lines))]
+    columns, effect = min(len(agreements), 3), ablation.delta_rmse
+    lines = math.ceil(len(agreements) / columns)
     height = 3.6 + 0.06 * max(effect.numel() - 16, 0)
     size = (min(max(4.4 * columns + 0.6, 6.8), 9.4), height * lines + 1.2)
     figure = Figure(figsize=size, layout="constrained", dpi=110)
-    panels = figure.subplot_mosaic("\n".join(layout), height_ratios=[1e-3, *[1.0] * lines])
-    panels["T"].set_axis_off()
-    for place, (name, values, uniform, correlation) in enumerate(measures):
-        panel = panels[_PLACES[place]]
-        _scatter(panel, values, effect)
-        if uniform is not None:
-            panel.axvline(uniform, color=_FAINT, linestyle="--", linewidth=1, gid="uniform")
+    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[1e-3, *[1.0] * lines])
+    strip = figure.add_subplot(grid[0, :])
+    strip.set_axis_off()
+    panels = [figure.add_subplot(grid[1 + place // columns, place % columns]) for place in range(len(agreements))]
+    for place, (panel, one) in enumerate(zip(panels, agreements, strict=True)):
+        _scatter(panel, one.values, effect)
+        if one.uniform is not None:
+            panel.axvline(one.uniform, color=_FAINT, linestyle="--", linewidth=1, gid="uniform")
         _keep_noise_small(panel, behaviour)
-        panel.set_xlabel(name, fontsize=9)
+        panel.set_xlabel(one.measure, fontsize=9)
         panel.set_ylabel(_COST if place % columns == 0 else "", fontsize=9)
-        panel.set_title(_in_words(correlation), fontsize=9)
-    _legend_of_layers(figure, panels[_PLACES[0]], any(uniform is not None for _, _, uniform, _ in measures))
-    set_title(panels["T"], title, behaviour)
+        panel.set_title(_in_words(one.correlation), fontsize=9)
+    _legend_of_layers(figure, panels[0], any(one.uniform is not None for one in agreements))
+    set_title(strip, title, behaviour)
     figure.draw_without_rendering()  # from here on it is known where the points are
-    for place, (_, values, uniform, _) in enumerate(measures):
-        name_points(panels[_PLACES[place]], head_names(*values.shape), values.flatten(), effect.flatten(), uniform)
+    for panel, one in zip(panels, agreements, strict=True):
+        name_points(panel, head_names(*effect.shape), one.values.flatten(), effect.flatten(), one.uniform)
     return figure
 
 
@@ -208,5 +198,5 @@ def _in_words(correlation: RankCorrelation) -> str:
 def _keep_noise_small(panel: Axes, behaviour: Behaviour | None) -> None:
     """The axis goes up to some share of the answers' spread at least."""
     low, high = panel.get_ylim()
-    high = max(high, noise(behaviour))
+    high = max(high, least_axis(behaviour))
     panel.set_ylim(min(low, -0.05 * high), high)

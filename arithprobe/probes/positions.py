@@ -20,6 +20,10 @@ class PositionTable(NamedTuple):
     valid: Tensor
     """(N, P) bool, False where the row has no such position: padding is never probed."""
 
+    def column(self, position: int) -> "PositionTable":
+        """(N, 1) one of the positions."""
+        return PositionTable((self.names[position],), self.token[:, [position]], self.valid[:, [position]])
+
     def gather(self, states: Tensor, rows: Tensor) -> Tensor:
         """(B, P, D) states at the positions, from (B, T, D) states of the given (B,) rows."""
         token = self.token[rows.cpu()].to(states.device)

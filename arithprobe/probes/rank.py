@@ -1,15 +1,14 @@
 """Do two orders agree: Spearman's rank correlation, with a p-value by permutation that holds for a few points too."""
 
-import itertools
 import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+from scipy.stats import permutation_test, rankdata
+from torch import Tensor
 
-_EXACT, _DRAWS = 8, 9999  # points up to which all orders are tried; orders drawn beyond
+_EXACT, _DRAWS = 8, 9999  # things up to which all orders are tried; orders drawn beyond
 _SAME = 1e-12
 
 
@@ -42,17 +41,22 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) ->
     size = math.sqrt(float(np.square(ranks[0]).sum() * np.square(ranks[1]).sum()))
     if n < 3 or size < _SAME:
         return RankCorrelation(math.nan, math.nan, n)
-    rho = float(ranks[0] @ ranks[1]) / size
-    if n <= _EXACT:
-        orders = ranks[1][_all_orders(n)]
-    else:
-        orders = np.random.default_rng(seed).permuted(np.tile(ranks[1], (_DRAWS, 1)), axis=1)
-    as_much = int((np.abs(orders @ ranks[0]) >= (abs(rho) - _SAME) * size).sum())
-    p = as_much / len(orders) if n <= _EXACT else (1 + as_much) / (1 + _DRAWS)
-    return RankCorrelation(rho, p, n)
+    found = permutation_test(
+        (ranks[0],), lambda order, axis: np.abs((order * ranks[1]).sum(axis=axis)) / size, vectorized=True,
+        permutation_type="pairings", alternative="greater", random_state=seed,
+        n_resamples=math.factorial(_EXACT) if n <= _EXACT else _DRAWS,
+    )  # fmt: skip
+    return RankCorrelation(float(ranks[0] @ ranks[1]) / size, float(found.pvalue), n)
 
 
-@cache
-def _all_orders(n: int) -> npt.NDArray[np.int64]:
-    """(n!, n) every order of n things."""
-    return np.array(list(itertools.permutations(range(n))))
+class Agreement(NamedTuple):
+    """Do those of which a measure is large have a large effect?"""
+
+    measure: str
+    """What is compared with the effect."""
+    values: Tensor
+    """(...) the measure of each."""
+    uniform: float | None
+    """What it would be of one without preference, where all share one; or None."""
+    correlation: RankCorrelation
+    """Rank correlation with the effect, all together."""

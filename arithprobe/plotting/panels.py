@@ -1,0 +1,99 @@
+"""Matrices in panels that share their axes: colours, numbers in cells, names of axes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import PowerNorm
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+_BRIGHT = 0.45  # of a colour: above, letters on it are black
+
+
+def heat(
+    panel: Axes,
+    values: object,
+    limits: tuple[float, float] = (0.0, 1.0),
+    colours: str = "viridis",
+    gamma: float = 1.0,
+    lowest_first: bool = False,
+) -> AxesImage:
+    """Draw a matrix in a fixed colour scale; what is beyond it has the colour of its ends, and NaN none.
+
+    Args:
+        panel: Where.
+        values: (rows, columns).
+        limits: Ends of the scale.
+        colours: Its name.
+        gamma: Power of the scale: 0.5 is by square roots.
+        lowest_first: Row 0 below.
+    """
+    return panel.imshow(
+        np.clip(np.asarray(values, dtype=np.float64), *limits), cmap=colormaps[colours].with_extremes(bad="white"),
+        norm=PowerNorm(gamma, *limits), aspect="auto", origin="lower" if lowest_first else "upper",
+    )  # fmt: skip
+
+
+def annotate(panel: Axes, image: AxesImage, values: Tensor, size: float = 7, form: str | None = None) -> None:
+    """Write each value into its cell, in black or white, whichever is seen; nothing for NaN.
+
+    Args:
+        panel: Where.
+        image: The picture of the values.
+        values: (rows, columns).
+        size: Of the letters, in points.
+        form: How to write a value, ``{:.0f}``; by default two decimals, fewer where it is large.
+    """
+    colours = image.to_rgba(np.asarray(image.get_array()))
+    for (row, column), value in np.ndenumerate(values.numpy()):
+        if not math.isnan(value):
+            bright = float(np.dot(colours[row, column, :3], (0.299, 0.587, 0.114))) > _BRIGHT
+            ink = "black" if bright else "white"
+            text = _shown(value) if form is None else form.format(value)
+            panel.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
+
+
+def _shown(value: float) -> str:
+    if abs(value) < 0.005:
+        return "0"
+    return f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}" if abs(value) < 99999.5 else f"{value:.0e}"
+
+
+def mark_uniform(bar: Colorbar, value: float) -> None:
+    """An arrow beside a colour bar, where uniform attention is on it."""
+    across = bar.ax.get_yaxis_transform()
+    bar.ax.plot(
+        [-0.35], [value], ">", color="black", markersize=4.5, clip_on=False, transform=across, gid="uniform"
+    )  # fmt: skip
+
+
+def lowest(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes]) -> list[Axes]:
+    """The panels to label below: those of the last line, and of the line before where the last is not full.
+
+    Args:
+        grid: Panels, line by line.
+        shown: Those that are used.
+    """
+    full = all(panel in shown for panel in grid[-1])
+    return [panel for line in grid[-1 if full else -2 :] for panel in line if panel in shown]
+
+
+def name_axes(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes], across: str, down: str) -> None:
+    """Name the axes of panels that share them, and hide the panels that are not used.
+
+    Args:
+        grid: Panels, line by line.
+        shown: Those that are used.
+        across: What is to the right.
+        down: What is upwards.
+    """
+    for panel in lowest(grid, shown):
+        panel.set_xlabel(across, fontsize=8.5)
+    for line in grid:
+        line[0].set_ylabel(down, fontsize=8.5)
+    for panel in (panel for line in grid for panel in line if panel not in shown):
+        panel.set_axis_off()
