@@ -17,9 +17,17 @@ def validate(words, devices, folder):
     assert done.returncode == 0, done.stderr[-3000:]
     (run,) = (folder / "lightning_logs" / "run").iterdir()  # no stray version of another rank
     (line,) = read_jsonl(run / "probes" / "ridge.jsonl")
+    (heads,) = read_jsonl(run / "probes" / "heads.jsonl")
+    assert heads["rows"] == 149
+    figures = {
+        f"{name} L{layer}H{head}": one[name]
+        for layer, line in enumerate(heads["heads"]) for head, one in enumerate(line)
+        for name in ("operand_mass", "token_entropy")
+    }  # fmt: skip
+    figures |= {f"cost of layer {layer}": cost[0] for layer, cost in enumerate(heads["ablation"]["delta_rmse"])}
     return (
         json.loads((run / "behaviour.json").read_text())["validate"],
-        line["cells"],
+        [*line["cells"], figures],
         (run / "predictions.tsv").read_text(),
     )
 
@@ -42,6 +50,8 @@ def test_two_processes_judge_and_probe_like_one(small_data, tmp_path):
             "cpu",
             "--trainer.callbacks",
             "RidgeProbing",
+            "--trainer.callbacks+",
+            "HeadAnalysis",
         ),
         *("--trainer.enable_progress_bar", "false"),
     ]

@@ -271,7 +271,9 @@ def test_a_bar_is_a_mass_its_dash_uniform_attention_and_its_circle_the_share_mov
 def test_every_score_is_written_into_its_cell_in_a_scale_that_is_fixed_where_it_can_be():
     one, figure = found(), drawn("scores")
     mass, moved = one.statistics.mass, one.statistics.norm
-    even = float(one.statistics.uniform_entropy)
+    even, cost = float(one.statistics.uniform_entropy), one.ablations[1].delta_rmse
+    largest = max(float(cost.abs().max()), 0.05 * LEARNED.answer_sd)
+    assert cost.min() < 0 < cost.max()  # a scale with both signs; with one sign, below
     expected = {
         "attention to x and y": (operand_mass(mass), (0, 1), "viridis"),
         "imbalance": (operand_imbalance(mass), (0, 1), "viridis"),
@@ -279,7 +281,7 @@ def test_every_score_is_written_into_its_cell_in_a_scale_that_is_fixed_where_it_
         "entropy over tokens": (one.statistics.entropy, (0, even), "viridis"),
         "value-weighted": (operand_mass(moved) / moved.sum(dim=-1), (0, 1), "viridis"),
         "OV copying": (one.copying, (-1, 1), "RdBu_r"),
-        "increase of the RMSE": (one.ablations[1].delta_rmse, None, "viridis"),
+        "increase of the RMSE": (one.ablations[1].delta_rmse, (-largest, largest), "RdBu_r"),
         "direct share": (one.direct, (-1, 1), "RdBu_r"),
     }
     assert len(panels(figure)) == len(expected)
@@ -320,6 +322,10 @@ def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     ablation = replace(one.ablations[2], delta_rmse=cost)
     axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "increase of the RMSE")
     assert "resample ablation" in axes.get_title()
+    assert axes.images[0].get_cmap().name == "RdBu_r"
+    helps = replace(ablation, delta_rmse=cost.abs())
+    axes_of = titled(head_scores(one.statistics, one.copying, helps, None, LEARNED), "increase of the RMSE")
+    assert axes_of.images[0].get_cmap().name == "viridis" and axes_of.images[0].get_clim()[0] == 0
     assert written(axes) == {(1, 0): "3.00", (0, 1): "12346", (1, 1): "-2.00"}
     assert np.isnan(values_of(axes)).tolist() == [[True, False], [False, False]]
     ablation = replace(ablation, delta_rmse=torch.full((2, 2), NAN))

@@ -1,5 +1,6 @@
 """``arithprobe heads``: the statistics and effects of a checkpoint's heads, its files, and its complaints."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import SMALL
+from looped import looped_statistics
 from micro import one_thread  # noqa: F401
 
 from arithprobe.analysis.heads import analyse_heads, step_count
@@ -75,16 +77,74 @@ def test_every_head_has_the_notebooks_figures_and_the_honest_ones(words, run, tm
     }  # fmt: skip
 
 
+def test_the_statistics_are_those_of_a_plain_loop_and_the_record_and_the_table_show_them(
+    loaded, rows, words, run, tmp_path
+):
+    report = analyse_heads(loaded, rows, replace(QUICK, no_causal=True))
+    found = report.statistics
+    loop = looped_statistics(loaded.model, rows.texts(), rows.ids.long(), rows.lengths, found.roles)
+    torch.testing.assert_close(found.mass, loop.mass, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.norm, loop.norm, atol=1e-5, rtol=0)
+    _, out, _ = run(*words)
+    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
+    lines = [line.split() for line in out.splitlines() if re.match(r" ?L\dH\d ", line)]
+    attention, effects = ({line[0]: line[1:] for line in part} for part in (lines[:4], lines[4:]))
+    share = loop.norm / loop.norm.sum(dim=-1, keepdim=True)
+    for layer, head in itertools.product(range(2), range(2)):
+        name, own = f"L{layer}H{head}", stats["heads"][layer][head]
+        x, y, plus = (f"{value:.0%}" for value in loop.mass[layer, head, :3].tolist())
+        last = loop.role_mass[layer, head, found.roles.index("query")]
+        most = [found.roles[int(last.argmax())], f"{float(last.max()):.0%}"]
+        entropy, weighted = f"{float(loop.entropy[layer, head]):.2f}", f"{float(operand_mass(share)[layer, head]):.0%}"
+        assert attention[name][:7] == [x, y, plus, *most, entropy, weighted]
+        costs = [own["delta_rmse"][kind] for kind in ("zero", "mean", "resample")]
+        assert [float(cell.rstrip("*")) for cell in effects[name][:3]] == pytest.approx(costs, rel=0.01, abs=0.006)
+        assert "*" not in effects[name][1]  # with 5 draws no p is so small
+        assert effects[name][-1] == f"{own['direct_share']:.0%}".replace("-0%", "0%")
+        assert own["value_weighted_operand_share"] == pytest.approx(float(operand_mass(share)[layer, head]), abs=1e-5)
+        assert own["direct_share"] == pytest.approx(stats["causal"]["direct"][f"z.{layer}.{head}"])
+        assert own["recovered"] == stats["causal"]["patching"]["recovered"][layer][head]
+    assert [one["measure"] for one in stats["causal"]["attention_against_effect"]] == [
+        "attention from '?' to the operands",
+        "value-weighted norm from '?' to the operands",
+    ]
+    values = [one["values"] for one in stats["causal"]["attention_against_effect"]]
+    torch.testing.assert_close(torch.tensor(values[0]).double(), operand_mass(loop.mass), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.tensor(values[1]).double(), operand_mass(loop.norm), atol=1e-5, rtol=0)
+
+
+def test_heads_that_cost_nothing_are_not_ranked(words, run, tmp_path):
+    """Of equal prompts every head writes its mean: what is left is rounding, and no order."""
+    tsv = tmp_path / "same.tsv"
+    tsv.write_text("12 + 30 = ?\t42\n" * 30)
+    words[4] = tsv
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "mean ablation of no head costs anything" in out
+    assert "nothing to compare (4 heads)" in out
+    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
+    assert stats["heads"][0][0]["delta_rmse"]["mean"] == 0.0
+    assert abs(stats["heads"][0][0]["delta_rmse"]["zero"]) > 0  # the control
+
+
+def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(words, run, tmp_path):
+    (tmp_path / "out" / "figures" / "head_scores.png").mkdir(parents=True)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "head_scores.png: is a folder" in err and err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == ["head_scores.png"]
+
+
 def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
     figures = tmp_path / "out" / "figures"
     figures.mkdir(parents=True)
-    for name in ("attention_0", "head_ablation", "mine"):
+    for name in ("attention_0", "head_ablation", "head_shot"):
         (figures / f"{name}.png").write_bytes(b"")
     code, _, err = run(*words, "--sample_idx", 7, 7, 3, "--no_causal")
     assert (code, err) == (0, "")
     pictures = {path.stem for path in figures.iterdir()}
     assert {name for name in pictures if name.startswith("attention")} == {"attention_7", "attention_3"}
-    assert "head_ablation" not in pictures and "mine" in pictures
+    assert "head_ablation" not in pictures and "head_shot" in pictures
     stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
     assert [one["row"] for one in stats["samples"]] == [7, 3]
     assert stats["causal"] is None
@@ -133,7 +193,7 @@ def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(
     words[4] = tsv
     code, out, err = run(*words)
     assert (code, err) == (0, "")
-    assert "left out: patching: fewer than 2 rows have another of the same layout" in out
+    assert "left out: patching and resample ablation: fewer than 2 rows have another of the same layout" in out
     assert {path.stem for path in (tmp_path / "out" / "figures").glob("attention*")} == {"attention_0", "attention_1"}
     assert not (tmp_path / "out" / "figures" / "head_patching.png").exists()
 

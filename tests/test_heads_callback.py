@@ -4,8 +4,9 @@ import pytest
 import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from micro import one_thread  # noqa: F401
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arithprobe.attention.heads import HeadSums, operand_mass
 from arithprobe.callbacks import HeadAnalysis
@@ -20,14 +21,16 @@ from arithprobe.probes.tags import Tag
 from arithprobe.training.module import ArithmeticModule
 
 
-def trained(files, tmp_path, callback, epochs=None):
+def trained(files, tmp_path, callback, epochs=None, change=lambda module: None, logger=None, **options):
     """A validation of an untrained model, or a fit."""
     torch.manual_seed(0)
     module = ArithmeticModule(**SMALL)
+    change(module)
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]), batch_size=32, recipe=DataRecipe(split="sum"))
     trainer = Trainer(
-        accelerator="cpu", callbacks=[callback], logger=CSVLogger(tmp_path), enable_progress_bar=False,
+        accelerator="cpu", callbacks=[callback], logger=logger or CSVLogger(tmp_path), enable_progress_bar=False,
         enable_model_summary=False, max_epochs=epochs or 1, log_every_n_steps=1, enable_checkpointing=False,
+        **options,
     )  # fmt: skip
     if epochs is None:
         trainer.validate(module, datamodule=data, verbose=False)
@@ -46,7 +49,7 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     bench = Workbench(model, module.objective, rows, torch.arange(40), module.train_mean)
     ablation = ablate_heads(bench, "zero", same_layout_donors(bench, 0))
     expected = {"operandmass": operand_mass(statistics.mass), "entropy": statistics.entropy,
-                "ablation": ablation.delta_rmse}  # fmt: skip
+                "zeroablation": ablation.delta_rmse}  # fmt: skip
     logged = {tag: value.item() for tag, value in trainer.callback_metrics.items() if tag.startswith("heads_")}
     assert set(logged) == set(callback.tags()) and len(logged) == 12
     for tag, value in logged.items():
@@ -62,6 +65,30 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     assert record["uniform"]["operand_mass"] == pytest.approx(float(operand_mass(statistics.uniform_mass)))
     assert next(tmp_path.glob("lightning_logs/version_*/figures/heads_scores.png")).stat().st_size > 5000
     assert "ablation of one head costs most for L" in callback.findings()[0]
+
+
+def test_the_heatmap_is_among_the_images_of_tensorboard_at_the_step_of_the_curves(small_data, tmp_path):
+    trained(small_data, tmp_path, HeadAnalysis(every=2), epochs=2, logger=TensorBoardLogger(tmp_path, "board"))
+    events = EventAccumulator(str(tmp_path / "board" / "version_0"), size_guidance={"images": 0}).Reload()
+    (image,) = events.Images("heads_scores/layer x head")
+    (curve,) = events.Scalars("heads_operandmass/pattern.1@last/h0")
+    assert image.step == curve.step > 0
+
+
+def test_states_that_overflow_after_the_last_attention_are_no_reason_to_stop(small_data, tmp_path):
+    def broken(module):
+        module.model.enc.blocks[-1].linear2.weight.data[0, 0] = torch.nan
+
+    callback = HeadAnalysis()
+    _, trainer, _ = trained(small_data, tmp_path, callback, change=broken)
+    assert callback.findings() == []
+    assert not any(tag.startswith("heads_") for tag in trainer.callback_metrics)
+
+
+def test_only_rows_that_were_validated_are_ablated(small_data, tmp_path):
+    trained(small_data, tmp_path, HeadAnalysis(), limit_val_batches=2)
+    (record,) = read_jsonl(next(tmp_path.glob("lightning_logs/version_*/probes/heads.jsonl")))
+    assert record["rows"] == record["ablation"]["n"] == 64
 
 
 def test_every_second_validation_of_a_fit_is_looked_at(small_data, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from looped import looped_statistics
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
@@ -16,6 +17,7 @@ from test_transformer import Original
 from threadpoolctl import threadpool_limits
 
 from arithprobe.analysis.columns import number
+from arithprobe.analysis.forward import random_init_twin
 from arithprobe.analysis.notebook import Examples, run_multidim_modk, run_multidim_sum, run_patching, run_probes
 from arithprobe.analysis.notebook_nonlinear import nonlinear_ridge, nonlinear_split, notebook_mlps
 from arithprobe.analysis.notebook_rows import examine
@@ -288,6 +290,27 @@ def test_everything_stands_beside_everything(files, loaded, task):
     assert "another linear readout" in found.meaning["delta_mse"]
     assert [one["depth"] for one in found.columns.notebook_protocol["nonlinear_settings"]] == [1, 2]
     assert found.published["source"].startswith("printed by the original notebook")
+
+
+@pytest.mark.parametrize("task", ["REG-SUM", "REG-MODK"])
+def test_the_attention_of_each_head_is_that_of_a_plain_loop(files, loaded, task):
+    rows = rows_of(files, task)
+    found = reproduce(loaded, rows, task, replace(QUICK, no_mlp=True))
+    roles = [role for layout in rows.layouts for role in layout.roles]
+    arguments = loaded.model, rows.texts(), rows.ids.long(), rows.lengths, list(dict.fromkeys(roles))
+    own, even = (looped_statistics(*arguments, uniform=uniform).mass for uniform in (False, True))
+    names = ("mass_x", "mass_y", "mass_plus", "mass_mod", "mass_others")
+    for layer, heads in enumerate(found.columns.notebook_protocol["per_head"]):
+        for head, record in enumerate(heads):
+            assert [record[name] for name in names] == pytest.approx(own[layer, head].tolist(), abs=1e-6)
+            assert record["copy_score"] == pytest.approx(record["mass_x"] + record["mass_y"])
+    assert [found.uniform_attention[name] for name in names] == pytest.approx(even[0, 0].tolist(), abs=1e-9)
+    twin = looped_statistics(random_init_twin(loaded, 0).model, *arguments[1:]).mass.mean(dim=1)
+    for layer, heads in enumerate(found.columns.random_init["per_head"]):
+        assert [heads[0][name] for name in names] == pytest.approx(twin[layer].tolist(), abs=1e-6)
+    assert (
+        f"spread evenly over these prompts {number(found.uniform_attention['copy_score'])}" in found.meaning["per_head"]
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(files, loaded):

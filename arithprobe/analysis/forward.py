@@ -42,7 +42,7 @@ def run_over(
     check_rows(loaded, dataset)
     errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean)), []
     observers = list(observers)
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a loader draws a seed from the global random state
         for batch in batches(dataset, batch_size):
             outputs, cache = loaded.model.run_with_cache(batch.ids, batch.lengths)
             require_finite(cache.states, batch.lengths, batch.rows, dataset.path)

@@ -126,7 +126,7 @@ def analyse_heads(
     causal = None if options.no_causal else _causal(loaded, dataset, options, statistics, progress)
     left_out = []
     if causal is not None and causal.patching is None:
-        left_out.append(f"patching: fewer than {FEWEST} rows have another of the same layout")
+        left_out.append(f"patching and resample ablation: fewer than {FEWEST} rows have another of the same layout")
     if causal is not None and options.draws and not causal.main.random.shape[1]:
         left_out.append("random dimensions of z: one head is all of them")
     return HeadReport(

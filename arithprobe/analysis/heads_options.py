@@ -40,7 +40,7 @@ class HeadOptions:
         for name, most in {"draws": _MOST_DRAWS, "seed": LARGEST_SEED}.items():
             if getattr(self, name) > most:
                 raise ArithprobeError(f"{name} is {getattr(self, name)}; expected at most {most}")
-        if not self.ablations:
+        if not self.ablations and not self.no_causal:
             raise ArithprobeError("ablations is empty; expected at least one, or no_causal")
         for one in self.ablations:
             require_kind(one, AblationKind, "choice among ablations")

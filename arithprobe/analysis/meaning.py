@@ -143,10 +143,10 @@ def _of_attention(columns: Columns, controls: AttentionControls) -> str:
     own = [head["copy_score"] for line in columns.notebook_protocol["per_head"] for head in line]
     return (
         "Attention from the last token, averaged over rows. copy_score, on the digits of x and y: "
-        f"{number(min(own))} to {number(max(own))} over {len(own)} heads; spread evenly over these prompts {number(controls.uniform)}, heads "
-        f"of untrained networks {number(controls.low)} to {number(controls.high)} (the table has their mean by layer). "
-        "It is not copying (that is in what a head writes), and balance_score is an imbalance. Attention is not "
-        "effect: `arithprobe heads` ablates the heads."
+        f"{number(min(own))} to {number(max(own))} over {len(own)} heads; spread evenly over these prompts "
+        f"{number(controls.uniform)}, heads of untrained networks {number(controls.low)} to {number(controls.high)} "
+        "(the table has their mean by layer). It is not copying (that is in what a head writes), and balance_score is "
+        "an imbalance. Attention is not effect: `arithprobe heads` ablates the heads."
     )
 
 

@@ -20,8 +20,6 @@ from arithprobe.plotting.heads import head_scores
 from arithprobe.probes.tags import Tag
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
-_LOGGED = (("operandmass", "pattern", "last"), ("entropy", "pattern", "last"), ("ablation", "z", "all"))
-
 
 class HeadAnalysis(ValidationProbe):
     """Attention from the last token, summed over the validation rows, and the ablation of every head.
@@ -31,14 +29,14 @@ class HeadAnalysis(ValidationProbe):
     for each head.
 
     Logs for every head h of layer l ``heads_operandmass/pattern.<l>@last/h<h>`` (attention to the digits of x and y),
-    ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_ablation/z.<l>@all/h<h>`` (increase of the
-    RMSE without the head, in answer units). Everything goes to ``probes/heads.jsonl``, beside uniform attention, and
-    layer x head heatmaps into TensorBoard (IMAGES) and ``figures/heads_scores.png``.
+    ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_<ablation>ablation/z.<l>@all/h<h>``
+    (increase of the RMSE without the head, in answer units). Everything goes to ``probes/heads.jsonl``, beside uniform
+    attention, and layer x head heatmaps into TensorBoard (IMAGES) and ``figures/heads_scores.png``.
 
     Args:
         ablation: ``mean`` (by role), ``zero`` or ``resample``: what takes the place of a head's output.
         every: Look at validation n, 2 n, ... of a fit.
-        max_examples: At most so many rows are ablated, the first; the attention is of all rows.
+        max_examples: At most so many rows are ablated, the first of those validated; the attention is of all of these.
         seed: Seed of the donors of ``resample``.
 
     Raises:
@@ -54,6 +52,7 @@ class HeadAnalysis(ValidationProbe):
         self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
         self._dataset: ArithmeticDataset | None = None
         self._heads = (0, 0)
+        self._seen = torch.zeros(0)
         self._model: TinyTransformer | None = None
         self._sums: HeadSums | None = None
         self._found: tuple[HeadStatistics, Tensor, HeadAblation] | None = None
@@ -76,11 +75,13 @@ class HeadAnalysis(ValidationProbe):
         self._model, self._sums = module.model, None
         if self._dataset is not None and is_turn(module, self._count, self.every):
             self._sums = HeadSums.of(module.model, self._dataset)
+            self._seen = torch.zeros(len(self._dataset))
 
     def observe(self, output: ValidationOutput, batch: Batch) -> None:
         """Add the patterns of a batch."""
         if self._sums is not None and self._model is not None:
             self._sums.update(self._model, output["states"], batch.rows)
+            self._seen[batch.rows.cpu()] = 1.0
 
     def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
         """Merge the ranks, and ablate the heads; on every rank alike."""
@@ -88,13 +89,13 @@ class HeadAnalysis(ValidationProbe):
         self._found = self._model = self._sums = None
         if sums is None or dataset is None:
             return {}
-        sum_over_ranks(trainer, sums.state)
+        sum_over_ranks(trainer, [*sums.state, self._seen])
         if not all(bool(part.isfinite().all()) for part in sums.state):  # the model has diverged
             return {}
-        rows = torch.arange(min(len(dataset), self.max_examples))
+        rows = self._seen.nonzero()[: self.max_examples, 0]
         try:
             bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
-        except ArithprobeError:  # a state after the last attention, or of a row not validated, is not finite
+        except ArithprobeError:  # a state after the last attention is not finite
             return {}
         ablation = ablate_heads(bench, self.ablation, same_layout_donors(bench, self.seed))
         statistics = sums.fit()
@@ -106,9 +107,13 @@ class HeadAnalysis(ValidationProbe):
     def tags(self) -> list[str]:
         """The tags it will log, once prepared."""
         layers, heads = self._heads
+        logged = (
+            ("operandmass", "pattern", "last"), ("entropy", "pattern", "last"),
+            (f"{self.ablation}ablation", "z", "all"),
+        )  # fmt: skip
         return [
             str(Tag(self.analysis, figure, f"{site}.{layer}", position, f"h{head}"))
-            for figure, site, position in _LOGGED
+            for figure, site, position in logged
             for layer in range(layers)
             for head in range(heads)
         ]
@@ -132,10 +137,11 @@ class HeadAnalysis(ValidationProbe):
         if self._found is None:
             return []
         statistics, _, ablation = self._found
-        layer, head = divmod(int(ablation.delta_rmse.argmax()), self._heads[1])
+        costs = ablation.delta_rmse.nan_to_num(nan=0.0)
+        layer, head = divmod(int(costs.argmax()), self._heads[1])
         mass, uniform = operand_mass(statistics.mass)[layer, head], operand_mass(statistics.uniform_mass)
         return [
             f"{ablation.kind} ablation of one head costs most for {head_name(layer, head)}: RMSE "
-            f"{float(ablation.delta_rmse[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
+            f"{float(costs[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
             f"operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
         ]

@@ -19,10 +19,13 @@ def number(value: float) -> str:
 def share(value: float) -> str:
     """A percentage.
 
-    >>> share(0.5), share(float("nan"))
-    ('50%', '-')
+    >>> share(0.5), share(-0.001), share(float("nan"))
+    ('50%', '0%', '-')
     """
-    return "-" if math.isnan(value) else f"{value:.0%}"
+    if math.isnan(value):
+        return "-"
+    shown = f"{value:.0%}"
+    return "0%" if shown == "-0%" else shown
 
 
 def change(value: float) -> str:

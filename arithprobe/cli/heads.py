@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
-from arithprobe.cli.output import replace_pictures
-from arithprobe.files import require_writable, to_json, write_whole
+from arithprobe.cli.output import picture_folder, replace_pictures
+from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.heads import HeadReport
 
-_PICTURES = ("attention_*.png", "head_*.png", "roles_*.png")
+_PICTURES = r"head_(ablation|categories|effects|patching|roles|scores|sweeps)|attention_\d+|roles_layer\d+"
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -28,8 +28,7 @@ def run(words: Sequence[str] | None) -> None:
         words,
     )
     path = output_file(given.output_dir, "head_stats.json")
-    figures = path.parent / "figures"
-    require_writable(figures)
+    figures = picture_folder(path.parent / "figures", _PICTURES)
 
     from arithprobe.analysis.heads import analyse_heads, require_rows, step_count  # imports PyTorch
     from arithprobe.analysis.heads_record import record_of

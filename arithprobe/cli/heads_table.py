@@ -172,12 +172,15 @@ def _range(values: Sequence[Tensor]) -> str:
 
 def _sentences(causal: Causal) -> Iterator[str]:
     main = causal.main
-    layer, head = divmod(int(main.delta_rmse.argmax()), main.delta_rmse.shape[1])
+    costs = main.delta_rmse.nan_to_num(nan=0.0)
+    layer, head = divmod(int(costs.argmax()), costs.shape[1])
     cost = change(float(main.delta_rmse[layer, head]))
     parts = [f"{main.kind} ablation costs most for {head_name(layer, head)}: RMSE {cost}"]
-    if not math.isnan(lost := float(main.skill_lost[layer, head])):
+    if costs[layer, head] <= 0:
+        parts = [f"{main.kind} ablation of no head costs anything"]
+    elif not math.isnan(lost := float(main.skill_lost[layer, head])):
         parts.append(f"{share(lost)} of the skill")
-    if _drawn(causal):
+    if _drawn(causal) and costs[layer, head] > 0:
         draws, high = main.random.shape[1], float(main.random[layer].quantile(0.95))
         size = float(main.random_removed[layer].mean() / main.removed[layer, head])
         parts.append(
@@ -195,14 +198,15 @@ def _sentences(causal: Causal) -> Iterator[str]:
 
 def _agreement(one: Agreement, kind: str) -> str:
     rho, p, n = one.correlation
+    against = f"{one.measure} against the cost of {kind} ablation at every token"
     if math.isnan(rho):
-        return f"{one.measure} against the cost of {kind} ablation: nothing to compare ({n} heads)"
-    return f"{one.measure} against the cost of {kind} ablation: rank correlation {rho:.2f}, p = {p:.2g}, {n} heads"
+        return f"{against}: nothing to compare ({n} heads)"
+    return f"{against}: rank correlation {rho:.2f}, p = {p:.2g}, {n} heads"
 
 
 def _drawn(causal: Causal) -> bool:
-    return causal.main.random.shape[1] > 0
+    return 1 / (1 + causal.main.random.shape[1]) <= _ALPHA  # with fewer draws no p is so small
 
 
 def _short(value: float) -> str:
-    return number(value) if math.isnan(value) else f"{value:.2f}"
+    return number(value) if math.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
-from arithprobe.cli.output import replace_pictures
+from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.errors import OtherCheckpointWarning
 from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.intervene import InterventionReport
 
-_PICTURES = ("decodable_against_used", "ablation_against_random", "steering", "patching", "interchange", "symmetry")
+_PICTURES = "decodable_against_used|ablation_against_random|steering|patching|interchange|symmetry"
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -33,11 +33,8 @@ def run(words: Sequence[str] | None) -> None:
     )
     path = output_file(given.output_dir, "ledger.json")
     rest = output_file(given.output_dir, "intervene.json")
-    figures, frozen = path.parent / "figures", path.parent / "erasers"
-    require_writable(figures)
+    figures, frozen = picture_folder(path.parent / "figures", _PICTURES), path.parent / "erasers"
     require_writable(frozen)
-    for name in _PICTURES:
-        output_file(str(figures), f"{name}.png")
 
     from arithprobe.analysis.intervene import intervene, step_count  # imports PyTorch
     from arithprobe.analysis.intervene_record import ledger_records, record_of
@@ -68,7 +65,7 @@ def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: 
             old.unlink()
     for name, eraser in names.items():
         eraser.save(frozen / name)
-    return replace_pictures(figures, [f"{name}.png" for name in _PICTURES], pictures)
+    return replace_pictures(figures, _PICTURES, pictures)
 
 
 def _draw(report: "InterventionReport") -> dict[str, bytes]:

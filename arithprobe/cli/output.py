@@ -1,29 +1,49 @@
 """What the commands on a checkpoint leave: pictures in a folder, and the names of all files on the screen."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.files import write_whole
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import require_writable, write_whole
 
 
-def replace_pictures(folder: Path, patterns: Sequence[str], pictures: Mapping[str, bytes]) -> list[Path]:
-    """Write the pictures of a run, and remove those that an earlier run into the same folder left.
+def picture_folder(folder: Path, ours: str) -> Path:
+    """The folder of a command's pictures, found to be writable, without a folder in the place of a picture.
 
     Args:
         folder: Where.
-        patterns: Names of all pictures that the command may write, with wildcards; other files stay.
+        ours: Names of all pictures that the command may write, a regular expression without the ending.
+
+    Raises:
+        ArithprobeError: If the folder cannot be made or written, or a picture's name is taken by a folder.
+    """
+    require_writable(folder)
+    for path in _named(folder, ours):
+        if path.is_dir():
+            raise ArithprobeError(f"{path}: is a folder; expected a file to write")
+    return folder
+
+
+def replace_pictures(folder: Path, ours: str, pictures: Mapping[str, bytes]) -> list[Path]:
+    """Write the pictures of a run, and then remove those that an earlier run into the same folder left.
+
+    Args:
+        folder: Where.
+        ours: As in :func:`picture_folder`; other files stay.
         pictures: PNG by name, without the ending.
 
     Returns:
         The files written.
     """
-    for old in (file for pattern in patterns for file in folder.glob(pattern) if file.is_file()):
-        if old.stem not in pictures:
+    written = [write_whole(folder / f"{name}.png", picture) for name, picture in pictures.items()]
+    for old in _named(folder, ours):
+        if old.stem not in pictures and old.is_file():
             old.unlink()
-    return [write_whole(folder / f"{name}.png", picture) for name, picture in pictures.items()]
+    return written
 
 
 def print_files(console: Console, files: Sequence[Path]) -> None:
@@ -35,3 +55,7 @@ def print_files(console: Console, files: Sequence[Path]) -> None:
     """
     for path in files:
         console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")
+
+
+def _named(folder: Path, ours: str) -> list[Path]:
+    return [path for path in folder.glob("*.png") if re.fullmatch(ours, path.stem)]

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.cli.options import checkpoint_command, output_file, steps
-from arithprobe.cli.output import replace_pictures
-from arithprobe.files import require_writable, to_json, write_whole
+from arithprobe.cli.output import picture_folder, replace_pictures
+from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.probe import ProbeReport
 
-_PICTURES = ("ridge_*.png", "fourier_*.png", "small_periods.png", "refitted_readout.png", "mlp_against_ridge.png")
+_PICTURES = r"ridge_(x|y|sum|residue)|fourier_\w+mod\d+|small_periods|refitted_readout|mlp_against_ridge"
 _MAPPED = ("x", "y", "sum", "residue")  # targets with a heatmap
 
 
@@ -29,8 +29,7 @@ def run(words: Sequence[str] | None) -> None:
         words,
     )
     path = output_file(given.output_dir, "probe.json")
-    figures = path.parent / "figures"
-    require_writable(figures)
+    figures = picture_folder(path.parent / "figures", _PICTURES)
 
     from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
     from arithprobe.analysis.probe_record import record_of

@@ -35,7 +35,7 @@ class HeadAblation:
     rmse: Tensor
     """RMSE without the head, in answer units."""
     delta_rmse: Tensor
-    """Increase of it."""
+    """Increase of it, 0 where that is rounding; NaN of ``resample`` where no two rows have one layout."""
     delta_loss: Tensor
     """Increase of the model's own loss."""
     skill: Tensor
@@ -45,7 +45,7 @@ class HeadAblation:
     delta_exact_match: Tensor
     """Change of the share of exact answers."""
     removed: Tensor
-    """Mean squared change of ``z``, over all tokens edited of a row."""
+    """Squared change of ``z``, summed over the tokens edited, the mean over rows; in the last layer one token is."""
     random: Tensor
     """(L, M) increase of the RMSE when as many random dimensions of ``z.l`` are ablated instead, across heads."""
     random_removed: Tensor
@@ -113,10 +113,13 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
         torch.stack([getattr(one, name) for one in layers]) for name in ("removed", "random", "random_removed")
     )
     intact, delta = bench.intact, scores.rmse - bench.intact.rmse
+    delta = torch.where(delta.abs() > ROUNDING * intact.rmse, delta, 0.0)
+    if kind == "resample" and int((donors != torch.arange(len(donors))).sum()) < FEWEST:
+        delta = torch.full_like(delta, torch.nan)  # nothing was put in its place
     p = torch.full_like(delta, torch.nan)
     if draws:
         beside = random[:, None].expand(-1, delta.shape[1], -1)
-        against = permutation_p(delta - ROUNDING * float(intact.rmse), beside)
+        against = permutation_p(delta - ROUNDING * float(intact.rmse), beside)  # rounding is no cost
         p = torch.where(removed > _NOTHING * removed.max(), against, p)
     return HeadAblation(
         kind=kind, n=len(bench), rmse=scores.rmse, delta_rmse=delta, delta_loss=scores.loss - intact.loss,

@@ -52,7 +52,7 @@ def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None
     for layer in range(1, layers):
         panel.axvline(layer * heads - 0.5, color=_FAINT, linewidth=0.6, linestyle=":")
     panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if len(names) > 16 else 0)
+    panel.set_xticks(range(len(names)), names, fontsize=8 if len(names) <= 48 else 6.5, rotation=90 * (len(names) > 16))
     panel.set_xlim(-0.6, len(names) - 0.4)
     _keep_noise_small(panel, behaviour)
     panel.set_xlabel("head")
@@ -80,7 +80,7 @@ def _ablation_legend(figure: Figure, panel: Axes, ablations: Sequence[HeadAblati
     handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
     if any(bool((one.p <= _ALPHA).any()) for one in ablations):
         handles.append(Line2D([], [], linestyle="none", marker="$*$", color="black"))
-        labels.append(f"p <= {_ALPHA} against these")
+        labels.append(f"p <= {_ALPHA} against these, each head by itself")
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
 
 
@@ -142,7 +142,8 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
         ablation: What the answers lose without each head.
         behaviour: The model's behaviour, for the title.
     """
-    title = f"What heads look at against what the answers lose without them ({ablation.kind} ablation)"
+    what = f"{ablation.kind} ablation at every token, {ablation.n} rows"
+    title = f"What heads look at against what the answers lose without them ({what})"
     if not agreements:
         return empty_figure(title, "nothing to compare", behaviour)
     columns, effect = min(len(agreements), 3), ablation.delta_rmse

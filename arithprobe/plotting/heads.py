@@ -25,6 +25,7 @@ from arithprobe.plotting.titles import set_title
 _COLOURS: dict[Group, str] = {
     "x": "#0072b2", "y": "#d55e00", "plus": "#009e73", "mod": "#cc79a7", "others": "#999999"
 }  # fmt: skip # Okabe and Ito, colour-blind safe
+_CROWDED = 10  # heads; beyond, numbers and names would lie over each other
 _LEAST = 0.05  # of the answers' standard deviation
 
 
@@ -65,7 +66,7 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
                 at, moved, "o", color="black", markerfacecolor="white", markersize=4, markeredgewidth=0.9, gid=group
             )
         panel.set_xticks(range(heads), [head_name(layer, head) for head in range(heads)])
-        panel.tick_params(axis="x", length=0)
+        panel.tick_params(axis="x", length=0, labelrotation=0 if heads <= _CROWDED else 90)
         panel.set_xlim(-0.55, heads - 0.45)
         panel.set_ylim(0, 1.04)
         panel.set_ylabel(f"layer {layer}\nshare from '?'", fontsize=9)
@@ -124,7 +125,7 @@ def head_scores(
     for panel, score in zip(shown, scores, strict=True):
         _draw(panel, score)
         panel.tick_params(labelsize=8, length=2, labelbottom=panel in lowest(grid, shown))
-    shown[0].set_xticks(range(heads))
+    shown[0].set_xticks(range(0, heads, 1 if heads <= _CROWDED else 4))
     shown[0].set_yticks(range(layers))
     name_axes(grid, shown, "head", "layer")
     text = "Attention heads" + ("" if step is None else f" at step {step}")
@@ -135,7 +136,8 @@ def head_scores(
 def _draw(panel: Axes, score: _Score) -> None:
     """One quantity, with its own scale."""
     image = heat(panel, score.values, score.limits, score.colours, lowest_first=True)
-    annotate(panel, image, score.values)
+    if score.values.shape[1] <= _CROWDED:
+        annotate(panel, image, score.values)
     panel.set_title(f"{score.name}\n{score.note}", fontsize=8.5, pad=3)
     figure = panel.get_figure(root=True)
     if figure is not None:
@@ -175,8 +177,12 @@ def _of_attention(statistics: HeadStatistics) -> list[_Score]:
 def _of_ablation(ablation: HeadAblation, behaviour: Behaviour | None) -> _Score:
     """The scale has no bounds of its own: it goes to the largest, or to a little of the answers' spread."""
     cost = ablation.delta_rmse
-    largest = max([least_axis(behaviour), *cost[cost.isfinite()].tolist()]) or 1.0
-    return _Score("increase of the RMSE", f"{ablation.kind} ablation (answer units)", cost, (0, largest), "viridis")
+    known = cost[cost.isfinite()]
+    largest = max([least_axis(behaviour), *known.abs().tolist()]) or 1.0
+    note = f"{ablation.kind} ablation, {ablation.n} rows"
+    if bool((known < 0).any()):  # some answers are better without a head
+        return _Score("increase of the RMSE", note, cost, (-largest, largest), "RdBu_r")
+    return _Score("increase of the RMSE", note, cost, (0, largest), "viridis")
 
 
 def least_axis(behaviour: Behaviour | None) -> float:
