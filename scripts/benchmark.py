@@ -6,33 +6,28 @@ median of runs that take turns. Each case is a record: ``name, ours_s, other_s, 
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas
 import torch
+from benchmark_case import Case, Side, untrained_on_rows
+from benchmark_heads import head_cases
 from sklearn.linear_model import RidgeCV
 from torch import nn
 
-from arithprobe.attention.heads import HeadSums, pattern_and_norms
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.interventions.ablation import Ablator
-from arithprobe.interventions.heads import ablate_heads
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
-from arithprobe.models.objectives import ScaledMSE
-from arithprobe.models.transformer import TinyTransformer
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.parallel import in_threads
@@ -41,24 +36,6 @@ from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.tokenizer import VOCABULARY
 
 _PAUSE = 0.2  # seconds after each run, in which its threads stop spinning
-Side = Callable[[], object]
-
-
-class Case(NamedTuple):
-    """One claim."""
-
-    name: str
-    """What ``--only`` calls it."""
-    what: str
-    """What is compared."""
-    ours: Side
-    """Our side."""
-    other: Side
-    """The other side."""
-    target: float
-    """The other side's time over ours is to be at least this."""
-    repeats: int
-    """Runs of each side, taking turns."""
 
 
 def load_cases() -> Iterator[Case]:
@@ -183,85 +160,9 @@ def _plain_mlp(
     return kept
 
 
-def head_cases() -> Iterator[Case]:
-    """Statistics and ablation of the 8 heads of the notebook's model on 2000 rows."""
-    model, objective, rows = _untrained_on_rows()
-    n, shape = len(rows), (model.sizes["n_layers"], model.sizes["n_heads"])
-    bench = Workbench(model, objective, rows, torch.arange(n), 999.0)
-    layers = [
-        pattern_and_norms(block.self_attn, bench.states[site], rows.lengths)
-        for block, site in zip(model.enc.blocks, model.layer_inputs, strict=True)
-    ]
-
-    def streamed() -> object:
-        sums = HeadSums(rows.layout, rows.layouts, *shape)
-        for layer, (pattern, norms) in enumerate(layers):
-            sums.add(layer, pattern, norms, rows.layout)
-        return sums.fit()
-
-    def ablated() -> object:
-        return ablate_heads(bench, "mean", torch.arange(n))
-
-    def partial_passes() -> object:
-        every = bench.at(position_table(["all"], rows.lengths, rows.layout, rows.layouts))
-        last = bench.at(position_table(["last"], rows.lengths, rows.layout, rows.layouts))
-        for layer in range(shape[0]):
-            site, table = f"z.{layer}", last if layer == shape[0] - 1 else every
-            for _ in range(shape[1]):
-                bench.run(site, table, 1, partial(_unchanged, bench.cells(site, table)))
-        return bench
-
-    yield Case(
-        "heads", "sums over 2000 patterns of 8 heads; a plain loop", streamed, partial(_looped, layers, rows), 100, 1
-    )
-    yield Case(
-        "heads_ablation", "8 heads ablated; 8 partial passes that edit nothing", ablated, partial_passes, 0.77, 9
-    )
-
-
-def _unchanged(cells: torch.Tensor, edits: slice, rows: slice) -> torch.Tensor:
-    return cells[None, rows]
-
-
-def _looped(layers: list[tuple[torch.Tensor, torch.Tensor]], rows: ArithmeticDataset) -> object:
-    """The same statistics, row by row, layer by layer, head by head, in plain Python."""
-    figures = ("rows", "mass", "even mass", "moved", "even moved", "entropy", "even entropy")
-    found: dict[tuple[int, int], dict[str, defaultdict[object, float]]] = {}
-    for row in range(len(rows)):
-        roles = rows.layouts[int(rows.layout[row])].roles
-        even = 1 / len(roles)
-        for layer, (pattern, norms) in enumerate(layers):
-            for head, (attention, sizes) in enumerate(zip(pattern[row].tolist(), norms[row].tolist(), strict=True)):
-                own = found.setdefault((layer, head), {name: defaultdict(float) for name in figures})
-                for query, line in zip(roles, attention, strict=False):
-                    own["rows"][query] += 1
-                    own["even entropy"][query] += math.log(len(roles))
-                    for key, p, size in zip(roles, line, sizes, strict=False):
-                        own["mass"][query, key] += p
-                        own["even mass"][query, key] += even
-                        own["moved"][query, key] += p * size
-                        own["even moved"][query, key] += even * size
-                        own["entropy"][query] -= p * math.log(p) if p else 0.0
-    return {
-        head: {name: {role: value / own["rows"][role[0] if isinstance(role, tuple) else role]
-                      for role, value in own[name].items()} for name in figures}
-        for head, own in found.items()
-    }  # fmt: skip
-
-
-def _untrained_on_rows() -> tuple[TinyTransformer, ScaledMSE, ArithmeticDataset]:
-    """The notebook's model before training, and 2000 rows."""
-    torch.manual_seed(0)
-    recipe = DataRecipe(rows=4000, val_fraction=0.5)
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_tsv(Path(folder) / "rows.tsv", sample(recipe)["val"].problems(recipe))
-        rows = ArithmeticDataset.from_tsv(path)
-    return TinyTransformer().eval().requires_grad_(False), ScaledMSE(), rows
-
-
 def ablation_cases() -> Iterator[Case]:
     """200 random directions x 6 residual sites on 2000 examples: a forward pass for each, and the rest of one."""
-    model, objective, rows = _untrained_on_rows()
+    model, objective, rows = untrained_on_rows()
     n = len(rows)
     generator = np.random.default_rng(0)
     directions = torch.from_numpy(random_subspaces(model.d_model, 1, 200, generator)).float()
