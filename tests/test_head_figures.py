@@ -281,7 +281,7 @@ def test_every_score_is_written_into_its_cell_in_a_scale_that_is_fixed_where_it_
         "entropy over tokens": (one.statistics.entropy, (0, even), "viridis"),
         "value-weighted": (operand_mass(moved) / moved.sum(dim=-1), (0, 1), "viridis"),
         "OV copying": (one.copying, (-1, 1), "RdBu_r"),
-        "increase of the RMSE": (one.ablations[1].delta_rmse, (-largest, largest), "RdBu_r"),
+        "RMSE increase (answer units)": (one.ablations[1].delta_rmse, (-largest, largest), "RdBu_r"),
         "direct share": (one.direct, (-1, 1), "RdBu_r"),
     }
     assert len(panels(figure)) == len(expected)
@@ -320,23 +320,23 @@ def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     assert "step" not in title_of(drawn("scores")).get_text()
     cost = torch.tensor([[NAN, 3.0], [12345.6, -2.0]], dtype=torch.float64)
     ablation = replace(one.ablations[2], delta_rmse=cost)
-    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "increase of the RMSE")
+    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "RMSE increase")
     assert "resample ablation" in axes.get_title()
     assert axes.images[0].get_cmap().name == "RdBu_r"
     helps = replace(ablation, delta_rmse=cost.abs())
-    axes_of = titled(head_scores(one.statistics, one.copying, helps, None, LEARNED), "increase of the RMSE")
+    axes_of = titled(head_scores(one.statistics, one.copying, helps, None, LEARNED), "RMSE increase")
     assert axes_of.images[0].get_cmap().name == "viridis" and axes_of.images[0].get_clim()[0] == 0
     assert written(axes) == {(1, 0): "3.00", (0, 1): "12346", (1, 1): "-2.00"}
     assert np.isnan(values_of(axes)).tolist() == [[True, False], [False, False]]
     ablation = replace(ablation, delta_rmse=torch.full((2, 2), NAN))
     figure = head_scores(one.statistics, one.copying, ablation, None, None)
-    assert to_rgb(figure).std() > 0 and not titled(figure, "increase of the RMSE").texts
+    assert to_rgb(figure).std() > 0 and not titled(figure, "RMSE increase").texts
 
 
 def test_small_increases_of_the_rmse_look_small():
     one, faint = found((2, 2)), torch.full((2, 2), 0.01, dtype=torch.float64)
     ablation = replace(one.ablations[0], delta_rmse=faint)
-    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "increase of the RMSE")
+    axes = titled(head_scores(one.statistics, one.copying, ablation, None, LEARNED), "RMSE increase")
     assert axes.images[0].get_clim()[1] == pytest.approx(0.05 * LEARNED.answer_sd) and LEARNED.answer_sd > 1
     (axes,) = ablation_bars([ablation], LEARNED).axes
     assert axes.get_ylim()[1] >= 0.05 * LEARNED.answer_sd

@@ -96,7 +96,7 @@ def _table(title: str, columns: Sequence[_Column], heads: Tensor, below: Sequenc
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     table.add_column("head", no_wrap=True)
     for column in columns:
-        table.add_column(column.name, justify="right", no_wrap=True, min_width=6)
+        table.add_column(column.name, justify="right", no_wrap=True, min_width=5)
     for layer in range(heads.shape[0]):
         for head in range(heads.shape[1]):
             table.add_row(head_name(layer, head), *(column.cell(layer, head) for column in columns))

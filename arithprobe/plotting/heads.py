@@ -181,8 +181,8 @@ def _of_ablation(ablation: HeadAblation, behaviour: Behaviour | None) -> _Score:
     largest = max([least_axis(behaviour), *known.abs().tolist()]) or 1.0
     note = f"{ablation.kind} ablation, {ablation.n} rows"
     if bool((known < 0).any()):  # some answers are better without a head
-        return _Score("increase of the RMSE", note, cost, (-largest, largest), "RdBu_r")
-    return _Score("increase of the RMSE", note, cost, (0, largest), "viridis")
+        return _Score("RMSE increase (answer units)", note, cost, (-largest, largest), "RdBu_r")
+    return _Score("RMSE increase (answer units)", note, cost, (0, largest), "viridis")
 
 
 def least_axis(behaviour: Behaviour | None) -> float:
