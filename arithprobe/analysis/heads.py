@@ -193,8 +193,8 @@ def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[
         ("value-weighted norm from '?' to the operands", operand_mass(statistics.norm), None),
     )
     return tuple(
-        Agreement(name, values, uniform, rank_correlation(values.flatten(), effect.flatten(), seed))
-        for name, values, uniform in measures
+        Agreement(name, values, even, rank_correlation(values.flatten(), effect.flatten(), seed))
+        for name, values, even in measures
     )
 
 
