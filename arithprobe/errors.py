@@ -36,6 +36,21 @@ def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
             raise ArithprobeError(f"{owner}{name} is {value}; expected {least} or more")
 
 
+def require_at_most(owner: str, **limits: tuple[float, float]) -> None:
+    """Refuse options that are too large.
+
+    Args:
+        owner: As in :func:`require_at_least`.
+        limits: The value and the largest one allowed, by name.
+
+    Raises:
+        ArithprobeError: Naming the first that is larger.
+    """
+    for name, (value, most) in limits.items():
+        if not value <= most:
+            raise ArithprobeError(f"{owner}{name} is {value}; expected at most {most}")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or nothing.
 

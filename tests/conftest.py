@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,15 @@ def small_fit(small_data: dict[str, Path], tmp_path: Path) -> list[object]:
         *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
         *("--trainer.log_every_n_steps", 1),
     ]
+
+
+def assert_refused(done: tuple[int, str, str], message: str) -> None:
+    """A user's mistake: one line on stderr that says so, exit code 2, nothing else."""
+    code, out, err = done
+    assert (code, out) == (2, "")
+    assert err.startswith("arithprobe: error: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

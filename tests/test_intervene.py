@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, assert_refused
 
 from arithprobe.interventions.erasure import load_eraser
 from arithprobe.models.transformer import TinyTransformer
@@ -136,13 +136,7 @@ def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(words, 
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, message):
-    import re
-
-    code, out, err = run(*words, *more)
-    assert (code, out) == (2, "")
-    assert err.startswith("arithprobe: error: ")
-    assert err.count("\n") == 1
-    assert re.search(message, err), err
+    assert_refused(run(*words, *more), message)
     assert not (tmp_path / "out" / "ledger.json").exists()
 
 

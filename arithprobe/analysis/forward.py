@@ -17,6 +17,8 @@ from arithprobe.training.metrics import AnswerErrors
 
 Observer = Callable[[dict[str, Tensor], Tensor], object]
 """Takes the states of a batch, (B, T, D) by site, and its (B,) row numbers."""
+Progress = Callable[[str], object]
+"""Told the name of each step of a long analysis as it starts."""
 
 
 class Pass(NamedTuple):

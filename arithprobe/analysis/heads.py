@@ -1,13 +1,12 @@
 """What the attention heads of a checkpoint look at, and what the model's answers lose without them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import check_rows, random_init_twin, run_over
+from arithprobe.analysis.forward import Progress, check_rows, random_init_twin, run_over
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
@@ -15,15 +14,13 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.direct import DirectContributions, direct_contributions
 from arithprobe.interventions.heads import HeadAblation, HeadPatching, ablate_heads, patch_heads
-from arithprobe.interventions.patching import FEWEST, same_layout_donors
+from arithprobe.interventions.patching import FEWEST, has_partner, same_layout_donors
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.probes.rank import Agreement, rank_correlation
 from arithprobe.tokenizer import decode
 
 _SHOWN = 3  # rows, where none were asked for
-Progress = Callable[[str], None]
-"""Told the name of each step as it starts."""
 
 
 class Sample(NamedTuple):
@@ -49,8 +46,6 @@ class Untrained(NamedTuple):
 class Causal(NamedTuple):
     """What heads do, measured by the model's own answers."""
 
-    n: int
-    """Rows."""
     ablations: tuple[HeadAblation, ...]
     """What the answers lose without each head."""
     main: HeadAblation
@@ -115,7 +110,7 @@ def analyse_heads(
     """
     options = options or HeadOptions()
     check_rows(loaded, dataset)
-    require_rows(dataset, options)
+    _require_rows(dataset, options)
     progress("attention")
     behaviour, statistics = _examined(loaded, dataset)
     untrained = []
@@ -136,7 +131,7 @@ def analyse_heads(
     )  # fmt: skip
 
 
-def require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
+def _require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
     """Check the rows to show.
 
     Raises:
@@ -175,12 +170,11 @@ def _causal(
         draws = options.draws if kind == options.main else 0
         ablations[kind] = ablate_heads(bench, kind, donors, draws, options.seed)
     progress("patching")
-    paired = int((donors != torch.arange(len(donors))).sum())
-    patching = patch_heads(bench, donors) if paired >= FEWEST else None
+    patching = patch_heads(bench, donors) if int(has_partner(donors).sum()) >= FEWEST else None
     progress("direct contributions")
     main = ablations[options.main]
     return Causal(
-        n=len(bench), ablations=tuple(ablations.values()), main=main, patching=patching,
+        ablations=tuple(ablations.values()), main=main, patching=patching,
         direct=direct_contributions(bench), agreements=_agreements(statistics, main.delta_rmse, options.seed),
     )  # fmt: skip
 

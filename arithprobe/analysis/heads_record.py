@@ -52,7 +52,7 @@ def _by_role(statistics: HeadStatistics) -> dict[str, Any]:
 def _causal(causal: Causal) -> dict[str, Any]:
     direct = causal.direct
     return {
-        "rows": causal.n, "ablations": [asdict(one) for one in causal.ablations], "main": causal.main.kind,
+        "rows": causal.main.n, "ablations": [asdict(one) for one in causal.ablations], "main": causal.main.kind,
         "patching": None if causal.patching is None else asdict(causal.patching),
         "direct": dict(zip(direct.parts, direct.share.tolist(), strict=True)),
         "attention_against_effect": [one._asdict() for one in causal.agreements],

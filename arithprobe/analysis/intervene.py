@@ -5,9 +5,9 @@ other.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from arithprobe.analysis.forward import Progress
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
 from arithprobe.analysis.ledger import Cell
@@ -22,9 +22,6 @@ from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, patching_map
 from arithprobe.interventions.symmetry import SymmetryTest, symmetry_tests
 from arithprobe.models.checkpoints import LoadedModel
-
-Progress = Callable[[str], None]
-"""Told the name of each step as it starts."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """Every probe on one checkpoint, with its controls: what is decodable where, and against what."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from arithprobe.analysis.forward import Observer, random_init_twin, run_over
+from arithprobe.analysis.forward import Observer, Progress, random_init_twin, run_over
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.behaviour import Behaviour
@@ -19,9 +18,6 @@ from arithprobe.probes.refit import RefitCurve, refit_curve
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey
-
-Progress = Callable[[str], None]
-"""Told the name of each step as it starts."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@
 *Random init*: the notebook's number on networks of the same architecture that were never trained.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.analysis.columns import Columns, null_of, over
-from arithprobe.analysis.forward import random_init_twin
+from arithprobe.analysis.forward import Progress, random_init_twin
 from arithprobe.analysis.meaning import AttentionControls, meanings
 from arithprobe.analysis.notebook import (
     ALPHA,
@@ -47,8 +46,6 @@ from arithprobe.probes.parallel import one_thread_each
 from arithprobe.probes.splits import fold_of, permuted_rows
 
 _FOLDS = 5
-Progress = Callable[[str], object]
-"""Told what comes next."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from arithprobe.analysis.probe_options import LARGEST_SEED
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
 
 Task = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
@@ -37,8 +37,7 @@ class ReproduceOptions:
     def __post_init__(self) -> None:
         least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        if self.seed > LARGEST_SEED:
-            raise ArithprobeError(f"seed is {self.seed}; expected at most {LARGEST_SEED}")
+        require_at_most("", seed=(self.seed, LARGEST_SEED))
         self.layers()
 
     def layers(self) -> list[tuple[int, int]]:

@@ -76,13 +76,13 @@ class HeadStatistics:
     @property
     def entropy(self) -> Tensor:
         """(L, H) token entropy of the last token, in nats."""
-        found: Tensor = self.role_entropy[..., self.roles.index(LAST_ROLE)]
+        found: Tensor = self.role_entropy[..., self._last]
         return found
 
     @property
     def uniform_entropy(self) -> Tensor:
         """() the same under uniform attention."""
-        found: Tensor = self.uniform_role_entropy[self.roles.index(LAST_ROLE)]
+        found: Tensor = self.uniform_role_entropy[self._last]
         return found
 
     @property
@@ -105,15 +105,24 @@ class HeadStatistics:
         """(L, H, 5) the same under uniform attention."""
         return self.uniform_norm / self.uniform_norm.sum(dim=-1, keepdim=True)
 
+    @property
+    def _last(self) -> int:
+        return self.roles.index(LAST_ROLE)
+
     def from_last(self, by_role: Tensor) -> Tensor:
         """(..., 5) by group, from the last token, of (..., R, R) sums by role."""
-        found: Tensor = by_role[..., self.roles.index(LAST_ROLE), :] @ self.groups
+        found: Tensor = by_role[..., self._last, :] @ self.groups
         return found
 
     @property
     def last_role_mass(self) -> Tensor:
         """(L, H, R) attention from the last token to each role; sums to 1."""
-        return self.role_mass[..., self.roles.index(LAST_ROLE), :]
+        return self.role_mass[..., self._last, :]
+
+    @property
+    def uniform_last_role_mass(self) -> Tensor:
+        """(R,) the same under uniform attention."""
+        return self.uniform_role_mass[self._last]
 
     @property
     def groups_present(self) -> list[Group]:
@@ -154,9 +163,8 @@ class HeadSums:
     def __init__(self, layout: Tensor, layouts: Sequence[Layout], n_layers: int, n_heads: int) -> None:
         self.roles: RoleMatrix = role_matrix(layouts)
         self._layout = layout
-        self._shape = (n_layers, n_heads)
         count, length = self.roles.tokens.shape[:2]
-        pairs = (count, *self._shape, length, length)
+        pairs = (count, n_layers, n_heads, length, length)
         shapes = ((count,), pairs, pairs[:-1], pairs, pairs[:-1])
         self.state = tuple(torch.zeros(shape, dtype=torch.float64) for shape in shapes)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from arithprobe.analysis.heads_options import HeadOptions
-from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.files import to_json, write_whole
 
@@ -30,15 +30,11 @@ def run(words: Sequence[str] | None) -> None:
     path = output_file(given.output_dir, "head_stats.json")
     figures = picture_folder(path.parent / "figures", _PICTURES)
 
-    from arithprobe.analysis.heads import analyse_heads, require_rows, step_count  # imports PyTorch
+    from arithprobe.analysis.heads import analyse_heads, step_count  # imports PyTorch
     from arithprobe.analysis.heads_record import record_of
     from arithprobe.cli.heads_table import print_report
-    from arithprobe.data.dataset import ArithmeticDataset
-    from arithprobe.models.checkpoints import load_model
 
-    dataset = ArithmeticDataset.from_tsv(given.data)
-    require_rows(dataset, options)
-    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    dataset, loaded = rows_and_model(given)
     with steps(step_count(options)) as progress:
         report = analyse_heads(loaded, dataset, options, progress)
     pictures = _draw(report)

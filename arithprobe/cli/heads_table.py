@@ -76,7 +76,7 @@ def _attention_table(report: HeadReport) -> Table:
 def _effect_table(causal: Causal) -> Table:
     kinds = ", ".join(one.kind for one in causal.ablations)
     table = _table(
-        f"heads: what the answers lose without each, {causal.n} rows", list(_effect_columns(causal)), causal.main.p
+        f"heads: what the answers lose without each, {causal.main.n} rows", list(_effect_columns(causal)), causal.main.p
     )
     table.caption = f"{kinds}: change of the RMSE in answer units when the head's output is ablated so at every token."
     if _drawn(causal):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.errors import OtherCheckpointWarning
 from arithprobe.files import require_writable, to_json, write_whole
@@ -39,11 +39,8 @@ def run(words: Sequence[str] | None) -> None:
     from arithprobe.analysis.intervene import intervene, step_count  # imports PyTorch
     from arithprobe.analysis.intervene_record import ledger_records, record_of
     from arithprobe.cli.intervene_table import print_report
-    from arithprobe.data.dataset import ArithmeticDataset
-    from arithprobe.models.checkpoints import load_model
 
-    dataset = ArithmeticDataset.from_tsv(given.data)
-    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    dataset, loaded = rows_and_model(given)
     with warnings.catch_warnings(record=True) as warned, steps(step_count(options)) as progress:
         warnings.simplefilter("always", OtherCheckpointWarning)
         report = intervene(loaded, dataset, options, progress)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
@@ -15,6 +15,10 @@ from jsonargparse import ArgumentParser, Namespace
 from arithprobe.cli.complaints import complaint
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable
+
+if TYPE_CHECKING:
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import LoadedModel
 
 Options = TypeVar("Options")
 
@@ -81,6 +85,19 @@ def checkpoint_command(
     add_options(parser, kind)
     given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
     return given, options_from(given, kind)
+
+
+def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
+    """The rows and the model of a command on a checkpoint; here PyTorch is imported, which options need not wait for.
+
+    Raises:
+        ArithprobeError: If one of the files is missing or wrong.
+    """
+    from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import load_model
+
+    rows = ArithmeticDataset.from_tsv(given.data)
+    return rows, load_model(given.checkpoint, given.n_heads, given.scale)
 
 
 def output_file(folder: str, name: str) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from arithprobe.analysis.probe_options import ProbeOptions
-from arithprobe.cli.options import checkpoint_command, output_file, steps
+from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.files import to_json, write_whole
 
@@ -34,11 +34,8 @@ def run(words: Sequence[str] | None) -> None:
     from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
     from arithprobe.analysis.probe_record import record_of
     from arithprobe.cli.probe_table import print_report
-    from arithprobe.data.dataset import ArithmeticDataset
-    from arithprobe.models.checkpoints import load_model
 
-    dataset = ArithmeticDataset.from_tsv(given.data)
-    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    dataset, loaded = rows_and_model(given)
     with steps(step_count(options)) as progress:
         report = probe(loaded, dataset, options, progress)
     pictures = _draw(report)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arithprobe.interventions.ablation import ROUNDING, replacement, skill_lost
 from arithprobe.interventions.kinds import AblationKind, require_kind
-from arithprobe.interventions.patching import FEWEST, answer_gap, paired_rows, recovered_fraction
+from arithprobe.interventions.patching import FEWEST, answer_gap, has_partner, paired_rows, recovered_fraction
 from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.linalg import random_subspaces, removed_by
 from arithprobe.probes.metrics import permutation_p
@@ -114,7 +114,7 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
     )
     intact, delta = bench.intact, scores.rmse - bench.intact.rmse
     delta = torch.where(delta.abs() > ROUNDING * intact.rmse, delta, 0.0)
-    if kind == "resample" and int((donors != torch.arange(len(donors))).sum()) < FEWEST:
+    if kind == "resample" and int(has_partner(donors).sum()) < FEWEST:
         delta = torch.full_like(delta, torch.nan)  # nothing was put in its place
     p = torch.full_like(delta, torch.nan)
     if draws:

@@ -113,13 +113,18 @@ def whole_state_answers(bench: Workbench, site: str, table: PositionTable, donor
     return bench.answers_of(bench.run(site, table, 1, lambda _, rows: source[None, rows]))[0]
 
 
+def has_partner(donors: Tensor) -> Tensor:
+    """(N,) whether a row has a donor other than itself."""
+    return donors != torch.arange(len(donors))
+
+
 def paired_rows(donors: Tensor) -> Tensor:
-    """(N,) whether a row has a donor other than itself.
+    """(N,) whether a row has a donor other than itself, where two or more have.
 
     Raises:
         ArithprobeError: If fewer than two have.
     """
-    paired = donors != torch.arange(len(donors))
+    paired = has_partner(donors)
     if int(paired.sum()) < FEWEST:
         raise ArithprobeError(
             f"{len(donors)} rows, and {int(paired.sum())} of them have another of the same layout; patching needs two "

@@ -17,7 +17,7 @@ from torch import Tensor
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.interventions.counterfactual import shift_of
-from arithprobe.interventions.patching import FEWEST, Recovered, recovered_fraction
+from arithprobe.interventions.patching import FEWEST, Recovered, has_partner, recovered_fraction
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.problems import Problem
 
@@ -77,7 +77,7 @@ def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryT
     modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
     shift = shift_of(other.predictions, own[kept], modulus)
     demanded = shift_of(other.answers.double(), bench.answers[kept].double(), modulus)
-    between = shift_of(own[donors], own, modulus)[donors != torch.arange(len(donors))]
+    between = shift_of(own[donors], own, modulus)[has_partner(donors)]
     return SymmetryTest(
         change=change, d=d, n=len(kept), demanded=float(demanded[0]),
         response=recovered_fraction(shift, torch.full_like(shift, d), (bench.x + bench.y)[kept]),
@@ -88,7 +88,7 @@ def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryT
 
 def _apart(bench: Workbench, other: Workbench, site: str, kept: Tensor, donors: Tensor) -> float:
     own, moved = (one.states[site][torch.arange(len(one)), one.lengths - 1].double() for one in (bench, other))
-    paired = donors != torch.arange(len(donors))
+    paired = has_partner(donors)
     unrelated = (own[donors] - own)[paired].square().sum(dim=1).mean()
     return float((moved - own[kept]).square().sum(dim=1).mean() / unrelated) if unrelated > 0 else float("nan")
 

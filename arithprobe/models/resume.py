@@ -145,12 +145,12 @@ def _top(block: Block, x: Tensor, mask: Tensor, at: Tensor) -> Tensor:
 def _attend_once(attention: Attention, x: Tensor, mask: Tensor, query: Tensor) -> Tensor:
     """(R, D) attention output of one query a prompt, (R, D), over (R, T, D); keys and values are never formed."""
     d, heads = x.shape[-1], attention.n_heads
-    (w_q, w_k, w_v), (b_q, _, b_v) = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    (w_q, w_k, _), (b_q, _, b_v) = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
     q = F.linear(query, w_q, b_q).view(-1, heads, d // heads)  # (R, H, D / H)
     looks_for = torch.einsum("rhe,hed->rhd", q, w_k.view(heads, -1, d))  # the key's bias shifts all scores alike
     scores = torch.bmm(looks_for, x.transpose(1, 2)) / (d / heads) ** 0.5  # (R, H, T)
     pattern = scores.masked_fill(~mask[:, None], float("-inf")).softmax(dim=-1)
     seen = torch.bmm(pattern, x)  # (R, H, D)
-    z = torch.einsum("rhd,hed->rhe", seen, w_v.view(heads, -1, d)).flatten(1) + b_v
+    z = torch.einsum("rhd,hed->rhe", seen, attention.values_by_head).flatten(1) + b_v
     out: Tensor = attention.out_proj(z)
     return out

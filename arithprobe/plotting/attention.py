@@ -16,7 +16,6 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.steering import panels_below_a_title
 from arithprobe.plotting.titles import set_title
-from arithprobe.problems import LAST_ROLE
 
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
 _BESIDE = 1.3  # width of labels and colour bar
@@ -106,8 +105,7 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
         behaviour: The model's behaviour, for the title.
     """
     layers, heads, roles = statistics.last_role_mass.shape
-    uniform = statistics.uniform_role_mass[statistics.roles.index(LAST_ROLE)]
-    table = torch.cat([statistics.last_role_mass.flatten(0, 1), uniform[None]])
+    table = torch.cat([statistics.last_role_mass.flatten(0, 1), statistics.uniform_last_role_mass[None]])
     figure = Figure(figsize=(9.4, 0.24 * len(table) + 1.9), layout="constrained", dpi=110)
     panel = figure.add_subplot()
     annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}")

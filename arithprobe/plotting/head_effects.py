@@ -17,7 +17,7 @@ from arithprobe.interventions.kinds import AblationKind
 from arithprobe.plotting.heads import least_axis
 from arithprobe.plotting.labels import MARKER, name_points
 from arithprobe.plotting.panels import annotate, heat
-from arithprobe.plotting.steering import empty_figure, site_colours
+from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.rank import Agreement, RankCorrelation
 
@@ -151,11 +151,11 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
     height = 3.6 + 0.06 * max(effect.numel() - 16, 0)
     size = (min(max(4.4 * columns + 0.6, 6.8), 9.4), height * lines + 1.2)
     figure = Figure(figsize=size, layout="constrained", dpi=110)
-    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[1e-3, *[1.0] * lines])
-    strip = figure.add_subplot(grid[0, :])
-    strip.set_axis_off()
-    panels = [figure.add_subplot(grid[1 + place // columns, place % columns]) for place in range(len(agreements))]
-    for place, (panel, one) in enumerate(zip(panels, agreements, strict=True)):
+    strip, grid = panels_below_a_title(figure, lines, columns, shared=False)
+    panels = [panel for line in grid for panel in line]
+    for panel in panels[len(agreements) :]:
+        panel.set_axis_off()
+    for place, (panel, one) in enumerate(zip(panels, agreements, strict=False)):
         _scatter(panel, one.values, effect)
         if one.uniform is not None:
             panel.axvline(one.uniform, color=_FAINT, linestyle="--", linewidth=1, gid="uniform")
@@ -166,7 +166,7 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
     _legend_of_layers(figure, panels[0], any(one.uniform is not None for one in agreements))
     set_title(strip, title, behaviour)
     figure.draw_without_rendering()  # from here on it is known where the points are
-    for panel, one in zip(panels, agreements, strict=True):
+    for panel, one in zip(panels, agreements, strict=False):
         name_points(panel, head_names(*effect.shape), one.values.flatten(), effect.flatten(), one.uniform)
     return figure
 

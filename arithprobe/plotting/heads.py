@@ -54,16 +54,16 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
     width = max(1.15 + 0.23 * len(groups) * heads, 6.8)
     figure = Figure(figsize=(min(width, 9.4), 1.75 * layers + 1.6), layout="constrained", dpi=110)
     panels = figure.subplots(layers, 1, squeeze=False, sharey=True)[:, 0]
-    breadth, share = 0.84 / len(groups), statistics.norm_share
+    breadth, masses, shares = 0.84 / len(groups), statistics.mass, statistics.norm_share
     for layer, panel in enumerate(panels):
         for place, group in enumerate(groups):
             at, column = np.arange(heads) + (place - (len(groups) - 1) / 2) * breadth, GROUPS.index(group)
-            mass, moved = statistics.mass[layer, :, column].numpy(), share[layer, :, column].numpy()
+            mass, share = masses[layer, :, column].numpy(), shares[layer, :, column].numpy()
             uniform = np.full(heads, float(statistics.uniform_mass[column]))
             panel.bar(at, mass, 0.9 * breadth, color=_COLOURS[group], label=group)
             panel.hlines(uniform, at - 0.44 * breadth, at + 0.44 * breadth, color="black", linewidth=1.6)
             panel.plot(
-                at, moved, "o", color="black", markerfacecolor="white", markersize=4, markeredgewidth=0.9, gid=group
+                at, share, "o", color="black", markerfacecolor="white", markersize=4, markeredgewidth=0.9, gid=group
             )
         panel.set_xticks(range(heads), [head_name(layer, head) for head in range(heads)])
         panel.tick_params(axis="x", length=0, labelrotation=0 if heads <= _CROWDED else 90)

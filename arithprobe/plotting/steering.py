@@ -46,19 +46,22 @@ def empty_figure(title: str, text: str, behaviour: Behaviour | None) -> Figure:
     return figure
 
 
-def panels_below_a_title(figure: Figure, lines: int, columns: int) -> tuple[Axes, list[list[Axes]]]:
-    """A strip for the title, which spans all columns, and panels that share their axes.
+def panels_below_a_title(
+    figure: Figure, lines: int, columns: int, *, shared: bool = True
+) -> tuple[Axes, list[list[Axes]]]:
+    """A strip for the title, which spans all columns, and a grid of panels.
 
     Args:
         figure: The figure, empty so far.
         lines: How many lines of panels.
         columns: How many panels a line.
+        shared: Whether the panels share their axes.
     """
     grid = figure.add_gridspec(lines + 1, columns, height_ratios=[1e-3, *[1.0] * lines])
     strip = figure.add_subplot(grid[0, :])
     strip.set_axis_off()
     panels = [[figure.add_subplot(grid[line + 1, column]) for column in range(columns)] for line in range(lines)]
-    for line in panels:
+    for line in panels if shared else ():
         for panel in line:
             if panel is not panels[0][0]:
                 panel.sharex(panels[0][0])
