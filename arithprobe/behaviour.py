@@ -54,14 +54,20 @@ class ErrorSums(NamedTuple):
     """Sum of e^2 b^2."""
     exact: float
     """Number of rows whose rounded prediction is the answer."""
+    circular: float = 0.0
+    """Sum of the distances around the circle of residues; 0 without a modulus."""
+    loss: float = 0.0
+    """Sum of the training loss, in its own units; 0 where nobody counts it."""
 
 
-def sums_over_rows(predictions: Tensor, answers: Tensor, constant: float) -> Tensor:
-    """The (10,) fields of :class:`ErrorSums`, of (B,) float64 predictions and (B,) answers."""
+def sums_over_rows(predictions: Tensor, answers: Tensor, constant: float, modulus: int | None = None) -> Tensor:
+    """The first 11 fields of :class:`ErrorSums`, of (B,) float64 predictions and (B,) answers."""
     answers = answers.to(predictions)
     e, b = predictions - answers, answers - constant
     exact = (predictions.round() == answers).to(e)
-    return torch.stack([torch.ones_like(e), e, e**2, b, b**2, e * b, e**4, b**4, e**2 * b**2, exact]).sum(dim=1)
+    around = torch.zeros_like(e) if modulus is None else torch.minimum(e % modulus, -e % modulus)
+    columns = [torch.ones_like(e), e, e**2, b, b**2, e * b, e**4, b**4, e**2 * b**2, exact, around]
+    return torch.stack(columns).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,21 @@ class Behaviour:
     """Lower bound of its 95 % interval."""
     exact_match_high: float
     """Upper bound."""
+    circular_error: float = math.nan
+    """Mean distance of prediction and answer around the circle of residues, in answer units: about k / 4 for a guess.
+    NaN without a modulus k."""
 
     def __str__(self) -> str:
         """The verdict and its reason, as shown above every probe result."""
         return f"{self.verdict}: {self.reason}"
 
 
-def judge(sums: ErrorSums) -> Behaviour:
+def judge(sums: ErrorSums, modulus: int | None = None) -> Behaviour:
     """Turn sums over rows into a verdict.
+
+    Args:
+        sums: What the rows added up to.
+        modulus: That of the answers, if they are residues; the one the sums were made with.
 
     Raises:
         ArithprobeError: If there are no rows.
@@ -135,8 +148,9 @@ def judge(sums: ErrorSums) -> Behaviour:
         exact_match=exact_match,
         exact_match_low=low,
         exact_match_high=high,
+        circular_error=math.nan if modulus is None else sums.circular / n,
     )
-    return replace(behaviour, reason=_reason(behaviour))
+    return replace(behaviour, reason=_reason(behaviour, modulus))
 
 
 def _verdict(n: float, skill_low: float, r2: float, exact_match: float) -> Verdict:
@@ -145,11 +159,14 @@ def _verdict(n: float, skill_low: float, r2: float, exact_match: float) -> Verdi
     return "LEARNED" if exact_match >= EXACT_MATCH_LEARNED else "PARTLY LEARNED"
 
 
-def _reason(of: Behaviour) -> str:
+def _reason(of: Behaviour, modulus: int | None) -> str:
     exact = f"{of.exact_match:.1%} of answers exact"
+    if modulus is not None:
+        exact += f", off by {of.circular_error:.3g} around the circle of {modulus}"
     skill = f"skill {of.skill:.2f} [{of.skill_low:.2f}, {of.skill_high:.2f}]"
     if of.verdict != "NOT LEARNED":
-        figures = f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}, {exact}"
+        figures = f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}" if modulus is None else f"skill {of.skill:.3f}"
+        figures += f", {exact}"
         return f"coarse: {figures}" if of.verdict == "PARTLY LEARNED" else figures
     if math.isnan(of.skill_low):
         return f"cannot be told: the answers are all the train mean, or the predictions are not numbers; {exact}"

@@ -101,11 +101,31 @@ def pad_batch(encoded: Sequence[Tensor], pad_id: int = PAD_ID) -> PaddedBatch:
     return PaddedBatch(ids, torch.arange(ids.shape[1]) < lengths[:, None], lengths)
 
 
+def place_values(ids: Tensor) -> Tensor:
+    """The place of each digit in its number, counted from the right: units 1, tens 2, ...; 0 of all other characters.
+
+    >>> place_values(encode("103 + 40 = ?")[None]).tolist()
+    [[3, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0]]
+
+    Args:
+        ids: (B, T) ids, padded right.
+
+    Returns:
+        (B, T) int64.
+    """
+    index = torch.arange(ids.shape[1], device=ids.device)
+    is_digit = (ids >= _FIRST_DIGIT) & (ids < _FIRST_DIGIT + 10)
+    other = torch.where(is_digit, ids.shape[1], index)
+    next_other = other.flip(1).cummin(dim=1).values.flip(1)
+    return next_other - index
+
+
 def unknown_character(character: str) -> str:
     """Say of a character that it is outside the vocabulary, naming both."""
     return f"character {character!r} (U+{ord(character):04X}) is outside the vocabulary {VOCABULARY!r}"
 
 
+_FIRST_DIGIT = VOCABULARY.index("0") + 1
 _TABLE = np.full(256, UNKNOWN, dtype=np.uint8)
 _TABLE[0] = PAD_ID
 _TABLE[np.frombuffer(VOCABULARY.encode(), dtype=np.uint8)] = np.arange(1, VOCABULARY_SIZE, dtype=np.uint8)

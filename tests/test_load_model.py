@@ -12,6 +12,7 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.data.tsv import parse_tsv, read_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import load_model
+from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.training.module import ArithmeticModule
 
@@ -49,7 +50,7 @@ def test_the_number_of_heads_matters_and_is_4_by_default(plain, rows):
 
 def test_a_lightning_checkpoint_says_it_all(small_data, tmp_path, rows):
     data = ArithmeticDataModule(*(str(small_data[p]) for p in ("train", "val")), recipe=DataRecipe(split="sum"))
-    module = ArithmeticModule(**SMALL, scale=300.0)
+    module = ArithmeticModule(**SMALL, objective=ScaledMSE(300.0))
     trainer = Trainer(max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
                       accelerator="cpu", default_root_dir=tmp_path, enable_checkpointing=False)  # fmt: skip
     trainer.fit(module, datamodule=data)
@@ -118,17 +119,28 @@ def test_states_that_are_not_numbers_are_named_by_site_and_row(plain, tmp_path, 
         run_over(load_model(tmp_path / "nan.pt", 2), rows)
 
 
-def test_a_twin_is_the_same_architecture_untrained_and_leaves_the_global_random_state_alone(plain):
+@pytest.mark.parametrize("options", [{}, {"norm": "pre", "positions": "place", "embedding_sd": 0.1}], ids=str)
+def test_a_twin_is_the_same_architecture_untrained_and_leaves_the_global_random_state_alone(plain, rows, options):
     loaded = load_model(plain[1], 2)
+    loaded = loaded._replace(model=TinyTransformer(**SMALL, **options))
     before = torch.random.get_rng_state()
     twin, again, other = (random_init_twin(loaded, seed).model for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     shapes = [{n: w.shape for n, w in one.state_dict().items()} for one in (twin, loaded.model)]
-    assert shapes[0] == shapes[1]
+    assert shapes[0] == shapes[1] and twin.architecture == loaded.model.architecture
     assert torch.equal(twin.tok.weight, again.tok.weight)
     assert not torch.equal(twin.tok.weight, other.tok.weight)
-    torch.manual_seed(1)
-    assert torch.equal(other.tok.weight, TinyTransformer(**SMALL).tok.weight)
+    batch = rows.__getitems__(range(20))
+
+    def of_seed_1(**options):
+        torch.manual_seed(1)
+        return TinyTransformer(**SMALL, **options).eval()(batch.ids, batch.lengths)
+
+    outputs = other(batch.ids, batch.lengths)
+    assert torch.equal(outputs, of_seed_1(**options))
+    for name in options:  # the control: each option counts
+        without = of_seed_1(**{kept: options[kept] for kept in options if kept != name})
+        assert (without - outputs).abs().max() > 1e-3
 
 
 def test_all_sites_are_those_that_a_pass_gives(plain, rows):

@@ -57,11 +57,12 @@ def test_logged_figures_are_in_answer_units_and_over_all_rows(data, trainer):
 
 
 def test_a_checkpoint_decodes_by_itself(data, trainer, tmp_path):
-    module = ArithmeticModule(**SMALL, scale=300.0)
+    module = ArithmeticModule(**SMALL, objective=ScaledMSE(300.0, 20.0))
     trainer.fit(module, datamodule=data)
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
-    assert read_checkpoint(path)["arithprobe"]["scale"] == 300.0
+    stored = {"name": "ScaledMSE", "options": {"scale": 300.0, "center": 20.0}}
+    assert read_checkpoint(path)["arithprobe"]["objective"] == stored
     again = ArithmeticModule.load_from_checkpoint(path)
     assert again.train_mean == data.train_mean
     rows = data.dataset("val")
@@ -69,11 +70,11 @@ def test_a_checkpoint_decodes_by_itself(data, trainer, tmp_path):
         assert torch.equal(again.eval()(rows.ids.long(), rows.lengths), module.eval()(rows.ids.long(), rows.lengths))
 
 
-def test_a_checkpoint_of_another_scale_is_refused(data, trainer, tmp_path):
+def test_a_checkpoint_of_another_objective_is_refused(data, trainer, tmp_path):
     trainer.fit(ArithmeticModule(**SMALL), datamodule=data)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
-    with pytest.raises(ArithprobeError, match=r"the checkpoint's scale is 2000.0, here it is 100.0"):
-        ArithmeticModule.load_from_checkpoint(tmp_path / "model.ckpt", scale=100.0)
+    with pytest.raises(ArithprobeError, match=r"the checkpoint's objective is .*2000.0.*, here it is .*100.0"):
+        ArithmeticModule.load_from_checkpoint(tmp_path / "model.ckpt", objective=ScaledMSE(100.0))
 
 
 def test_a_model_of_constants_is_told_from_one_that_knows(data, trainer):
@@ -114,7 +115,7 @@ def test_prompts_must_fit_and_options_be_possible(data):
     with pytest.raises(
         ArithprobeError, match=r"longest prompt has 13 tokens, the position table holds 9; pass --model.max_len 13"
     ):
-        ArithmeticModule(**SMALL, max_len=9).check_prompts(13)
+        ArithmeticModule(**SMALL, max_len=9).check_data(None, 13)
     with pytest.raises(ArithprobeError, match="lr is 0"):
         ArithmeticModule(lr=0)
 

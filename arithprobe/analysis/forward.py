@@ -42,7 +42,7 @@ def run_over(
             state is not finite.
     """
     check_rows(loaded, dataset)
-    errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean)), []
+    errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean), dataset.modulus), []
     observers = list(observers)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a loader draws a seed from the global random state
         for batch in batches(dataset, batch_size):
@@ -52,7 +52,7 @@ def run_over(
                 observe(cache.states, batch.rows)
             predictions.append(loaded.objective.decode(outputs))
             errors.update(predictions[-1], batch.answers)
-    return Pass(judge(errors.compute()), torch.cat(predictions))
+    return Pass(judge(errors.compute(), dataset.modulus), torch.cat(predictions))
 
 
 def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
@@ -95,7 +95,7 @@ def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
     """A model of the same architecture that was never trained; the global random state is not touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        twin = TinyTransformer(**loaded.model.sizes, dropout=0.0)
+        twin = TinyTransformer(**loaded.model.architecture, dropout=0.0)
     return loaded._replace(
         path=f"random initialisation, seed {seed}", kind="random", model=twin.eval().requires_grad_(False)
     )

@@ -185,7 +185,7 @@ class HeadSums:
         lengths = self.roles.lengths[layout].long()
         with torch.no_grad():
             for layer, (block, site) in enumerate(zip(model.enc.blocks, model.layer_inputs, strict=True)):
-                pattern, norms = pattern_and_norms(block.self_attn, states[site], lengths)
+                pattern, norms = pattern_and_norms(block.self_attn, block.read_by_attention(states[site]), lengths)
                 self.add(layer, pattern, norms, layout)
         self.state[0].add_(torch.bincount(layout, minlength=len(self.state[0])))
         return self

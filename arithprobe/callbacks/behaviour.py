@@ -138,7 +138,10 @@ class BehaviourReport(Callback):
             return
         loss = trainer.callback_metrics.get("val/loss")
         shown = "" if loss is None else f"val/loss {loss.item():.3g}, "
-        bar.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}{behaviour}")
+        when = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if trainer.max_epochs in (None, -1):
+            when = f"step {trainer.global_step}/{trainer.max_steps}"
+        bar.print(f"{when}: {shown}{behaviour}")
 
     def _write_predictions(self, columns: dict[str, Tensor], stage: str) -> None:
         rows = self._rows

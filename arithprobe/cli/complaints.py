@@ -39,7 +39,8 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
         if problem[2]:
             options = inspect.signature(classes[name]).parameters if name in classes else ()
             return f"{where}{name} has no option {problem[2]!r}{_near(problem[2], options)}"
-        return f"{where}{name}: {' '.join(' '.join(part or '' for part in problem.group(3, 4)).split())}"
+        said = " ".join(" ".join(part or "" for part in problem.group(3, 4)).split())
+        return f"{where}{name}: {re.sub(r' - Expected a .*', '', said)}"
     if refused := _REFUSED_BY_CLASS.search(message):
         return f"{where}{refused[1]}"
     given = re.search(r"(?:Given|Got) value: ([^\n]+)", message)

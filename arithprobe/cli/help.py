@@ -28,9 +28,17 @@ model:
   --model.d_ff 256                width of the MLPs
   --model.dropout 0.1             dropout while training
   --model.max_len 512             longest prompt, in characters
+  --model.norm post               LayerNorm after each residual sum, or pre: before each branch
+  --model.positions absolute      position ids: the character's index, or place: a digit's place value
+  --model.embedding_sd 1.0        standard deviation of the initial embeddings
+  --model.objective ScaledMSE     what is predicted: ScaledMSE, CircularMSE or ResidueCrossEntropy
+  --model.objective.scale 2000.0  ScaledMSE outputs answer / scale; the others take --model.objective.modulus
   --model.lr 0.002                learning rate of AdamW
   --model.weight_decay 0.01       weight decay of AdamW
-  --model.scale 2000.0            the model is trained to output answer / scale
+  --model.betas [0.9,0.999]       averaging coefficients of AdamW
+  --model.warmup_steps 0          steps in which the learning rate rises to lr
+  --model.schedule constant       what it does then: constant, or cosine down to final_lr
+  --model.final_lr 0.05           its end, as a share of lr
   --model.weights FILE            a plain state_dict to start from or to judge
 
 trainer:

@@ -1,5 +1,6 @@
 """What is checked before a run writes anything."""
 
+import math
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -10,11 +11,13 @@ from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.files import require_writable
 from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
-from arithprobe.training.module import LOGGED, ArithmeticModule
+from arithprobe.models.objectives import Objective, ScaledMSE
+from arithprobe.training.module import ArithmeticModule
+from arithprobe.training.schedule import lr_factor
 
 
 def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> None:
-    """Refuse a checkpoint of another architecture, scale or task, or one that a fit cannot go on from.
+    """Refuse a checkpoint of another architecture, objective or task, or one that a fit cannot go on from.
 
     Raises:
         ArithprobeError: Naming the checkpoint.
@@ -39,13 +42,15 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
         if len(data.dataset(part)) < trainer.world_size:
             raise ArithprobeError(f"{data.files[part]}: fewer rows than the {trainer.world_size} processes")
     callbacks = callbacks_of(trainer)
-    tags = [f"val/{name}" for name in LOGGED]
+    tags = [f"val/{name}" for name in model.logged(data.recipe.divisor)]
     for callback in callbacks:
         if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
             callback.prepare(model, data.dataset("val"))
             tags += callback.tags()
     if stage != "fit":
         return
+    if trainer.max_steps == trainer.max_epochs == -1:
+        lr_factor(model.schedule, model.warmup_steps, model.final_lr, math.inf)
     least = {"accumulate_grad_batches": trainer.accumulate_grad_batches}
     least["check_val_every_n_epoch"] = 1 if trainer.check_val_every_n_epoch is None else trainer.check_val_every_n_epoch
     for name, value in least.items():
@@ -59,7 +64,7 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
     ours = all(type(callback).__module__.split(".")[0] in ("arithprobe", "lightning") for callback in callbacks)
     for callback in callbacks if ours else []:
         if isinstance(callback, (EarlyStopping, ModelCheckpoint)):
-            _check_monitor(callback.monitor, ["train/loss", *tags])
+            _check_monitor(callback.monitor, ["train/loss", *tags], model.objective)
 
 
 def check_folders(trainer: Trainer) -> None:
@@ -77,8 +82,10 @@ def check_folders(trainer: Trainer) -> None:
             require_writable(Path(folder))
 
 
-def _check_monitor(monitor: str | None, known: list[str]) -> None:
+def _check_monitor(monitor: str | None, known: list[str], objective: Objective) -> None:
     if monitor is None or monitor in known:
         return
-    meant = did_you_mean(monitor, known)
-    raise ArithprobeError(f"monitor {monitor!r} is not logged{meant} (logged: {', '.join(known)})")
+    why = did_you_mean(monitor, known)
+    if monitor in {f"val/{name}" for name in ScaledMSE.metrics}:
+        why = f": it is a metric of ScaledMSE, the objective is {objective!r}"
+    raise ArithprobeError(f"monitor {monitor!r} is not logged{why} (logged: {', '.join(known)})")

@@ -11,7 +11,16 @@ from arithprobe.callbacks import BehaviourReport
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
 from arithprobe.cli.verdict import print_verdict
+from arithprobe.models.objectives import Objective
 from arithprobe.training.module import ArithmeticModule
+
+_FIGURES = {
+    "skill": ("skill", ".3f"),
+    "r2": ("R2", ".4f"),
+    "rmse": ("RMSE", ".4g"),
+    "circular_error": ("circular error", ".3g"),
+    "exact_match": ("exact", ".1%"),
+}
 
 
 def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> None:
@@ -25,7 +34,7 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     console = Console(soft_wrap=True)
     report = find_callback(trainer, BehaviourReport)
     if report is not None and report.reports:
-        console.print(_behaviour_table(report))
+        console.print(_behaviour_table(report, module.objective))
     lines = [line for one in callbacks_of(trainer) if isinstance(one, ValidationProbe) for line in one.summary()]
     if module.behaviour is not None:
         print_verdict(console, module.behaviour, probed=bool(lines))
@@ -43,18 +52,16 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     console.print(f"look next:   tensorboard --logdir {escape(str(root))}")
 
 
-def _behaviour_table(report: BehaviourReport) -> Table:
+def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:
+    """The last and the best answers, by the metrics that the objective and the task have."""
+    around = any(values["circular_error"] == values["circular_error"] for values in report.reports.values())
+    names = (*objective.metrics, *(("circular_error",) if around else ()))
+    figures = {name: column for name, column in _FIGURES.items() if name in names}
     table = Table(title="answers on the validation rows" if "best" in report.reports else "answers")
-    for column in ("", "epoch", "skill", "R2", "RMSE", "exact", "verdict"):
+    for column in ("", "epoch", "step", *(title for title, _ in figures.values()), "verdict"):
         table.add_column(column, justify="right" if column not in ("", "verdict") else "left")
     for moment, values in report.reports.items():
-        table.add_row(
-            moment,
-            "-" if values["epoch"] is None else str(values["epoch"] + 1),
-            f"{values['skill']:.3f}",
-            f"{values['r2']:.4f}",
-            f"{values['rmse']:.4g}",
-            f"{values['exact_match']:.1%}",
-            values["verdict"],
-        )
+        when = ("-" if values["epoch"] is None else str(values["epoch"] + 1), str(values["step"] or "-"))
+        found = (format(values[name], form) for name, (_, form) in figures.items())
+        table.add_row(moment, *when, *found, values["verdict"])
     return table

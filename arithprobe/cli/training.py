@@ -22,6 +22,7 @@ from arithprobe.cli.summary import print_summary
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.objectives import Objective
 from arithprobe.training.module import ArithmeticModule
 
 _CHECKPOINT = {  # best.ckpt, whatever the epoch
@@ -92,6 +93,7 @@ class ArithprobeCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({f"checkpoint.{key}": value for key, value in _CHECKPOINT.items()})
+        parser.set_defaults({"model.objective": {"class_path": "ScaledMSE"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in one line what is wrong."""
@@ -102,7 +104,7 @@ class ArithprobeCLI(LightningCLI):
 
     def _complaint(self, error: Exception) -> str:
         options = {action.dest for command in self._subcommand_parsers.values() for action in command._actions}
-        return complaint(str(error), options, bases=(Callback, Logger))
+        return complaint(str(error), options, bases=(Callback, Logger, Objective))
 
     def _parse_ckpt_path(self) -> None:
         """To fit, the command line and configuration decide the model; for the rest, the checkpoint does."""
@@ -147,7 +149,7 @@ class ArithprobeCLI(LightningCLI):
         stage = str(self.subcommand)
         self.datamodule.setup(stage)
         datasets = [self.datamodule.dataset(part) for part in parts_of(stage)]
-        self.model.check_prompts(max(dataset.max_length for dataset in datasets))
+        self.model.check_data(self.datamodule.recipe.divisor, max(dataset.max_length for dataset in datasets))
         path = self._option("ckpt_path")
         if path is not None:
             check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")

@@ -1,10 +1,10 @@
 r"""Direct contributions: the output as a sum of what each part of the model wrote to the last token's stream.
 
-What a head, an MLP or the embedding writes goes on through the residual stream, and each LayerNorm on the way scales
-it. With the scales of the run itself held fixed a LayerNorm is linear, :math:`\gamma (u - \bar u) / \sigma + \beta`, so
-the output is exactly the sum of the contributions (*direct logit attribution*; here of a number). They say what a part
-writes for the readout directly, not what later parts make of it: a head can matter through an MLP and write nothing to
-the readout itself.
+What a head, an MLP or the embedding writes goes on through the residual stream, and each LayerNorm on the way (with
+pre-norm only the last) scales it. With the scales of the run itself held fixed a LayerNorm is linear, :math:`\gamma (u
+- \bar u) / \sigma + \beta`, so the output is exactly the sum of the contributions (*direct logit attribution*; of a
+model that answers a number, of that number). They say what a part writes for the readout directly, not what later parts
+make of it: a head can matter through an MLP and write nothing to the readout itself.
 """
 
 from dataclasses import dataclass
@@ -57,9 +57,9 @@ def direct_contributions(bench: Workbench) -> DirectContributions:
         written = torch.einsum("nhe,hde->hnd", z, attention.out_by_head.double())
         parts |= {f"z.{layer}.{head}": one for head, one in enumerate(written)}
         parts["biases"] = parts["biases"] + attention.out_proj.bias.double()
-        parts = _through(block.norm1, parts)
+        parts = parts if block.pre_norm else _through(block.norm1, parts)
         parts[f"mlp_out.{layer}"] = at_last(f"mlp_out.{layer}")
-        parts = _through(block.norm2, parts)
+        parts = parts if block.pre_norm else _through(block.norm2, parts)
     parts = _through(model.ln, parts)
     weight, bias = model.readout.weight.double(), model.readout.bias.double()
     outputs = {name: part @ weight.T for name, part in parts.items()}

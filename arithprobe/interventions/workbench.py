@@ -10,7 +10,7 @@ from arithprobe.behaviour import ErrorSums, judge, sums_over_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.finite import require_finite
-from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.objectives import Objective
 from arithprobe.models.resume import run_from
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.probes.positions import PositionTable
@@ -60,7 +60,7 @@ class Workbench:
     """
 
     def __init__(
-        self, model: TinyTransformer, objective: ScaledMSE, dataset: ArithmeticDataset, rows: Tensor, constant: float
+        self, model: TinyTransformer, objective: Objective, dataset: ArithmeticDataset, rows: Tensor, constant: float
     ) -> None:
         if not len(rows):
             raise ArithprobeError(f"no rows of {dataset.path} to intervene on")
@@ -84,7 +84,8 @@ class Workbench:
         self.outputs = torch.cat(outputs)
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
-        self.behaviour = judge(ErrorSums(*sums_over_rows(self.predictions, self.answers, constant).tolist()))
+        sums = sums_over_rows(self.predictions, self.answers, constant, self.modulus)
+        self.behaviour = judge(ErrorSums(*sums.tolist()), self.modulus)
 
     def __len__(self) -> int:
         """N."""

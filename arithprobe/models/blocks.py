@@ -1,10 +1,13 @@
 """The layers of the transformer, under the names of PyTorch's encoder."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Norm = Literal["post", "pre"]
+"""Where a layer's LayerNorms stand: after each residual sum (the original project's), or before each branch."""
 
 
 class Activations(NamedTuple):
@@ -95,23 +98,28 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One post-norm encoder layer: attention, then the MLP, each followed by a residual sum and a LayerNorm.
+    """One encoder layer: attention, then the MLP, each added to the residual stream.
+
+    With ``norm="post"`` each sum goes through a LayerNorm, with ``"pre"`` what each branch reads does.
 
     Args:
         d_model: Width D.
         n_heads: Number of heads H.
         d_ff: Width of the MLP.
         dropout: Dropout of attention, MLP and both branches.
+        norm: Where the LayerNorms stand.
     """
 
-    def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float) -> None:
+    def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float, norm: Norm = "post") -> None:
         super().__init__()
+        self.pre_norm = norm == "pre"
         self.self_attn = Attention(d_model, n_heads, dropout)
         self.linear1 = nn.Linear(d_model, d_ff)
         self.linear2 = nn.Linear(d_ff, d_model)
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
+        self.resid_mid, self.resid_post = nn.Identity(), nn.Identity()  # no weights: the sites of those names
 
     def forward(
         self,
@@ -136,11 +144,12 @@ class Block(nn.Module):
         Returns:
             (B, T, D), or (B, 1, D) where ``at`` is given.
         """
-        queries = None if at is None else pick(x, at)
-        attn_out, z, probabilities = self.self_attn(x, mask, queries, pattern=pattern)
-        resid_mid = self.norm1((x if queries is None else queries) + self.dropout(attn_out))
+        read = self.read_by_attention(x)
+        queries = None if at is None else pick(read, at)
+        attn_out, z, probabilities = self.self_attn(read, mask, queries, pattern=pattern)
+        resid_mid = self.add_attention(x if at is None else pick(x, at), self.dropout(attn_out))
         mlp_out = self.mlp(resid_mid)
-        resid_post: Tensor = self.norm2(resid_mid + self.dropout(mlp_out))
+        resid_post = self.add_mlp(resid_mid, self.dropout(mlp_out))
         if record is not None:
             branches = {"z": z, "attn_out": attn_out, "resid_mid": resid_mid, "mlp_out": mlp_out}
             computed = branches | {"resid_post": resid_post}
@@ -149,18 +158,37 @@ class Block(nn.Module):
                 record.patterns[f"pattern.{layer}"] = probabilities
         return resid_post
 
+    def read_by_attention(self, x: Tensor) -> Tensor:
+        """(..., D) what attention reads of the (..., D) residual stream."""
+        read: Tensor = self.norm1(x) if self.pre_norm else x
+        return read
+
+    def add_attention(self, x: Tensor, attn_out: Tensor) -> Tensor:
+        """``resid_mid`` (..., D), from the (..., D) residual stream and what attention adds to it."""
+        resid_mid: Tensor = self.resid_mid(x + attn_out if self.pre_norm else self.norm1(x + attn_out))
+        return resid_mid
+
     def mlp(self, resid_mid: Tensor) -> Tensor:
         """``mlp_out`` (..., D), from (..., D) ``resid_mid``."""
-        mlp_out: Tensor = self.linear2(self.dropout(F.gelu(self.linear1(resid_mid))))
+        read = self.norm2(resid_mid) if self.pre_norm else resid_mid
+        mlp_out: Tensor = self.linear2(self.dropout(F.gelu(self.linear1(read))))
         return mlp_out
+
+    def add_mlp(self, resid_mid: Tensor, mlp_out: Tensor) -> Tensor:
+        """``resid_post`` (..., D), from (..., D) ``resid_mid`` and what the MLP adds to it."""
+        added = resid_mid + mlp_out
+        resid_post: Tensor = self.resid_post(added if self.pre_norm else self.norm2(added))
+        return resid_post
 
 
 class Encoder(nn.Module):
     """The blocks, under the names of ``torch.nn.TransformerEncoder``."""
 
-    def __init__(self, n_layers: int, d_model: int, n_heads: int, d_ff: int, dropout: float) -> None:
+    def __init__(
+        self, n_layers: int, d_model: int, n_heads: int, d_ff: int, dropout: float, norm: Norm = "post"
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(d_model, n_heads, d_ff, dropout) for _ in range(n_layers))
+        self.layers = nn.ModuleList(Block(d_model, n_heads, d_ff, dropout, norm) for _ in range(n_layers))
 
     @property
     def blocks(self) -> list[Block]:

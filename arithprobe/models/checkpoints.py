@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.objectives import Objective, ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 
 CHECKPOINT_KEY = "arithprobe"
 """Where a Lightning checkpoint holds what decoding and judging need beside the weights."""
-_PLAIN_HEADS, _PLAIN_SCALE = 4, 2000.0  # the original project's
+_PLAIN_HEADS = 4  # the original project's
+_CHOICES = ("norm", "positions", "embedding_sd")  # what a Lightning checkpoint says of the architecture besides
 
 
 class LoadedModel(NamedTuple):
@@ -29,7 +30,7 @@ class LoadedModel(NamedTuple):
     """``Lightning checkpoint`` or ``plain state_dict``."""
     model: TinyTransformer
     """The network."""
-    objective: ScaledMSE
+    objective: Objective
     """The way from its outputs to answers."""
     train_mean: float | None
     """Mean training answer; None in a plain file, which cannot say."""
@@ -42,7 +43,8 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
 
     Args:
         path: The file.
-        n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's.
+        n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's. It is
+            taken to be of that project otherwise too: post-norm, absolute positions, a scaled answer.
         scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
 
     Raises:
@@ -55,16 +57,21 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
         raise ArithprobeError(
             f"{path}: the checkpoint's vocabulary is {extra['vocabulary']!r}, here it is {VOCABULARY!r}"
         )
-    for name, given in (("n_heads", n_heads), ("scale", scale)):
-        if given is not None and name in stored and stored[name] != given:
-            raise ArithprobeError(f"{path}: the checkpoint says {name} {stored[name]}, the option says {given}")
+    objective = _objective(extra, lightning, scale, path)
+    if n_heads is not None and stored.get("n_heads", n_heads) != n_heads:
+        raise ArithprobeError(f"{path}: the checkpoint says n_heads {stored['n_heads']}, the option says {n_heads}")
     heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
-    model = TinyTransformer(**_sizes(weights, path), n_heads=heads, dropout=0.0)
+    chosen: dict[str, Any] = {name: stored[name] for name in _CHOICES if name in stored}
+    try:
+        model = TinyTransformer(**_sizes(weights, path), n_heads=heads, dropout=0.0, **chosen)
+    except ArithprobeError as error:
+        raise ArithprobeError(f"{path}: {error}") from None
     require_same_shapes(model.state_dict(), weights, path)
     model.load_state_dict(weights)
-    objective = ScaledMSE(stored.get("scale", _PLAIN_SCALE if scale is None else scale))
     if model.readout.out_features != objective.n_outputs:
-        raise ArithprobeError(f"{path}: the readout has {model.readout.out_features} outputs; expected 1, the answer")
+        raise ArithprobeError(
+            f"{path}: the readout has {model.readout.out_features} outputs; {objective!r} has {objective.n_outputs}"
+        )
     kind = "Lightning checkpoint" if lightning else "plain state_dict"
     return LoadedModel(
         str(path), kind, model.eval().requires_grad_(False), objective, extra.get("train_mean"), extra.get("task")
@@ -77,22 +84,38 @@ def _parts(content: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Any]
     weights = content["state_dict"]
     if not all(isinstance(part, Mapping) for part in (stored, extra, weights)):
         raise ArithprobeError(f"{path}: is not a checkpoint of an ArithmeticModule")
-    numbers = {
-        "n_heads": stored.get("n_heads", 1),
-        "scale": stored.get("scale", 1),
-        "train_mean": extra.get("train_mean"),
-    }
+    numbers = {"n_heads": stored.get("n_heads", 1), "train_mean": extra.get("train_mean")}
     for name, value in numbers.items():
         if value is not None and not (isinstance(value, (int, float)) and float("-inf") < value < float("inf")):
             raise ArithprobeError(f"{path}: its {name} is {value!r}; expected a finite number")
     return dict(stored), dict(extra), {key.removeprefix("model."): value for key, value in weights.items()}
 
 
+def _objective(extra: Mapping[str, Any], lightning: bool, scale: float | None, path: str | Path) -> Objective:
+    """What a checkpoint was trained to output; of a plain file, what the option says.
+
+    Raises:
+        ArithprobeError: If the checkpoint's is unknown or contradicts the option.
+    """
+    if not lightning:
+        return ScaledMSE() if scale is None else ScaledMSE(scale)
+    said = extra.get("objective")
+    if not isinstance(said, Mapping) or not isinstance(said.get("options"), Mapping):
+        raise ArithprobeError(f"{path}: does not say what it was trained to output; is not of an ArithmeticModule")
+    try:
+        objective = objective_named(str(said.get("name")), said["options"])
+    except ArithprobeError as error:
+        raise ArithprobeError(f"{path}: {error}") from None
+    if scale is not None and scale != getattr(objective, "scale", None):
+        raise ArithprobeError(f"{path}: the checkpoint says {objective!r}, the option says scale {scale}")
+    return objective
+
+
 def _is_lightning(content: Mapping[str, Any]) -> bool:
     return "state_dict" in content and "pytorch-lightning_version" in content
 
 
-def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, int]:
+def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """The sizes that the shapes of a ``state_dict`` tell.
 
     Raises:

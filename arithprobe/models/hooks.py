@@ -2,7 +2,7 @@
 
 A *site* is the output of a module, by the module's name in ``model.named_modules()``; a model may give its sites other
 names in a mapping ``site_modules``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0``
-is the output of ``enc.layers.0.norm2``). Where a module returns a tuple, the site is its first element.
+is the output of ``enc.layers.0.resid_post``). Where a module returns a tuple, the site is its first element.
 
 >>> import torch
 >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))

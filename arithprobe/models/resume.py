@@ -106,10 +106,10 @@ def _to_block_end(
         name, cells = "attn_out", block.self_attn.out_proj(cells)
     if name == "attn_out":
         before = states[model.layer_inputs[layer]]
-        name, cells = "resid_mid", block.norm1(_gathered(before, token) + cells)
+        name, cells = "resid_mid", block.add_attention(_gathered(before, token), cells)
     if name == "resid_mid":
-        return f"resid_post.{layer}", block.norm2(cells + block.mlp(cells))
-    return f"resid_post.{layer}", block.norm2(_gathered(states[f"resid_mid.{layer}"], token) + cells)
+        return f"resid_post.{layer}", block.add_mlp(cells, block.mlp(cells))
+    return f"resid_post.{layer}", block.add_mlp(_gathered(states[f"resid_mid.{layer}"], token), cells)
 
 
 def _gathered(state: Tensor, token: Tensor) -> Tensor:
@@ -136,10 +136,10 @@ def _only(state: Tensor, cells: Tensor, token: Tensor, valid: Tensor, at: Tensor
 
 def _top(block: Block, x: Tensor, mask: Tensor, at: Tensor) -> Tensor:
     """(R, D) the block's output at one token of each of R prompts."""
-    queries = pick(x, at)[:, 0]
-    resid_mid = block.norm1(queries + _attend_once(block.self_attn, x, mask, queries))
-    resid_post: Tensor = block.norm2(resid_mid + block.mlp(resid_mid))
-    return resid_post
+    read = block.read_by_attention(x)
+    attn_out = _attend_once(block.self_attn, read, mask, pick(read, at)[:, 0])
+    resid_mid = block.add_attention(pick(x, at)[:, 0], attn_out)
+    return block.add_mlp(resid_mid, block.mlp(resid_mid))
 
 
 def _attend_once(attention: Attention, x: Tensor, mask: Tensor, query: Tensor) -> Tensor:

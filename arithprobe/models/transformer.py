@@ -1,17 +1,22 @@
 """The tiny character-level transformer of the original project, with every intermediate state in reach.
 
-Parameter names and computation are those of ``torch.nn.TransformerEncoder`` (post-norm, GELU, ``batch_first``) between
-an embedding and a linear readout, so the original project's ``state_dict`` files load as they are. PyTorch's own
-encoder is not used because its evaluation fast path skips hooks and overwrites the states of padding
+Parameter names and computation are those of ``torch.nn.TransformerEncoder`` (GELU, ``batch_first``; post-norm unless
+asked otherwise) between an embedding and a linear readout, so the original project's ``state_dict`` files load as they
+are. PyTorch's own encoder is not used because its evaluation fast path skips hooks and overwrites the states of padding
 (https://github.com/pytorch/pytorch/issues/128413).
 """
+
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.blocks import Activations, Encoder, pick
-from arithprobe.tokenizer import VOCABULARY_SIZE
+from arithprobe.models.blocks import Activations, Encoder, Norm, pick
+from arithprobe.tokenizer import VOCABULARY_SIZE, place_values
+
+Positions = Literal["absolute", "place"]
+"""What a token's position embedding stands for: its index in the prompt, or, of a digit, its place value."""
 
 
 class TinyTransformer(nn.Module):
@@ -30,9 +35,13 @@ class TinyTransformer(nn.Module):
         dropout: Dropout while training.
         max_len: Positions in the position table; no prompt may be longer.
         n_outputs: Width K of the readout.
+        norm: ``post`` (the original project's) puts a LayerNorm after each residual sum, ``pre`` before each branch.
+        positions: ``absolute`` (the original project's) numbers the tokens from the left; ``place`` gives each digit
+            its place value, units 1, tens 2, ..., in every operand alike, and all other tokens 0.
+        embedding_sd: Standard deviation of the initial token and position embeddings; 1 in the original project.
 
     Raises:
-        ArithprobeError: If a size is not positive, H does not divide D, or dropout is outside [0, 1).
+        ArithprobeError: If a size is not positive, H does not divide D, dropout is outside [0, 1), or a choice is none.
     """
 
     def __init__(
@@ -44,10 +53,14 @@ class TinyTransformer(nn.Module):
         dropout: float = 0.1,
         max_len: int = 512,
         n_outputs: int = 1,
+        norm: Norm = "post",
+        positions: Positions = "absolute",
+        embedding_sd: float = 1.0,
     ) -> None:
         super().__init__()
         self.sizes = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff, "max_len": max_len}
-        self.sizes["n_outputs"] = n_outputs  # what a twin of the same architecture is made from
+        self.sizes["n_outputs"] = n_outputs
+        self.norm, self.positions, self.embedding_sd = norm, positions, embedding_sd
         for name, size in self.sizes.items():
             if size < 1:
                 raise ArithprobeError(f"{name} is {size}; expected 1 or more")
@@ -55,13 +68,26 @@ class TinyTransformer(nn.Module):
             raise ArithprobeError(f"n_heads is {n_heads}; expected a divisor of d_model, {d_model}")
         if not 0 <= dropout < 1:
             raise ArithprobeError(f"dropout is {dropout}; expected a probability below 1")
+        for name, choice, choices in (("norm", norm, Norm), ("positions", positions, Positions)):
+            if choice not in get_args(choices):
+                raise ArithprobeError(f"{name} is {choice!r}; expected one of {', '.join(get_args(choices))}")
+        if not 0 < embedding_sd < float("inf"):
+            raise ArithprobeError(f"embedding_sd is {embedding_sd}; expected a positive number")
         self.d_model, self.max_len = d_model, max_len
         self.tok = nn.Embedding(VOCABULARY_SIZE, d_model)
         self.pos = nn.Embedding(max_len, d_model)
+        with torch.no_grad():
+            for table in (self.tok, self.pos):
+                table.weight.mul_(embedding_sd)
         self.embed = nn.Identity()  # no weights: the site of that name, for hooks
-        self.enc = Encoder(n_layers, d_model, n_heads, d_ff, dropout)
+        self.enc = Encoder(n_layers, d_model, n_heads, d_ff, dropout, norm)
         self.ln = nn.LayerNorm(d_model)
         self.readout = nn.Linear(d_model, n_outputs)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that a twin of the same architecture is made from; dropout is not one of it."""
+        return {**self.sizes, "norm": self.norm, "positions": self.positions, "embedding_sd": self.embedding_sd}
 
     @property
     def residual_sites(self) -> tuple[str, ...]:
@@ -78,7 +104,7 @@ class TinyTransformer(nn.Module):
     def site_modules(self) -> dict[str, str]:
         """The module whose output each site is, by name; what :mod:`arithprobe.models.hooks` attaches to."""
         inside = {"z": "self_attn.z", "attn_out": "self_attn"}
-        inside |= {"resid_mid": "norm1", "mlp_out": "linear2", "resid_post": "norm2"}
+        inside |= {"resid_mid": "resid_mid", "mlp_out": "linear2", "resid_post": "resid_post"}
         layers = range(len(self.enc.layers))
         found = {
             f"{site}.{layer}": f"enc.layers.{layer}.{module}" for layer in layers for site, module in inside.items()
@@ -139,9 +165,10 @@ class TinyTransformer(nn.Module):
             raise ArithprobeError(
                 f"a prompt has {length} tokens, the position table holds {self.max_len}; raise max_len to {length}"
             )
-        positions = torch.arange(length, device=ids.device)
+        index = torch.arange(length, device=ids.device)
+        positions = place_values(ids) if self.positions == "place" else index
         embedded: Tensor = self.embed(self.tok(ids) + self.pos(positions))
-        return embedded, positions < lengths[:, None]
+        return embedded, index < lengths[:, None]
 
 
 def _hooked(*parts: nn.Module) -> bool:

@@ -14,6 +14,7 @@ class AnswerErrors(Metric):
 
     Args:
         train_mean: The constant predictor: mean answer of the training rows.
+        modulus: That of the answers, if they are residues.
     """
 
     is_differentiable = False
@@ -21,19 +22,22 @@ class AnswerErrors(Metric):
     full_state_update = False
     sums: Tensor
 
-    def __init__(self, train_mean: float) -> None:
+    def __init__(self, train_mean: float, modulus: int | None = None) -> None:
         super().__init__()
-        self.train_mean = train_mean
+        self.train_mean, self.modulus = train_mean, modulus
         self.add_state("sums", torch.zeros(len(ErrorSums._fields), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, predictions: Tensor, answers: Tensor) -> None:
+    def update(self, predictions: Tensor, answers: Tensor, loss: Tensor | None = None) -> None:
         """Add rows.
 
         Args:
             predictions: (B,) float64 in answer units.
             answers: (B,) int64.
+            loss: The mean training loss of these rows, if it is to be counted.
         """
-        self.sums = self.sums + sums_over_rows(predictions, answers, self.train_mean).to(self.sums.device)
+        sums = sums_over_rows(predictions, answers, self.train_mean, self.modulus)
+        lost = torch.zeros_like(sums[:1]) if loss is None else (loss * len(answers)).to(sums).view(1)
+        self.sums = self.sums + torch.cat([sums, lost]).to(self.sums.device)
 
     def compute(self) -> ErrorSums:
         """The sums over all rows of all ranks."""

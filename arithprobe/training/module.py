@@ -4,19 +4,20 @@ from typing import Any, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import Batch
+from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.blocks import Norm
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights
-from arithprobe.models.objectives import ScaledMSE
-from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.objectives import Objective, ScaledMSE
+from arithprobe.models.transformer import Positions, TinyTransformer
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
-
-LOGGED = ("loss", "rmse", "r2", "exact_match", "skill")
-"""What a validation logs, under ``val/``: the loss in its own units, the rest in answer units."""
+from arithprobe.training.schedule import Schedule, lr_factor, require_schedule
 
 
 class ValidationOutput(TypedDict):
@@ -29,10 +30,11 @@ class ValidationOutput(TypedDict):
 
 
 class ArithmeticModule(LightningModule):
-    """A :class:`TinyTransformer` trained with AdamW on the scaled squared error.
+    """A :class:`TinyTransformer` trained with AdamW on an objective, the scaled squared error by default.
 
-    Logs ``train/loss`` and ``val/loss`` (scaled MSE), and in answer units ``val/rmse``, ``val/r2``, ``val/exact_match``
-    and ``val/skill`` (``1 - MSE / MSE of the train-mean constant``). After every validation ``behaviour`` says whether
+    Logs ``train/loss`` and ``val/loss`` in the objective's units, and in answer units what the objective names:
+    ``val/exact_match``, ``val/skill`` (``1 - MSE / MSE of the train-mean constant``), ``val/rmse`` and ``val/r2`` of a
+    number, and ``val/circular_error`` where the answers are residues. After every validation ``behaviour`` says whether
     the task is learned.
 
     Args:
@@ -42,9 +44,17 @@ class ArithmeticModule(LightningModule):
         d_ff: Width of the MLPs.
         dropout: Dropout while training.
         max_len: Positions in the position table.
+        norm: ``post`` (the notebook's) puts a LayerNorm after each residual sum, ``pre`` before each branch.
+        positions: ``absolute`` (the notebook's) numbers the characters; ``place`` gives each digit its place value.
+        embedding_sd: Standard deviation of the initial token and position embeddings.
+        objective: What is predicted, and the loss: ``ScaledMSE`` (the default, scale 2000), ``CircularMSE`` or
+            ``ResidueCrossEntropy``.
         lr: Learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
-        scale: S; the model is trained to output ``answer / S``.
+        weight_decay: Its weight decay.
+        betas: Its averaging coefficients.
+        warmup_steps: Steps in which the learning rate rises linearly to ``lr``.
+        schedule: What it does then: ``constant``, or ``cosine``, down to ``final_lr`` at the last step of the fit.
+        final_lr: The learning rate at the end of ``cosine``, as a share of ``lr``.
         weights: A plain ``state_dict`` file to start from, such as the original project's checkpoints.
 
     Attributes:
@@ -63,18 +73,32 @@ class ArithmeticModule(LightningModule):
         d_ff: int = 256,
         dropout: float = 0.1,
         max_len: int = 512,
+        norm: Norm = "post",
+        positions: Positions = "absolute",
+        embedding_sd: float = 1.0,
+        objective: Objective | None = None,
         lr: float = 2e-3,
         weight_decay: float = 0.01,
-        scale: float = 2000.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        warmup_steps: int = 0,
+        schedule: Schedule = "constant",
+        final_lr: float = 0.05,
         weights: str | None = None,
     ) -> None:
         super().__init__()
         if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
             raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
-        self.save_hyperparameters(ignore=["weights"])
-        self.lr, self.weight_decay = lr, weight_decay
-        self.objective = ScaledMSE(scale)
-        self.model = TinyTransformer(d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ArithprobeError(f"betas are {list(betas)}; expected two numbers, 0 or more and below 1")
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
+        require_schedule(schedule, warmup_steps, final_lr)
+        self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
+        self.objective: Objective = ScaledMSE() if objective is None else objective
+        self.save_hyperparameters(ignore=["objective", "weights"])
+        self.save_hyperparameters(self.objective.as_hyperparameter)
+        self.model = TinyTransformer(
+            d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs, norm, positions, embedding_sd
+        )
         if weights is not None:
             load_plain_weights(self.model, weights)
         self.behaviour: Behaviour | None = None
@@ -85,16 +109,35 @@ class ArithmeticModule(LightningModule):
         """(B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
         return self.objective.decode(self.model(ids, lengths))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW over all parameters."""
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-
-    def check_prompts(self, longest: int) -> None:
-        """Refuse prompts longer than the position table.
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over all parameters; its learning rate changes after every step of it.
 
         Raises:
-            ArithprobeError: Naming both lengths.
+            ArithprobeError: If a cosine is asked of a fit without an end.
         """
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
+        if self.schedule == "constant" and not self.warmup_steps:
+            return optimizer
+        total = self.trainer.estimated_stepping_batches
+        factor = lr_factor(self.schedule, self.warmup_steps, self.final_lr, total)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def logged(self, modulus: int | None) -> tuple[str, ...]:
+        """The names of what a validation logs, under ``val/``, for answers with and without a modulus."""
+        return (*self.objective.metrics, *(() if modulus is None else ("circular_error",)))
+
+    def check_data(self, modulus: int | None, longest: int) -> None:
+        """Refuse answers that the objective cannot say, and prompts longer than the position table.
+
+        Args:
+            modulus: That of the data, None for plain sums.
+            longest: Characters of the longest prompt.
+
+        Raises:
+            ArithprobeError: Naming what the model has and what the data is.
+        """
+        self.objective.require_task(modulus)
         if longest > self.model.max_len:
             raise ArithprobeError(
                 f"the longest prompt has {longest} tokens, the position table holds {self.model.max_len}; "
@@ -102,13 +145,20 @@ class ArithmeticModule(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own."""
+        """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own.
+
+        Raises:
+            ArithprobeError: If the data's answers are not what the objective can say.
+        """
         self.behaviour = None
+        recipe = self._recipe()
+        if recipe is not None:
+            self.objective.require_task(recipe.divisor)
         if stage == "fit":
             self.train_mean = self._mean_of_training_answers()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The scaled squared error of a batch."""
+        """The objective's loss of a batch."""
         loss = self.objective.loss(self.model(batch.ids, batch.lengths), batch.answers)
         self.log("train/loss", loss, batch_size=len(batch.ids))
         return loss
@@ -117,7 +167,8 @@ class ArithmeticModule(LightningModule):
         """Start counting errors."""
         if self.train_mean is None:
             self.train_mean = self._mean_of_training_answers()
-        errors = AnswerErrors(self.train_mean)
+        recipe = self._recipe()
+        errors = AnswerErrors(self.train_mean, None if recipe is None else recipe.divisor)
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
@@ -125,7 +176,7 @@ class ArithmeticModule(LightningModule):
         outputs, cache = self.model.run_with_cache(batch.ids, batch.lengths)
         predictions = self.objective.decode(outputs)
         if self._errors is not None:
-            self._errors.update(predictions, batch.answers)
+            self._errors.update(predictions, batch.answers, self.objective.loss(outputs, batch.answers))
         return {"predictions": predictions, "states": cache.states}
 
     def on_validation_epoch_end(self) -> None:
@@ -154,7 +205,7 @@ class ArithmeticModule(LightningModule):
         checkpoint[CHECKPOINT_KEY] = {
             "train_mean": self.train_mean,
             "task": self._task(),
-            "scale": self.objective.scale,
+            "objective": self.objective.stored,
             "vocabulary": VOCABULARY,
         }
 
@@ -162,9 +213,9 @@ class ArithmeticModule(LightningModule):
         """Restore it.
 
         Raises:
-            ArithprobeError: If the checkpoint's characters, scale or task are not this model's and its data's.
+            ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
-        self.check_origin(checkpoint, self._task() if self._trainer is not None else None)
+        self.check_origin(checkpoint, self._task())
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
@@ -178,13 +229,17 @@ class ArithmeticModule(LightningModule):
             ArithprobeError: Naming both sides.
         """
         stored = checkpoint.get(CHECKPOINT_KEY, {})
-        for name, own in (("vocabulary", VOCABULARY), ("scale", self.objective.scale), ("task", task)):
+        for name, own in (("vocabulary", VOCABULARY), ("objective", self.objective.stored), ("task", task)):
             if stored.get(name) is not None and own is not None and stored[name] != own:
                 raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, here it is {own!r}")
 
+    def _recipe(self) -> DataRecipe | None:
+        recipe = None if self._trainer is None else getattr(getattr(self.trainer, "datamodule", None), "recipe", None)
+        return recipe if isinstance(recipe, DataRecipe) else None
+
     def _task(self) -> str | None:
-        recipe = getattr(getattr(self.trainer, "datamodule", None), "recipe", None)
-        return None if recipe is None else str(recipe.title)
+        recipe = self._recipe()
+        return None if recipe is None else recipe.title
 
     def _mean_of_training_answers(self) -> float:
         datamodule: Any = getattr(self.trainer, "datamodule", None)
@@ -195,7 +250,8 @@ class ArithmeticModule(LightningModule):
     def _log_behaviour(self, stage: str) -> None:
         if self._errors is None:
             return
-        self.behaviour = judge(self._errors.compute())
-        figures = {name: getattr(self.behaviour, name) for name in LOGGED if name != "loss"}
+        sums = self._errors.compute()
+        self.behaviour = judge(sums, self._errors.modulus)
+        figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
-        self.log(f"{stage}/loss", (self.behaviour.rmse / self.objective.scale) ** 2, prog_bar=True, sync_dist=True)
+        self.log(f"{stage}/loss", sums.loss / sums.n, prog_bar=True, sync_dist=True)

@@ -1,0 +1,132 @@
+"""Train the recipes that learn their task, each with its seeds: ``python scripts/train_recipes.py``.
+
+Each run is an ordinary ``arithprobe fit`` in a process of its own, with its log beside it in
+``lightning_logs/recipes/<config>/seed_<n>``; then its ``last.ckpt`` answers the test rows, whose sums neither trained
+the model nor chose its settings. A run that was stopped goes on from its last validation when the same command is given
+again, and one that is done is not repeated. At the end, and with ``--show`` at any time, a table says what came out.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas
+
+SEEDS = {"reg_modk_circular": 3, "reg_modk_residue": 2, "reg_sum_exact": 1, "reg_modk": 1}
+"""The recipes, how many seeds each; the last is the notebook's, which does not learn."""
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Run(NamedTuple):
+    """One recipe with one seed."""
+
+    config: str
+    """Name of the configuration."""
+    seed: int
+    """Its seed."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run, and of its folder under lightning_logs."""
+        return f"recipes/{self.config}/seed_{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its log, its attempts and its result stand, beside the run folders ``version_N``."""
+        return Path("lightning_logs") / self.name
+
+    def newest(self, pattern: str) -> Path | None:
+        """The newest file of that name among the attempts."""
+        found = sorted(self.folder.glob(f"version_*/{pattern}"), key=lambda path: path.stat().st_mtime)
+        return found[-1] if found else None
+
+
+def train(run: Run, threads: int) -> None:
+    """Train it, or go on with it, and judge it on the test rows."""
+    done = run.folder / "result.json"
+    if done.exists():
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    config = str(ROOT / "configs" / f"{run.config}.yaml")
+    seconds = run.folder / "seconds.txt"  # of each attempt, those that were stopped included as far as they are known
+    common = ["--config", config, "--seed_everything", str(run.seed), "--trainer.enable_progress_bar", "false"]
+    last = run.newest("checkpoints/last.ckpt")
+    start = time.perf_counter()
+    _arithprobe(run, threads, ["fit", *common, "--name", run.name, *(["--ckpt_path", str(last)] if last else [])])
+    with seconds.open("a") as file:
+        file.write(f"{time.perf_counter() - start:.1f}\n")
+    last = run.newest("checkpoints/last.ckpt")
+    has_test = "test_fraction" in Path(config).read_text()
+    if has_test:
+        _arithprobe(run, threads, ["test", *common, "--name", f"{run.name}/test", "--ckpt_path", str(last)])
+    reports = {"val": _report(run, "behaviour.json")["last"]}
+    if has_test:
+        reports["test"] = _report(run, "behaviour.json", "test")["test"]
+    total = sum(float(line) for line in seconds.read_text().split())
+    done.write_text(json.dumps({"seconds": total, "threads": threads, "checkpoint": str(last), **reports}, indent=1))
+
+
+def _arithprobe(run: Run, threads: int, words: list[str]) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    with (run.folder / "log.txt").open("a") as log:
+        command = [sys.executable, "-m", "arithprobe", *words]
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+    if code:
+        raise SystemExit(f"{run.name}: exit code {code}, see {run.folder / 'log.txt'}")
+
+
+def _report(run: Run, name: str, under: str = ".") -> dict[str, dict[str, float]]:
+    found = sorted((run.folder / under).glob(f"version_*/{name}"), key=lambda path: path.stat().st_mtime)
+    report: dict[str, dict[str, float]] = json.loads(found[-1].read_text())
+    return report
+
+
+def table(runs: list[Run]) -> Iterator[str]:
+    """A line for every run, then the exact match of each by step."""
+    yield f"{'run':28} {'minutes':>8} {'threads':>7} {'RMSE':>8} {'val exact':>10} {'test exact':>10}  verdict"
+    for run in runs:
+        path = run.folder / "result.json"
+        if not path.exists():
+            yield f"{run.config + ' ' + str(run.seed):28} not done"
+            continue
+        result = json.loads(path.read_text())
+        val, test = result["val"], result.get("test")
+        exact = f"{val['exact_match']:10.2%} {'-' if test is None else format(test['exact_match'], '.2%'):>10}"
+        yield (
+            f"{run.config + ' ' + str(run.seed):28} {result['seconds'] / 60:8.1f} {result['threads']:7} "
+            f"{val['rmse']:8.3f} {exact}  {(test or val)['verdict']}"
+        )
+    for run in runs:
+        logs = sorted(run.folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+        if logs:
+            curve = pandas.concat([pandas.read_csv(log) for log in logs]).dropna(subset="val/exact_match")
+            points = zip(curve["step"] + 1, curve["val/exact_match"], strict=True)
+            yield f"{run.config} {run.seed}: " + ", ".join(f"{exact:.1%} @{step}" for step, exact in points)
+
+
+def main() -> None:
+    """Train what is not trained yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--recipes", nargs="*", choices=list(SEEDS), default=list(SEEDS), help="Names of configurations."
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="Runs side by side; they share the cores.")
+    parser.add_argument("--show", action="store_true", help="Train nothing, only show the table.")
+    given = parser.parse_args()
+    runs = [Run(config, seed) for config in given.recipes for seed in range(SEEDS[config])]
+    if not given.show:
+        threads = max(1, (os.cpu_count() or 1) // given.jobs)
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(lambda run: train(run, threads), runs))
+    print("\n".join(table(runs)))
+
+
+if __name__ == "__main__":
+    main()
