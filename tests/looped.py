@@ -106,6 +106,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
             rows_of[name] += 1
         for layer, block in enumerate(model.enc.blocks):
             x = cache.states["embed" if layer == 0 else f"resid_post.{layer - 1}"][row]
+            x = block.norm1(x) if model.norm == "pre" else x  # what its heads read
             for head in range(block.self_attn.n_heads):
                 norms = [written(block, head, x[token]) for token in range(length)]
                 pattern = cache.patterns[f"pattern.{layer}"][row, head].tolist()

@@ -33,6 +33,7 @@ def bench_of(model, problems=SHORT):
 
 
 SIZES = [{"n_layers": n_layers, "n_outputs": k} for n_layers in (1, 2, 3) for k in (1, 3)] + [{"n_heads": 8}]
+SIZES += [{"norm": "pre", "n_layers": 1}, {"norm": "pre", "n_layers": 3, "n_outputs": 3}]
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
@@ -43,7 +44,7 @@ def bench(request):
 def chained(bench, scale_of=lambda row: row):
     """Contributions of one row and one part at a time, each carried on by the matrices of the LayerNorms after it.
 
-    ``scale_of`` says whose scales a row's LayerNorms have: its own.
+    A LayerNorm before a branch is none of them. ``scale_of`` says whose scales a row's LayerNorms have: its own.
 
     Returns:
         (N, K) by part.
@@ -51,7 +52,13 @@ def chained(bench, scale_of=lambda row: row):
     model, found = bench.model, {}
     d, n_layers, heads = model.d_model, model.sizes["n_layers"], model.sizes["n_heads"]
     norms = [norm for block in model.enc.blocks for norm in (block.norm1, block.norm2)] + [model.ln]
-    centre = torch.eye(d, dtype=torch.float64) - 1 / d
+    if model.norm == "pre":
+        norms[:-1] = [None] * 2 * n_layers
+    unit = torch.eye(d, dtype=torch.float64)
+
+    def linear_part(norm, stream):
+        """(D, D) what a LayerNorm, if there is one, makes of a part of the stream."""
+        return torch.diag(norm.weight / (stream.var(correction=0) + norm.eps).sqrt()) @ (unit - 1 / d) if norm else unit
 
     def streams(row):
         """What goes into each LayerNorm."""
@@ -64,13 +71,11 @@ def chained(bench, scale_of=lambda row: row):
 
     for row in range(len(bench)):
         at = {site: state[row, bench.lengths[row] - 1] for site, state in bench.states.items()}
-        scales = [(one.var(correction=0) + norm.eps).sqrt()
-                  for one, norm in zip(streams(scale_of(row)), norms, strict=True)]  # fmt: skip
         after = [model.readout.weight]  # from what goes into a LayerNorm, and into all after it, to the output
-        for norm, scale in zip(norms[::-1], scales[::-1], strict=True):
-            after.insert(0, after[0] @ torch.diag(norm.weight / scale) @ centre)
+        for norm, stream in zip(norms[::-1], list(streams(scale_of(row)))[::-1], strict=True):
+            after.insert(0, after[0] @ linear_part(norm, stream))
         parts = {"embed": after[0] @ at["embed"]}
-        biases = model.readout.bias + sum(after[number + 1] @ norm.bias for number, norm in enumerate(norms))
+        biases = model.readout.bias + sum(after[n] @ norm.bias for n, norm in enumerate(norms, start=1) if norm)
         for layer, block in enumerate(model.enc.blocks):
             for head in range(heads):
                 own = slice(head * (d // heads), (head + 1) * (d // heads))

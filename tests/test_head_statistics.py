@@ -24,6 +24,7 @@ CASES = {
     "three layers": ({"n_layers": 3}, None),
     "one head": ({"n_heads": 1}, 11),
     "eight heads": ({"n_heads": 8}, None),
+    "pre-norm": ({"norm": "pre"}, 97),
 }
 
 
@@ -84,7 +85,7 @@ def test_expectations_under_uniform_attention_are_those_of_the_loop_with_uniform
 def test_the_loop_on_another_model_says_something_else(case):
     """The control, for the figures and for the expectations that depend on the weights."""
     model, data, found, _, _ = case
-    other = transformer(seed=1, n_layers=model.sizes["n_layers"], n_heads=model.sizes["n_heads"])
+    other = transformer(seed=1, **model.architecture)
     wrong, even = (looped(other, data, found.roles, uniform) for uniform in (False, True))
     for name in ("role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm"):
         assert (getattr(found, name) - getattr(wrong, name)).abs().max() > 0.01, name
@@ -99,6 +100,22 @@ def test_attention_is_shared_out_over_the_roles(case):
     assert bool((found.role_mass >= 0).all())
     longest = math.log(max(len(text) for text in case[1].texts()))
     assert bool(((found.role_entropy > 0) & (found.role_entropy < longest)).all())
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_heads_that_read_through_a_layer_norm_do_not_see_how_large_the_stream_is(norm):
+    """The control is post-norm, where they read the stream itself."""
+    model, data = transformer(norm=norm), dataset(FEW)
+    for block in model.enc.blocks:
+        block.norm1.eps = 0.0
+    states, rows = states_of(model, data), torch.arange(len(data))
+    found, larger = (
+        empty_sums(model, data).update(model, {site: size * state for site, state in states.items()}, rows).fit()
+        for size in (1.0, 7.0)
+    )
+    for name in ("role_mass", "role_entropy", "role_norm", "uniform_role_norm"):
+        difference = (getattr(larger, name) - getattr(found, name)).abs().max()
+        assert difference < 1e-9 if norm == "pre" else difference > 0.01
 
 
 def test_a_role_is_averaged_over_the_rows_that_have_it(case):

@@ -48,15 +48,16 @@ def refused(message):
 
 
 @pytest.fixture
-def model():
+def model(request):
     """Random weights, biases too: what is zero hides mistakes."""
     torch.manual_seed(0)
-    model = TinyTransformer(16, 2, 2, 32, dropout=0.0)
+    model = TinyTransformer(16, 2, 2, 32, dropout=0.0, norm=getattr(request, "param", "post"))
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     return model.eval()
 
 
+@pytest.mark.parametrize("model", ["post", "pre"], indirect=True)
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_captured_states_are_those_of_the_cache_at_every_site(model, mode):
     getattr(model, mode)()
@@ -70,6 +71,7 @@ def test_captured_states_are_those_of_the_cache_at_every_site(model, mode):
     torch.testing.assert_close(outputs, plain, atol=0 if mode == "eval" else 1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("model", ["post", "pre"], indirect=True)
 @pytest.mark.parametrize("site", LAST_BLOCK)
 def test_a_single_hook_makes_a_training_pass_compute_the_last_block_everywhere(model, site):
     model.train()
@@ -95,6 +97,7 @@ def test_of_several_passes_the_last_is_kept_and_a_site_may_be_asked_for_twice(mo
     assert not torch.equal(states["final"], other.states["final"])
 
 
+@pytest.mark.parametrize("model", ["post", "pre"], indirect=True)
 @pytest.mark.parametrize("site", SITES)
 def test_an_empty_edit_changes_no_bit(model, site):
     ids, lengths = batch()

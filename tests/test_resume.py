@@ -15,6 +15,7 @@ from arithprobe.models.transformer import TinyTransformer
 LENGTHS = (9, 4, 1, 6)
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}
 UNEDITED = {torch.float32: 1e-6, torch.float64: 1e-12}
+KINDS = [("post", torch.float32), ("post", torch.float64), ("pre", torch.float64)]
 BRANCHES = ("z", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 
@@ -26,10 +27,10 @@ EVERY_SITE = [(n_layers, site) for n_layers in (1, 2, 3) for site in sites_of(n_
 LAST_BLOCK = ["z.1", "attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
 
 
-def model_of(n_layers=2, dtype=torch.float32, n_outputs=1, d=8, n_heads=2, seed=0):
+def model_of(n_layers=2, dtype=torch.float32, n_outputs=1, d=8, n_heads=2, seed=0, norm="post"):
     """Random weights, biases too: what is zero hides mistakes."""
     torch.manual_seed(seed)
-    model = TinyTransformer(d, n_layers, n_heads, 2 * d, dropout=0.5, max_len=16, n_outputs=n_outputs)
+    model = TinyTransformer(d, n_layers, n_heads, 2 * d, dropout=0.5, max_len=16, n_outputs=n_outputs, norm=norm)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     for module in model.modules():
@@ -84,10 +85,10 @@ def assert_equal_to_hooked(*arguments, atol):
     return found
 
 
-@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize(("norm", "dtype"), KINDS)
 @pytest.mark.parametrize(("n_layers", "site"), EVERY_SITE)
-def test_outputs_are_those_of_a_whole_pass_with_the_same_edit(n_layers, site, dtype):
-    model, (ids, lengths) = model_of(n_layers, dtype), prompts()
+def test_outputs_are_those_of_a_whole_pass_with_the_same_edit(n_layers, site, norm, dtype):
+    model, (ids, lengths) = model_of(n_layers, dtype, norm=norm), prompts()
     token, valid = positions(lengths)
     cells = cells_of(3, token, dtype=dtype)
     found = assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=EXACT[dtype])
@@ -107,9 +108,10 @@ def test_an_edit_with_positions_is_the_same_edit(site):
     torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("site", sites_of(2))
-def test_in_the_last_block_only_the_last_token_counts(site):
-    model, (ids, lengths) = model_of(), prompts((9, 4, 2, 6))
+def test_in_the_last_block_only_the_last_token_counts(site, norm):
+    model, (ids, lengths) = model_of(norm=norm), prompts((9, 4, 2, 6))
     token = torch.stack([torch.zeros_like(lengths), lengths - 2], dim=1)
     found = resumed(model, site, cells_of(3, token), token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
     difference = (found - model(ids, lengths)).abs().amax((0, 2))
@@ -157,10 +159,10 @@ def test_many_replacements_at_once_are_one_at_a_time(site, m, lengths):
     assert together.shape == (m, len(lengths), 1) and together.std(0).mean() > 0.1  # the control: they differ
 
 
-@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize(("norm", "dtype"), KINDS)
 @pytest.mark.parametrize(("n_layers", "site"), EVERY_SITE)
-def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, dtype):
-    model, (ids, lengths) = model_of(n_layers, dtype), prompts()
+def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, norm, dtype):
+    model, (ids, lengths) = model_of(n_layers, dtype, norm=norm), prompts()
     token, valid = positions(lengths)
     outputs, cache = model.run_with_cache(ids, lengths)
     cells = cache.states[site].gather(1, token[..., None].expand(-1, -1, 8)).expand(2, -1, -1, -1)
@@ -244,7 +246,8 @@ def runs(draw):
     p, longest = draw(st.integers(1, 4)), max(lengths)
     cell = st.tuples(st.integers(0, longest - 1), st.booleans())
     drawn = [[draw(cell) for _ in range(p)] for _ in lengths]
-    model = model_of(n_layers, torch.float64, n_heads=draw(st.sampled_from([1, 2, 8])), seed=draw(st.integers(0, 9)))
+    options = {"n_heads": draw(st.sampled_from([1, 2, 8])), "norm": draw(st.sampled_from(["post", "pre"]))}
+    model = model_of(n_layers, torch.float64, seed=draw(st.integers(0, 9)), **options)
     token, valid = (torch.tensor([[pair[part] for pair in row] for row in drawn]) for part in (0, 1))
     scale = draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0]))
     cells = scale * cells_of(draw(st.integers(1, 3)), token, dtype=torch.float64, seed=draw(st.integers(0, 9)))

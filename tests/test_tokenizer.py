@@ -3,9 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.tokenizer import UNKNOWN, VOCABULARY, decode, encode, encode_column, pad_batch
+from arithprobe.tokenizer import (
+    PAD_ID,
+    UNKNOWN,
+    VOCABULARY,
+    VOCABULARY_SIZE,
+    decode,
+    encode,
+    encode_column,
+    pad_batch,
+    place_values,
+)
 
 FIRST = [2, 1, 4, 11, 12, 11, 5, 1, 11, 14, 11, 15]
 SECOND = [6, 1, 11, 12, 11, 8, 11, 14, 11, 15]
@@ -48,3 +60,52 @@ def test_nothing_and_unknown_ids_are_refused():
             pad_batch(wrong)
     with pytest.raises(ArithprobeError, match="id 21 is outside"):
         decode([21])
+
+
+DIGITS = st.integers(1, 10)
+
+
+@st.composite
+def rectangles(draw):
+    """Rows of one length: of any ids, padding among them, mostly of digits, or of one kind only."""
+    ids = st.integers(0, VOCABULARY_SIZE - 1)
+    others = ids.filter(lambda number: not 1 <= number <= 10)
+    length = draw(st.integers(1, 12))
+    kinds = draw(st.lists(st.sampled_from([ids, st.one_of(DIGITS, ids), DIGITS, others]), min_size=1, max_size=4))
+    return [draw(st.lists(kind, min_size=length, max_size=length)) for kind in kinds]
+
+
+def places_of(row):
+    """Of each id how many digits there are from it on, up to the first character that is none."""
+    characters = [decode([number]) or "padding" for number in row]
+    found = []
+    for token in range(len(row)):
+        place = 0
+        for character in characters[token:]:
+            if character not in "0123456789":
+                break
+            place += 1
+        found.append(place)
+    return found
+
+
+@given(rectangles())
+@example([[1]])
+@example([[11], [PAD_ID]])
+@example([[*range(1, 11)], [*range(11, 21)], [PAD_ID] * 10])
+def test_place_values_are_those_of_a_loop_over_the_characters(rows):
+    found = place_values(torch.tensor(rows))
+    assert found.tolist() == [places_of(row) for row in rows]
+    assert found.dtype == torch.int64
+    assert torch.equal(place_values(torch.tensor(rows, dtype=torch.uint8)), found)
+
+
+@given(rectangles(), st.integers(1, 3), DIGITS)
+def test_padding_moves_no_place_and_a_digit_more_those_of_the_number_it_ends(rows, width, digit):
+    before = place_values(torch.tensor(rows)).tolist()
+    padded = place_values(torch.tensor([row + [PAD_ID] * width for row in rows]))
+    assert padded.tolist() == [places + [0] * width for places in before]
+    longer = place_values(torch.tensor([[*row, digit] for row in rows])).tolist()  # the control
+    for places, moved in zip(before, longer, strict=True):
+        number = next((token for token, place in enumerate(places) if token + place == len(places)), len(places))
+        assert moved == [*places[:number], *(place + 1 for place in places[number:]), 1]

@@ -1,5 +1,7 @@
 """The transformer computes what ``torch.nn.TransformerEncoder`` computes, with the same weights."""
 
+from collections import Counter, defaultdict
+
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
@@ -8,17 +10,24 @@ from torch import nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import load_plain_weights
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.tokenizer import encode, pad_batch
+from arithprobe.tokenizer import VOCABULARY, encode, pad_batch
 
 TEXTS = ["103 + 40 = ?", "7 + 7 = ?", "999 + 999 (mod 97) = ?"]
+PROMPTS = {"padded": TEXTS, "single": TEXTS[:1]}
+NORMS = ["post", "pre"]
+
+
+def encoder_layer(d_model, n_heads, d_ff, norm="post"):
+    options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": norm == "pre"}
+    return nn.TransformerEncoderLayer(d_model, n_heads, d_ff, **options)
 
 
 class Original(nn.Module):
     """The original project's model, from PyTorch's own parts."""
 
-    def __init__(self, d_model=32, n_layers=2, n_heads=4, d_ff=64):
+    def __init__(self, d_model=32, n_layers=2, n_heads=4, d_ff=64, norm="post"):
         super().__init__()
-        layer = nn.TransformerEncoderLayer(d_model, n_heads, d_ff, dropout=0.0, activation="gelu", batch_first=True)
+        layer = encoder_layer(d_model, n_heads, d_ff, norm)
         self.tok, self.pos = nn.Embedding(21, d_model), nn.Embedding(512, d_model)
         self.enc = nn.TransformerEncoder(layer, n_layers, enable_nested_tensor=False)
         self.ln, self.readout = nn.LayerNorm(d_model), nn.Linear(d_model, 1)
@@ -35,22 +44,24 @@ class Original(nn.Module):
         return self.readout(last), states
 
 
-@pytest.fixture
-def pair():
+@pytest.fixture(params=NORMS)
+def pair(request):
     """The original and ours, with the same random weights, and a padded batch."""
     torch.manual_seed(0)
-    original = Original()
+    original = Original(norm=request.param)
     for parameter in original.parameters():
         nn.init.normal_(parameter, std=0.2)
-    ours = TinyTransformer(32, 2, 4, 64, dropout=0.0)
+    ours = TinyTransformer(32, 2, 4, 64, dropout=0.0, norm=request.param)
     ours.load_state_dict(original.state_dict())
     ids, _, lengths = pad_batch([encode(text) for text in TEXTS])
     return original, ours, ids, lengths
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_outputs_and_states_are_pytorchs(pair, mode):
-    original, ours, ids, lengths = pair
+@pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS)
+def test_outputs_and_states_are_pytorchs(pair, texts, mode):
+    original, ours, *_ = pair
+    ids, _, lengths = pad_batch([encode(text) for text in texts])
     getattr(original, mode)()
     getattr(ours, mode)()
     expected, states = original(ids, lengths)
@@ -59,6 +70,15 @@ def test_outputs_and_states_are_pytorchs(pair, mode):
     torch.testing.assert_close(ours(ids, lengths), expected, atol=1e-5, rtol=0)
     for site, state in states.items():
         torch.testing.assert_close(cache.states[site], state, atol=1e-5, rtol=0)
+    elsewhere = TinyTransformer(32, 2, 4, 64, dropout=0.0, norm={"post": "pre", "pre": "post"}[ours.norm])
+    elsewhere.load_state_dict(ours.state_dict())
+    assert (elsewhere(ids, lengths) - expected).abs().max() > 1e-3  # the control: its LayerNorms stand elsewhere
+
+
+def read_by_attention(original, layer, h):
+    """What a layer of PyTorch's encoder attends from and to."""
+    layer = original.enc.layers[layer]
+    return layer.norm1(h) if layer.norm_first else h
 
 
 def test_the_states_between_are_pytorchs(pair):
@@ -67,7 +87,9 @@ def test_the_states_between_are_pytorchs(pair):
     layer = original.enc.layers[1]
     handles = [
         layer.self_attn.register_forward_hook(lambda *a: caught.update({"attn_out.1": a[2][0]})),
-        layer.norm1.register_forward_hook(lambda *a: caught.update({"resid_mid.1": a[2]})),
+        layer.norm2.register_forward_pre_hook(lambda _, read: caught.update({"resid_mid.1": read[0]}))
+        if layer.norm_first
+        else layer.norm1.register_forward_hook(lambda *a: caught.update({"resid_mid.1": a[2]})),
         layer.linear2.register_forward_hook(lambda *a: caught.update({"mlp_out.1": a[2]})),
     ]
     original.train()(ids, lengths)
@@ -78,9 +100,6 @@ def test_the_states_between_are_pytorchs(pair):
     assert set(ours.residual_sites) <= set(cache.states)
 
 
-PROMPTS = {"padded": TEXTS, "single": TEXTS[:1]}
-
-
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS)
 def test_patterns_of_every_layer_are_those_of_pytorchs_attention(pair, texts, mode):
@@ -89,7 +108,8 @@ def test_patterns_of_every_layer_are_those_of_pytorchs_attention(pair, texts, mo
     _, cache = getattr(ours, mode)().run_with_cache(ids, lengths, patterns=True)
     assert list(cache.patterns) == ["pattern.0", "pattern.1"]
     for layer, site in enumerate(ours.layer_inputs):
-        h, attention = cache.states[site], getattr(original, mode)().enc.layers[layer].self_attn
+        attention = getattr(original, mode)().enc.layers[layer].self_attn
+        h = read_by_attention(original, layer, cache.states[site])
         out, expected = attention(h, h, h, key_padding_mask=~mask, need_weights=True, average_attn_weights=False)
         pattern = cache.patterns[f"pattern.{layer}"]
         torch.testing.assert_close(pattern, expected, atol=1e-6, rtol=0)
@@ -111,12 +131,13 @@ def test_asking_for_patterns_changes_no_bit(pair, texts, mode):
 
 
 def test_z_is_what_each_head_read_and_what_the_output_projection_takes(pair):
-    _, ours, ids, lengths = pair
+    original, ours, ids, lengths = pair
     _, cache = ours.run_with_cache(ids, lengths, patterns=True)
     for layer, (block, site) in enumerate(zip(ours.enc.blocks, ours.layer_inputs, strict=True)):
         z, attention = cache.states[f"z.{layer}"], block.self_attn
         assert torch.equal(attention.out_proj(z), cache.states[f"attn_out.{layer}"])
-        values = cache.states[site] @ attention.in_proj_weight[64:].T + attention.in_proj_bias[64:]
+        h = read_by_attention(original, layer, cache.states[site])
+        values = h @ attention.in_proj_weight[64:].T + attention.in_proj_bias[64:]
         pattern = cache.patterns[f"pattern.{layer}"]
         read = [pattern[:, head] @ values[..., 8 * head : 8 * head + 8] for head in range(4)]
         torch.testing.assert_close(z, torch.cat(read, dim=-1), atol=1e-6, rtol=0)
@@ -134,20 +155,24 @@ def test_weights_by_head_are_the_slices_that_each_head_uses(pair):
     assert torch.equal(attention.values_by_head.flatten(0, 1), attention.in_proj_weight[64:])
 
 
-def test_computing_only_the_last_token_gives_the_same_gradients(pair):
+def test_computing_only_the_last_token_gives_the_same_loss_and_gradients(pair):
     original, ours, ids, lengths = pair
+    losses = []
     for model in (original.train(), ours.train()):
         outputs = model(ids, lengths)
-        (outputs[0] if isinstance(outputs, tuple) else outputs).square().sum().backward()
+        losses.append((outputs[0] if isinstance(outputs, tuple) else outputs).square().sum())
+        losses[-1].backward()
+    torch.testing.assert_close(losses[1], losses[0], atol=1e-5, rtol=1e-5)
     for (name, ours_), (_, theirs) in zip(ours.named_parameters(), original.named_parameters(), strict=True):
         torch.testing.assert_close(ours_.grad, theirs.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_dropout_acts_in_attention_and_in_the_mlp_while_training_only():
+@pytest.mark.parametrize("norm", NORMS)
+def test_dropout_acts_in_attention_and_in_the_mlp_while_training_only(norm):
     ids, lengths = encode(TEXTS[0])[None], torch.tensor([len(TEXTS[0])])
     for kept in ("attention", "rest"):
         torch.manual_seed(0)
-        model = TinyTransformer(32, 2, 4, 64, dropout=0.5)
+        model = TinyTransformer(32, 2, 4, 64, dropout=0.5, norm=norm)
         for block in model.enc.layers:
             if kept == "attention":
                 block.dropout.p = 0.0
@@ -230,11 +255,17 @@ def test_other_files_are_refused(pair, tmp_path):
         ({"n_heads": 3}, "n_heads is 3; expected a divisor of d_model, 128"),
         ({"n_layers": 0}, "n_layers is 0; expected 1 or more"),
         ({"dropout": 1.0}, "dropout is 1.0; expected a probability below 1"),
+        ({"norm": "Pre"}, "norm is 'Pre'; expected one of post, pre"),
+        ({"norm": None}, "norm is None; expected one of post, pre"),
+        ({"positions": "relative"}, "positions is 'relative'; expected one of absolute, place"),
+        *(({"embedding_sd": sd}, f"embedding_sd is {sd}; expected a positive number") for sd in (0, -0.5)),
+        *(({"embedding_sd": float(sd)}, f"embedding_sd is {sd}; expected a positive") for sd in ("nan", "inf")),
     ],
 )
-def test_impossible_sizes_are_refused(options, message):
-    with pytest.raises(ArithprobeError, match=message):
+def test_impossible_sizes_and_choices_are_refused_in_one_line(options, message):
+    with pytest.raises(ArithprobeError, match=f"^{message}") as caught:
         TinyTransformer(**options)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_prompt_longer_than_the_table_is_refused():
@@ -242,3 +273,84 @@ def test_a_prompt_longer_than_the_table_is_refused():
         ArithprobeError, match="a prompt has 12 tokens, the position table holds 8; raise max_len to 12"
     ):
         TinyTransformer(16, max_len=8)(encode("103 + 40 = ?")[None], torch.tensor([12]))
+
+
+def made(seed=0, **options):
+    torch.manual_seed(seed)
+    return TinyTransformer(**{"d_model": 16, "n_layers": 3, "n_heads": 2, "d_ff": 24, "max_len": 40} | options).eval()
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "pre"}, {"positions": "place"}], ids=str)
+def test_initial_weights_are_those_that_pytorchs_parts_draw_one_after_another(options):
+    weights, after = made(**options).state_dict(), torch.get_rng_state()
+    torch.manual_seed(0)
+    drawn = nn.ModuleDict({"tok": nn.Embedding(21, 16), "pos": nn.Embedding(40, 16), "enc": nn.Module()})
+    drawn["enc"].layers = nn.ModuleList(encoder_layer(16, 2, 24) for _ in range(3))
+    drawn.update({"ln": nn.LayerNorm(16), "readout": nn.Linear(16, 1)})
+    assert torch.equal(torch.get_rng_state(), after)
+    assert list(weights) == list(drawn.state_dict())
+    assert all(torch.equal(weights[name], weight) for name, weight in drawn.state_dict().items())
+    assert not torch.equal(made(seed=1).readout.weight, drawn["readout"].weight)  # the control
+
+
+@pytest.mark.parametrize("sd", [0.02, 0.3, 5.0])
+def test_embedding_sd_scales_the_two_tables_and_leaves_all_else_as_it_was(sd):
+    expected, before = made(max_len=500).state_dict(), torch.get_rng_state()
+    weights = made(max_len=500, embedding_sd=sd).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    for table in ("tok.weight", "pos.weight"):
+        scaled, plain = weights.pop(table), expected.pop(table)
+        assert torch.equal(scaled, plain * sd) and not torch.equal(scaled, plain)
+        assert scaled.std().item() == pytest.approx(sd, rel=0.2)
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
+
+
+def embedded(model, texts):
+    """The embeddings of the characters of each text of one padded batch, each a tuple of D numbers."""
+    ids, _, lengths = pad_batch([encode(text) for text in texts])
+    states = model.run_with_cache(ids, lengths)[1].states["embed"].tolist()
+    return [[*map(tuple, state[:length])] for state, length in zip(states, lengths.tolist(), strict=True)]
+
+
+def seen_at_embed(model):
+    """The different embeddings of each character of each place value, and the tokens that it stood at."""
+    texts = [*TEXTS, "40 + 103 = ?", "303 + 13 = ?", "33 + 3 (mod 30) = ?", "0 + 0 = ?"]
+    states, tokens = defaultdict(set), defaultdict(set)
+    for text, of_text in zip(texts, embedded(model, texts), strict=True):
+        for token, (character, state) in enumerate(zip(text, of_text, strict=True)):
+            rest = text[token:]
+            place = len(rest) - len(rest.lstrip("0123456789"))
+            states[character, place].add(state)
+            tokens[character, place].add(token)
+    return states, tokens
+
+
+def test_a_digit_is_embedded_by_what_it_is_and_its_place_not_by_where_it_stands():
+    model = made(positions="place")
+    states, tokens = seen_at_embed(model)
+    for (character, place), found in states.items():
+        expected = model.tok.weight[VOCABULARY.index(character) + 1] + model.pos.weight[place]
+        assert found == {tuple(expected.tolist())}
+    assert len(set.union(*states.values())) == len(states)  # no two of them are alike
+    absolute, _ = seen_at_embed(made())  # the control
+    assert all(len(found) == len(tokens[kind]) for kind, found in absolute.items())
+    assert min(len(tokens[kind]) for kind in [("3", 1), ("0", 1), ("3", 2), ("?", 0)]) > 1
+
+
+SWAPPED = {"103 + 40 = ?": "40 + 103 = ?", "7 + 85 (mod 97) = ?": "85 + 7 (mod 97) = ?", "999 + 0 = ?": "0 + 999 = ?"}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("positions", ["place", "absolute"])
+def test_which_operand_is_first_is_not_seen_by_place(positions, norm):
+    """The same embeddings in another order, and attention itself knows no order; by index, the control, it is seen."""
+    model, sides = made(positions=positions, norm=norm), (list(SWAPPED), list(SWAPPED.values()))
+    one, other = ([Counter(of_text) for of_text in embedded(model, texts)] for texts in sides)
+    outputs = torch.stack([model(*pad_batch([encode(text) for text in texts])[::2]) for texts in sides])
+    difference = (outputs[0] - outputs[1]).abs()
+    if positions == "place":
+        assert one == other and difference.max() < 1e-5
+    else:
+        assert all(own != swapped for own, swapped in zip(one, other, strict=True)) and difference.min() > 1e-3
+    assert outputs[0].std() > 1e-2  # other problems have other outputs

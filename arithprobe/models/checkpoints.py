@@ -84,7 +84,7 @@ def _parts(content: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Any]
     weights = content["state_dict"]
     if not all(isinstance(part, Mapping) for part in (stored, extra, weights)):
         raise ArithprobeError(f"{path}: is not a checkpoint of an ArithmeticModule")
-    numbers = {"n_heads": stored.get("n_heads", 1), "train_mean": extra.get("train_mean")}
+    numbers = {name: stored.get(name) for name in ("n_heads", "embedding_sd")} | {"train_mean": extra.get("train_mean")}
     for name, value in numbers.items():
         if value is not None and not (isinstance(value, (int, float)) and float("-inf") < value < float("inf")):
             raise ArithprobeError(f"{path}: its {name} is {value!r}; expected a finite number")
