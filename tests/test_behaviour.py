@@ -13,12 +13,12 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.training.metrics import AnswerErrors
 
 
-def judged(predictions, answers, train_mean, batches=1):
-    metric = AnswerErrors(train_mean)
+def judged(predictions, answers, train_mean, batches=1, modulus=None):
+    metric = AnswerErrors(train_mean, modulus)
     predictions, answers = torch.as_tensor(predictions, dtype=torch.float64), torch.as_tensor(answers)
     for rows in torch.arange(len(answers)).tensor_split(batches):
         metric.update(predictions[rows], answers[rows])
-    return judge(metric.compute())
+    return judge(metric.compute(), modulus)
 
 
 @pytest.fixture
@@ -114,3 +114,23 @@ def test_sums_of_ranks_are_the_sums_of_all(residues):
     for rank, metric in enumerate(ranks):
         metric.update(predictions[rank::2], answers[rank::2])
     torch.testing.assert_close(ranks[0].sums + ranks[1].sums, whole.sums, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_the_circular_error_goes_the_shorter_way_round(residues, batches):
+    predictions = residues + np.random.default_rng(1).normal(0, 30, 2000)  # some of them beyond the residues
+    found = judged(predictions, residues, 48.0, batches, modulus=97)
+    way = [min((p - a) % 97, (a - p) % 97) for p, a in zip(predictions, residues, strict=True)]
+    assert found.circular_error == pytest.approx(np.mean(way))
+    assert f"off by {found.circular_error:.3g} around the circle of 97" in found.reason
+    assert np.isnan(judged(predictions, residues, 48.0).circular_error)  # numbers have no circle
+    assert "circle" not in judged(predictions, residues, 48.0).reason
+
+
+def test_one_step_over_the_end_of_the_circle_is_a_small_circular_error(residues):
+    """Its control is the RMSE, which calls 0 for 96 the largest error there is."""
+    found = judged((residues + 1) % 97, residues, 48.0, modulus=97)
+    assert found.circular_error == 1.0
+    assert found.rmse > 5
+    guess = np.random.default_rng(2).integers(0, 97, 2000)
+    assert judged(guess, residues, 48.0, modulus=97).circular_error == pytest.approx(97 / 4, rel=0.05)
