@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import pandas
 
+from arithprobe.plotting.render import Figure, to_png, to_rgb
+
 SEEDS = {"reg_modk_circular": 3, "reg_modk_residue": 2, "reg_sum_exact": 1, "reg_modk": 1}
 """The recipes, how many seeds each; the last is the notebook's, which does not learn."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,11 +106,34 @@ def table(runs: list[Run]) -> Iterator[str]:
             f"{val['rmse']:8.3f} {exact}  {(test or val)['verdict']}"
         )
     for run in runs:
-        logs = sorted(run.folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-        if logs:
-            curve = pandas.concat([pandas.read_csv(log) for log in logs]).dropna(subset="val/exact_match")
-            points = zip(curve["step"] + 1, curve["val/exact_match"], strict=True)
-            yield f"{run.config} {run.seed}: " + ", ".join(f"{exact:.1%} @{step}" for step, exact in points)
+        curve = curve_of(run)
+        points = zip(curve["step"] + 1, curve["val/exact_match"], strict=True)
+        yield f"{run.config} {run.seed}: " + ", ".join(f"{exact:.1%} @{step}" for step, exact in points)
+
+
+def curve_of(run: Run) -> pandas.DataFrame:
+    """The validations of all its attempts, ``step`` and ``val/exact_match`` among the columns."""
+    logs = sorted(run.folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        return pandas.DataFrame({"step": [], "val/exact_match": []})
+    curve = pandas.concat([pandas.read_csv(log) for log in logs]).dropna(subset="val/exact_match")
+    return curve.drop_duplicates("step", keep="last").sort_values("step")
+
+
+def picture(runs: list[Run]) -> Figure:
+    """Exact match on the validation rows by step, a line a run, a colour a recipe."""
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, config in enumerate(dict.fromkeys(run.config for run in runs)):
+        curves = [curve_of(run) for run in runs if run.config == config]
+        for label, curve in zip([config, *[None] * len(curves)], curves, strict=False):
+            steps, exact = curve["step"] + 1, 100 * curve["val/exact_match"]
+            axes.plot(steps, exact, color=f"C{number}", marker="o", markersize=3, linewidth=1.2, label=label)
+    axes.axhline(99, color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="training step", ylabel="exact match, validation rows (%)", ylim=(-2, 102))
+    axes.set_title("The recipes on sums they never saw, every seed; reg_modk is the notebook's", fontsize=10)
+    axes.legend(loc="center right", fontsize=8)
+    return figure
 
 
 def main() -> None:
@@ -117,15 +142,19 @@ def main() -> None:
     parser.add_argument(
         "--recipes", nargs="*", choices=list(SEEDS), default=list(SEEDS), help="Names of configurations."
     )
-    parser.add_argument("--jobs", type=int, default=1, help="Runs side by side; they share the cores.")
+    parser.add_argument("--jobs", type=int, default=1, help="Runs side by side.")
+    parser.add_argument("--threads", type=int, help="Threads of each run; the cores, shared by the jobs, if not given.")
     parser.add_argument("--show", action="store_true", help="Train nothing, only show the table.")
+    parser.add_argument("--picture", type=Path, help="Also draw the curves, to this PNG file.")
     given = parser.parse_args()
     runs = [Run(config, seed) for config in given.recipes for seed in range(SEEDS[config])]
     if not given.show:
-        threads = max(1, (os.cpu_count() or 1) // given.jobs)
+        threads = given.threads or max(1, (os.cpu_count() or 1) // given.jobs)
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(lambda run: train(run, threads), runs))
     print("\n".join(table(runs)))
+    if given.picture is not None:
+        given.picture.write_bytes(to_png(to_rgb(picture(runs))))
 
 
 if __name__ == "__main__":

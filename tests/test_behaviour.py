@@ -103,7 +103,7 @@ def test_what_is_no_number_is_not_learned_and_valid_json(residues):
 
 def test_no_rows_are_refused():
     with pytest.raises(ArithprobeError, match="no rows"):
-        judge(ErrorSums(*[0.0] * 10))
+        judge(ErrorSums(*[0.0] * 11))
 
 
 def test_sums_of_ranks_are_the_sums_of_all(residues):
@@ -122,7 +122,7 @@ def test_the_circular_error_goes_the_shorter_way_round(residues, batches):
     found = judged(predictions, residues, 48.0, batches, modulus=97)
     way = [min((p - a) % 97, (a - p) % 97) for p, a in zip(predictions, residues, strict=True)]
     assert found.circular_error == pytest.approx(np.mean(way))
-    assert f"off by {found.circular_error:.3g} around the circle of 97" in found.reason
+    assert f"off by {found.circular_error:.3g} round the circle of 97" in found.reason
     assert np.isnan(judged(predictions, residues, 48.0).circular_error)  # numbers have no circle
     assert "circle" not in judged(predictions, residues, 48.0).reason
 

@@ -31,7 +31,7 @@ def test_axes_have_names_and_the_scale_is_fixed():
 
 
 def test_a_model_that_has_not_learned_is_said_in_red():
-    sums = ErrorSums(n=100, e=0, e2=100, b=0, b2=100, eb=0, e4=100, b4=100, e2b2=100, exact=0)
+    sums = ErrorSums(n=100, e=0, e2=100, b=0, b2=100, p=0, p2=200, e4=100, b4=100, e2b2=100, exact=0)
     failed = figure_of([[0.9, 0.9], [0.9, 0.9]], 0.0, judge(sums)).axes[0]
     plain = figure_of([[0.9, 0.9], [0.9, 0.9]], 0.0).axes[0]
     assert "NOT LEARNED" in failed.get_title(loc="left")

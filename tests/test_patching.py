@@ -9,8 +9,9 @@ from micro import GRID, HANDFUL, ablator, adder, axes, clock, dim, moments, one_
 from scipy.stats import t as student
 from test_ablation import SHORT, SITES, D, direction, transformer
 
+from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.counterfactual import answer_per_unit, counterfactual, shift_of
+from arithprobe.interventions.counterfactual import answer_per_unit, counterfactual
 from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.interventions.interchange import interchange, row_space_of
 from arithprobe.interventions.patching import (
@@ -198,8 +199,8 @@ def test_what_a_unit_is_worth_is_what_arithmetic_demands():
 
 def test_shifts_go_the_shorter_way_round():
     after, before = torch.tensor([96.0, 1.0, 50.0, 60.0]), torch.tensor([1.0, 96.0, 1.0, 50.0])
-    assert shift_of(after, before, 97).tolist() == [-2, 2, -48, 10]
-    assert shift_of(after, before, None).tolist() == [95, -95, 49, 10]
+    assert difference(after, before, 97).tolist() == [-2, 2, -48, 10]
+    assert difference(after, before, None).tolist() == [95, -95, 49, 10]
 
 
 def swap(bench, eraser, table, donors, draws=19):

@@ -9,7 +9,7 @@ from micro import GRID, adder, clock, dim, moments, one_thread, positions, workb
 from scipy.stats import t as student
 from test_ablation import SHORT, D, transformer
 
-from arithprobe.interventions.counterfactual import shift_of
+from arithprobe.behaviour import difference
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.steering import STEPS, steer_circle, steer_line
 from arithprobe.models.hooks import edit
@@ -279,7 +279,7 @@ def test_a_turn_is_that_of_the_readings_under_a_hook(site):
             read = states[row, table.token[row, p]] @ slope[p] + intercept[p]
             return pattern[p] @ (turn @ read - read)
 
-        shifts.append(shift_of(hooked(bench, site, table, change), bench.outputs[:, 0], 7).mean())
+        shifts.append(difference(hooked(bench, site, table, change), bench.outputs[:, 0], 7).mean())
     assert curve.response.tolist() == pytest.approx([one.item() for one in shifts], abs=1e-9)
     assert curve.deltas.tolist() == [-10, -2, -1, 1, 2, 10]
 

@@ -42,7 +42,8 @@ def run_over(
             state is not finite.
     """
     check_rows(loaded, dataset)
-    errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean), dataset.modulus), []
+    modulus, residues = dataset.modulus, loaded.objective.residues
+    errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean), modulus, residues=residues), []
     observers = list(observers)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a loader draws a seed from the global random state
         for batch in batches(dataset, batch_size):
@@ -52,7 +53,7 @@ def run_over(
                 observe(cache.states, batch.rows)
             predictions.append(loaded.objective.decode(outputs))
             errors.update(predictions[-1], batch.answers)
-    return Pass(judge(errors.compute(), dataset.modulus), torch.cat(predictions))
+    return Pass(judge(errors.compute(), modulus, residues=residues), torch.cat(predictions))
 
 
 def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:

@@ -67,9 +67,3 @@ def answer_per_unit(target: str) -> float | None:
     if placed is not None:
         return float(placed[2]) * (10 if placed[1] == "carry" else 1)
     return 1.0 if target in ("x", "y", "sum", "residue") else None
-
-
-def shift_of(after: Tensor, before: Tensor, modulus: int | None) -> Tensor:
-    """Change of an answer; round the circle of the residues, the shorter way."""
-    change = after - before
-    return change if modulus is None else (change + modulus / 2) % modulus - modulus / 2

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arithprobe.behaviour import difference
 from arithprobe.interventions.ablation import ROUNDING, replacement, skill_lost
 from arithprobe.interventions.kinds import AblationKind, require_kind
 from arithprobe.interventions.patching import FEWEST, answer_gap, has_partner, paired_rows, recovered_fraction
@@ -151,7 +152,7 @@ def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
 
     def shares(outputs: Tensor, chosen: Tensor) -> Tensor:
         """(H, 3) recovered shares of (H, N, K) outputs, with their intervals."""
-        change = (bench.answers_of(outputs) - before)[:, chosen]
+        change = difference(bench.answers_of(outputs), before, bench.circle)[:, chosen]
         found = [recovered_fraction(one, gap[chosen], group[chosen]) for one in change]
         return torch.tensor(found, dtype=torch.float64)
 

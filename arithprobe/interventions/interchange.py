@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.interventions.counterfactual import counterfactual, shift_of
+from arithprobe.behaviour import difference
+from arithprobe.interventions.counterfactual import counterfactual
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.patching import (
     FEWEST,
@@ -98,14 +99,14 @@ def interchange(
     demanded = counterfactual(eraser.target, base, source, bench.modulus)
     if demanded is None:
         return None
-    intended = shift_of(demanded.double(), bench.answers.double(), bench.modulus)
+    intended = difference(demanded.double(), bench.answers.double(), bench.modulus)
     chosen = paired_rows(donors) & (intended != 0)
     if int(chosen.sum()) < FEWEST:
         return None
     before, group = bench.predictions, (bench.x + bench.y)[chosen]
 
     def score(answers: Tensor) -> Recovered:
-        return recovered_fraction(shift_of(answers, before, bench.modulus)[chosen], intended[chosen], group)
+        return recovered_fraction(difference(answers, before, bench.modulus)[chosen], intended[chosen], group)
 
     def exact(answers: Tensor) -> float:
         return float((answers.round() == demanded)[chosen].double().mean())

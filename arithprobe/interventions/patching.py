@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.probes.metrics import jackknife_margin
@@ -91,7 +92,8 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
             if int(chosen.sum()) < FEWEST:
                 continue
             after = whole_state_answers(bench, site, one, donors)
-            figures = recovered_fraction((after - before)[chosen], gap[chosen], (bench.x + bench.y)[chosen])
+            change = difference(after, before, bench.circle)
+            figures = recovered_fraction(change[chosen], gap[chosen], (bench.x + bench.y)[chosen])
             found[:, row, column] = torch.tensor(figures, dtype=torch.float64)
     counts = tuple((table.valid & paired[:, None]).sum(dim=0).tolist())
     recovered, low, high = found
@@ -103,7 +105,7 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
 def answer_gap(bench: Workbench, donors: Tensor) -> Tensor:
     """(N,) answer of each row's donor minus its own; 0 where that is rounding noise, as of a model that is constant."""
     before = bench.predictions
-    gap = before[donors] - before
+    gap = difference(before[donors], before, bench.circle)
     return torch.where(gap.abs() > _ROUNDING * before.abs().max(), gap, 0.0)
 
 

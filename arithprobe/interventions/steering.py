@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.interventions.counterfactual import shift_of
+from arithprobe.behaviour import difference
 from arithprobe.interventions.patching import Recovered
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.probes.metrics import jackknife_margin
@@ -196,7 +196,7 @@ def _near(deltas: Tensor, limit: float) -> Tensor:
 
 def _shift(bench: Workbench, answers: Tensor) -> Tensor:
     """(M, N) shifts of the answers from the unedited ones."""
-    return shift_of(answers, bench.predictions, bench.modulus)
+    return difference(answers, bench.predictions, bench.modulus)
 
 
 def _slope(bench: Workbench, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from arithprobe.behaviour import difference
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
-from arithprobe.interventions.counterfactual import shift_of
 from arithprobe.interventions.patching import FEWEST, Recovered, has_partner, recovered_fraction
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.problems import Problem
@@ -75,13 +75,13 @@ def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryT
     other = Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
     own = bench.predictions
     modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
-    shift = shift_of(other.predictions, own[kept], modulus)
-    demanded = shift_of(other.answers.double(), bench.answers[kept].double(), modulus)
-    between = shift_of(own[donors], own, modulus)[has_partner(donors)]
+    shift = difference(other.predictions, own[kept], modulus)
+    demanded = difference(other.answers.double(), bench.answers[kept].double(), modulus)
+    between = difference(own[donors], own, modulus)[has_partner(donors)]
     return SymmetryTest(
         change=change, d=d, n=len(kept), demanded=float(demanded[0]),
         response=recovered_fraction(shift, torch.full_like(shift, d), (bench.x + bench.y)[kept]),
-        distance=float(shift_of(shift, demanded, modulus).abs().mean()), unrelated=float(between.abs().mean()),
+        distance=float(difference(shift, demanded, modulus).abs().mean()), unrelated=float(between.abs().mean()),
         hidden={site: _apart(bench, other, site, kept, donors) for site in bench.model.residual_sites},
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.behaviour import ErrorSums, judge, sums_over_rows
+from arithprobe.behaviour import ErrorSums, difference, judge, sums_over_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.finite import require_finite
@@ -66,6 +66,7 @@ class Workbench:
             raise ArithprobeError(f"no rows of {dataset.path} to intervene on")
         self.model, self.objective, self.constant = model, objective, constant
         self.dataset, self.rows, self.modulus = dataset, rows, dataset.modulus
+        self.circle = dataset.modulus if objective.residues else None
         self.x, self.y, self.answers = dataset.x[rows], dataset.y[rows], dataset.answers[rows]
         self.lengths = dataset.lengths[rows]
         ids = dataset.ids[rows].long()
@@ -84,8 +85,9 @@ class Workbench:
         self.outputs = torch.cat(outputs)
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
-        sums = sums_over_rows(self.predictions, self.answers, constant, self.modulus)
-        self.behaviour = judge(ErrorSums(*sums.tolist()), self.modulus)
+        residues = objective.residues
+        sums = sums_over_rows(self.predictions, self.answers, constant, self.modulus, residues=residues)
+        self.behaviour = judge(ErrorSums(*sums.tolist()), self.modulus, residues=residues)
 
     def __len__(self) -> int:
         """N."""
@@ -133,8 +135,8 @@ class Workbench:
     def scores(self, outputs: Tensor) -> Scores:
         """How good the answers of (M, N, K) outputs are."""
         answers, truth = self.answers_of(outputs), self.answers.double()
-        mse = (answers - truth).square().mean(dim=1)
-        of_constant = (truth - self.constant).square().mean()
+        mse = difference(answers, truth, self.circle).square().mean(dim=1)
+        of_constant = difference(truth, self.constant, self.circle).square().mean()
         own = self.answers.to(outputs.device)
         loss = [float(self.objective.loss(one, own)) for one in outputs]
         return Scores(

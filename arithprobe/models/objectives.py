@@ -33,10 +33,12 @@ class Objective(ABC):
     Attributes:
         n_outputs: Width K of the readout.
         metrics: What a validation logs under ``val/``; ``circular_error`` besides, where the answers are residues.
+        residues: Whether its answers are residues, and not numbers; errors then go round the circle.
     """
 
     n_outputs: int
     metrics: tuple[str, ...] = ("loss", "exact_match", "skill")
+    residues: bool = False
 
     @property
     @abstractmethod
@@ -135,6 +137,8 @@ class ResidueCrossEntropy(Objective):
     Raises:
         ArithprobeError: If the modulus is below 2, or too large for an output a residue.
     """
+
+    residues = True
 
     def __init__(self, modulus: int) -> None:
         if not 2 <= modulus <= _LARGEST_MODULUS:

@@ -2,9 +2,10 @@
 
 import math
 
-import torch
 from scipy.special import betaincinv
 from torch import Tensor
+
+from arithprobe.behaviour import difference
 
 
 def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -39,11 +40,7 @@ def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Ten
     >>> distance(torch.tensor([96.0, 1.0]), torch.tensor([1.0, 1.0]), 97).tolist()
     [2.0, 0.0]
     """
-    difference = (predicted.double() - true.double()).abs()
-    if modulus is None:
-        return difference
-    difference = difference % modulus
-    return torch.minimum(difference, modulus - difference)
+    return difference(predicted.double(), true.double(), modulus).abs()
 
 
 def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None) -> Tensor:

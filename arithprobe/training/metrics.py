@@ -14,7 +14,8 @@ class AnswerErrors(Metric):
 
     Args:
         train_mean: The constant predictor: mean answer of the training rows.
-        modulus: That of the answers, if they are residues.
+        modulus: That of the answers, None for plain sums.
+        residues: Whether the model answers residues, and not numbers.
     """
 
     is_differentiable = False
@@ -22,9 +23,9 @@ class AnswerErrors(Metric):
     full_state_update = False
     sums: Tensor
 
-    def __init__(self, train_mean: float, modulus: int | None = None) -> None:
+    def __init__(self, train_mean: float, modulus: int | None = None, *, residues: bool = False) -> None:
         super().__init__()
-        self.train_mean, self.modulus = train_mean, modulus
+        self.train_mean, self.modulus, self.residues = train_mean, modulus, residues
         self.add_state("sums", torch.zeros(len(ErrorSums._fields), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, predictions: Tensor, answers: Tensor, loss: Tensor | None = None) -> None:
@@ -35,7 +36,7 @@ class AnswerErrors(Metric):
             answers: (B,) int64.
             loss: The mean training loss of these rows, if it is to be counted.
         """
-        sums = sums_over_rows(predictions, answers, self.train_mean, self.modulus)
+        sums = sums_over_rows(predictions, answers, self.train_mean, self.modulus, residues=self.residues)
         lost = torch.zeros_like(sums[:1]) if loss is None else (loss * len(answers)).to(sums).view(1)
         self.sums = self.sums + torch.cat([sums, lost]).to(self.sums.device)
 

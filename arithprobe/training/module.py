@@ -168,7 +168,8 @@ class ArithmeticModule(LightningModule):
         if self.train_mean is None:
             self.train_mean = self._mean_of_training_answers()
         recipe = self._recipe()
-        errors = AnswerErrors(self.train_mean, None if recipe is None else recipe.divisor)
+        modulus = None if recipe is None else recipe.divisor
+        errors = AnswerErrors(self.train_mean, modulus, residues=self.objective.residues)
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
@@ -251,7 +252,7 @@ class ArithmeticModule(LightningModule):
         if self._errors is None:
             return
         sums = self._errors.compute()
-        self.behaviour = judge(sums, self._errors.modulus)
+        self.behaviour = judge(sums, self._errors.modulus, residues=self.objective.residues)
         figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
         self.log(f"{stage}/loss", sums.loss / sums.n, prog_bar=True, sync_dist=True)
