@@ -1,14 +1,17 @@
 """Which change makes REG-MODK learnable? ``python scripts/minimal_edits.py``.
 
 The notebook's settings with one change at a time, and the recipe that learns (``configs/reg_modk_circular.yaml``) less
-one at a time: 1500 steps each, one seed, the same 18000 rows. Each is judged on pairs it was not trained on and on sums
-it was not trained on. Results go to ``lightning_logs/minimal_edits.json``, one by one: the script goes on where it was
-stopped. At the end it prints the table of ``docs/minimal_edits.md``.
+one at a time: 1500 steps each, where the line does not say otherwise, one seed, the same 18000 rows. Each is judged on
+pairs it was not trained on, in either order, and on sums it was not trained on. Results go to
+``lightning_logs/minimal_edits/seed_0``, one by one: the script goes on where it was stopped. At the end it prints the
+table of ``docs/recipes.md``.
 """
 
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +24,8 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.files import write_whole
-from arithprobe.models.objectives import CircularMSE, Objective, ResidueCrossEntropy, ScaledMSE
+from arithprobe.models.objective import Objective
+from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
 from arithprobe.training.module import ArithmeticModule
 
 STEPS = 1500
@@ -81,8 +85,8 @@ def held_out_files(folder: Path) -> dict[str, Path]:
     parts = sample(DATA)
     problems = {part: parts[part].problems(DATA) for part in ("train", "val")}
     train, others = problems["train"][:TRAIN_ROWS], problems["train"][TRAIN_ROWS:]
-    seen = {(problem.x, problem.y) for problem in train}
-    pairs = [problem for problem in others if (problem.x, problem.y) not in seen][:HELD_OUT_ROWS]
+    seen = {frozenset((problem.x, problem.y)) for problem in train}
+    pairs = [problem for problem in others if frozenset((problem.x, problem.y)) not in seen][:HELD_OUT_ROWS]
     found = {"train": train, "pairs": pairs, "sums": problems["val"][:HELD_OUT_ROWS]}
     return {name: write_tsv(folder / f"minimal_edits_{name}.tsv", rows) for name, rows in found.items()}
 
@@ -107,41 +111,52 @@ def trained(options: dict[str, Any], files: dict[str, Path], seed: int) -> Arith
 def judged(module: ArithmeticModule, rows: ArithmeticDataset) -> Behaviour:
     """How well it answers these rows."""
     predictions = module(rows.ids.long(), rows.lengths)
-    sums = sums_over_rows(predictions, rows.answers, rows.constant(module.train_mean), rows.modulus)
-    return judge(ErrorSums(*sums.tolist()), rows.modulus)
+    residues = module.objective.residues
+    constant = rows.constant(module.train_mean)
+    sums = sums_over_rows(predictions, rows.answers, constant, rows.modulus, residues=residues)
+    return judge(ErrorSums(*sums.tolist()), rows.modulus, residues=residues)
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def table(results: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     lines = [
-        "| settings | exact, held-out pairs | exact, held-out sums | off around the circle, sums | verdict on sums |"
+        "| settings | exact, held-out pairs | exact, held-out sums | off round the circle, sums | verdict on sums |"
     ]
     lines += ["|---|---|---|---|---|"]
-    for name, found in results.items():
+    for found in results:
         exact = " | ".join(f"{found[rows]['exact_match']:.1%}" for rows in ("pairs", "sums"))
-        lines.append(f"| {name} | {exact} | {found['sums']['circular_error']:.2f} | {found['sums']['verdict']} |")
+        lines.append(
+            f"| {found['name']} | {exact} | {found['sums']['circular_error']:.2f} | {found['sums']['verdict']} |"
+        )
     return "\n".join(lines)
+
+
+def measure(number: int, variant: Variant, files: dict[str, Path], seed: int, folder: Path) -> str:
+    """Train one, write what came out, and say it in a line."""
+    start = time.perf_counter()
+    module = trained(variant.options, files, seed)
+    found: dict[str, Any] = {
+        name: vars(judged(module, ArithmeticDataset.from_tsv(files[name]))) for name in ("pairs", "sums")
+    }
+    found |= {"name": variant.name, "seconds": time.perf_counter() - start}
+    write_whole(folder / f"{number:02}.json", json.dumps(found, indent=1))
+    return f"{variant.name}: {found['pairs']['exact_match']:.1%}, {found['sums']['exact_match']:.1%}"
 
 
 def main() -> None:
     """Train what is not trained yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="Of initialisation, data order and dropout.")
-    parser.add_argument("--results", type=Path, default=Path("lightning_logs/minimal_edits.json"))
+    parser.add_argument("--jobs", type=int, default=1, help="Runs side by side; set OMP_NUM_THREADS to their share.")
     given = parser.parse_args()
-    results: dict[str, dict[str, Any]] = json.loads(given.results.read_text()) if given.results.exists() else {}
-    files = held_out_files(given.results.parent)
-    held_out = {name: ArithmeticDataset.from_tsv(files[name]) for name in ("pairs", "sums")}
-    for variant in variants():
-        if variant.name in results:
-            continue
-        start = time.perf_counter()
-        module = trained(variant.options, files, given.seed)
-        found = {name: vars(judged(module, rows)) for name, rows in held_out.items()}
-        results[variant.name] = {**found, "seconds": time.perf_counter() - start}
-        write_whole(given.results, json.dumps(results, indent=1))
-        print(f"{variant.name}: {found['pairs']['exact_match']:.1%}, {found['sums']['exact_match']:.1%}", flush=True)
-    print(table({variant.name: results[variant.name] for variant in variants()}))
+    folder = Path("lightning_logs") / "minimal_edits" / f"seed_{given.seed}"
+    files = held_out_files(folder)
+    missing = [pair for pair in enumerate(variants()) if not (folder / f"{pair[0]:02}.json").exists()]
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+        done = [pool.submit(measure, number, variant, files, given.seed, folder) for number, variant in missing]
+        for future in as_completed(done):
+            print(future.result(), flush=True)
+    print(table([json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]))
 
 
 if __name__ == "__main__":

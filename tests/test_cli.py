@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 import yaml
-from conftest import ROOT, SMALL
+from conftest import ROOT, SMALL, assert_refused
 from test_transformer import Original
 
 from arithprobe.data.dataset import ArithmeticDataset
@@ -363,8 +363,8 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
     assert run(*small_fit)[0] == 0
     logs = tmp_path / "lightning_logs" / "run"
     best = logs / "version_0" / "checkpoints" / "last.ckpt"
-    assert run(*small_fit, "--ckpt_path", best, "--model.lr", 0.5, "--trainer.max_epochs", 3)[0] == 0
-    assert "lr: 0.5" in (logs / "version_1" / "config.yaml").read_text()
+    assert run(*small_fit, "--ckpt_path", best, "--model.dropout", 0.5, "--trainer.max_epochs", 3)[0] == 0
+    assert "dropout: 0.5" in (logs / "version_1" / "config.yaml").read_text()
     words = [
         "validate",
         *small_fit[1:7],
@@ -375,6 +375,19 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
     ]
     assert run(*words, "--ckpt_path", best, "--model.d_model", 8)[0] == 0
     assert "d_model: 16" in (logs / "version_2" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "stored"),
+    [("norm", "pre", "'post'"), ("positions", "place", "'absolute'"), ("n_heads", 4, "2"), ("lr", 0.5, "0.002"),
+     ("schedule", "cosine", "'constant'"), ("betas", "[0.5, 0.5]", r"[\(\[]0.9, 0.999[\)\]]")],
+)  # fmt: skip
+def test_a_fit_goes_on_as_it_began(option, value, stored, run, small_fit, tmp_path):
+    """What a checkpoint restores, or the shapes of its weights do not tell, cannot be changed on the way."""
+    assert run(*small_fit)[0] == 0
+    last = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "last.ckpt"
+    done = run(*small_fit, "--ckpt_path", last, f"--model.{option}", value)
+    assert_refused(done, rf"last.ckpt: has {option} {stored}, here it is .*; a run goes on as it began")
 
 
 def test_a_trial_run_leaves_nothing(run, small_fit, tmp_path):

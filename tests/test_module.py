@@ -97,8 +97,9 @@ def test_a_model_of_constants_is_told_from_one_that_knows(data, trainer):
 
 
 def test_options_of_the_optimizer_reach_it():
-    (group,) = ArithmeticModule(**SMALL, lr=0.5, weight_decay=0.25).configure_optimizers().param_groups
-    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+    options = {"lr": 0.5, "weight_decay": 0.25, "betas": (0.5, 0.75)}
+    (group,) = ArithmeticModule(**SMALL, **options).configure_optimizers().param_groups
+    assert {name: group[name] for name in options} == options
 
 
 def test_a_few_rows_of_the_sanity_check_are_no_verdict(data, tmp_path):

@@ -16,7 +16,8 @@ from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import load_model
-from arithprobe.models.objectives import CircularMSE, Objective, ResidueCrossEntropy, ScaledMSE, objective_named
+from arithprobe.models.objective import Objective
+from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE, objective_named
 from arithprobe.training.module import ArithmeticModule
 
 EVERY = [
@@ -153,6 +154,11 @@ def test_an_objective_of_ones_own_is_known_by_its_name():
         (lambda: ScaledMSE(1.0, math.inf), "center is inf; expected a number"),
         (lambda: ResidueCrossEntropy(1), "modulus is 1; expected 2 to 100000"),
         (lambda: CircularMSE(97, []), "frequencies is empty"),
+        (lambda: CircularMSE(97, None), "frequencies: expected integers, got None"),
+        (lambda: CircularMSE(97, [1.5]), "frequencies: expected integers, got 1.5"),
+        (lambda: ResidueCrossEntropy(7.0), "modulus: expected integers, got 7.0"),
+        (lambda: ScaledMSE(None), "scale is None"),
+        (lambda: ArithmeticModule(objective="CircularMSE"), "objective is 'CircularMSE'; expected an Objective"),
         (lambda: CircularMSE(97, [49]), r"frequency 49 is outside 1 to k / 2 = 48.5"),
         (lambda: CircularMSE(97, [0]), r"frequency 0 is outside 1 to k / 2 = 48.5"),
         (lambda: CircularMSE(97, [3, 5, 3]), "frequency 3 is there 2 times"),
@@ -273,8 +279,11 @@ def test_a_checkpoint_of_another_objective_is_refused(sevens, tmp_path, run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model.objective.modulus", 11], r"answers 'x \+ y \(mod 11\)', the data is 'x \+ y \(mod 7\)'; "
-                                            r"pass --model.objective.modulus 7"),
+        (["--model.objective.modulus", 11], r"answers 'x \+ y \(mod 11\)' \(ResidueCrossEntropy\(modulus=11\)\), "
+                                            r"the data is 'x \+ y \(mod 7\)'; --model.objective or --data.recipe"),
+        (["--model.scale", 3], r"unknown option --model.scale; did you mean 'model.objective.scale'"),
+        (["--model.objective", "CircularMSE", "--model.objective.frequencies", "[1.5]"],
+         "CircularMSE: .*frequencies.*Expected a int.*1.5"),
         (["--checkpoint.monitor", "val/rmse"], r"monitor 'val/rmse' is not logged: it is a metric of ScaledMSE, "
                                                r"the objective is ResidueCrossEntropy\(modulus=7\)"),
         (["--trainer.callbacks", "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor", "val/r2"],

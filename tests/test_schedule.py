@@ -86,6 +86,7 @@ def test_without_a_schedule_the_rate_is_constant(small_data, tmp_path):
         ({"final_lr": 1.5}, "final_lr is 1.5; expected a share of lr"),
         ({"final_lr": math.nan}, "final_lr is nan"),
         ({"betas": (0.9, 1.0)}, r"betas are \[0.9, 1.0\]"),
+        ({"betas": (0.9,)}, r"betas are \[0.9\]"),
     ],
 )
 def test_bad_options_are_refused(options, message):

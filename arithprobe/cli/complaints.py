@@ -40,7 +40,8 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
             options = inspect.signature(classes[name]).parameters if name in classes else ()
             return f"{where}{name} has no option {problem[2]!r}{_near(problem[2], options)}"
         said = " ".join(" ".join(part or "" for part in problem.group(3, 4)).split())
-        return f"{where}{name}: {re.sub(r' - Expected a .*', '', said)}"
+        said = re.sub(r"(following arguments are required: .*) - Expected a .*", r"\1", said)
+        return f"{where}{name}: {_plain(said.replace('Parser key ', ''))}"
     if refused := _REFUSED_BY_CLASS.search(message):
         return f"{where}{refused[1]}"
     given = re.search(r"(?:Given|Got) value: ([^\n]+)", message)
@@ -51,7 +52,9 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    known = list(known)
+    known = sorted(known, key=lambda one: one.rpartition(".")[2] != name.rpartition(".")[2])  # the same last word first
+    if known and known[0].rpartition(".")[2] == name.rpartition(".")[2]:
+        return f"; did you mean {known[0]!r}?"
     near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(
         name.rpartition(".")[2], [one.rpartition(".")[2] for one in known], n=1
     )

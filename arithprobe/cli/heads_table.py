@@ -85,7 +85,7 @@ def _effect_table(causal: Causal) -> Table:
         )
     table.caption += (
         " patched: share of the gap to another problem's answer that the head's output brings. direct: share of the "
-        "answers' variance that the head writes by itself, with every LayerNorm's scale held fixed; it may be below 0 "
+        "outputs' variance that the head writes by itself, with every LayerNorm's scale held fixed; it may be below 0 "
         "or above 1."
     )
     return table
@@ -193,7 +193,7 @@ def _sentences(causal: Causal) -> Iterator[str]:
     shares = dict(zip(causal.direct.parts, causal.direct.share.tolist(), strict=True))
     heads = sum(value for name, value in shares.items() if name.startswith("z."))
     others = ", ".join(f"{name} {share(value)}" for name, value in shares.items() if not name.startswith("z."))
-    yield f"share of the answers' variance written directly: all heads {share(heads)}, {others}"
+    yield f"share of the outputs' variance written directly: all heads {share(heads)}, {others}"
 
 
 def _agreement(one: Agreement, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -11,13 +12,17 @@ from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.files import require_writable
 from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
-from arithprobe.models.objectives import Objective, ScaledMSE
+from arithprobe.models.objective import Objective
+from arithprobe.models.objectives import ScaledMSE
 from arithprobe.training.module import ArithmeticModule
 from arithprobe.training.schedule import lr_factor
 
+_ARCHITECTURE = ("n_heads", "norm", "positions")  # what the shapes of the weights do not tell
+_TRAINING = ("lr", "weight_decay", "betas", "warmup_steps", "schedule", "final_lr")  # a checkpoint restores these
+
 
 def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> None:
-    """Refuse a checkpoint of another architecture, objective or task, or one that a fit cannot go on from.
+    """Refuse a checkpoint of another architecture, objective, task or schedule, or one that a fit cannot go on from.
 
     Raises:
         ArithprobeError: Naming the checkpoint.
@@ -28,6 +33,11 @@ def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: b
         model.check_origin(content, task)
     except ArithprobeError as error:
         raise ArithprobeError(f"{path}: {error}") from None
+    stored = content.get("hyper_parameters", {})
+    for name in (*_ARCHITECTURE, *(_TRAINING if to_fit else ())):
+        own = model.hparams.get(name)
+        if name in stored and _as_list(stored[name]) != _as_list(own):
+            raise ArithprobeError(f"{path}: has {name} {stored[name]!r}, here it is {own!r}; a run goes on as it began")
     if to_fit and "optimizer_states" not in content:
         raise ArithprobeError(f"{path}: has weights only; a fit cannot go on from it")
 
@@ -65,6 +75,10 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
     for callback in callbacks if ours else []:
         if isinstance(callback, (EarlyStopping, ModelCheckpoint)):
             _check_monitor(callback.monitor, ["train/loss", *tags], model.objective)
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def check_folders(trainer: Trainer) -> None:

@@ -11,7 +11,7 @@ from arithprobe.callbacks import BehaviourReport
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
 from arithprobe.cli.verdict import print_verdict
-from arithprobe.models.objectives import Objective
+from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule
 
 _FIGURES = {
@@ -61,7 +61,10 @@ def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:
     for column in ("", "epoch", "step", *(title for title, _ in figures.values()), "verdict"):
         table.add_column(column, justify="right" if column not in ("", "verdict") else "left")
     for moment, values in report.reports.items():
-        when = ("-" if values["epoch"] is None else str(values["epoch"] + 1), str(values["step"] or "-"))
+        when = (
+            "-" if values["epoch"] is None else str(values["epoch"] + 1),
+            "-" if values["step"] is None else str(values["step"] + 1),
+        )
         found = (format(values[name], form) for name, (_, form) in figures.items())
         table.add_row(moment, *when, *found, values["verdict"])
     return table

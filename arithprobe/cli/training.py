@@ -22,7 +22,7 @@ from arithprobe.cli.summary import print_summary
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import read_checkpoint
-from arithprobe.models.objectives import Objective
+from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule
 
 _CHECKPOINT = {  # best.ckpt, whatever the epoch
@@ -104,6 +104,7 @@ class ArithprobeCLI(LightningCLI):
 
     def _complaint(self, error: Exception) -> str:
         options = {action.dest for command in self._subcommand_parsers.values() for action in command._actions}
+        options |= {f"model.objective.{name}" for name in ("scale", "center", "modulus", "frequencies")}
         return complaint(str(error), options, bases=(Callback, Logger, Objective))
 
     def _parse_ckpt_path(self) -> None:

@@ -22,7 +22,8 @@ class DirectContributions:
     parts: tuple[str, ...]
     """``embed``, ``z.0.1`` (layer 0, head 1), ..., ``mlp_out.0``, ..., and ``biases``."""
     outputs: Tensor
-    """(C, N, K) float64 contributions, in the units of the outputs; their sum over parts is the output."""
+    """(C, N, K) float64 contributions, in the units of the outputs; their sum over parts is the output, of an objective
+    of which only differences count less the mean of each row's outputs."""
 
     @property
     def share(self) -> Tensor:
@@ -62,6 +63,8 @@ def direct_contributions(bench: Workbench) -> DirectContributions:
         parts = parts if block.pre_norm else _through(block.norm2, parts)
     parts = _through(model.ln, parts)
     weight, bias = model.readout.weight.double(), model.readout.bias.double()
+    if bench.objective.only_differences:  # what is common to all outputs changes no answer
+        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
     outputs = {name: part @ weight.T for name, part in parts.items()}
     outputs["biases"] = outputs["biases"] + bias
     return DirectContributions(tuple(outputs), torch.stack(list(outputs.values())).cpu())

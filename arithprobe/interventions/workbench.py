@@ -10,7 +10,7 @@ from arithprobe.behaviour import ErrorSums, difference, judge, sums_over_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.finite import require_finite
-from arithprobe.models.objectives import Objective
+from arithprobe.models.objective import Objective
 from arithprobe.models.resume import run_from
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.probes.positions import PositionTable

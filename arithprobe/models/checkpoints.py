@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.objectives import Objective, ScaledMSE, objective_named
+from arithprobe.models.objective import Objective
+from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 

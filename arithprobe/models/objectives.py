@@ -8,12 +8,12 @@ objective             outputs for the answer r       decoded as
 ``ResidueCrossEntropy`` k: one score a residue       the residue of the highest score
 ===================== ============================== =======================================================
 
-An objective of one's own is a subclass of :class:`Objective`; configurations name it by its class, and
-:func:`~arithprobe.models.checkpoints.load_model` finds it if the module that defines it has been imported.
+An objective of one's own is a subclass of :class:`~arithprobe.models.objective.Objective`; configurations name it by
+its class, and :func:`~arithprobe.models.checkpoints.load_model` finds it if its module has been imported.
 """
 
+import inspect
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,70 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.models.objective import Objective
 from arithprobe.problems import task_title
 
 _LARGEST_MODULUS = 100_000  # residues are outputs, or points to compare with
-
-
-class Objective(ABC):
-    """What is predicted, its loss, and its decoding; it holds no weights.
-
-    Attributes:
-        n_outputs: Width K of the readout.
-        metrics: What a validation logs under ``val/``; ``circular_error`` besides, where the answers are residues.
-        residues: Whether its answers are residues, and not numbers; errors then go round the circle.
-    """
-
-    n_outputs: int
-    metrics: tuple[str, ...] = ("loss", "exact_match", "skill")
-    residues: bool = False
-
-    @property
-    @abstractmethod
-    def options(self) -> dict[str, Any]:
-        """The arguments that make an equal one, as plain values; part of every checkpoint."""
-
-    @property
-    def stored(self) -> dict[str, Any]:
-        """Class name and options, from which :func:`objective_named` makes an equal one."""
-        return {"name": type(self).__name__, "options": self.options}
-
-    @property
-    def as_hyperparameter(self) -> dict[str, Any]:
-        """The same for Lightning's checkpoints: what ``load_from_checkpoint`` and LightningCLI make it from."""
-        named = {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": self.options}
-        return {"objective": named, "_instantiator": "lightning.pytorch.cli.instantiate_module"}
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """The scalar mean over rows that training lowers.
-
-        Args:
-            outputs: (B, K) model outputs.
-            answers: (B,) int64.
-        """
-
-    @abstractmethod
-    def decode(self, outputs: Tensor) -> Tensor:
-        """(B,) float64 answers without gradients, from (B, K) outputs; NaN where an output is no number.
-
-        On the CPU where the device has no float64.
-        """
-
-    @abstractmethod
-    def require_task(self, modulus: int | None) -> None:
-        """Refuse data whose answers it cannot say.
-
-        Args:
-            modulus: That of the data, None for plain sums.
-
-        Raises:
-            ArithprobeError: Naming both.
-        """
-
-    def __repr__(self) -> str:
-        """The class with its arguments, ``CircularMSE(modulus=97, frequencies=[1])``."""
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
 
 
 class ScaledMSE(Objective):
@@ -104,9 +44,9 @@ class ScaledMSE(Objective):
     metrics = ("loss", "rmse", "r2", "exact_match", "skill")
 
     def __init__(self, scale: float = 2000.0, center: float = 0.0) -> None:
-        if not 1e-9 <= scale <= 1e18:
+        if not (_is_number(scale) and 1e-9 <= scale <= 1e18):
             raise ArithprobeError(f"scale is {scale}; expected a positive number, 1e-9 to 1e18")
-        if not abs(center) <= 1e18:
+        if not (_is_number(center) and abs(center) <= 1e18):
             raise ArithprobeError(f"center is {center}; expected a number, -1e18 to 1e18")
         self.scale, self.center = scale, center
 
@@ -128,7 +68,34 @@ class ScaledMSE(Objective):
         """A number says the answer of any task."""
 
 
-class ResidueCrossEntropy(Objective):
+class ResidueObjective(Objective):
+    """What objectives that answer the residues of a modulus share.
+
+    Args:
+        modulus: k, that of the data.
+
+    Raises:
+        ArithprobeError: If the modulus is below 2, or too large for an output or a point a residue.
+    """
+
+    residues = True
+
+    def __init__(self, modulus: int) -> None:
+        _require_integers("modulus", modulus)
+        if not 2 <= modulus <= _LARGEST_MODULUS:
+            raise ArithprobeError(f"modulus is {modulus}; expected 2 to {_LARGEST_MODULUS}")
+        self.modulus = modulus
+
+    def require_task(self, modulus: int | None) -> None:
+        """The modulus must be the data's."""
+        if modulus != self.modulus:
+            raise ArithprobeError(
+                f"the model answers {task_title(self.modulus)!r} ({self!r}), the data is {task_title(modulus)!r}; "
+                "--model.objective or --data.recipe is another task's"
+            )
+
+
+class ResidueCrossEntropy(ResidueObjective):
     """Cross-entropy over the residues of a modulus: nothing about their order or their circle is supervised.
 
     Args:
@@ -138,12 +105,10 @@ class ResidueCrossEntropy(Objective):
         ArithprobeError: If the modulus is below 2, or too large for an output a residue.
     """
 
-    residues = True
+    only_differences = True
 
     def __init__(self, modulus: int) -> None:
-        if not 2 <= modulus <= _LARGEST_MODULUS:
-            raise ArithprobeError(f"modulus is {modulus}; expected 2 to {_LARGEST_MODULUS}")
-        self.modulus = modulus
+        super().__init__(modulus)
         self.n_outputs = modulus
 
     @property
@@ -159,16 +124,8 @@ class ResidueCrossEntropy(Objective):
         """The residue of the highest score."""
         return _highest(_precise(outputs))
 
-    def require_task(self, modulus: int | None) -> None:
-        """The modulus must be the data's."""
-        if modulus != self.modulus:
-            meant = f"; pass --model.objective.modulus {modulus}" if modulus else "; for plain sums, ScaledMSE"
-            raise ArithprobeError(
-                f"{self!r} answers {task_title(self.modulus)!r}, the data is {task_title(modulus)!r}{meant}"
-            )
 
-
-class CircularMSE(ResidueCrossEntropy):
+class CircularMSE(ResidueObjective):
     """Squared distance to the answer's points on circles: cos and sin of ``2 pi f r / k`` for each frequency f.
 
     The circle is supervised: that it is found in a model trained so is a positive control, not a discovery.
@@ -183,6 +140,7 @@ class CircularMSE(ResidueCrossEntropy):
 
     def __init__(self, modulus: int, frequencies: Sequence[int] = (1,)) -> None:
         super().__init__(modulus)
+        _require_integers("frequencies", *_items(frequencies))
         self.frequencies = tuple(frequencies)
         if not self.frequencies:
             raise ArithprobeError("frequencies is empty; expected one at least")
@@ -228,7 +186,8 @@ def objective_named(name: str, options: Mapping[str, Any]) -> Objective:
     while pending:
         found = pending.pop()
         pending += found.__subclasses__()
-        known[found.__name__] = found
+        if not inspect.isabstract(found):
+            known[found.__name__] = found
     if name not in known:
         raise ArithprobeError(
             f"no objective {name!r}{did_you_mean(name, known)} (objectives: {', '.join(sorted(known))}; "
@@ -238,6 +197,20 @@ def objective_named(name: str, options: Mapping[str, Any]) -> Objective:
         return known[name](**options)
     except TypeError as error:
         raise ArithprobeError(f"the options {dict(options)} are none of {name}: {error}") from error
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _items(value: object) -> list[object]:
+    return list(value) if isinstance(value, Sequence) else [value]
+
+
+def _require_integers(name: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, int):
+            raise ArithprobeError(f"{name}: expected integers, got {value!r}")
 
 
 def _precise(outputs: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class TinyTransformer(nn.Module):
         n_outputs: Width K of the readout.
         norm: ``post`` (the original project's) puts a LayerNorm after each residual sum, ``pre`` before each branch.
         positions: ``absolute`` (the original project's) numbers the tokens from the left; ``place`` gives each digit
-            its place value, units 1, tens 2, ..., in every operand alike, and all other tokens 0.
+            the number of its place, units 1, tens 2, ..., in every number alike, that of the modulus too, and all other
+            tokens 0. The model then cannot tell ``x + y`` from ``y + x``, nor ``12 + 34`` from ``14 + 32``.
         embedding_sd: Standard deviation of the initial token and position embeddings; 1 in the original project.
 
     Raises:

@@ -13,7 +13,8 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights
-from arithprobe.models.objectives import Objective, ScaledMSE
+from arithprobe.models.objective import Objective
+from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
@@ -88,12 +89,14 @@ class ArithmeticModule(LightningModule):
         super().__init__()
         if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
             raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
-        if not all(0 <= beta < 1 for beta in betas):
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):  # type: ignore[redundant-expr]
             raise ArithprobeError(f"betas are {list(betas)}; expected two numbers, 0 or more and below 1")
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
         require_schedule(schedule, warmup_steps, final_lr)
         self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
         self.objective: Objective = ScaledMSE() if objective is None else objective
+        if not isinstance(self.objective, Objective):
+            raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
         self.save_hyperparameters(ignore=["objective", "weights"])
         self.save_hyperparameters(self.objective.as_hyperparameter)
         self.model = TinyTransformer(
@@ -118,10 +121,10 @@ class ArithmeticModule(LightningModule):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
         if self.schedule == "constant" and not self.warmup_steps:
             return optimizer
-        total = self.trainer.estimated_stepping_batches
-        factor = lr_factor(self.schedule, self.warmup_steps, self.final_lr, total)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        steps = self.trainer.estimated_stepping_batches
+        factor = lr_factor(self.schedule, self.warmup_steps, self.final_lr, steps)
+        follow = {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": follow}
 
     def logged(self, modulus: int | None) -> tuple[str, ...]:
         """The names of what a validation logs, under ``val/``, for answers with and without a modulus."""
@@ -168,8 +171,8 @@ class ArithmeticModule(LightningModule):
         if self.train_mean is None:
             self.train_mean = self._mean_of_training_answers()
         recipe = self._recipe()
-        modulus = None if recipe is None else recipe.divisor
-        errors = AnswerErrors(self.train_mean, modulus, residues=self.objective.residues)
+        modulus, residues = None if recipe is None else recipe.divisor, self.objective.residues
+        errors = AnswerErrors(self.train_mean, modulus, residues=residues)
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
