@@ -125,9 +125,8 @@ def table(results: list[dict[str, Any]]) -> str:
     lines += ["|---|---|---|---|---|"]
     for found in results:
         exact = " | ".join(f"{found[rows]['exact_match']:.1%}" for rows in ("pairs", "sums"))
-        lines.append(
-            f"| {found['name']} | {exact} | {found['sums']['circular_error']:.2f} | {found['sums']['verdict']} |"
-        )
+        sums = found["sums"]
+        lines.append(f"| {found['name']} | {exact} | {sums['circular_error']:.2f} | {sums['verdict']} |")
     return "\n".join(lines)
 
 

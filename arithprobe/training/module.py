@@ -48,8 +48,7 @@ class ArithmeticModule(LightningModule):
         norm: ``post`` (the notebook's) puts a LayerNorm after each residual sum, ``pre`` before each branch.
         positions: ``absolute`` (the notebook's) numbers the characters; ``place`` gives each digit its place value.
         embedding_sd: Standard deviation of the initial token and position embeddings.
-        objective: What is predicted, and the loss: ``ScaledMSE`` (the default, scale 2000), ``CircularMSE`` or
-            ``ResidueCrossEntropy``.
+        objective: What is predicted: ``ScaledMSE`` (the default, scale 2000), ``CircularMSE``, ``ResidueCrossEntropy``.
         lr: Learning rate of AdamW.
         weight_decay: Its weight decay.
         betas: Its averaging coefficients.
@@ -121,10 +120,10 @@ class ArithmeticModule(LightningModule):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
         if self.schedule == "constant" and not self.warmup_steps:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        factor = lr_factor(self.schedule, self.warmup_steps, self.final_lr, steps)
-        follow = {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": follow}
+        options = (self.schedule, self.warmup_steps, self.final_lr)
+        factor = lr_factor(*options, self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def logged(self, modulus: int | None) -> tuple[str, ...]:
         """The names of what a validation logs, under ``val/``, for answers with and without a modulus."""
@@ -161,7 +160,7 @@ class ArithmeticModule(LightningModule):
             self.train_mean = self._mean_of_training_answers()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The objective's loss of a batch."""
+        """The loss of a batch."""
         loss = self.objective.loss(self.model(batch.ids, batch.lengths), batch.answers)
         self.log("train/loss", loss, batch_size=len(batch.ids))
         return loss
