@@ -57,22 +57,30 @@ def train(run: Run, threads: int) -> None:
         return
     run.folder.mkdir(parents=True, exist_ok=True)
     config = str(ROOT / "configs" / f"{run.config}.yaml")
-    seconds = run.folder / "seconds.txt"  # of each attempt, those that were stopped included as far as they are known
     common = ["--config", config, "--seed_everything", str(run.seed), "--trainer.enable_progress_bar", "false"]
     last = run.newest("checkpoints/last.ckpt")
-    start = time.perf_counter()
+    attempt = run.folder / "started.txt"
+    spent = _spent(run.folder / "seconds.txt", attempt, last)
+    attempt.write_text(str(time.time()))
     _arithprobe(run, threads, ["fit", *common, "--name", run.name, *(["--ckpt_path", str(last)] if last else [])])
-    with seconds.open("a") as file:
-        file.write(f"{time.perf_counter() - start:.1f}\n")
     last = run.newest("checkpoints/last.ckpt")
+    spent += time.time() - float(attempt.read_text())
     has_test = "test_fraction" in Path(config).read_text()
     if has_test:
         _arithprobe(run, threads, ["test", *common, "--name", f"{run.name}/test", "--ckpt_path", str(last)])
     reports = {"val": _report(run, "behaviour.json")["last"]}
     if has_test:
         reports["test"] = _report(run, "behaviour.json", "test")["test"]
-    total = sum(float(line) for line in seconds.read_text().split())
-    done.write_text(json.dumps({"seconds": total, "threads": threads, "checkpoint": str(last), **reports}, indent=1))
+    done.write_text(json.dumps({"seconds": spent, "threads": threads, "checkpoint": str(last), **reports}, indent=1))
+
+
+def _spent(total: Path, attempt: Path, last: Path | None) -> float:
+    """Seconds of attempts that were stopped, each up to its last checkpoint: what came after is done again."""
+    spent = float(total.read_text()) if total.exists() else 0.0
+    if attempt.exists() and last is not None:
+        spent += max(0.0, last.stat().st_mtime - float(attempt.read_text()))
+        total.write_text(str(spent))
+    return spent
 
 
 def _arithprobe(run: Run, threads: int, words: list[str]) -> None:
@@ -109,14 +117,33 @@ def table(runs: list[Run]) -> Iterator[str]:
         curve = curve_of(run)
         points = zip(curve["step"] + 1, curve["val/exact_match"], strict=True)
         yield f"{run.config} {run.seed}: " + ", ".join(f"{exact:.1%} @{step}" for step, exact in points)
+        if run.config == "reg_sum_exact":
+            yield from by_digits(run)
+
+
+def by_digits(run: Run) -> Iterator[str]:
+    """RMSE of the last answers to the validation rows, by the digits of the shorter operand."""
+    path = run.newest("predictions.tsv")
+    if path is None:
+        return
+    rows = pandas.read_csv(path, sep="\t")
+    operands = rows["problem"].str.extract(r"(\d+) \+ (\d+)")
+    digits = operands.apply(lambda column: column.str.len()).min(axis=1)
+    squares = (rows["last"] - rows["answer"]) ** 2
+    found = []
+    for count in sorted(digits.unique()):
+        own = squares[digits == count]
+        found.append(f"{count}: {own.mean() ** 0.5:.3f} ({len(own)} rows)")
+    yield f"{run.config} {run.seed}, RMSE by the digits of the shorter operand: {', '.join(found)}"
 
 
 def curve_of(run: Run) -> pandas.DataFrame:
     """The validations of all its attempts, ``step`` and ``val/exact_match`` among the columns."""
     logs = sorted(run.folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    if not logs:
+    validated = [table for table in map(pandas.read_csv, logs) if "val/exact_match" in table]
+    if not validated:
         return pandas.DataFrame({"step": [], "val/exact_match": []})
-    curve = pandas.concat([pandas.read_csv(log) for log in logs]).dropna(subset="val/exact_match")
+    curve = pandas.concat(validated).dropna(subset="val/exact_match")
     return curve.drop_duplicates("step", keep="last").sort_values("step")
 
 
