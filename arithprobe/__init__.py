@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from arithprobe.interventions.erasure import Eraser, load_eraser
     from arithprobe.models.checkpoints import load_model
     from arithprobe.models.hooks import capture, edit
+    from arithprobe.models.objective import Objective
+    from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
     from arithprobe.models.transformer import TinyTransformer
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems import Problem
@@ -42,6 +44,7 @@ _HOME = {
     "ArithprobeError": "errors",
     "Behaviour": "behaviour",
     "BehaviourReport": "callbacks",
+    "CircularMSE": "models.objectives",
     "DataRecipe": "data.sampling",
     "DirectionAblation": "callbacks",
     "Eraser": "interventions.erasure",
@@ -50,10 +53,13 @@ _HOME = {
     "HeadOptions": "analysis.heads_options",
     "InterveneOptions": "analysis.intervene_options",
     "MLPProbing": "callbacks",
+    "Objective": "models.objective",
     "ProbeOptions": "analysis.probe_options",
     "Problem": "problems",
+    "ResidueCrossEntropy": "models.objectives",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
+    "ScaledMSE": "models.objectives",
     "TinyTransformer": "models.transformer",
     "analyse_heads": "analysis.heads",
     "capture": "models.hooks",
@@ -75,6 +81,7 @@ __all__ = [
     "ArithprobeError",
     "Behaviour",
     "BehaviourReport",
+    "CircularMSE",
     "DataRecipe",
     "DirectionAblation",
     "Eraser",
@@ -83,10 +90,13 @@ __all__ = [
     "HeadOptions",
     "InterveneOptions",
     "MLPProbing",
+    "Objective",
     "ProbeOptions",
     "Problem",
+    "ResidueCrossEntropy",
     "RidgeFitter",
     "RidgeProbing",
+    "ScaledMSE",
     "TinyTransformer",
     "analyse_heads",
     "capture",

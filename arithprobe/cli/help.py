@@ -19,6 +19,7 @@ data:
   --data.batch_size 128           rows a batch
   --data.recipe.task sum          sum or mod
   --data.recipe.modulus 97        the modulus of the mod task
+  --data.recipe.rows 20000        rows of all parts together, where the recipe makes the files
   --data.recipe.split pair        what the parts must not share: pair (only counted), unordered_pair or sum
 
 model:
@@ -32,7 +33,7 @@ model:
   --model.positions absolute      position ids: the character's index, or place: a digit's place value
   --model.embedding_sd 1.0        standard deviation of the initial embeddings
   --model.objective ScaledMSE     what is predicted: ScaledMSE, CircularMSE or ResidueCrossEntropy
-  --model.objective.scale 2000.0  ScaledMSE outputs answer / scale; the others take --model.objective.modulus
+  --model.objective.scale 2000.0  of ScaledMSE, and .center; CircularMSE: .modulus, .frequencies; the third: .modulus
   --model.lr 0.002                learning rate of AdamW
   --model.weight_decay 0.01       weight decay of AdamW
   --model.betas [0.9,0.999]       averaging coefficients of AdamW
