@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from arithprobe.behaviour import ErrorSums, judge
+from arithprobe.behaviour import ErrorSums, difference, judge, sums_over_rows
 from arithprobe.callbacks.base import to_json
 from arithprobe.errors import ArithprobeError
 from arithprobe.training.metrics import AnswerErrors
@@ -134,3 +134,45 @@ def test_one_step_over_the_end_of_the_circle_is_a_small_circular_error(residues)
     assert found.rmse > 5
     guess = np.random.default_rng(2).integers(0, 97, 2000)
     assert judged(guess, residues, 48.0, modulus=97).circular_error == pytest.approx(97 / 4, rel=0.05)
+
+
+def of_residues(predictions, answers):
+    found = sums_over_rows(torch.as_tensor(predictions).double(), torch.as_tensor(answers), 48.0, 97, residues=True)
+    return judge(ErrorSums(*found.tolist()), 97, residues=True)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
+def test_of_a_model_that_knows_a_share_of_the_residues_and_guesses_the_rest_that_share_is_the_skill(residues, share):
+    """Its control is the skill of a number, which calls a wrong residue worse than the mean."""
+    generator = np.random.default_rng(3)
+    known = generator.random(2000) < share
+    predictions = np.where(known, residues, generator.integers(0, 97, 2000))
+    found, as_number = of_residues(predictions, residues), judged(predictions, residues, 48.0)
+    assert found.skill == pytest.approx(known.mean(), abs=0.04)
+    assert found.verdict == ("LEARNED" if share == 1 else "PARTLY LEARNED")
+    assert as_number.skill < found.skill - 0.2 or share == 1
+    around = difference(torch.tensor(predictions), torch.tensor(residues), 97).double()
+    assert found.rmse == pytest.approx(around.square().mean().sqrt().item())
+
+
+@pytest.mark.parametrize(
+    ("predict", "reason"),
+    [
+        (lambda answers: np.random.default_rng(4).integers(0, 97, len(answers)), "no better than a guess"),
+        (lambda answers: np.full(len(answers), 12), "answers one residue"),
+        (lambda answers: np.full(len(answers), 48), "answers one residue"),
+        (lambda answers: (answers + 48) % 97, "worse than a guess"),
+    ],
+)
+def test_a_guess_and_a_constant_residue_are_not_learned(residues, predict, reason):
+    found = of_residues(predict(residues), residues)
+    assert (found.verdict, found.reason.partition(":")[0]) == ("NOT LEARNED", reason)
+    assert "(a guess: 24.2)" in found.reason
+
+
+def test_a_constant_residue_near_to_uneven_answers_is_not_learned():
+    """It has skill against the train mean; that it says always the same gives it away."""
+    answers = np.random.default_rng(5).integers(0, 20, 2000)
+    found = of_residues(np.full(2000, 10), answers)
+    assert found.skill > 0.5 and found.verdict == "NOT LEARNED"
+    assert of_residues(answers // 2 * 2, answers).verdict == "PARTLY LEARNED"  # the control

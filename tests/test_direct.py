@@ -11,7 +11,7 @@ from torch import nn
 from arithprobe.interventions.direct import direct_contributions
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.models.hooks import edit
-from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.objectives import ResidueCrossEntropy, ScaledMSE
 
 
 class FirstOfMany(ScaledMSE):
@@ -246,3 +246,22 @@ def test_of_a_constant_output_there_are_no_shares():
         model.readout.bias.data.fill_(bias)
         found = direct_contributions(bench_of(model))
         assert bool(found.share.isnan().all()) and bool(found.of_heads(2, 2).isnan().all())
+
+
+def test_what_is_common_to_all_scores_of_a_classifier_is_no_contribution():
+    """A softmax does not see it. The control: the same readout of outputs that all count."""
+    shares = {}
+    for objective in (ResidueCrossEntropy(3), FirstOfMany(1.0)):
+        for common in (0.0, 1.0):
+            model = transformer(n_outputs=3)
+            generator = torch.Generator().manual_seed(6)
+            model.readout.weight.data += common * torch.randn(1, model.d_model, generator=generator)
+            data = dataset([(1, 2), (12, 3), (40, 57), (8, 90), (33, 4)], 3)
+            bench = Workbench(model, objective, data, torch.arange(len(data)), 1.0)
+            found = direct_contributions(bench)
+            shares[type(objective), common] = found.share
+            expected = bench.outputs.double().cpu()
+            expected = expected - expected.mean(dim=1, keepdim=True) if objective.only_differences else expected
+            torch.testing.assert_close(found.outputs.sum(dim=0), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(shares[ResidueCrossEntropy, 0.0], shares[ResidueCrossEntropy, 1.0], atol=1e-5, rtol=1e-4)
+    assert (shares[FirstOfMany, 0.0] - shares[FirstOfMany, 1.0]).abs().max() > 0.01
