@@ -196,7 +196,7 @@ def _verdict(of: Behaviour, residues: bool) -> Verdict:
 def _reason(of: Behaviour, modulus: int | None, residues: bool) -> str:
     exact = f"{of.exact_match:.1%} of answers exact"
     if modulus is not None:
-        exact += f", off by {of.circular_error:.3g} round the circle of {modulus} (a guess: {modulus / 4:.3g})"
+        exact += f", off by {of.circular_error:.3g} round the circle (a guess: {modulus / 4:.3g})"
     skill = f"skill {of.skill:.2f} [{of.skill_low:.2f}, {of.skill_high:.2f}]"
     if of.verdict != "NOT LEARNED":
         figures = f"skill {of.skill:.3f}, {exact}" if residues else f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}, {exact}"

@@ -122,7 +122,7 @@ def test_the_circular_error_goes_the_shorter_way_round(residues, batches):
     found = judged(predictions, residues, 48.0, batches, modulus=97)
     way = [min((p - a) % 97, (a - p) % 97) for p, a in zip(predictions, residues, strict=True)]
     assert found.circular_error == pytest.approx(np.mean(way))
-    assert f"off by {found.circular_error:.3g} round the circle of 97" in found.reason
+    assert f"off by {found.circular_error:.3g} round the circle (a guess: 24.2)" in found.reason
     assert np.isnan(judged(predictions, residues, 48.0).circular_error)  # numbers have no circle
     assert "circle" not in judged(predictions, residues, 48.0).reason
 
