@@ -37,7 +37,7 @@ def test_a_config_trains_probes_and_judges(config, run, tmp_path):
     assert ("of data/REG-" in err and "rows of" in err) == (config.stem in NOTEBOOKS)
     folder = tmp_path / "lightning_logs" / config.stem / "version_0"
     last = json.loads((folder / "behaviour.json").read_text())["last"]
-    assert 1900 < last["n"] < 2100  # whole sums go to a part, and three parts have their shares
+    assert 900 < last["n"] < 2100  # a tenth or a twentieth of the rows, whole sums
     assert last["verdict"] == "NOT LEARNED"  # three steps teach nothing
     assert read_jsonl(folder / "probes" / "ridge.jsonl")
     assert "look next:" in out

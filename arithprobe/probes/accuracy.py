@@ -37,6 +37,7 @@ def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[floa
 def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Tensor:
     """How far predictions are off; the shorter way round the circle where there is a modulus.
 
+    >>> import torch
     >>> distance(torch.tensor([96.0, 1.0]), torch.tensor([1.0, 1.0]), 97).tolist()
     [2.0, 0.0]
     """
@@ -46,6 +47,7 @@ def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Ten
 def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None) -> Tensor:
     """Share of predictions not more than k off, over the last axis; NaN where there are none.
 
+    >>> import torch
     >>> within(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 1, modulus=97).item()
     0.5
     """
@@ -55,6 +57,7 @@ def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None
 def circular_error(predicted: Tensor, true: Tensor, modulus: int) -> Tensor:
     """Mean distance round the circle, over the last axis; guessing gives about a quarter of the modulus.
 
+    >>> import torch
     >>> circular_error(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 97).item()
     2.0
     """
