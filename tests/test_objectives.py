@@ -260,6 +260,8 @@ def test_a_checkpoint_says_what_it_was_trained_to_output(objective, sevens, tmp_
     code, out, err = run("validate", *words, *of_task)
     assert code == 0, err
     assert f"{module.behaviour.exact_match:.1%} of answers exact" in out
+    assert "circular error" in out  # a column of the table, for answers with a modulus
+    assert ("R2" in out) == isinstance(objective, ScaledMSE)
 
 
 def test_a_checkpoint_of_another_objective_is_refused(sevens, tmp_path, run):

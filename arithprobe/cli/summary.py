@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.callbacks import BehaviourReport
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
 from arithprobe.cli.run_folder import LOG_FOLDER
-from arithprobe.cli.verdict import print_verdict
+from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule
 
@@ -31,7 +30,7 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
         module: The module it ran.
         folder: The folder of the run, None where there is none.
     """
-    console = Console(soft_wrap=True)
+    console = console_of(100)  # the widest table
     report = find_callback(trainer, BehaviourReport)
     if report is not None and report.reports:
         console.print(_behaviour_table(report, module.objective))
