@@ -17,6 +17,7 @@ from arithprobe.models.objectives import ScaledMSE
 from arithprobe.training.module import ArithmeticModule
 from arithprobe.training.schedule import lr_factor
 
+_MOST_TAGS = 10  # that an error lists
 _ARCHITECTURE = ("n_heads", "norm", "positions")  # what the shapes of the weights do not tell
 _TRAINING = ("lr", "weight_decay", "betas", "warmup_steps", "schedule", "final_lr")  # a checkpoint restores these
 
@@ -102,4 +103,5 @@ def _check_monitor(monitor: str | None, known: list[str], objective: Objective) 
     why = did_you_mean(monitor, known)
     if monitor in {f"val/{name}" for name in ScaledMSE.metrics}:
         why = f": it is a metric of ScaledMSE, the objective is {objective!r}"
-    raise ArithprobeError(f"monitor {monitor!r} is not logged{why} (logged: {', '.join(known)})")
+    more = f", and {len(known) - _MOST_TAGS} more" if len(known) > _MOST_TAGS else ""
+    raise ArithprobeError(f"monitor {monitor!r} is not logged{why} (logged: {', '.join(known[:_MOST_TAGS])}{more})")
