@@ -184,6 +184,14 @@ def judge(sums: ErrorSums, modulus: int | None = None, *, residues: bool = False
     return replace(behaviour, reason=_reason(behaviour, modulus, residues))
 
 
+def judge_rows(
+    predictions: Tensor, answers: Tensor, constant: float, modulus: int | None = None, *, residues: bool = False
+) -> Behaviour:
+    """The verdict over rows that are all at hand; arguments as in :func:`sums_over_rows`."""
+    sums = sums_over_rows(predictions, answers, constant, modulus, residues=residues)
+    return judge(ErrorSums(*sums.tolist()), modulus, residues=residues)
+
+
 def _verdict(of: Behaviour, residues: bool) -> Verdict:
     # a skill of NaN is not learned either
     if of.n < MIN_ROWS or not of.skill_low > SKILL_FLOOR or of.r2 <= SKILL_FLOOR:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Trainer, seed_everything
 
-from arithprobe.behaviour import Behaviour, ErrorSums, judge, sums_over_rows
+from arithprobe.behaviour import Behaviour, judge_rows
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
@@ -111,10 +111,8 @@ def trained(options: dict[str, Any], files: dict[str, Path], seed: int) -> Arith
 def judged(module: ArithmeticModule, rows: ArithmeticDataset) -> Behaviour:
     """How well it answers these rows."""
     predictions = module(rows.ids.long(), rows.lengths)
-    residues = module.objective.residues
     constant = rows.constant(module.train_mean)
-    sums = sums_over_rows(predictions, rows.answers, constant, rows.modulus, residues=residues)
-    return judge(ErrorSums(*sums.tolist()), rows.modulus, residues=residues)
+    return judge_rows(predictions, rows.answers, constant, rows.modulus, residues=module.objective.residues)
 
 
 def table(results: list[dict[str, Any]]) -> str:

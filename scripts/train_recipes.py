@@ -44,10 +44,13 @@ class Run(NamedTuple):
         """Where its log, its attempts and its result stand, beside the run folders ``version_N``."""
         return Path("lightning_logs") / self.name
 
-    def newest(self, pattern: str) -> Path | None:
+    def files(self, pattern: str) -> list[Path]:
+        """The files of that name under its folder, the newest last."""
+        return sorted(self.folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+
+    def newest(self, name: str) -> Path | None:
         """The newest file of that name among the attempts."""
-        found = sorted(self.folder.glob(f"version_*/{pattern}"), key=lambda path: path.stat().st_mtime)
-        return found[-1] if found else None
+        return next(reversed(self.files(f"version_*/{name}")), None)
 
 
 def train(run: Run, threads: int) -> None:
@@ -68,9 +71,9 @@ def train(run: Run, threads: int) -> None:
     has_test = "test_fraction" in Path(config).read_text()
     if has_test:
         _arithprobe(run, threads, ["test", *common, "--name", f"{run.name}/test", "--ckpt_path", str(last)])
-    reports = {"val": _report(run, "behaviour.json")["last"]}
+    reports = {"val": json.loads(run.files("version_*/behaviour.json")[-1].read_text())["last"]}
     if has_test:
-        reports["test"] = _report(run, "behaviour.json", "test")["test"]
+        reports["test"] = json.loads(run.files("test/version_*/behaviour.json")[-1].read_text())["test"]
     done.write_text(json.dumps({"seconds": spent, "threads": threads, "checkpoint": str(last), **reports}, indent=1))
 
 
@@ -90,12 +93,6 @@ def _arithprobe(run: Run, threads: int, words: list[str]) -> None:
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
     if code:
         raise SystemExit(f"{run.name}: exit code {code}, see {run.folder / 'log.txt'}")
-
-
-def _report(run: Run, name: str, under: str = ".") -> dict[str, dict[str, float]]:
-    found = sorted((run.folder / under).glob(f"version_*/{name}"), key=lambda path: path.stat().st_mtime)
-    report: dict[str, dict[str, float]] = json.loads(found[-1].read_text())
-    return report
 
 
 def table(runs: list[Run]) -> Iterator[str]:
@@ -139,8 +136,9 @@ def by_digits(run: Run) -> Iterator[str]:
 
 def curve_of(run: Run) -> pandas.DataFrame:
     """The validations of all its attempts, ``step`` and ``val/exact_match`` among the columns."""
-    logs = sorted(run.folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    validated = [table for table in map(pandas.read_csv, logs) if "val/exact_match" in table]
+    validated = [
+        table for table in map(pandas.read_csv, run.files("version_*/metrics.csv")) if "val/exact_match" in table
+    ]
     if not validated:
         return pandas.DataFrame({"step": [], "val/exact_match": []})
     curve = pandas.concat(validated).dropna(subset="val/exact_match")

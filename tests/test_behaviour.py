@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from arithprobe.behaviour import ErrorSums, difference, judge, sums_over_rows
+from arithprobe.behaviour import ErrorSums, difference, judge, judge_rows
 from arithprobe.callbacks.base import to_json
 from arithprobe.errors import ArithprobeError
 from arithprobe.training.metrics import AnswerErrors
@@ -137,8 +137,7 @@ def test_one_step_over_the_end_of_the_circle_is_a_small_circular_error(residues)
 
 
 def of_residues(predictions, answers):
-    found = sums_over_rows(torch.as_tensor(predictions).double(), torch.as_tensor(answers), 48.0, 97, residues=True)
-    return judge(ErrorSums(*found.tolist()), 97, residues=True)
+    return judge_rows(torch.as_tensor(predictions).double(), torch.as_tensor(answers), 48.0, 97, residues=True)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.behaviour import ErrorSums, difference, judge, sums_over_rows
+from arithprobe.behaviour import difference, judge_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.finite import require_finite
@@ -85,9 +85,7 @@ class Workbench:
         self.outputs = torch.cat(outputs)
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
-        residues = objective.residues
-        sums = sums_over_rows(self.predictions, self.answers, constant, self.modulus, residues=residues)
-        self.behaviour = judge(ErrorSums(*sums.tolist()), self.modulus, residues=residues)
+        self.behaviour = judge_rows(self.predictions, self.answers, constant, self.modulus, residues=objective.residues)
 
     def __len__(self) -> int:
         """N."""
