@@ -206,7 +206,7 @@ def circle(bench, site="resid_post.0", frequency=1, period=7, **options):
     plane = torch.stack([vector(**{name: 1}) for name in names], dim=-1)
     weights = (plane, torch.zeros(1, 2, dtype=torch.float64), plane)
     return steer_circle(
-        bench, site, positions(bench, where), f"residuemod{period}", weights, period, frequency,
+        bench, site, positions(bench, where), f"residuemod{period}", weights, period, [frequency],
         **{"draws": 3} | options,
     )  # fmt: skip
 
@@ -237,7 +237,7 @@ def test_turning_what_the_clock_does_not_read_does_nothing():
     bench = workbench(clock(7), GRID, 7)
     plane = torch.stack([vector(cos=1), vector(sin=1)], dim=-1)
     weights = (plane, torch.zeros(1, 2, dtype=torch.float64), plane)
-    unread = steer_circle(bench, "resid_post.0", positions(bench, "last"), "residue", weights, 7, 1, draws=0)
+    unread = steer_circle(bench, "resid_post.0", positions(bench, "last"), "residue", weights, 7, [1], draws=0)
     assert unread.response.abs().max() == 0 and unread.hits.max() == 0 and unread.slope.fraction == 0
     random = circle(bench, draws=40).random_slopes
     assert random.mean().abs() < 4 * random.std() / 40**0.5 < 0.6  # either way as often
@@ -253,7 +253,7 @@ def test_a_fitted_circle_turns_the_clock():
     fitter.update(bench.cells("resid_post.0", table), waves, torch.zeros(100, dtype=torch.int64))
     fitted = filter_and_pattern(fitter.moments()[0], alpha_choice(1e-9, "gcv", 1))
     weights = tuple(torch.from_numpy(part)[None] for part in fitted)
-    curve = steer_circle(bench, "resid_post.0", table, "residuemod7f1", weights, 7, 1, draws=2)
+    curve = steer_circle(bench, "resid_post.0", table, "residuemod7f1", weights, 7, [1], draws=2)
     assert curve.hits.tolist() == [1.0] * 10
     assert curve.slope == pytest.approx((1, 1, 1), abs=1e-6)
 
@@ -267,7 +267,7 @@ def test_a_turn_is_that_of_the_readings_under_a_hook(site):
     slope, pattern = (torch.from_numpy(generator.standard_normal((2, D, 2))) for _ in range(2))
     intercept = torch.from_numpy(generator.standard_normal((2, 2)))
     turns = (1, 2, 10)
-    curve = steer_circle(bench, site, table, "sum", (slope, intercept, pattern), 7, 3, turns=turns, draws=2)
+    curve = steer_circle(bench, site, table, "sum", (slope, intercept, pattern), 7, [3], turns=turns, draws=2)
     states = bench.states[site]
     shifts = []
     for delta in curve.deltas.tolist():
@@ -292,7 +292,23 @@ def test_a_random_plane_has_the_length_of_the_pattern():
     found = []
     for length in (1, 2):
         pattern = length * torch.stack([vector(cos=1), vector(sin=1)], dim=-1)
-        curve = steer_circle(bench, "final", table, "residue", (readings, torch.zeros(1, 2), pattern), 7, 1, draws=5)
+        curve = steer_circle(bench, "final", table, "residue", (readings, torch.zeros(1, 2), pattern), 7, [1], draws=5)
         found.append(curve.random_slopes)
     torch.testing.assert_close(found[1], 2 * found[0])
     assert found[0].abs().max() > 1e-5
+
+
+def test_planes_of_one_circle_turn_together():
+    """A clock follows its own plane beside another that turns; the control: that one alone does nothing."""
+    bench = workbench(clock(7), GRID, 7)
+    table = positions(bench, "equals")
+    own = [vector(cos=1), vector(sin=1)]
+    other = [vector(far_cos=1), vector(far_sin=1)]  # empty there
+    shifts = {}
+    for name, frequencies, planes in (("both", [1, 2], own + other), ("other", [2], other)):
+        plane = torch.stack(planes, dim=-1)
+        weights = (plane, torch.zeros(1, plane.shape[-1], dtype=torch.float64), plane)
+        curve = steer_circle(bench, "resid_post.0", table, "residue", weights, 7, frequencies, turns=(1, 3), draws=0)
+        shifts[name] = curve.response.tolist()
+    assert shifts["both"] == pytest.approx([-3, -1, 1, 3], abs=1e-9)
+    assert shifts["other"] == [0, 0, 0, 0]

@@ -32,7 +32,8 @@ class InterveneOptions:
     ablations: Sequence[AblationKind] = ("zero", "mean", "resample")
     """What takes the place of the erased part: zero, mean, resample."""
     families: Sequence[FamilyName] = ("isotropic", "matched")
-    """Random subspaces beside each: isotropic, matched (in the variance they remove)."""
+    """Random subspaces beside each: isotropic, matched (in the variance they remove), outside (the same, without a part
+    in it)."""
     draws: int = 200
     """Random subspaces of each family."""
     variables: Sequence[str] = ("x", "y", "sum", "carry1", "residue")

@@ -111,7 +111,7 @@ class Cell:
     def _steering(self, variable: Variable, r2: Array) -> SteeringCurve | None:
         """The response to moving the variable at every position from which it is readable."""
         bench, options, expected = self.material.bench, self.material.plan.options, answer_per_unit(variable.name)
-        circle = variable.circle if variable.circle is not None and variable.circle[0] == bench.modulus else None
+        circle = variable.circle if variable.circle is not None and variable.circle.period == bench.modulus else None
         readable = np.flatnonzero(np.nan_to_num(r2, nan=0.0) >= _STEERABLE).tolist()
         if not readable or (expected is None and circle is None):
             return None
@@ -124,10 +124,8 @@ class Cell:
         )  # fmt: skip
         draws, seed = options.variable_draws, options.seed
         if circle is not None:
-            weights, (period, frequency) = (slope, intercept, pattern), circle
-            return steer_circle(
-                bench, self.site, table, variable.name, weights, period, frequency, draws=draws, seed=seed
-            )
+            weights, turned = (slope, intercept, pattern), (circle.period, circle.frequencies)
+            return steer_circle(bench, self.site, table, variable.name, weights, *turned, draws=draws, seed=seed)
         spread, per_unit = float(variable.columns[bench.rows].std(correction=0)), float(expected or 0.0)
         line = pattern[..., 0]
         return steer_line(bench, self.site, table, variable.name, line, spread, per_unit, draws=draws, seed=seed)

@@ -3,9 +3,10 @@ r"""Ablation: take a subspace out of a state inside the forward pass, and see wh
 An ablation replaces the part of a state that an eraser takes out: by nothing (``zero``), by its mean over the rows the
 eraser was fitted on (``mean``), or by that of another row of the same layout (``resample``). The rest of the model runs
 on. Removing any direction costs something, so the effect stands beside that of random subspaces of the same rank, in
-two families: ``isotropic``, drawn without preference, and ``matched``, drawn by the spread of the states and changing
-them as much as the subspace does, within 10 % (:func:`~arithprobe.linalg.matched_subspaces`). Where nothing random
-changes them as much, or only the subspace itself does, there is nothing to compare with, and no p-value.
+three families: ``isotropic``, drawn without preference, ``matched``, drawn by the spread of the states and changing
+them as much as the subspace does, within 10 % (:func:`~arithprobe.linalg.matched_subspaces`), and ``outside``, the same
+among directions orthogonal to all that the eraser reads and writes. Where nothing random changes them as much, or only
+the subspace itself does, there is nothing to compare with, and no p-value.
 """
 
 import hashlib

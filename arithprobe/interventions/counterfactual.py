@@ -5,10 +5,11 @@ import re
 
 from torch import Tensor
 
+from arithprobe.probes.variables import planes_of
 from arithprobe.problems import carry, digit
 
 _PLACED = re.compile(r"(x|y|sum|carry)(10*)")
-_CIRCLE = re.compile(r"(?:residue|sum)mod([1-9][0-9]*)(?:f([1-9][0-9]*)(?:to([1-9][0-9]*))?)?")
+_PERIODIC = re.compile(r"(?:residue|sum)mod([1-9][0-9]*)")
 
 
 def counterfactual(
@@ -32,10 +33,10 @@ def counterfactual(
     """
     (x, y), (from_x, from_y) = base, source
     total, from_total = x + y, from_x + from_y
-    placed, circle = _PLACED.fullmatch(target), _CIRCLE.fullmatch(target)
+    placed = _PLACED.fullmatch(target)
     if target in ("x", "y"):
         total = from_x + y if target == "x" else x + from_y
-    elif target in ("sum", "residue") or (circle is not None and _fixes_residue(circle, modulus)):
+    elif target in ("sum", "residue") or _fixes_residue(target, modulus):
         total = from_total
     elif placed is not None:
         place = int(placed[2])
@@ -49,12 +50,15 @@ def counterfactual(
     return total if modulus is None else total % modulus
 
 
-def _fixes_residue(circle: re.Match[str], modulus: int | None) -> bool:
-    """Whether the frequencies of a circle tell all residues apart: f2 of 10 tells only those modulo 5."""
+def _fixes_residue(target: str, modulus: int | None) -> bool:
+    """Whether a target tells all residues apart: the frequencies f2 of 10 tell only those modulo 5."""
+    periodic, planes = _PERIODIC.fullmatch(target), planes_of(target)
     if modulus is None:
         return False
-    first = int(circle[2] or 1)
-    return int(circle[1]) == modulus == modulus // math.gcd(modulus, *range(first, int(circle[3] or first) + 1))
+    if planes is None:
+        return periodic is not None and int(periodic[1]) == modulus
+    whole = modulus // math.gcd(modulus, *planes.frequencies) == modulus
+    return planes.quantity in ("residue", "sum") and planes.period == modulus and whole
 
 
 def answer_per_unit(target: str) -> float | None:

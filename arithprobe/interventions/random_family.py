@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from arithprobe.interventions.kinds import FamilyName, require_kind
-from arithprobe.linalg import TOLERANCE, Array, matched_subspaces, random_subspaces, removed_by
+from arithprobe.linalg import TOLERANCE, Array, matched_subspaces, orthonormal_basis, random_subspaces, removed_by
 
 _NO_SIZE = 1e-12  # share of the states' size that is no removal
 
@@ -72,13 +72,17 @@ def draw_beside(
         if name == "isotropic":
             basis[:, p, :, :own_rank] = random_subspaces(d, own_rank, draws, generator)
             continue
-        found = matched_subspaces(moment, own_rank, target, draws, generator)
+        within = _apart(left[p], right[p]) if name == "outside" else np.eye(d)  # (D, d')
+        if within.shape[1] < own_rank:
+            return np.zeros((0, count, d, rank)), f"{within.shape[1]} dimensions of {positions[p]} are outside of it"
+        found = matched_subspaces(within.T @ moment @ within, own_rank, target, draws, generator)
         if len(found.basis) < draws:
             return np.zeros((0, count, d, rank)), (
-                f"{len(found.basis)} of the {draws} subspaces wanted change {positions[p]} as much as this "
-                f"one, within {TOLERANCE:.0%}; the nearest changes it {found.nearest / target:.3g} times as much"
+                f"{len(found.basis)} of the {draws} subspaces wanted{' outside of it' * (name == 'outside')} change "
+                f"{positions[p]} as much as this one, within {TOLERANCE:.0%}; the nearest changes it "
+                f"{found.nearest / target:.3g} times as much"
             )
-        basis[:, p, :, :own_rank] = found.basis
+        basis[:, p, :, :own_rank] = within @ found.basis
     return basis, note
 
 
@@ -90,6 +94,13 @@ def overlap_of(basis: Array, left: Array) -> float:
         for p, one in enumerate(own) if one.shape[1] and len(basis)
     ]  # fmt: skip
     return float(np.mean(parts)) if parts else float("nan")
+
+
+def _apart(left: Array, right: Array) -> Array:
+    """(D, d') basis of what is orthogonal to what is read and to what is subtracted: taking it out changes neither."""
+    taken = orthonormal_basis(np.concatenate([left, right], axis=1))
+    basis: Array = np.linalg.svd(taken)[0][:, taken.shape[1] :]
+    return basis
 
 
 def _rank(left: Array) -> int:

@@ -6,7 +6,7 @@ the probe reads, its answer rises by delta (times 10 for a tens digit, ...). A r
 quantity is a shrunken copy of it: raising it by delta moves the state 1 / R2 times as far as the quantity itself does.
 
 *On a circle*: the pair of readings of a cosine and a sine of frequency f is turned by theta, which is a shift of
-:math:`k \theta / 2 \pi f` of the quantity.
+:math:`k \theta / 2 \pi f` of the quantity; several frequencies are turned together, each by the angle of one shift.
 """
 
 import math
@@ -116,7 +116,7 @@ def steer_circle(
     target: str,
     weights: tuple[Tensor, Tensor, Tensor],
     period: int,
-    frequency: int,
+    frequencies: Sequence[int],
     *,
     turns: Sequence[int] = TURNS,
     draws: int = 20,
@@ -129,9 +129,10 @@ def steer_circle(
         site: The site.
         table: (N, P) positions of the rows, turned all at once.
         target: The quantity.
-        weights: (P, D, 2) slopes and (P, 2) intercepts of the probe of cosine and sine, and (P, D, 2) patterns.
+        weights: (P, D, 2 F) slopes and (P, 2 F) intercepts of the probe of cosines and sines, frequency by frequency,
+            and (P, D, 2 F) patterns.
         period: k.
-        frequency: f.
+        frequencies: The F frequencies f; their planes are turned together, each by its own angle.
         turns: Shifts asked for, in units of the quantity, to both sides.
         draws: Random planes beside it, turned by the same readings.
         seed: Seed of them.
@@ -140,13 +141,14 @@ def steer_circle(
     cells = bench.cells(site, table)
     reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
     deltas = torch.tensor([sign * turn for sign in (-1, 1) for turn in turns], dtype=torch.float64).sort()[0]
-    near = _near(deltas, _NEAR * period / frequency)
+    near = _near(deltas, _NEAR * period / min(frequencies))
 
     def moved(patterns: Tensor, by: Tensor) -> Tensor:
-        theta = 2 * math.pi * frequency * by / period
+        theta = 2 * math.pi * torch.outer(by, torch.tensor(frequencies, dtype=torch.float64)) / period  # (M, F)
         cosine, sine = theta.cos() - 1, theta.sin()
-        turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)  # (M, 2, 2)
-        change = torch.einsum("npk,mjk->mnpj", reading, turn)
+        turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)  # (M, F, 2, 2)
+        planes = reading.reshape(*reading.shape[:2], -1, 2)  # (N, P, F, 2)
+        change = torch.einsum("npfk,mfjk->mnpfj", planes, turn).flatten(-2)
         step = patterns.to(cells)
         return bench.answers_of(bench.run(
             site, table, len(by),
