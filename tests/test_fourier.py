@@ -43,11 +43,14 @@ def test_k_is_unknown_for_plain_sums():
         FourierSurvey(rows, ["s"], LAST, [Circle("residue", 97, (1,))], Split(), D)
 
 
-def test_encode_fve_is_the_explained_share_of_variance_of_a_regression_of_the_states():
+@pytest.mark.parametrize("held_out", [None, (0,)])
+def test_encode_fve_is_the_held_out_share_of_variance_of_a_regression_of_the_states(held_out):
+    """By group folds, against scikit-learn; the control: at another period than the planted one it is not above 0."""
     rows = Rows(1)
     states = noise(1)
-    states[:, 0] += 2 * ((rows.x + rows.y) % 5 == 1)
-    survey = FourierSurvey(rows, ["s"], LAST, [Circle("sum", 3, (1,)), Circle("sum", 5, (1, 2))], Split(), D)
+    states[:, 0] += 6 * ((rows.x + rows.y) % 5 == 1)
+    circles, split = [Circle("sum", 3, (1,)), Circle("sum", 5, (1, 2))], Split(held_out=held_out)
+    survey = FourierSurvey(rows, ["s"], LAST, circles, split, D)
     for part in torch.split(torch.arange(N), 70):
         survey.update({"s": states[part, None]}, part)
     found = [one.encode_fve for one in survey.scores()[0]]
@@ -55,10 +58,21 @@ def test_encode_fve_is_the_explained_share_of_variance_of_a_regression_of_the_st
         for index, n in enumerate(frequencies):
             angle = 2 * np.pi * n * (rows.x + rows.y).numpy() / period
             waves = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            h = states.double().numpy()
-            left = h - LinearRegression().fit(waves, h).predict(waves)
-            share = 1 - np.square(left).sum() / np.square(h - h.mean(0)).sum()
-            assert scores[index].item() == pytest.approx(1 - (1 - share) * (N - 1) / (N - 3), abs=1e-9)
+            h, left, spread = states.double().numpy(), 0.0, 0.0
+            for fold in survey.ridge.held_out:
+                test = (survey.ridge.fold == fold).numpy()
+                fitted = LinearRegression().fit(waves[~test], h[~test])
+                left += np.square(h[test] - fitted.predict(waves[test])).sum()
+                spread += np.square(h[test] - h[~test].mean(axis=0)).sum()
+            assert scores[index].item() == pytest.approx(1 - left / spread, abs=1e-9)
+            assert (scores[index].item() > 0.01) == (period == 5)
+
+
+def test_states_that_do_not_vary_have_no_variance_to_explain():
+    rows = Rows(1)
+    survey = FourierSurvey(rows, ["s"], LAST, [Circle("sum", 5, (1,))], Split(), D)
+    survey.update({"s": torch.full((N, 1, D), 0.1)}, torch.arange(N))
+    assert torch.isnan(survey.scores()[0][0].encode_fve).all()
 
 
 def test_decode_can_be_high_where_encode_is_a_thousandth():

@@ -65,7 +65,7 @@ class FourierScores:
     discovered: Tensor
     """Whether it is rejected with the false discovery rate held at 5 % over the frequencies of the cell."""
     encode_fve: Tensor
-    """Share of the variance of the states explained, adjusted for the two regressors."""
+    """Share of the variance of the states explained, on held-out groups; NaN where the states do not vary."""
     relabelled: Tensor
     """R2 of the relabelled circle, mean over relabellings; NaN for periods below 4, which have none."""
 

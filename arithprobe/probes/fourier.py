@@ -3,8 +3,9 @@ r"""Fourier probes: is a quantity laid out on a circle?
 A quantity q with period k goes around ``n`` times per period as ``theta_n = 2 pi n q / k``. For each frequency n
 
 * *decode*: held-out R2 of ridge probes for cosine and sine together, ``1 - (SSE_cos + SSE_sin) / (SST_cos + SST_sin)``;
-* *encode*: the share of the variance of the states that cosine and sine explain (fraction of variance explained, FVE).
-  Decode can be 1 where encode is a thousandth;
+* *encode*: the share of the variance of the states that cosine and sine explain (fraction of variance explained, FVE),
+  by a regression fitted on the other groups: below 0 where they explain nothing. Decode can be 1 where encode is a
+  thousandth;
 * the *relabelled circle*: the same probes for ``pi(q mod k)`` with a random permutation pi. It keeps what tells the
   values apart and destroys the circle, so a score that it shares is no evidence of a circle.
 
@@ -29,6 +30,7 @@ from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
 from arithprobe.probes.targets import angle_columns, target_group, target_values
 
+_ROUNDING = 1e-12  # variance of states relative to their squares, below which they do not vary
 _FEWEST_VALUES = 4  # of fewer, every relabelling is a rotation or a reflection
 
 
@@ -99,7 +101,7 @@ class FourierSurvey:
         """Begin a pass: empty moments."""
         self.ridge.start()
         width, positions = 1 + self._width, len(self.ridge.positions.names)
-        self._products = torch.zeros(positions, width, width, dtype=torch.float64)
+        self._products = torch.zeros(len(self.ridge.fitter.gram), positions, width, width, dtype=torch.float64)
 
     @property
     def state(self) -> tuple[Tensor, ...]:
@@ -112,8 +114,11 @@ class FourierSurvey:
         rows = rows.cpu()
         waves = self.ridge.columns[rows, : self._width]
         waves = torch.cat([waves.new_ones(len(waves), 1), waves], dim=1)
-        for products, valid in zip(self._products, self.ridge.positions.valid[rows].T, strict=True):
-            products.addmm_(waves[valid].T, waves[valid])
+        fold = self.ridge.fold[rows]
+        for block, products in enumerate(self._products):
+            for own, valid in zip(products, self.ridge.positions.valid[rows].T, strict=True):
+                chosen = waves[valid & (fold == block)]
+                own.addmm_(chosen.T, chosen)
 
     def scores(
         self,
@@ -148,27 +153,32 @@ class FourierSurvey:
         )  # fmt: skip
 
     def _encoded(self, part: CirclePart) -> Tensor:
-        """(F, S, P) adjusted share of the states' variance that each frequency's waves explain."""
+        """(F, S, P) share of the variance of the states of held-out groups that each frequency's waves explain."""
         fitter, shape = self.ridge.fitter, (len(self.ridge.sites), len(self.ridge.positions.names))
-        gram, cross = (
-            whole.sum(dim=0).reshape(*shape, *whole.shape[2:])
-            for whole in (fitter.gram, fitter.cross[..., : self._width])
-        )
-        n = gram[..., 0, 0]  # (S, P)
-        means = gram[..., 0, 1:] / n[..., None]
-        total = gram.diagonal(dim1=-2, dim2=-1)[..., 1:].sum(dim=-1) - n * means.square().sum(dim=-1)
+        gram, cross = (whole.unflatten(1, shape) for whole in (fitter.gram, fitter.cross))  # type: ignore[no-untyped-call]
+        constant = gram[..., 0, 1:, None]  # (blocks, S, P, D, 1)
+        squares = gram.diagonal(dim1=-2, dim2=-1)[..., 1:].sum(dim=-1)  # (blocks, S, P)
         shares = []
         for first, last in itertools.pairwise(part.waves):
             own = torch.tensor([0, *range(1 + first, 1 + last)])
-            products = self._products[:, own][:, :, own]  # (P, 1 + waves, 1 + waves)
-            wave_means = products[:, 0, 1:] / products[:, :1, 0]
-            inner = products[:, 1:, 1:] - products[:, :1, :1] * wave_means[:, :, None] * wave_means[:, None]
-            outer = cross[..., 1:, first:last] - (n[..., None] * means)[..., None] * wave_means[:, None]  # (S, P, D, w)
-            inverse = torch.linalg.pinv(inner, hermitian=True)
-            explained = torch.einsum("spdi,pij,spdj->sp", outer, inverse, outer)
-            regressors = last - first
-            shares.append(1 - (1 - explained / total) * (n - 1) / (n - 1 - regressors))
+            inner = self._products[:, None][..., own, :][..., own]  # (blocks, 1, P, 1 + w, 1 + w)
+            outer = torch.cat([constant, cross[..., 1:, first:last]], dim=-1)  # (blocks, S, P, D, 1 + w)
+            wave = _left_over(squares, inner, outer, self.ridge.held_out)
+            mean = _left_over(squares, inner[..., :1, :1], outer[..., :1], self.ridge.held_out)
+            size = squares[list(self.ridge.held_out)].sum(dim=0)
+            shares.append(torch.where(mean > _ROUNDING * size, 1 - wave / mean, torch.nan))
         return torch.stack(shares)
+
+
+def _left_over(squares: Tensor, inner: Tensor, outer: Tensor, held_out: Sequence[int]) -> Tensor:
+    """(S, P) squared error of states of held-out blocks, by a regression on waves fitted on the other blocks."""
+    error = torch.zeros_like(squares[0])
+    for index in held_out:
+        inverse = torch.linalg.pinv(inner.sum(dim=0) - inner[index], hermitian=True)
+        slope = (outer.sum(dim=0) - outer[index]) @ inverse  # (S, P, D, w)
+        error += squares[index] - 2 * (slope * outer[index]).sum(dim=(-1, -2))
+        error += ((slope @ inner[index]) * slope).sum(dim=(-1, -2))
+    return error.clamp(min=0)
 
 
 def _heights(skill: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
