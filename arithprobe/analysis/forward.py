@@ -95,7 +95,7 @@ def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
 def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
     """A model of the same architecture that was never trained; the global random state is not touched."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
         twin = TinyTransformer(**loaded.model.architecture, dropout=0.0)
     return loaded._replace(
         path=f"random initialisation, seed {seed}", kind="random", model=twin.eval().requires_grad_(False)

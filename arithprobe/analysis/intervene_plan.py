@@ -34,6 +34,13 @@ class PositionSet(NamedTuple):
     """Which of all positions they are."""
 
 
+def rows_by_sum(dataset: ArithmeticDataset, most: int) -> tuple[Tensor, Tensor]:
+    """Row numbers to fit on and to intervene on, of the first ``most`` rows; no sum is in both."""
+    rows = torch.arange(min(len(dataset), most))
+    held = fold_of((dataset.x + dataset.y)[rows], _FOLDS) < _HELD_OUT
+    return rows[~held], rows[held]
+
+
 class IntervenePlan:
     """The options, checked against model and rows.
 
@@ -51,9 +58,7 @@ class IntervenePlan:
         self.loaded, self.dataset, self.options = loaded, dataset, options
         self.left_out: list[str] = []
         self.sites = chosen_sites(loaded, options.sites)
-        rows = torch.arange(min(len(dataset), options.max_examples))
-        held = fold_of((dataset.x + dataset.y)[rows], _FOLDS) < _HELD_OUT
-        self.fit_rows, self.rows = rows[~held], rows[held]
+        self.fit_rows, self.rows = rows_by_sum(dataset, options.max_examples)
         if min(len(self.fit_rows), len(self.rows)) < 2:
             raise ArithprobeError(
                 f"{dataset.path}: {len(self.fit_rows)} rows to fit on and {len(self.rows)} to intervene on "

@@ -55,6 +55,11 @@ class Cell:
             rank=rank if kind == "inlp" else None, checkpoint=self.material.weights,
         )  # fmt: skip
 
+    def r2_of(self, target: str) -> Array:
+        """(P,) R2 of ridge probes of a variable on the rows to intervene on."""
+        own = self.material.columns_of(target)
+        return linear_r2(self.fit.columns(own), self.held.columns(own))
+
     def swap(self, eraser: Eraser, draws: int, done: AblationRun | None = None) -> Interchange | None:
         """The interchange of a subspace, from a resample ablation that is done, or done here."""
         bench, donors, seed = self.material.bench, self.material.donors, self.material.plan.options.seed
@@ -67,9 +72,8 @@ class Cell:
         options = self.material.plan.options
         found = []
         for variable in self.material.plan.targets:
-            own = self.material.columns_of(variable.name)
-            r2 = linear_r2(self.fit.columns(own), self.held.columns(own))
-            steering = self._steering(variable, r2)
+            r2 = self.r2_of(variable.name)
+            steering = self.steering(variable, r2)
             for eraser in erasers or [self.eraser(variable.name, one, options.inlp_rank) for one in options.erasers]:
                 found.append((self._row(eraser, r2, steering), eraser))
         return found
@@ -108,8 +112,8 @@ class Cell:
     def _refit(self, fit: Moments, held: Moments, position: int) -> float:
         return refit_error(fit.cell(position), held.cell(position), self._choice) / float(held.n[position])
 
-    def _steering(self, variable: Variable, r2: Array) -> SteeringCurve | None:
-        """The response to moving the variable at every position from which it is readable."""
+    def steering(self, variable: Variable, r2: Array) -> SteeringCurve | None:
+        """The response to moving the variable at every position from which it is readable, by the (P,) R2 of it."""
         bench, options, expected = self.material.bench, self.material.plan.options, answer_per_unit(variable.name)
         circle = variable.circle if variable.circle is not None and variable.circle.period == bench.modulus else None
         readable = np.flatnonzero(np.nan_to_num(r2, nan=0.0) >= _STEERABLE).tolist()

@@ -3,7 +3,10 @@
 import time
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from arithprobe.analysis.forward import Observer, Progress, random_init_twin, run_over
+from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.behaviour import Behaviour
@@ -54,6 +57,8 @@ class ProbeReport:
     """Error of a refitted readout after the probes' directions are removed: those of the circle, or of the sum."""
     mlp: tuple[MLPScores, ...]
     """MLP probes of the answer; empty where not asked for."""
+    ladder: tuple[Ladder, ...]
+    """How far the evidence for each claimed variable reaches; empty where not asked for."""
     left_out: tuple[str, ...]
     """What these rows do not allow to probe, with the reason."""
     costs: tuple[str, ...]
@@ -62,7 +67,7 @@ class ProbeReport:
 
 def step_count(options: ProbeOptions) -> int:
     """How often :func:`probe` reports progress, at most."""
-    return 5 + options.twins + (0 if options.no_mlp else 2)
+    return 5 + options.twins + (0 if options.no_mlp else 2) + (0 if options.no_ladder else 5)
 
 
 def probe(
@@ -100,12 +105,15 @@ def probe(
     refit = refit_curve(removal, "final", removed, options.subspace_draws, options.seed)
     twins: list[list[CellScores]] = []
     circle_twin = None
+    twin_claims: list[list[Tensor]] = [[] for _ in run.claims]
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
         twin = _Run(plan, controls=False)
         twin.over(random_init_twin(loaded, options.seed + number))
         twins.append(twin.ridge_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
+        for found, survey in zip(twin_claims, twin.claims, strict=True):
+            found.append(survey.r2())
     progress("text alone")
     surface = plan.surface()
     mlp = []
@@ -117,6 +125,7 @@ def probe(
             f"MLP {kind}: {len(plan.sites)} sites x {3 + options.mlp_shuffles} probes, "
             f"{time.perf_counter() - start:.1f} s"
         )
+    ladder = climb(behaviour, [survey.scores() for survey in run.claims], twin_claims, plan.interventions, progress)
     return ProbeReport(
         checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
         constant=dataset.constant(loaded.train_mean),
@@ -124,7 +133,7 @@ def probe(
         behaviour=behaviour, ridge=tuple(ridge),
         twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), left_out=tuple(plan.left_out), costs=tuple(costs),
+        mlp=tuple(mlp), ladder=ladder, left_out=tuple(plan.left_out), costs=tuple(costs),
     )  # fmt: skip
 
 
@@ -139,6 +148,7 @@ class _Run:
                         plan.split(group, options.permutations if controls else 0), d_model)
             for group, targets in plan.by_group().items()
         ]  # fmt: skip
+        self.claims = plan.claim_surveys(controls=controls)
         permutations = options.fourier_permutations if controls else 0
         self.circles = [
             FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)
@@ -149,6 +159,7 @@ class _Run:
         """Run the model over the rows, for the surveys and whoever else looks."""
         observers: list[Observer] = [survey.update for survey in self.ridge]
         observers += [survey.update for survey in self.circles]
+        observers += [survey.update for survey in self.claims]
         return run_over(model, self.plan.dataset, [*observers, *others]).behaviour
 
     def ridge_scores(self) -> tuple[list[CellScores], list[str]]:

@@ -32,7 +32,7 @@ class ProbeOptions:
     """Positions of the ridge probes: last, index (all), role (all), or single ones such as 5 or plus."""
     period: int | None = None
     """Period of the Fourier probes; the modulus of the problems by default."""
-    frequencies: int = 12
+    frequencies: int = 48
     """Largest frequency of the Fourier probes; half the period is the end (48 for 97)."""
     small_periods: Sequence[int] = (2, 3, 4, 5, 7, 8, 10)
     """Small periods to look for, in the sum, x, y and the residue."""
@@ -50,6 +50,11 @@ class ProbeOptions:
     """Untrained networks of the same architecture; 0 for none."""
     subspace_draws: int = 20
     """Random subspaces beside each probe subspace that is removed."""
+    claims: Sequence[str] = ("all",)
+    """Variables to climb the ladder of evidence with: sum, x, digits, ... (lines), residue, planes such as summod10f1
+    (circles); all is the sum, and the residue where there is a modulus."""
+    no_ladder: bool = False
+    """Leave the ladder of evidence out."""
     no_mlp: bool = False
     """Leave the MLP probes out."""
     mlp_hidden: int = 128
@@ -73,7 +78,7 @@ class ProbeOptions:
         }  # fmt: skip
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_at_most("", seed=(self.seed, LARGEST_SEED))
-        for name in ("targets", "sites", "positions", "alphas"):
+        for name in ("targets", "sites", "positions", "alphas", "claims"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")
         limits = [(period, _LARGEST_SMALL_PERIOD) for period in self.small_periods]

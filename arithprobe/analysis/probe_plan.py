@@ -6,11 +6,13 @@ from typing import get_args
 import torch
 
 from arithprobe.analysis.forward import check_rows, chosen_sites
-from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.ladder_causal import CausalRungs, require_rows
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, ProbeOptions
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.circles import Circle
+from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
@@ -30,6 +32,8 @@ from arithprobe.probes.targets import (
     target_values,
 )
 
+_REMOVED = 12  # frequencies whose waves are taken out before the readout is refitted, as in the notebook
+
 
 class ProbePlan:
     """What is probed for where: the options, checked against model and rows.
@@ -45,9 +49,10 @@ class ProbePlan:
 
     def __init__(self, loaded: LoadedModel, dataset: ArithmeticDataset, options: ProbeOptions) -> None:
         check_rows(loaded, dataset)
-        self.dataset, self.options, self.d_model = dataset, options, loaded.model.d_model
+        self.loaded, self.dataset, self.options, self.d_model = loaded, dataset, options, loaded.model.d_model
         self.problems = (dataset.x, dataset.y, dataset.modulus)
         self.sites = chosen_sites(loaded, [*options.sites, "final"])
+        self.residual = loaded.model.residual_sites
         where = (dataset.lengths, dataset.layout, dataset.layouts)
         self.alpha = (options.alphas, options.alpha_by)
         self.positions = position_table(list(dict.fromkeys(["last", *options.positions])), *where)
@@ -65,6 +70,7 @@ class ProbePlan:
             Circle(one, small, tuple(range(1, small // 2 + 1))) for one in quantities for small in options.small_periods
         ]
         self.left_out = self._leave_out()
+        self.claims = [] if options.no_ladder else self._claims()
         self.mlp_kinds = self._mlp_kinds()
 
     def _leave_out(self) -> list[str]:
@@ -85,6 +91,32 @@ class ProbePlan:
                 dropped.append(f"{circle.name}: constant")
                 self.small.remove(circle)
         return dropped
+
+    def _claims(self) -> list[Claim]:
+        """What the ladder is climbed with; where it is not asked for by name and these rows are too few, nothing."""
+        every = ["sum"] if self.dataset.modulus is None else ["sum", "residue"]
+        names = [name for one in self.options.claims for name in (every if one == "all" else [one])]
+        claims = [claim_of(name, self.dataset) for name in dict.fromkeys(names)]
+        try:
+            require_rows(self.dataset, self.d_model, self.options.max_examples)
+        except ArithprobeError as error:
+            if self.options.claims != ProbeOptions.claims:
+                raise
+            self.left_out.append(f"the ladder of evidence: {error}")
+            return []
+        return claims
+
+    def claim_surveys(self, *, controls: bool) -> list[ClaimSurvey]:
+        """What reads the claims at the last token of the residual sites."""
+        split = self.split(permutations=self.options.fourier_permutations if controls else 0)
+        return [
+            ClaimSurvey(claim, self.dataset, self.residual, self.last, split, self.d_model) for claim in self.claims
+        ]
+
+    def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
+        """What climbs the causal rungs."""
+        draws, options = max(self.options.subspace_draws, FEWEST_PERMUTATIONS), self.options
+        return CausalRungs(self.loaded, self.dataset, targets, sites, draws, options.max_examples, options.seed)
 
     def _mlp_kinds(self) -> list[Kind]:
         """The MLP probes that these rows allow; of the others says why not."""
@@ -147,7 +179,9 @@ class ProbePlan:
         """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
         if self.circle is None:
             return [self.target("sum")._replace(name="removed")], [1]
-        columns, _ = angle_columns(self.circle.quantity, self.circle.period, self.circle.frequencies, *self.problems)
+        columns, _ = angle_columns(
+            self.circle.quantity, self.circle.period, self.circle.frequencies[:_REMOVED], *self.problems
+        )
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
         widths = [target.columns.shape[1] for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]

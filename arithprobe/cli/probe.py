@@ -16,7 +16,7 @@ _MAPPED = ("x", "y", "sum", "residue")  # targets with a heatmap
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Probe, print, write ``probe.json`` and the figures.
+    """Probe, print, write ``probe.json``, ``ladder.json`` and the figures.
 
     Raises:
         ArithprobeError: For any mistake of the user.
@@ -29,8 +29,10 @@ def run(words: Sequence[str] | None) -> None:
         words,
     )
     path = output_file(given.output_dir, "probe.json")
+    ladder = output_file(given.output_dir, "ladder.json")
     figures = picture_folder(path.parent / "figures", _PICTURES)
 
+    from arithprobe.analysis.ladder_record import ladder_record
     from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
     from arithprobe.analysis.probe_record import record_of
     from arithprobe.cli.probe_table import print_report
@@ -41,7 +43,9 @@ def run(words: Sequence[str] | None) -> None:
     pictures = _draw(report)
     drawn = replace_pictures(figures, _PICTURES, pictures)
     write_whole(path, to_json(record_of(report, options)) + "\n")
-    print_report(report, [path, *drawn])
+    evidence = ladder_record(report.checkpoint, report.data, report.behaviour, report.ladder)
+    write_whole(ladder, to_json(evidence) + "\n")
+    print_report(report, [path, ladder, *drawn])
 
 
 def _draw(report: "ProbeReport") -> dict[str, bytes]:

@@ -78,8 +78,8 @@ def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour:
     if circle is not None:
         row, column = circle.sites.index(curve.site), circle.positions.index("last")
         count = np.arange(1, len(dimension) + 1)
-        macro = np.cumsum(circle.r2[:, row, column].numpy()) / count
-        null = np.stack([one.null[row, column].numpy() for one in circle.frequencies])
+        macro = np.cumsum(circle.r2[: len(count), row, column].numpy()) / count
+        null = np.stack([one.null[row, column].numpy() for one in circle.frequencies[: len(count)]])
         null_high = np.quantile(np.cumsum(null, axis=0) / count[:, None], 0.95, axis=1)
         panels[1].plot(dimension, macro, "o-", color=_BLUE, markersize=4, label="mean over the first N frequencies")
         panels[1].plot(dimension, null_high, "--", color=_GREY, label="95 % of the null of that mean")

@@ -1,0 +1,196 @@
+"""How well a claimed variable can be read at the last token, and by what that could be explained away.
+
+A claim is that a variable lies on a line, or round a circle. Beside the held-out R2 of its probe stand
+
+* the *null*: permuted labels (of a circle, the largest over its frequencies);
+* the *control task*: a probe that memorises (:mod:`arithprobe.probes.selectivity`);
+* the *relabelled* line or circle: the same values, renamed at random. A probe that scores as well on it tells values
+  apart, whatever their order: there is no line and no circle;
+* of a circle, the *neighbouring periods*, one shorter and one longer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.probes.circles import Circle
+from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.selectivity import SelectivitySurvey
+from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
+from arithprobe.probes.targets import Quantity, angle_columns, target_group, target_values
+from arithprobe.probes.variables import planes_of
+
+_RELABELLINGS = 3
+_FEWEST_VALUES = 3  # two values lie on a line in any order
+_MOST_FREQUENCIES = 48
+
+
+class Claim(NamedTuple):
+    """A variable, and the shape that it is claimed to have."""
+
+    name: str
+    """As asked for: a target, planes of a circle, or ``residue``."""
+    circle: Circle | None
+    """The circle it goes round, with the frequencies to look for; None for a line."""
+
+    @property
+    def shape(self) -> Literal["line", "circle"]:
+        """What it is claimed to lie on."""
+        return "line" if self.circle is None else "circle"
+
+
+def claim_of(name: str, rows: ProblemRows) -> Claim:
+    """A claim by name.
+
+    The residue is claimed to go round a circle of its modulus, at any frequency; planes such as ``summod10f1+2`` at
+    those; any other target to lie on a line.
+
+    Raises:
+        ArithprobeError: If the data has no such variable, or it does not vary.
+    """
+    if name == "residue":
+        target_values(name, rows.x, rows.y, rows.modulus)
+        period = rows.modulus or 2
+        return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, _MOST_FREQUENCIES) + 1))))
+    circle = planes_of(name)
+    if circle is None:
+        target_values(name, rows.x, rows.y, rows.modulus)
+    return Claim(name, circle)
+
+
+class ClaimScores(NamedTuple):
+    """Scores of a claim at the last token of S sites; (F, S) each, F the frequencies of a circle, or 1."""
+
+    claim: Claim
+    """With the frequencies that are not degenerate."""
+    sites: tuple[str, ...]
+    """The S sites, from the embedding up."""
+    r2: Tensor
+    """Held-out R2; of cosine and sine together."""
+    low: Tensor
+    """Lower end of its 95 % interval."""
+    high: Tensor
+    """Upper end."""
+    p: Tensor
+    """p-value against permuted labels; of a circle, against the largest over its frequencies."""
+    null_high: Tensor
+    """95 % quantile of the scores on permuted labels."""
+    task_on_pairs: Tensor
+    """R2 of the variable under the split of the control task."""
+    control_on_pairs: Tensor
+    """R2 of the control task."""
+    relabelled: Tensor
+    """R2 of the relabelled variable, mean over relabellings; NaN where there are too few values to rename."""
+    neighbour: Tensor
+    """R2 of the better of the two neighbouring periods; NaN for a line."""
+
+    def best(self, site: str) -> int:
+        """Which of the F is read best at a site."""
+        return int(self.r2[:, self.sites.index(site)].nan_to_num(nan=-torch.inf).argmax())
+
+
+class ClaimSurvey:
+    """Folds states into moments for one claim and its controls.
+
+    Args:
+        claim: The claim.
+        rows: The data set.
+        sites: The S sites.
+        last: (N, 1) the last token of every row.
+        split: How rows are held out; without permutations no control is computed, as for an untrained network.
+        d_model: Width D of the states.
+
+    Raises:
+        ArithprobeError: If the claim has only degenerate frequencies, or a fold is too small.
+    """
+
+    def __init__(
+        self, claim: Claim, rows: ProblemRows, sites: Sequence[str], last: PositionTable, split: Split, d_model: int
+    ) -> None:
+        self.controlled = split.permutations > 0
+        self._selectivity: SelectivitySurvey | None = None
+        self._neighbours: RidgeSurvey | None = None
+        self._fourier: FourierSurvey | None = None
+        where = (rows, sites, last)
+        if claim.circle is None:
+            values = target_values(claim.name, rows.x, rows.y, rows.modulus)
+            own = [Target(claim.name, values[:, None])]
+            split = split._replace(group=target_group(claim.name))
+            others = _relabelled(own[0], split.seed) if self.controlled else []
+            self._ridge = RidgeSurvey(*where, [*own, *others], split, d_model)
+        else:
+            relabellings = _RELABELLINGS if self.controlled else 0
+            self._fourier = FourierSurvey(*where, [claim.circle], split, d_model, relabellings)
+            self._ridge = self._fourier.ridge
+            claim = claim._replace(circle=self._fourier.parts[0].circle)
+            own = self._ridge.targets[: len(self._fourier.parts[0].circle.frequencies)]
+            if self.controlled:
+                targets, self._numbers = _neighbours(self._fourier.parts[0].circle, rows)
+                self._neighbours = RidgeSurvey(*where, targets, self._ridge.split._replace(permutations=0), d_model)
+        if self.controlled:
+            self._selectivity = SelectivitySurvey(*where, own, d_model, split.folds, seed=split.seed)
+        self.claim = claim
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
+        for survey in (self._fourier or self._ridge, self._neighbours, self._selectivity):
+            if survey is not None:
+                survey.update(states, rows)
+
+    def r2(self) -> Tensor:
+        """(F, S) held-out R2 alone, as of an untrained network."""
+        count = 1 if self.claim.circle is None else len(self.claim.circle.frequencies)
+        return torch.stack([one.r2[:, 0] for one in self._ridge.scores("claim")[0][:count]])
+
+    def scores(self) -> ClaimScores:
+        """Fit and score."""
+        if self._fourier is None:
+            own, *others = self._ridge.scores("claim")[0]
+            cells, p = [own], own.p[None]
+            relabelled = torch.stack([one.r2 for one in others]).mean(dim=0) if others else own.r2 * torch.nan
+            relabelled = relabelled[None]
+        else:
+            (circle,), _ = self._fourier.scores()
+            cells, p, relabelled = list(circle.frequencies), circle.p_max, circle.relabelled
+        neighbour = torch.full_like(p, torch.nan)
+        if self._neighbours is not None:
+            for number, one in zip(self._numbers, self._neighbours.scores("claim")[0], strict=True):
+                neighbour[number] = torch.fmax(neighbour[number], one.r2)
+        task = control = torch.full_like(p, torch.nan)
+        if self._selectivity is not None:
+            task, control, _ = self._selectivity.scores()
+        fields = (
+            *(torch.stack([getattr(one, name) for one in cells]) for name in ("r2", "low", "high")), p,
+            torch.stack([one.null_high for one in cells]), task, control, relabelled, neighbour,
+        )  # fmt: skip
+        return ClaimScores(self.claim, self._ridge.sites, *(one[..., 0] for one in fields))
+
+
+def _relabelled(target: Target, seed: int) -> list[Target]:
+    """Its values renamed at random, renaming by renaming; none where there are two values."""
+    values, index = torch.unique(target.columns[:, 0], return_inverse=True)
+    if len(values) < _FEWEST_VALUES:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.arange(len(values))
+    found: list[Target] = []
+    while len(found) < _RELABELLINGS:
+        other = torch.randperm(len(values), generator=generator)
+        if not (torch.equal(other, order) or torch.equal(other, order.flip(0))):  # a reflection is still the line
+            found.append(Target(f"{target.name}relabelled{len(found)}", values[other][index, None], has_null=False))
+    return found
+
+
+def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[int]]:
+    """Waves of the same frequencies round the circles one shorter and one longer, and which frequency each has."""
+    quantity: Quantity = "sum" if circle.quantity == "residue" and circle.period == rows.modulus else circle.quantity
+    targets, numbers = [], []
+    for period in (circle.period - 1, circle.period + 1):
+        columns, _ = angle_columns(quantity, period, circle.frequencies, rows.x, rows.y, rows.modulus)
+        for frequency, waves in columns.items():
+            targets.append(Target(f"{period}f{frequency}", torch.stack(list(waves.values()), dim=1), has_null=False))
+            numbers.append(circle.frequencies.index(frequency))
+    return targets, numbers

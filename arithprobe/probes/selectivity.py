@@ -1,0 +1,92 @@
+"""Does a ridge probe read a representation, or does it memorise? The control task, from moments.
+
+Every type of row (one sum) gets a fixed label drawn at random (Hewitt and Liang 2019,
+https://arxiv.org/abs/1909.03368). It can be learned only by memorising types, and only where types recur, so task and
+control are both scored under a split by operand pairs, on rows whose type occurs in another fold.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arithprobe.probes.controls import control_labels
+from arithprobe.probes.metrics import held_out_r2
+from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.probes.splits import fold_of
+from arithprobe.probes.survey import ProblemRows, Target
+from arithprobe.probes.targets import pair_of
+
+
+class Selectivity(NamedTuple):
+    """Scores of T targets at S sites x P positions, (T, S, P) each, under a split by operand pairs."""
+
+    task: Tensor
+    """Held-out R2 of the true labels."""
+    control: Tensor
+    """Mean held-out R2 of the control labels."""
+    n: int
+    """Rows whose type occurs in another fold."""
+
+    @property
+    def difference(self) -> Tensor:
+        """Selectivity: task minus control, a control below 0 counted as 0."""
+        return self.task - self.control.clamp(min=0)
+
+
+class SelectivitySurvey:
+    """Folds states into moments for targets and their control tasks.
+
+    Args:
+        rows: The data set.
+        sites: The S sites.
+        positions: The P positions of every row.
+        targets: The T targets.
+        d_model: Width D of the states.
+        folds: Folds of operand pairs, each held out in turn.
+        draws: Control tasks of each target.
+        seed: Seed of the control labels.
+    """
+
+    def __init__(
+        self,
+        rows: ProblemRows,
+        sites: Sequence[str],
+        positions: PositionTable,
+        targets: Sequence[Target],
+        d_model: int,
+        folds: int = 5,
+        draws: int = 3,
+        seed: int = 0,
+    ) -> None:
+        self.sites, self.positions, self.targets, self.draws = tuple(sites), positions, list(targets), draws
+        types = torch.unique(rows.x + rows.y, return_inverse=True)[1]
+        self.fold = fold_of(pair_of(rows.x, rows.y), folds)
+        counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
+        counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)
+        self.known = counts[types].sum(dim=1) > counts[types, self.fold]  # (N,)
+        own = [one.columns for one in targets]
+        controls = [control_labels(columns, types, seed + draw) for draw in range(draws) for columns in own]
+        labels = torch.cat([*own, *controls], dim=1)
+        spread = labels.std(dim=0)
+        self.labels = (labels - labels.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
+        widths = torch.tensor([columns.shape[1] for columns in [*own, *controls]])
+        self._target = torch.repeat_interleave(torch.arange(len(widths)), widths)
+        self.fitter = RidgeFitter(len(self.sites) * len(positions.names), d_model, labels.shape[1], folds)
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
+        rows = rows.cpu()
+        cells = torch.cat([self.positions.gather(states[site], rows) for site in self.sites], dim=1)
+        valid = (self.positions.valid[rows] & self.known[rows, None]).repeat(1, len(self.sites))
+        self.fitter.update(cells, self.labels[rows], self.fold[rows], valid)
+
+    def scores(self) -> Selectivity:
+        """Fit and score; penalties by generalised cross-validation, as everywhere."""
+        r2 = held_out_r2(self.fitter.score(ALPHAS, relative=True), self._target).r2  # (C, T + draws T)
+        shape = (len(self.sites), len(self.positions.names), 1 + self.draws, len(self.targets))
+        task, control = r2.reshape(shape).permute(2, 3, 0, 1).split([1, self.draws])  # type: ignore[no-untyped-call]
+        return Selectivity(task[0], control.mean(dim=0), int(self.known.sum()))
