@@ -20,7 +20,7 @@ from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.resume import only_head_remains
 
-FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside")
+FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside", "shuffled")
 FEWEST_ROWS = 100
 """Rows to intervene on, without which a share of the answers cannot be told within 5 points."""
 _FIT_SHARE = 0.6  # of the rows, by sum
@@ -124,11 +124,15 @@ class CausalRungs:
         self._where = self.plan.position_set("last")
         self._cells: dict[str, Cell] = {}
 
-    def at(self, target: str, site: str) -> CausalEvidence:
-        """The evidence for a target at a site."""
+    def cell(self, site: str) -> Cell:
+        """The last token of a site."""
         if site not in self._cells:
             self._cells[site] = Cell(self.material, site, self._where)
-        cell, options, bench = self._cells[site], self.plan.options, self.bench
+        return self._cells[site]
+
+    def at(self, target: str, site: str) -> CausalEvidence:
+        """The evidence for a target at a site."""
+        cell, options, bench = self.cell(site), self.plan.options, self.bench
         eraser = cell.eraser(target, "leace")
         run = cell.ablator.effect(eraser, "mean", FAMILIES, options.draws, options.seed)
         r2 = cell.r2_of(target)

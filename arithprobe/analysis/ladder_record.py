@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from arithprobe.analysis import ladder as rules
+from arithprobe.analysis import ladder_rules as rules
 from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_causal import CausalEvidence
 from arithprobe.behaviour import Behaviour
 
 THRESHOLDS = {
     "level": rules.LEVEL, "readable_r2": rules.READABLE, "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT,
-    "exact_chances": rules.CHANCES, "random_cost": rules.RANDOM_COST, "slope": rules.SLOPE, "swapped": rules.SWAPPED,
+    "selective_r2": rules.SELECTIVE, "exact_chances": rules.CHANCES, "random_cost": rules.RANDOM_COST,
+    "slope": rules.SLOPE, "swapped": rules.SWAPPED,
 }  # fmt: skip
 
 
@@ -21,8 +22,8 @@ def ladder_record(checkpoint: str, data: str, behaviour: Behaviour, ladders: Seq
         "checkpoint": checkpoint, "data": data, "behaviour": asdict(behaviour), "rungs": rules.RUNGS,
         "thresholds": THRESHOLDS,
         "claims": [
-            {"variable": one.variable, "shape": one.shape, "rung": one.rung, "site": one.site,
-             "stopped_by": one.stopped_by, "evidence": [asdict(evidence) for evidence in one.evidence],
+            {"variable": one.variable, "shape": one.shape, "rung": one.rung, "site": one.own.site,
+             "stopped_by": one.stopped_by, "evidence": [asdict(evidence) for evidence in one.own.evidence],
              "sites": [_site(site) for site in one.sites]}
             for one in ladders
         ],

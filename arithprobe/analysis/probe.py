@@ -7,6 +7,7 @@ from torch import Tensor
 
 from arithprobe.analysis.forward import Observer, Progress, random_init_twin, run_over
 from arithprobe.analysis.ladder import Ladder, climb
+from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.behaviour import Behaviour
@@ -57,6 +58,9 @@ class ProbeReport:
     """Error of a refitted readout after the probes' directions are removed: those of the circle, or of the sum."""
     mlp: tuple[MLPScores, ...]
     """MLP probes of the answer; empty where not asked for."""
+    planes: tuple[PlaneEffects, ...]
+    """What the model can do without each frequency of the residue, and with nothing but some, site by site; empty where
+    there is no modulus, or nothing to lose."""
     ladder: tuple[Ladder, ...]
     """How far the evidence for each claimed variable reaches; empty where not asked for."""
     left_out: tuple[str, ...]
@@ -67,7 +71,7 @@ class ProbeReport:
 
 def step_count(options: ProbeOptions) -> int:
     """How often :func:`probe` reports progress, at most."""
-    return 5 + options.twins + (0 if options.no_mlp else 2) + (0 if options.no_ladder else 5)
+    return 5 + options.twins + (0 if options.no_mlp else 2) + (0 if options.no_ladder else 12)
 
 
 def probe(
@@ -125,6 +129,12 @@ def probe(
             f"MLP {kind}: {len(plan.sites)} sites x {3 + options.mlp_shuffles} probes, "
             f"{time.perf_counter() - start:.1f} s"
         )
+    planes: list[PlaneEffects] = []
+    if circle is not None and plan.has_planes and behaviour.verdict != "NOT LEARNED":
+        rungs = plan.interventions(plane_targets(circle), list(plan.residual))
+        for site in plan.residual:
+            progress(f"frequencies at {site}")
+            planes.append(plane_effects(rungs, circle, site))
     ladder = climb(behaviour, [survey.scores() for survey in run.claims], twin_claims, plan.interventions, progress)
     return ProbeReport(
         checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
@@ -133,7 +143,7 @@ def probe(
         behaviour=behaviour, ridge=tuple(ridge),
         twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), ladder=ladder, left_out=tuple(plan.left_out), costs=tuple(costs),
+        mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out), costs=tuple(costs),
     )  # fmt: skip
 
 

@@ -113,6 +113,12 @@ class ProbePlan:
             ClaimSurvey(claim, self.dataset, self.residual, self.last, split, self.d_model) for claim in self.claims
         ]
 
+    @property
+    def has_planes(self) -> bool:
+        """Whether the circle is that of the answers, and these rows are enough to intervene on its planes."""
+        circle = self.circle
+        return bool(self.claims) and circle is not None and circle.period == self.dataset.modulus
+
     def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
         """What climbs the causal rungs."""
         draws, options = max(self.options.subspace_draws, FEWEST_PERMUTATIONS), self.options

@@ -26,6 +26,7 @@ def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
              "relabelled": one.relabelled, "p": one.p, "found": one.found}
             for one in best_periods(report.small, "final")
         ],
+        "planes": [asdict(one) for one in report.planes],
         "refit": asdict(report.refit),
         "mlp": [cell for one in report.mlp for cell in one.cells()],
         "left_out": report.left_out, "costs": report.costs,

@@ -1,11 +1,13 @@
-"""The ladder of evidence on the terminal: for each claim the highest rung, and what stops the next."""
+"""On the terminal: for each claim the highest rung, and what stops the next; and what the frequencies do."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.analysis.ladder import RUNGS, Ladder
+from arithprobe.analysis.ladder import Ladder
+from arithprobe.analysis.ladder_rules import RUNGS
+from arithprobe.analysis.planes import Answers, PlaneEffects
 
 _COLOUR = {"none": "red", "behaviour": "red", "necessary": "green", "sufficient": "green"}
 
@@ -20,15 +22,15 @@ def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
     if ladders:
         console.print(f"ladder of evidence ({' < '.join(RUNGS)}):", markup=False)
     for one in ladders:
-        where = f"{one.site}@last"
+        where = f"{one.own.site}@last"
         shape = f"on a {one.shape}"
         if one.own.frequencies:
             shape = f"round a circle at frequency {', '.join(map(str, one.own.frequencies))}"
+        colour = _COLOUR.get(one.rung, "yellow")
         console.print(
-            f"[bold]{escape(one.variable)}[/] {shape}: [bold {_COLOUR.get(one.rung, 'yellow')}]{one.rung.upper()}[/] at "
-            f"{escape(where)}"
+            f"[bold]{escape(one.variable)}[/] {shape}: [bold {colour}]{one.rung.upper()}[/] at {escape(where)}"
         )
-        for evidence in one.evidence[1:]:
+        for evidence in one.own.evidence[1:]:
             console.print(f"  {'yes' if evidence.passed else 'NO '}  {evidence.rung}: {evidence.reason}", markup=False)
         if one.stopped_by:
             console.print(f"  stopped by {one.stopped_by.partition(':')[0]}", markup=False)
@@ -36,3 +38,38 @@ def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
             head = higher.causal is not None and higher.causal.only_head_remains
             last = " (nothing but LayerNorm and readout comes after)" if head else ""
             console.print(f"  further along: {higher.rung} at {higher.site}@last{last}", markup=False)
+
+
+def print_planes(console: Console, planes: Sequence[PlaneEffects]) -> None:
+    """Print what the key frequencies of each site do.
+
+    Args:
+        console: Where to.
+        planes: One a site.
+    """
+    if planes:
+        console.print(
+            f"frequencies of the residue at the last token, taken out by LEACE or kept alone (intact: "
+            f"{_answers([planes[0].intact])}; {planes[0].n} rows):"
+        )
+    for one in planes:
+        if one.without_key is None or one.only_key is None:
+            console.print(f"  {one.site}: no key frequency", markup=False)
+            continue
+        console.print(
+            f"  {one.site}: key {', '.join(map(str, one.key))} (Gini {one.gini:.2f}, carried by "
+            f"{1 / one.participation:.1f}); without their planes (rank {one.rank}) {_answers([one.without_key])}; "
+            f"without as many random dimensions {_answers(one.without_random)}, of shuffled labels "
+            f"{_answers(one.without_shuffled)}; with nothing but them {_answers([one.only_key])}",
+            markup=False,
+        )
+
+
+def _answers(some: Sequence[Answers]) -> str:
+    """Their mean."""
+    loss, skill, exact = (
+        (sum(getattr(one, name) for one in some) / len(some) for name in ("loss", "skill", "exact"))
+        if some
+        else (float("nan"),) * 3
+    )
+    return f"loss {loss:.3g}, skill {skill:.3f}, {exact:.1%} exact"

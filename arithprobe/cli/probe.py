@@ -10,8 +10,12 @@ from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.probe import ProbeReport
+    from arithprobe.plotting.spectrum import PlaneLosses
 
-_PICTURES = r"ridge_(x|y|sum|residue)|fourier_\w+mod\d+|small_periods|refitted_readout|mlp_against_ridge"
+_PICTURES = (
+    r"ridge_(x|y|sum|residue)|fourier_\w+mod\d+|frequencies_by_site|frequencies_left_out|small_periods|refitted_readout|"
+    r"mlp_against_ridge|ladder"
+)
 _MAPPED = ("x", "y", "sum", "residue")  # targets with a heatmap
 
 
@@ -50,10 +54,13 @@ def run(words: Sequence[str] | None) -> None:
 
 def _draw(report: "ProbeReport") -> dict[str, bytes]:
     """Every figure there is something for, as PNG, by name."""
+    from arithprobe.analysis.ladder_rules import RUNGS
     from arithprobe.plotting.compare import mlp_against_ridge, refitted_readout
     from arithprobe.plotting.frequencies import frequency_spectrum, small_periods
     from arithprobe.plotting.heatmap import probe_heatmap
+    from arithprobe.plotting.ladder import ladder_chart
     from arithprobe.plotting.render import to_png, to_rgb
+    from arithprobe.plotting.spectrum import frequency_site_map, plane_losses
     from arithprobe.probes.circles import best_periods
 
     behaviour, circle = report.behaviour, report.circle
@@ -62,9 +69,42 @@ def _draw(report: "ProbeReport") -> dict[str, bytes]:
     }
     if circle is not None:
         figures[f"fourier_{circle.circle.name}"] = frequency_spectrum(circle, "final", behaviour, report.circle_twin)
+        figures["frequencies_by_site"] = frequency_site_map(circle, behaviour)
+    if any(one.key for one in report.planes):
+        figures["frequencies_left_out"] = plane_losses(_losses(report), behaviour)
+    if report.ladder:
+        figures["ladder"] = ladder_chart(_lines(report), RUNGS[1:], behaviour)
     if report.small:
         figures["small_periods"] = small_periods(best_periods(report.small, "final"), "final", behaviour)
     figures["refitted_readout"] = refitted_readout(report.refit, circle, behaviour)
     if report.mlp:
         figures["mlp_against_ridge"] = mlp_against_ridge(report.mlp, behaviour)
     return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}
+
+
+def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, bool, str]]]]:
+    """The lines of the ladder's picture."""
+    return [
+        (
+            f"{claim.variable} at {one.site}",
+            [(evidence.rung, evidence.passed, evidence.figure) for evidence in one.evidence],
+        )
+        for claim in report.ladder for one in claim.sites
+    ]  # fmt: skip
+
+
+def _losses(report: "ProbeReport") -> "list[PlaneLosses]":
+    """The sites at which a key frequency is found."""
+    from arithprobe.plotting.spectrum import PlaneLosses
+
+    found = []
+    for one in report.planes:
+        levels = {"intact": one.intact}
+        if one.without_key is not None and one.only_key is not None:
+            levels |= {"without all key planes": one.without_key, "with nothing but them": one.only_key}
+            found.append(PlaneLosses(
+                one.site, one.frequencies, one.key, tuple(answers.loss for answers in one.excluded),
+                tuple(answers.loss for answers in one.excluded_shuffled),
+                {name: answers.loss for name, answers in levels.items()},
+            ))  # fmt: skip
+    return found

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.cli.figures import number, share
-from arithprobe.cli.ladder_table import print_ladders
+from arithprobe.cli.ladder_table import print_ladders, print_planes
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.probes.circles import FourierScores, PeriodScore, best_periods
@@ -51,6 +51,7 @@ def print_report(report: ProbeReport, files: Sequence[Path]) -> None:
         console.print(f"left out: {reason}", markup=False)
     for cost in report.costs:
         console.print(f"cost: {cost}", markup=False)
+    print_planes(console, report.planes)
     print_ladders(console, report.ladder)
     print_files(console, files)
 

@@ -30,13 +30,24 @@ def mean_difference(cell: Moments) -> Array:
 
 def leace(cell: Moments) -> tuple[Array, Array]:
     """(D, R) ``L`` and ``R`` of the least-squares concept eraser of one cell."""
-    values, vectors = np.linalg.eigh(cell.centred_gram[0] / max(float(cell.n[0]), 1.0))
-    kept = values > len(values) * np.finfo(np.float64).eps * max(float(values.max(initial=0.0)), 1e-300)
-    roots, vectors = np.sqrt(values[kept]), vectors[:, kept]
+    n = max(float(cell.n[0]), 1.0)
+    roots, vectors = spread_of(cell.centred_gram[0] / n, cell.gram[0, 1:, 1:].trace() / n)
     q = orthonormal_basis((vectors.T @ mean_difference(cell)) / roots[:, None])
     left: Array = vectors @ (roots[:, None] * q)
     right: Array = vectors @ (q / roots[:, None])
     return left, right
+
+
+def spread_of(covariance: Array, size: float) -> tuple[Array, Array]:
+    """(R,) standard deviations of states along their (D, R) principal directions; those of rounding noise left out.
+
+    Args:
+        covariance: (D, D) of the states.
+        size: Mean squared length of the states themselves, from which the covariance was rounded.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > len(values) * np.finfo(np.float64).eps * max(float(values.max(initial=0.0)), size, 1e-300)
+    return np.sqrt(values[kept]), vectors[:, kept]
 
 
 def inlp(cell: Moments, rank: int, choice: AlphaChoice) -> Array:

@@ -1,0 +1,156 @@
+r"""The rungs of the ladder of evidence, and what each asks for.
+
+=============== ======================================================================================================
+``none``        the model has not learned the task; what its states show is not about it
+``behaviour``   the behaviour gate is passed
+``decodable``   R2 on held-out groups above permuted labels (p <= 0.05; of a circle, the largest over frequencies)
+``selective``   above a control task and above untrained networks
+``geometric``   on a line, or round a circle of this period and no neighbouring one, and not as well when renamed
+``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
+                those of a guess (the lower end of their interval is); random subspaces of its rank cost less than 5 %
+                of the skill
+``sufficient``  moved, the answer follows with slope 1 within 0.1; swapped between problems, it makes the intended shift
+                within a tenth
+=============== ======================================================================================================
+
+After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geiger et al. 2021 (sufficient).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from arithprobe.analysis.ladder_causal import CausalEvidence
+from arithprobe.behaviour import Behaviour
+from arithprobe.probes.accuracy import binomial_interval
+from arithprobe.probes.claims import ClaimScores
+
+Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
+RUNGS: tuple[Rung, ...] = get_args(Rung)
+LEVEL = 0.05
+"""Of every test against random labels, subspaces or patterns."""
+SELECTIVE = 0.05
+"""R2 above the control task."""
+READABLE = 0.95
+"""R2 from which a site is one to intervene at."""
+CARRIED = 0.5
+"""R2 from which a key frequency is among the planes that are taken out and turned together."""
+SKILL_LEFT = 0.1
+"""Share of the intact skill that may be left where behaviour is destroyed."""
+CHANCES = 2.0
+"""Exact answers that may be left, as a multiple of those of a guess."""
+RANDOM_COST = 0.05
+"""Share of the skill that random subspaces may cost."""
+SLOPE = 0.1
+"""How far the response to moving a variable may be from what arithmetic demands."""
+SWAPPED = 0.1
+"""How far the share of the intended shift that a swap makes may be from all of it."""
+_BLIND = "isotropic"  # the family that there always is
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One rung tried."""
+
+    rung: Rung
+    """Which."""
+    passed: bool
+    """Whether it holds, by the thresholds of this module."""
+    figure: str
+    """What to look at first, in a few letters."""
+    reason: str
+    """The figures that decide, in words."""
+
+
+def read_evidence(
+    scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Behaviour
+) -> tuple[Evidence, ...]:
+    """The rungs that need no intervention.
+
+    Args:
+        scores: Scores of the claim, with its controls.
+        twins: (F, S) R2 of each untrained network.
+        site: The site.
+        behaviour: The verdict on the model.
+    """
+    row, best, circle = scores.sites.index(site), scores.best(site), scores.claim.circle
+    r2, low, p, null, task, control = (
+        float(getattr(scores, name)[best, row])
+        for name in ("r2", "low", "p", "null_high", "task_on_pairs", "control_on_pairs")
+    )
+    name = scores.claim.name if circle is None else f"{scores.claim.name}, frequency {circle.frequencies[best]}"
+    shown = f"R2 {r2:.3f}, at least {low:.3f}"
+    untrained = max((float(one[best, row]) for one in twins), default=float("nan"))
+    text = f"untrained networks {_shown(untrained)}" if twins else "no untrained network was probed (twins is 0)"
+    return (
+        Evidence("behaviour", behaviour.verdict != "NOT LEARNED", f"skill {behaviour.skill:.2f}", str(behaviour)),
+        Evidence(
+            "decodable", r2 > 0 and p <= LEVEL and low > null, f"R2 {r2:.3f}",
+            f"{name} at {site}@last: {shown}; shuffled labels below {null:.3f}, p = {p:.3f}",
+        ),
+        Evidence(
+            "selective", task - max(control, 0.0) > SELECTIVE and low > untrained, f"untrained {_shown(untrained)}",
+            f"{shown}; {text}; under a split by pairs {task:.3f}, control task {control:.3f}",
+        ),
+        _geometric(scores, best, row, shown),
+    )  # fmt: skip
+
+
+def _geometric(scores: ClaimScores, best: int, row: int, shown: str) -> Evidence:
+    """Whether the order of the values is that of a line or a circle."""
+    low, relabelled, neighbour = (
+        float(getattr(scores, name)[best, row]) for name in ("low", "relabelled", "neighbour")
+    )
+    circle = scores.claim.circle
+    text = f"values renamed at random {_shown(relabelled)}"
+    if circle is None:
+        if relabelled != relabelled:
+            return Evidence("geometric", True, "2 values", "two values lie on a line in any order: nothing to test")
+        return Evidence("geometric", low > relabelled, f"renamed {relabelled:.3f}", f"a line: {shown}; {text}")
+    others = f"periods {circle.period - 1} and {circle.period + 1} up to {_shown(neighbour)}"
+    passed = not low <= relabelled and not low <= neighbour  # NaN where there is no such control
+    return Evidence("geometric", passed, f"period\u00b11 {_shown(neighbour)}", f"a circle: {shown}; {text}; {others}")
+
+
+def necessary(found: CausalEvidence) -> Evidence:
+    """Whether the behaviour is destroyed without the variable, and not without random subspaces."""
+    exact_low, _ = binomial_interval(round(found.exact * found.n), found.n)
+    destroyed = found.skill_left <= SKILL_LEFT and exact_low <= CHANCES * found.chance
+    known = [one for one in found.random if one.skill_lost == one.skill_lost]
+    harmless = all(one.skill_lost < RANDOM_COST for one in known) and any(one.family == _BLIND for one in known)
+    text = "; ".join(
+        f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
+        f"{100 * one.exact_lost:.1f} points of exact answers" if one in known else f"{one.family}: {one.note}"
+        for one in found.random
+    )  # fmt: skip
+    return Evidence(
+        "necessary", destroyed and harmless, f"skill {found.skill:.2f}, {found.exact:.1%}",
+        f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
+        f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
+        f"guess {found.chance:.1%}, {found.n} rows); {text}; with nothing but it, skill {found.kept_skill:.3f}, exact "
+        f"{found.kept_exact:.1%}",
+    )  # fmt: skip
+
+
+def sufficient(found: CausalEvidence) -> Evidence:
+    """Whether the answer follows when the variable is moved, and when it is swapped."""
+    curve, swap = found.steering, found.interchange
+    if curve is None or swap is None:
+        text = f"arithmetic does not say where the answer goes with {found.target}"
+        return Evidence("sufficient", False, "no answer", text)
+    slope, random = curve.slope.fraction, float(curve.random_slopes.abs().max())
+    steered = abs(slope - 1) <= SLOPE and random < 1 - SLOPE
+    share = swap.recovered.fraction
+    swapped = abs(share - 1) <= SWAPPED and swap.p <= LEVEL and abs(swap.null_space) <= SLOPE
+    return Evidence(
+        "sufficient", steered and swapped, f"slope {slope:.2f}",
+        f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}], random "
+        f"patterns up to {random:.2f}; swapped, it makes {share:.1%} of the intended shift (the whole state "
+        f"{swap.whole_state:.1%}, random subspaces up to {float(swap.random.max()):.1%})",
+    )  # fmt: skip
+
+
+def _shown(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"
