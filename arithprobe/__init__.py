@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from arithprobe.callbacks import (
         BehaviourReport,
         DirectionAblation,
+        EmergenceProbing,
         FourierProbing,
         HeadAnalysis,
         MLPProbing,
@@ -47,6 +48,7 @@ _HOME = {
     "CircularMSE": "models.objectives",
     "DataRecipe": "data.sampling",
     "DirectionAblation": "callbacks",
+    "EmergenceProbing": "callbacks",
     "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
     "HeadAnalysis": "callbacks",
@@ -84,6 +86,7 @@ __all__ = [
     "CircularMSE",
     "DataRecipe",
     "DirectionAblation",
+    "EmergenceProbing",
     "Eraser",
     "FourierProbing",
     "HeadAnalysis",

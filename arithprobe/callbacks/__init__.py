@@ -2,9 +2,18 @@
 
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
+from arithprobe.callbacks.emergence import EmergenceProbing
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.heads import HeadAnalysis
 from arithprobe.callbacks.mlp import MLPProbing
 from arithprobe.callbacks.ridge import RidgeProbing
 
-__all__ = ["BehaviourReport", "DirectionAblation", "FourierProbing", "HeadAnalysis", "MLPProbing", "RidgeProbing"]
+__all__ = [
+    "BehaviourReport",
+    "DirectionAblation",
+    "EmergenceProbing",
+    "FourierProbing",
+    "HeadAnalysis",
+    "MLPProbing",
+    "RidgeProbing",
+]

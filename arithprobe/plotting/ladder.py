@@ -49,5 +49,8 @@ def ladder_chart(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    set_title(axes, "Ladder of evidence", behaviour)
+    if behaviour is None:
+        axes.set_title("Ladder of evidence", fontsize=10, loc="left")
+    else:
+        set_title(axes, "Ladder of evidence", behaviour)
     return figure

@@ -1,0 +1,232 @@
+"""Live emergence: from which validation on is each variable readable?"""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from arithprobe.analysis.forward import random_init_twin, run_over
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks, to_json
+from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.files import write_whole
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.plotting.emergence import emergence_map
+from arithprobe.probes.circles import LEVEL
+from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, listed
+from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
+from arithprobe.probes.survey import Split
+from arithprobe.probes.tags import Tag
+from arithprobe.problems import task_title
+from arithprobe.training.module import ArithmeticModule, ValidationOutput
+
+_TAG = Tag("emergence", "variables", "final", "last", "emerged")
+
+
+class EmergenceProbing(ValidationProbe):
+    """The first validation of a fit from which on each variable is readable.
+
+    At every validation of a fit, ridge probes of the last token at every residual site. A variable is *cleared* at a
+    site when its permutation p-value is at most 0.05 (of a frequency: family-wise over the frequencies), its held-out
+    R2 is positive, and the lower end of the 95 % interval of R2 is above what is read at that site from this network
+    before its first step and from untrained networks of the same architecture. It has *emerged* at the first of three
+    cleared validations in a row at one site. So a fit of fewer than three validations has no emergence, and the
+    resolution is the interval between validations. Outside a fit the callback does nothing.
+
+    A fit that goes on from a checkpoint has a new run folder and a new history. The network before its first step is
+    not known then; only the other untrained networks are, and what is readable already emerges at once.
+
+    Writes ``probes/emergence.jsonl`` (every variable and site, one line a validation), ``emergence.json`` (the history
+    so far: the step, site and R2 of each emergence) and the figure ``figures/emergence_variables.png``, also in
+    TensorBoard (IMAGES): the loss, and R2 by variable and step. Logs one scalar,
+    ``emergence_variables/final@last/emerged``: how many variables have emerged so far, anywhere in the network.
+
+    Args:
+        targets: Targets, see :mod:`arithprobe.probes.targets`; ``all`` is every one of the data that varies.
+        frequencies: Frequencies of the residue's circle: the largest, or a list, or 0 for none. By default all up to
+            half the modulus, at most 48.
+        folds: Folds of groups, each held out in turn.
+        permutations: Label permutations of the null, at least 19.
+        twins: Untrained networks beside the run's own beginning; may be 0. All of these run over the validation rows
+            once, at the first validation.
+        figure_every: Draw the figure at the first validation, at every n-th, and at the end of the fit.
+        seed: Seed of the permutations and of the untrained networks.
+
+    Raises:
+        ArithprobeError: If an option is out of range, or what is named cannot be probed in these rows.
+    """
+
+    analysis = "emergence"
+
+    def __init__(
+        self,
+        targets: Sequence[str] = ("all",),
+        frequencies: int | Sequence[int] | None = None,
+        folds: int = 5,
+        permutations: int = 20,
+        twins: int = 1,
+        figure_every: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require_at_least(
+            "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS), twins=(twins, 0),
+            figure_every=(figure_every, 1), seed=(seed, 0),
+        )  # fmt: skip
+        if isinstance(frequencies, Sequence):
+            require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
+        elif frequencies is not None:
+            require_at_least("EmergenceProbing: ", frequencies=(frequencies, 0))
+        if not targets and frequencies in (None, 0):
+            raise ArithprobeError("EmergenceProbing: expected at least one target or frequency")
+        self.targets, self.frequencies = list(dict.fromkeys(targets)), frequencies
+        self.split = Split("sum", folds, None, permutations, seed)
+        self.twins, self.figure_every = twins, figure_every
+        self._dataset: ArithmeticDataset | None = None
+        self._what: Watched | None = None
+        self._survey: EmergenceSurvey | None = None
+        self._beginning: TinyTransformer | None = None
+        self._untrained: Tensor | None = None
+        self._active = False
+        self._history: list[Readings] = []
+        self._losses: list[float] = []
+        self._found: list[Emergence] = []
+        self._drawn = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget earlier runs."""
+        super().setup(trainer, pl_module, stage)
+        self._history, self._losses, self._found = [], [], []
+        self._beginning, self._untrained, self._drawn, self._active = None, None, 0, False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the network as it is before the first step."""
+        if trainer.global_step == 0:
+            self._beginning = copy.deepcopy(arithmetic_module(pl_module).model).cpu().eval().requires_grad_(False)
+
+    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Fix variables, folds and permutations."""
+        if self._survey is None or self._dataset is not dataset:
+            self._what = watched(dataset, self.targets, self.frequencies, self.split)
+            self._survey = self._survey_of(module, dataset, self._what, self.split)
+            self._dataset = dataset
+
+    def begin(self, module: ArithmeticModule) -> None:
+        """Start with empty moments; before the first time, read the untrained networks."""
+        self._active = module.trainer.state.fn == TrainerFn.FITTING
+        if not self._active or self._survey is None or self._what is None or self._dataset is None:
+            return
+        if self._untrained is None:
+            self._untrained = self._read_untrained(module, self._dataset, self._what)
+        self._survey.start()
+
+    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+        """Add a batch to the moments."""
+        if self._active and self._survey is not None:
+            self._survey.update(output["states"], batch.rows)
+
+    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+        """Merge the ranks, fit, score, and look back."""
+        if not self._active or self._survey is None:
+            return {}
+        sum_over_ranks(trainer, self._survey.state)
+        self._history.append(self._survey.readings(moment(trainer)["step"], self._untrained))
+        self._found = emergences(self._history)
+        return {str(_TAG): float(sum(one.emerged for one in self._found))}
+
+    def tags(self) -> list[str]:
+        """The tags it will log, once prepared."""
+        return [str(_TAG)]
+
+    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        """Write the record of this validation, the emergences so far, and now and then the figure."""
+        if not self._active:
+            return
+        loss = trainer.callback_metrics.get("val/loss")  # of this validation: the module logs it before this hook
+        self._losses.append(math.nan if loss is None else float(loss))
+        if len(self._history) == 1 or len(self._history) % self.figure_every == 0:
+            self._draw(trainer, module)
+        with self.timed("files"):
+            self.append_line(trainer, self.gate(module) | self._line())
+            if self._run_folder is not None:
+                write_whole(
+                    self._run_folder / "emergence.json", to_json(self.gate(module) | self._record(module)) + "\n"
+                )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last state."""
+        if trainer.is_global_zero and self._drawn < len(self._history):
+            self._draw(trainer, arithmetic_module(pl_module))
+        super().on_fit_end(trainer, pl_module)
+
+    def findings(self) -> list[str]:
+        """The order of emergence."""
+        if not self._history:
+            return []
+        seen = [
+            f"{one.variable} at step {one.step} ({one.site}{'' if one.cleared else '; not at the end'})"
+            for one in in_order(self._found)
+            if one.emerged
+        ]
+        never = listed([one.variable for one in self._found if not one.emerged])
+        lines = [f"emerged: {', '.join(seen) or 'nothing'}; never: {', '.join(never) or 'nothing'}"]
+        if len(self._history) < IN_A_ROW:
+            lines = [f"emerged: cannot be told from {len(self._history)} validations, it takes {IN_A_ROW} in a row"]
+        left_out = () if self._what is None else self._what.left_out
+        return [*lines, *(f"emergence probing left out {reason}" for reason in left_out)]
+
+    def _survey_of(
+        self, module: ArithmeticModule, dataset: ArithmeticDataset, what: Watched, split: Split
+    ) -> EmergenceSurvey:
+        return EmergenceSurvey(dataset, module.model.residual_sites, what, split, module.model.d_model)
+
+    def _read_untrained(self, module: ArithmeticModule, dataset: ArithmeticDataset, what: Watched) -> Tensor | None:
+        """(V, S) the largest R2 of the network before its first step and the other untrained ones; None without any."""
+        task = task_title(dataset.modulus)
+        trained = LoadedModel("the run", "live", module.model, module.objective, module.train_mean, task)
+        untrained = [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
+        if self._beginning is not None:
+            untrained.append(trained._replace(path="the run's beginning", model=self._beginning))
+        survey = self._survey_of(module, dataset, what, self.split._replace(permutations=0))
+        found = []
+        for one in untrained:
+            survey.start()
+            run_over(one, dataset, [survey.update])
+            found.append(survey.readings(None).r2)
+        return torch.stack(found).amax(dim=0) if found else None
+
+    def _line(self) -> dict[str, Any]:
+        """Every variable and site of the last validation."""
+        last = self._history[-1]
+        columns = {"r2": last.r2, "low": last.low, "p": last.p, "untrained": last.untrained, "cleared": last.cleared}
+        rows = {
+            name: {key: part[row].tolist() for key, part in columns.items()} for row, name in enumerate(last.variables)
+        }
+        return {"loss": self._losses[-1], "sites": last.sites, "variables": rows}
+
+    def _record(self, module: ArithmeticModule) -> dict[str, Any]:
+        """The history so far."""
+        what, modulus = self._what, None if self._dataset is None else self._dataset.modulus
+        return {
+            "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
+            "task": task_title(modulus), "level": LEVEL, "in_a_row": IN_A_ROW,
+            "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
+            "own_beginning": self._beginning is not None,
+            "left_out": () if what is None else what.left_out,
+            "steps": [one.step for one in self._history], "loss": self._losses,
+            "variables": [dataclasses.asdict(one) for one in in_order(self._found)],
+        }  # fmt: skip
+
+    def _draw(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        self._drawn = len(self._history)
+        with self.timed("figure"):
+            figure = emergence_map(self._history, self._losses, self._found, module.behaviour)
+            self.show(trainer, figure, "variables", "variable x step", self._history[-1].step)

@@ -1,0 +1,146 @@
+"""Pictures of emergence: what becomes readable when, in one run and over several."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.titles import set_title
+from arithprobe.probes.emergence import Emergence, EmergenceOverRuns, Readings, circle_of, in_order
+
+_BLUE, _GREY = "#0072b2", "#888888"
+_COLOURS = (_BLUE, "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999999")  # Okabe and Ito
+
+
+def emergence_map(
+    history: Sequence[Readings], losses: Sequence[float], found: Sequence[Emergence], behaviour: Behaviour | None
+) -> Figure:
+    """Validation loss by step above; below it R2 of every variable at its best site, by step, after that untrained.
+
+    A dot marks the step, and a name on the right the site, of each emergence; variables are in order of emergence, and
+    those that never emerged last, in grey. Frequencies that were never cleared are left out, and counted.
+
+    Args:
+        history: The validations, at least one.
+        losses: (T,) validation loss of each.
+        found: The emergence of each variable, in the order of the variables.
+        behaviour: The model's behaviour now, for the title.
+    """
+    names = history[-1].variables
+    ever = {
+        name for one in history for name, cleared in zip(names, one.cleared.any(dim=1).tolist(), strict=True) if cleared
+    }
+    drawn = [one for one in in_order(found) if one.variable in ever or circle_of(one.variable) is None]
+    best = np.stack([history[-1].before.numpy(), *(one.best.numpy() for one in history)], axis=1)  # (V, 1 + T)
+    rows = best[[names.index(one.variable) for one in drawn]]
+    steps = [number if one.step is None else one.step for number, one in enumerate(history)]
+    height = 0.17 * len(drawn) + 1.2
+    figure = Figure(figsize=(9.5, 2.6 + height), layout="constrained", dpi=110)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
+    _draw_loss(above, steps, losses)
+    edges = _edges(steps)
+    edges = np.concatenate([[2 * edges[0] - edges[1]], edges])
+    colours = colormaps["viridis"].with_extremes(bad="white")
+    image = below.pcolormesh(
+        edges, np.arange(len(drawn) + 1) - 0.5, np.ma.masked_invalid(rows.clip(0, 1)), cmap=colours, vmin=0, vmax=1
+    )
+    below.axvline(edges[1], color="white", linewidth=2.5)
+    marks = [(one.step, row) for row, one in enumerate(drawn) if one.step is not None]
+    below.scatter(*np.array(marks).reshape(-1, 2).T, s=16, color="white", edgecolors="black", linewidths=0.7, zorder=3)
+    below.set_ylim(len(drawn) - 0.5, -0.5)
+    below.set_xlim(edges[0], edges[-1])
+    _name_rows(below, drawn)
+    note = "\n(first column: without training; grey: never above chance and that, or not three times in a row"
+    hidden = len(found) - len(drawn)
+    note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
+    below.set_xlabel(f"training step{note}")
+    below.set_ylabel("variable")
+    figure.colorbar(image, ax=below, label="held-out R2 at the best site", fraction=0.05, aspect=30, pad=0.02)
+    text = "From which step (dot) and where (right) each variable is readable at the last token"
+    set_title(above, text, behaviour)
+    return figure
+
+
+def emergence_runs(
+    found: Sequence[EmergenceOverRuns], behaviours: Sequence[Behaviour | None], names: Sequence[str]
+) -> Figure:
+    """Step of emergence by variable: a dot a run, a bar at the median.
+
+    Variables that emerged in no run are left out, and counted. Where a variable never emerged in a run, its dot stands
+    to the right of all steps.
+
+    Args:
+        found: The variables, in the order to draw them.
+        behaviours: (R) the behaviour of the runs; the title has the worst.
+        names: (R) what to call the runs.
+    """
+    drawn = [one for one in found if one.count]
+    finite = [step for one in drawn for step in one.known if math.isfinite(step)]
+    never = 1.12 * max(finite, default=1.0)
+    figure = Figure(figsize=(9.5, 2.6 + 0.26 * max(len(drawn), 4)), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    for run, (name, behaviour) in enumerate(zip(names, behaviours, strict=True)):
+        offset = (run + 1) / (len(names) + 1) - 0.5  # so that equal steps do not hide each other
+        steps = np.nan_to_num(np.array([one.steps[run] for one in drawn]), nan=np.nan, posinf=never)
+        verdict = "unknown" if behaviour is None else behaviour.verdict
+        axes.plot(
+            steps, np.arange(len(drawn)) + 0.7 * offset, "o", label=f"{name}: {verdict}",
+            color=_COLOURS[run % len(_COLOURS)], markersize=5, alpha=0.9,
+        )  # fmt: skip
+    for row, one in enumerate(drawn):
+        axes.plot([min(one.median, never)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
+    axes.axvspan(0.5 * (never + max(finite, default=1.0)), 1.06 * never, color="#eeeeee", zorder=0)
+    axes.set_xlim(0, 1.06 * never)
+    axes.set_xticks([*(tick for tick in axes.get_xticks() if tick <= max(finite, default=1.0)), never])
+    axes.set_xticklabels([*(f"{tick:g}" for tick in axes.get_xticks()[:-1]), "never"])
+    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn], fontsize=8)
+    axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    hidden = sum(not one.count and not one.of_any_frequency for one in found)
+    axes.set_xlabel(
+        "training step of emergence" + (f"\n({hidden} variables that emerged in no run are left out)" if hidden else "")
+    )
+    axes.set_ylabel("variable")
+    figure.legend(loc="outside lower center", ncols=min(3, len(names)), fontsize=8)
+    order = ("NOT LEARNED", "PARTLY LEARNED", "LEARNED")
+    known = [one for one in behaviours if one is not None]
+    worst = min(known, key=lambda one: (order.index(one.verdict), one.exact_match), default=None)
+    text = f"{len(names)} runs: step from which each variable is readable at the last token (bar: median)"
+    set_title(axes, f"{text}. Least learned:" if len(names) > 1 else text, worst)
+    return figure
+
+
+def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> None:
+    """The curve, on a logarithmic scale where it spans more than a decade."""
+    axes.plot(steps, losses, "-o", color=_BLUE, markersize=3, linewidth=1.2)
+    positive = [loss for loss in losses if 0 < loss < math.inf]
+    logarithmic = len(positive) == len(losses) and max(positive) > 10 * min(positive)
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.set_ylabel("validation loss" + (" (log)" if logarithmic else ""))
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+
+
+def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
+    """Names of variables on the left, sites of emergence on the right."""
+    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn], fontsize=7)
+    for label, one in zip(axes.get_yticklabels(), drawn, strict=True):
+        label.set_color("black" if one.emerged else _GREY)
+    right = axes.secondary_yaxis("right")
+    emerged = [(row, one.site) for row, one in enumerate(drawn) if one.site is not None]
+    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=7)
+    right.tick_params(length=0)
+
+
+def _edges(steps: Sequence[int]) -> npt.NDArray[np.float64]:
+    """(T + 1,) ends of the columns, half-way between steps."""
+    at = np.array(steps, dtype=np.float64)
+    if len(at) == 1:
+        return np.array([at[0] - 0.5, at[0] + 0.5])
+    middle = (at[1:] + at[:-1]) / 2
+    return np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])

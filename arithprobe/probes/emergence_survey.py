@@ -1,0 +1,163 @@
+"""The probes of many variables at the last token that tell when each emerges: rows in, readings out."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.circles import Circle
+from arithprobe.probes.emergence import Readings
+from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.positions import position_table
+from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, folds_of, targets_by_group
+from arithprobe.probes.targets import (
+    Group,
+    angle_columns,
+    group_values,
+    target_group,
+    target_names,
+    target_values,
+)
+
+MOST_FREQUENCIES = 48
+"""Frequencies of the residue's circle, where none are named."""
+
+
+class Watched(NamedTuple):
+    """What is looked for in some rows."""
+
+    targets: tuple[str, ...]
+    """Targets of one column."""
+    circle: Circle | None
+    """The residue's circle and its frequencies; None without a modulus, or where none are wanted."""
+    left_out: tuple[str, ...]
+    """What nobody named and these rows do not allow, with the reason."""
+
+
+def watched(
+    rows: ProblemRows, targets: Sequence[str], frequencies: int | Sequence[int] | None, split: Split
+) -> Watched:
+    """Settle what to look for.
+
+    Args:
+        rows: The data set.
+        targets: Names; ``all`` is every target of the data that varies.
+        frequencies: The largest frequency of the residue's circle, or a list, or 0 for none; by default all up to half
+            the modulus and 48, or none where there is no modulus.
+        split: How rows are held out, whatever the group.
+
+    Raises:
+        ArithprobeError: If something that is named does not exist, does not vary, or its folds are too small; or
+            nothing is left.
+    """
+    named = [name for name in targets if name != "all"]
+    chosen, circle, left_out = _targets(rows, targets), _circle(rows, frequencies), []
+    for group in get_args(Group):
+        try:
+            folds_of(group_values(group, rows.x, rows.y), split._replace(group=group), rows.path)
+        except ArithprobeError as error:
+            of_circle = group == "sum" and circle is not None
+            if any(target_group(name) == group for name in named) or (of_circle and frequencies is not None):
+                raise
+            left_out.append(f"everything of {group}: {error}")
+            chosen = [name for name in chosen if target_group(name) != group]
+            circle = None if of_circle else circle
+    if not chosen and circle is None:
+        raise ArithprobeError(f"nothing can be probed in {rows.path}: {'; '.join(left_out) or 'no target varies'}")
+    return Watched(tuple(chosen), circle, tuple(left_out))
+
+
+class EmergenceSurvey:
+    """Folds the states of one pass into moments, then reads every variable at the last token of every site.
+
+    Args:
+        rows: The data set.
+        sites: The S sites.
+        what: What to look for.
+        split: How rows are held out, all folds in turn; without permutations there are no p-values.
+        d_model: Width D of the states.
+
+    Attributes:
+        variables: The V variables: targets by their group, then frequencies.
+    """
+
+    def __init__(self, rows: ProblemRows, sites: Sequence[str], what: Watched, split: Split, d_model: int) -> None:
+        self.rows, self.sites, self._targets = rows, tuple(sites), what.targets
+        last = position_table(["last"], rows.lengths, rows.layout, rows.layouts)
+        self._ridge = [
+            RidgeSurvey(rows, sites, last, targets, split._replace(group=group), d_model)
+            for group, targets in targets_by_group(what.targets, rows).items()
+        ]
+        self._fourier = [] if what.circle is None else [
+            FourierSurvey(rows, sites, last, [what.circle], split, d_model, relabellings=0)
+        ]  # fmt: skip
+        self._surveys: list[RidgeSurvey | FourierSurvey] = [*self._ridge, *self._fourier]
+        circles = [part.circle for survey in self._fourier for part in survey.parts]
+        self.variables = (*what.targets, *(f"{one.name}f{n}" for one in circles for n in one.frequencies))
+
+    def start(self) -> None:
+        """Begin a pass: empty moments."""
+        for survey in self._surveys:
+            survey.start()
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
+        for survey in self._surveys:
+            survey.update(states, rows)
+
+    @property
+    def state(self) -> tuple[Tensor, ...]:
+        """Everything it holds; all are sums over rows, to be added over ranks."""
+        ridge = (part for survey in self._ridge for part in survey.fitter.state)
+        return (*ridge, *(part for survey in self._fourier for part in survey.state))
+
+    def readings(self, step: int | None, untrained: Tensor | None = None) -> Readings:
+        """Fit and score.
+
+        Args:
+            step: Training step.
+            untrained: (V, S) R2 of untrained networks, if there are any.
+        """
+        ridge = [scores for survey in self._ridge for scores in survey.scores("emergence")[0]]
+        ridge.sort(key=lambda scores: self._targets.index(scores.target))
+        circles = [circle for survey in self._fourier for circle in survey.scores()[0]]
+        probes = [*ridge, *(scores for circle in circles for scores in circle.frequencies)]
+        r2, low = (torch.stack([getattr(one, name)[:, 0] for one in probes]) for name in ("r2", "low"))
+        p = torch.cat([*(one.p[None, :, 0] for one in ridge), *(circle.p_max[:, :, 0] for circle in circles)])
+        untrained = torch.full_like(r2, -torch.inf) if untrained is None else untrained
+        return Readings(step, self.variables, self.sites, r2, low, p, untrained)
+
+
+def _targets(rows: ProblemRows, wanted: Sequence[str]) -> list[str]:
+    """The targets by name; of ``all``, those that vary in these rows."""
+    problems, found = (rows.x, rows.y, rows.modulus), dict[str, None]()
+    for name in wanted:
+        every = name == "all"
+        for one in target_names(int(torch.maximum(rows.x, rows.y).max()), rows.modulus) if every else (name,):
+            try:
+                target_values(one, *problems)
+            except ArithprobeError:
+                if not every:
+                    raise
+            else:
+                found[one] = None
+    return list(found)
+
+
+def _circle(rows: ProblemRows, frequencies: int | Sequence[int] | None) -> Circle | None:
+    """The circle of the residue."""
+    modulus = rows.modulus
+    if modulus is None:
+        if frequencies:
+            raise ArithprobeError(
+                f"frequencies of the residue: k is unknown, the problems of {rows.path} are 'x + y = ?' without modulus"
+            )
+        return None
+    largest = min(modulus // 2, MOST_FREQUENCIES) if frequencies is None else frequencies
+    circle = Circle("residue", modulus, tuple(range(1, largest + 1) if isinstance(largest, int) else largest))
+    columns, refused = angle_columns(*circle, rows.x, rows.y, modulus)
+    if frequencies and not columns:
+        raise ArithprobeError(f"{circle.name}: no frequency can be probed: {', '.join(refused)}")
+    return circle if columns else None

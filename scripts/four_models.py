@@ -1,0 +1,197 @@
+"""The notebook's question, put to four models: ``python scripts/four_models.py``.
+
+REG-SUM and REG-MODK as in the notebook, and the two recipes that learn REG-MODK, with all their seeds; for comparison a
+network that was never trained. Each is probed, climbed and reproduced on the notebook's validation rows by ``arithprobe
+probe`` and ``arithprobe reproduce``; results go to ``lightning_logs/four_models``, and a model that is done is not run
+again. At the end it prints the tables of ``docs/inside.md``, and with ``--picture`` draws all ladders.
+
+It needs the checkpoints that ``arithprobe fit --config configs/reg_sum.yaml`` and ``python scripts/train_recipes.py``
+leave.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from arithprobe.analysis.forward import random_init_twin
+from arithprobe.models.checkpoints import load_model
+from arithprobe.plotting.ladder import ladder_chart
+from arithprobe.plotting.render import to_png, to_rgb
+
+RECIPES = Path("lightning_logs") / "recipes"
+UNTRAINED = "residue, untrained"
+MODELS = {
+    "REG-SUM": ("reg_sum", "REG-SUM", "best"),
+    "REG-MODK": ("recipes/reg_modk/seed_0", "REG-MODK", "last"),
+    "circular 0": ("recipes/reg_modk_circular/seed_0", "REG-MODK", "last"),
+    "circular 1": ("recipes/reg_modk_circular/seed_1", "REG-MODK", "last"),
+    "circular 2": ("recipes/reg_modk_circular/seed_2", "REG-MODK", "last"),
+    "residue 0": ("recipes/reg_modk_residue/seed_0", "REG-MODK", "last"),
+    "residue 1": ("recipes/reg_modk_residue/seed_1", "REG-MODK", "last"),
+    UNTRAINED: ("recipes/reg_modk_residue/seed_0", "REG-MODK", "last"),
+}
+"""Name, run folder under lightning_logs, task, checkpoint."""
+
+
+class Model(NamedTuple):
+    """One of them, with what was found."""
+
+    name: str
+    """Its name in the tables."""
+    ladder: dict[str, Any]
+    """``ladder.json``."""
+    probe: dict[str, Any]
+    """``probe.json``."""
+    reproduction: dict[str, Any]
+    """``reproduction.json``."""
+
+
+def examined(name: str, folder: Path) -> Model:
+    """Probe and reproduce one, unless that is done."""
+    run, task, which = MODELS[name]
+    out = folder / name.replace(", ", "_").replace(" ", "_")
+    if not (out / "ladder.json").exists() or not (out / "reproduction.json").exists():
+        found = sorted(Path("lightning_logs", run).glob(f"version_*/checkpoints/{which}.ckpt"))
+        if not found:
+            raise SystemExit(f"{name}: no {which}.ckpt under lightning_logs/{run}; train it first")
+        checkpoint = found[-1]
+        if name == UNTRAINED:
+            checkpoint = _untrained(checkpoint, out / "untrained.ckpt")
+        common = ["--checkpoint", str(checkpoint), "--output_dir", str(out)]
+        _arithprobe(["probe", *common, "--data", f"data/{task}_val.tsv", "--no_mlp"], out)
+        _arithprobe(["reproduce", *common, "--val", f"data/{task}_val.tsv", "--task", task], out)
+    read = (json.loads((out / f"{file}.json").read_text()) for file in ("ladder", "probe", "reproduction"))
+    return Model(name, *read)
+
+
+def _untrained(checkpoint: Path, path: Path) -> Path:
+    """The checkpoint, with the weights of a network of its architecture that was never trained."""
+    content = torch.load(checkpoint, weights_only=True)
+    twin = random_init_twin(load_model(checkpoint), 7).model.state_dict()
+    content["state_dict"] = {f"model.{key}": value for key, value in twin.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def _arithprobe(words: list[str], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "log.txt").open("a") as log:
+        code = subprocess.run([sys.executable, "-m", "arithprobe", *words], stdout=log, check=False).returncode
+    if code:
+        raise SystemExit(f"arithprobe {' '.join(words)}: exit code {code}")
+
+
+def ladder_table(models: list[Model]) -> Iterator[str]:
+    """A line for each model and claim."""
+    yield "| model | verdict, exact | claim | rung | at | R2 | shuffled | untrained | without it | stopped by |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for one in models:
+        behaviour = one.ladder["behaviour"]
+        for claim in one.ladder["claims"]:
+            site = next(each for each in claim["sites"] if each["site"] == claim["site"])
+            causal = site["causal"]
+            without = "-" if causal is None else f"skill {causal['skill']:.2f}, {causal['exact']:.1%}"
+            figures = {evidence["rung"]: evidence["reason"] for evidence in claim["evidence"]}
+            shuffled = figures["decodable"].partition("shuffled labels below ")[2].partition(";")[0]
+            untrained = figures["selective"].partition("untrained networks ")[2].partition(";")[0]
+            name = claim["variable"]
+            name += f", f = {', '.join(map(str, site['frequencies']))}" if site["frequencies"] else ""
+            yield (
+                f"| {one.name} | {behaviour['verdict']}, {behaviour['exact_match']:.1%} | {name} | **{claim['rung']}** | "
+                f"{claim['site']} | {site['r2']:.3f} | {shuffled} | {untrained} | {without} | "
+                f"{claim['stopped_by'].partition(':')[0] or '-'} |"
+            )
+
+
+def site_table(models: list[Model]) -> Iterator[str]:
+    """A line for each model and site at which the residue was intervened on."""
+    yield (
+        "| model | site | key frequencies | planes taken out | R2 of the best | exact without them | skill | random, "
+        "outside, shuffled: skill lost | the same: points of exact answers | only them: exact | slope | swapped |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    for one in models:
+        keys = {plane["site"]: plane["key"] for plane in one.probe["planes"]}
+        for claim in one.ladder["claims"]:
+            for site in claim["sites"] if claim["variable"] == "residue" else []:
+                causal = site["causal"]
+                if causal is None:
+                    continue
+                lost = ", ".join(_percent(each["skill_lost"]) for each in causal["random"])
+                exact = ", ".join(_points(each["exact_lost"]) for each in causal["random"])
+                slope, swap = causal["steering"]["slope"], causal["interchange"]["recovered"]["fraction"]
+                yield (
+                    f"| {one.name} | {site['site']} | {', '.join(map(str, keys[site['site']]))} | "
+                    f"{', '.join(map(str, site['frequencies']))} | {site['r2']:.3f} | {causal['intact_exact']:.1%} -> "
+                    f"{causal['exact']:.1%} | {causal['skill']:.3f} | {lost} | {exact} | {causal['kept_exact']:.1%} | "
+                    f"{slope['fraction']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}] | {swap:.3f} |"
+                )
+
+
+def notebook_table(models: list[Model]) -> Iterator[str]:
+    """The notebook's own numbers: by its protocol, held out, and of untrained networks by its protocol."""
+    rows = {
+        "sum, pooled R2": ("pooled_r2",), "sum, one direction removed: refitted MSE rises": ("delta_mse",),
+        "Fourier, mean R2 of 12 frequencies": ("fourier_r2_curve", 11, "r2"),
+        "residue, ridge R2 of the number": ("ridge_r2_numeric_residue",),
+        "residue, MLP accuracy": ("mlp_cls_accuracy_residue",),
+    }  # fmt: skip
+    yield f"| the notebook's number | {' | '.join(one.name for one in models)} |"
+    yield f"|---{'|---' * len(models)}|"
+    for title, path in rows.items():
+        cells = []
+        for one in models:
+            found = [
+                _under(one.reproduction[column], path) for column in ("notebook_protocol", "held_out", "random_init")
+            ]
+            cells.append(
+                "-" if found[0] is None else " / ".join("-" if each is None else f"{each:.3g}" for each in found)
+            )
+        yield f"| {title} | {' | '.join(cells)} |"
+
+
+def _under(value: Any, path: tuple[str | int, ...]) -> float | None:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+    return value if isinstance(value, float) else None
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def main() -> None:
+    """Examine what is not examined yet, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS), help="Which.")
+    parser.add_argument("--picture", type=Path, help="Also draw all ladders, to this PNG file.")
+    given = parser.parse_args()
+    models = [examined(name, Path("lightning_logs") / "four_models") for name in given.models]
+    for table in (ladder_table, site_table, notebook_table):
+        print("\n".join(table(models)), end="\n\n")
+    if given.picture is not None:
+        lines = [
+            (f"{one.name}: {claim['variable']} at {claim['site']}",
+             [(each["rung"], each["passed"], each["figure"]) for each in claim["evidence"]])
+            for one in models for claim in one.ladder["claims"]
+        ]  # fmt: skip
+        figure = ladder_chart(lines, models[0].ladder["rungs"][1:], None)
+        given.picture.write_bytes(to_png(to_rgb(figure)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""Emergence: three cleared validations in a row at one site; live, against the run's own beginning, and over runs."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+from conftest import SMALL, assert_refused, read_jsonl
+from lightning.pytorch import Callback, Trainer, seed_everything
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from arithprobe.analysis.forward import random_init_twin
+from arithprobe.callbacks import EmergenceProbing
+from arithprobe.data.datamodule import ArithmeticDataModule
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe, sample
+from arithprobe.data.tsv import write_tsv
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.plotting.emergence import emergence_map, emergence_runs
+from arithprobe.probes.emergence import Emergence, Readings, emergences, in_order, over_runs
+from arithprobe.probes.emergence_survey import watched
+from arithprobe.probes.survey import Split
+from arithprobe.probes.tags import Tag
+from arithprobe.probes.targets import target_values
+from arithprobe.training.module import ArithmeticModule
+
+NAN = math.nan
+PROBE = ("--trainer.callbacks", "EmergenceProbing")
+OFTEN = ("--trainer.val_check_interval", 4, "--trainer.max_epochs", 2)  # 2 validations an epoch of 11 batches
+
+
+def history(*sites, names=("v",)):
+    """Validations at steps 10, 20, ... of one variable: at each site '1' is cleared, '0' is not, 'n' is NaN."""
+    rows = []
+    for number, cells in enumerate(zip(*sites, strict=True), start=1):
+        r2 = torch.tensor([[{"1": 0.5, "0": 0.1, "n": NAN}[cell] for cell in cells]], dtype=torch.float64)
+        of = tuple(f"site{index}" for index in range(len(sites)))
+        bar = torch.full_like(r2, 0.2)
+        rows.append(Readings(10 * number, names, of, r2, r2 - 0.1, torch.full_like(r2, 0.04), bar))
+    return rows
+
+
+def emerged(*sites):
+    (found,) = emergences(history(*sites))
+    return found.step, found.site
+
+
+def test_three_in_a_row_count_from_the_first_and_two_do_not():
+    assert emerged("0011100") == (30, "site0")
+    assert emerged("0011011") == (None, None)
+    assert emerged("11") == (None, None)
+    assert emerged("111") == (10, "site0")
+
+
+def test_the_three_are_at_one_site():
+    assert emerged("110000", "001100", "000011") == (None, None)
+    assert emerged("110000", "001110", "000011") == (30, "site1")
+
+
+def test_the_earliest_site_counts_and_of_equals_the_first_in_the_stream():
+    assert emerged("000111", "011100") == (20, "site1")
+    assert emerged("000111", "000111") == (40, "site0")
+
+
+def test_what_cannot_be_scored_never_clears():
+    assert emerged("11n11") == (None, None)
+    assert emerged("11n111") == (40, "site0")
+    (found,) = emergences(history("nnn"))
+    assert math.isnan(found.last_r2) and found.last_site is None and not found.cleared
+
+
+def test_what_emerged_can_be_lost_and_the_record_says_so():
+    (lost,), (kept,) = emergences(history("1110")), emergences(history("0111"))
+    assert (lost.step, lost.r2, lost.last_r2, lost.cleared) == (10, 0.5, 0.1, False)
+    assert (kept.step, kept.r2, kept.last_r2, kept.cleared) == (20, 0.5, 0.5, True)
+    assert emergences([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("p", 0.06), ("r2", 0.0), ("low", 0.2), ("p", NAN), ("low", NAN), ("untrained", NAN)]
+)
+def test_every_condition_is_needed(name, value):
+    (whole,) = history("1")
+    assert bool(whole.cleared)
+    vars(whole)[name].fill_(value)
+    assert not bool(whole.cleared)
+
+
+def test_runs_side_by_side_where_never_is_later_than_any_step():
+    def one(name, step):
+        return Emergence(name, step, None if step is None else "final", 0.5, 0.5, "final", True)
+
+    runs = [[one("sum", 10), one("residuemod7f1", None), one("residuemod7f2", 30)],
+            [one("sum", None), one("residuemod7f1", 20), one("residuemod7f2", None)],
+            [one("sum", 50), one("x", None)]]  # fmt: skip
+    found = {row.variable: row for row in over_runs(runs)}
+    assert found["sum"].known == [10, 50, math.inf]
+    assert (found["sum"].median, found["sum"].count) == (50, 2)
+    assert found["residuemod7 (first)"].known == [20, 30]
+    assert found["residuemod7f1"].median == math.inf
+    assert math.isnan(found["x"].steps[0]) and found["x"].count == 0
+    assert next(iter(found)) == "residuemod7 (first)"
+
+
+@pytest.fixture
+def modular(tmp_path):
+    recipe = DataRecipe(task="mod", modulus=7, rows=500, split="sum", val_fraction=0.3, max_operand=120)
+    parts = sample(recipe)
+    return {part: write_tsv(tmp_path / f"mod_{part}.tsv", parts[part].problems(recipe)) for part in parts}
+
+
+@pytest.fixture
+def modular_fit(small_fit, modular):
+    words = [*small_fit]
+    for part in ("train", "val"):
+        words[words.index(f"--data.{part}_file") + 1] = modular[part]
+    return [*words, "--data.recipe.task", "mod", "--data.recipe.modulus", 7, *OFTEN]
+
+
+class Plant(Callback):
+    """From a validation on (0 is the first), writes the values into one unit of the states that the module hands on."""
+
+    def __init__(self, values, site, start):
+        self.values, self.site, self.start, self.count = values, site, start, -1
+
+    def on_validation_start(self, trainer, pl_module):
+        self.count += not trainer.sanity_checking
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        if self.count >= self.start and not trainer.sanity_checking:
+            state = outputs["states"][self.site].clone()
+            state[:, :, 0] = 3 * self.values[batch.rows].float()[:, None]
+            outputs["states"][self.site] = state
+
+
+def fitted(modular, callbacks, lr=1e-12, seed=3):
+    """Five validations of a network that learns next to nothing."""
+    seed_everything(seed, verbose=False)
+    recipe = DataRecipe(task="mod", modulus=7, split="sum")
+    data = ArithmeticDataModule(str(modular["train"]), str(modular["val"]), batch_size=32, recipe=recipe)
+    module = ArithmeticModule(**SMALL, lr=lr)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, val_check_interval=2, callbacks=callbacks, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return module
+
+
+def planted(modular, *, permuted):
+    rows = ArithmeticDataset.from_tsv(modular["val"])
+    values = target_values("residuemod7cos2", rows.x, rows.y, 7)
+    values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))] if permuted else values
+    probing = EmergenceProbing(targets=["sum10"])
+    fitted(modular, [Plant(values, "resid_post.0", 2), probing])
+    return {one.variable: one for one in probing._found}
+
+
+def test_a_frequency_that_is_planted_emerges_when_and_where_it_is_planted(modular):
+    found = planted(modular, permuted=False)
+    assert list(found) == ["sum10", "residuemod7f1", "residuemod7f2", "residuemod7f3"]
+    one = found["residuemod7f2"]
+    assert (one.step, one.site, one.cleared) == (5, "resid_post.0", True)
+    assert one.r2 > 0.3  # its cosine is all there
+    assert not any(other.emerged for name, other in found.items() if name != "residuemod7f2")
+
+
+def test_the_same_values_on_other_rows_do_not_emerge(modular):
+    assert not any(one.emerged for one in planted(modular, permuted=True).values())
+
+
+def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
+    """And it would, if one other initialisation were all it is compared with."""
+
+    class WithoutItsBeginning(EmergenceProbing):
+        def on_train_start(self, trainer, pl_module):
+            """Keep nothing."""
+
+    count = {}
+    for kind in (EmergenceProbing, WithoutItsBeginning):
+        probing = kind(frequencies=0)
+        fitted(modular, [probing], seed=6)
+        assert len(probing._history) == 5
+        count[kind] = sum(one.emerged for one in probing._found)
+    assert count[EmergenceProbing] == 0 < count[WithoutItsBeginning]
+
+
+def test_a_fit_with_a_modulus_is_the_same_with_and_without_it(modular):
+    states = [fitted(modular, some, lr=2e-3).state_dict() for some in ([], [EmergenceProbing(twins=2)])]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_an_untrained_network_leaves_every_generator_alone(monkeypatch):
+    """Dropout on an accelerator draws from a generator that ``torch.manual_seed`` would seed."""
+
+    def refuse(seed):
+        raise RuntimeError("an accelerator is seeded")
+
+    model = TinyTransformer(**SMALL)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    before = torch.get_rng_state()
+    loaded = LoadedModel("", "", model, ScaledMSE(), 0.0, None)
+    one, same, other = (random_init_twin(loaded, seed).model.state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one["tok.weight"], same["tok.weight"]) and not torch.equal(
+        one["tok.weight"], other["tok.weight"]
+    )
+    with pytest.raises(RuntimeError, match="an accelerator is seeded"):
+        torch.manual_seed(0)
+
+
+def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validation(run, modular_fit, tmp_path):
+    code, out, err = run(*modular_fit, *PROBE, "--trainer.callbacks.twins", 0)
+    assert code == 0, err
+    assert "emerged: " in out and "never: " in out and "residuemod7f" in out
+    assert "emergence probing took" in out
+    folder = tmp_path / "lightning_logs" / "run" / "version_0"
+    lines = read_jsonl(folder / "probes" / "emergence.jsonl")
+    found = json.loads((folder / "emergence.json").read_text())
+    assert next(iter(found)) == "verdict" and found["verdict"] == "NOT LEARNED"
+    with (folder / "metrics.csv").open() as file:
+        logged = {int(row["step"]): float(row["val/loss"]) for row in csv.DictReader(file) if row.get("val/loss")}
+    assert found["steps"] == sorted(logged) == [line["step"] for line in lines]
+    assert found["loss"] == pytest.approx([logged[step] for step in found["steps"]], rel=1e-5)
+    assert found["loss"] == [line["loss"] for line in lines]
+    assert len({round(loss, 9) for loss in found["loss"]}) == len(found["loss"]) == 4  # so a former one would be found
+    first = lines[0]["variables"]["sum"]
+    assert list(first) == ["r2", "low", "p", "untrained", "cleared"]
+    assert all(len(values) == len(lines[0]["sites"]) == 6 for values in first.values())
+    assert list(found["variables"][0]) == [
+        "variable",
+        "step",
+        "site",
+        "r2",
+        "last_r2",
+        "last_site",
+        "cleared",
+        "before",
+    ]
+    assert len(found["variables"]) == len(lines[0]["variables"])
+    assert (folder / "figures" / "emergence_variables.png").stat().st_size > 5000
+    events = EventAccumulator(str(folder)).Reload().Tags()
+    (tag,) = (tag for tag in events["scalars"] if tag.startswith("emergence"))
+    assert str(Tag.parse(tag)) == "emergence_variables/final@last/emerged"
+    assert "emergence_variables/variable x step" in events["images"]
+
+
+def test_outside_a_fit_it_does_nothing(run, modular_fit, tmp_path):
+    assert run(*modular_fit, *PROBE)[0] == 0
+    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+    code, out, err = run(
+        "validate", "--ckpt_path", best, "--trainer.default_root_dir", tmp_path, *PROBE,
+        "--trainer.enable_progress_bar", "false", *modular_fit[1:5], *modular_fit[-8:-4],
+    )  # fmt: skip
+    assert code == 0, err
+    assert "emerged" not in out
+    assert not (best.parent.parent.parent / "version_1" / "emergence.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["folds", 1], "EmergenceProbing: folds is 1; expected 2 or more"),
+        (["permutations", 5], "permutations is 5; expected 19 or more"),
+        (["twins", -1], "twins is -1; expected 0 or more"),
+        (["targets", "[summ]"], "no target 'summ' in this data; did you mean 'sum'"),
+        (["targets", "[]"], "expected at least one target or frequency"),
+        (["frequencies", 3], "frequencies of the residue: k is unknown, the problems of .* without modulus"),
+        (["frequencies", "[0]"], "frequencies is 0; expected 1 or more"),
+        (["folds", 400, "--trainer.callbacks.targets", "[x]"], "values of 'x', fewer than the 400 folds"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line_before_any_training(run, small_fit, tmp_path, words, message):
+    name, *rest = words
+    assert_refused(run(*small_fit, *PROBE, f"--trainer.callbacks.{name}", *rest), message)
+    assert not (tmp_path / "lightning_logs").exists()
+
+
+def test_a_group_with_too_few_values_is_left_out_unless_it_is_named(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in (3, 4) for y in range(10, 90)))
+    rows, split = ArithmeticDataset.from_tsv(path), Split()
+    what = watched(rows, ["all"], None, split)
+    assert not any(name.startswith("x") for name in what.targets) and {"sum", "y", "y10"} < set(what.targets)
+    assert len(what.left_out) == 1 and "2 different values of 'x', fewer than the 5 folds" in what.left_out[0]
+    with pytest.raises(ArithprobeError, match="2 different values of 'x'"):
+        watched(rows, ["all", "x"], None, split)
+    with pytest.raises(ArithprobeError, match="nothing can be probed"):
+        watched(rows, ["all"], None, split._replace(folds=400))
+
+
+def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
+    names = ("sum", "x", "residuemod7f1", "residuemod7f2")
+    rows = [Readings(one.step, names, one.sites, *(part.repeat(4, 1) for part in (one.r2, one.low, one.p)),
+                     torch.tensor([[0.2], [0.9], [0.2], [0.9]])) for one in history("01111")]  # fmt: skip
+    found = emergences(rows)
+    figure = emergence_map(rows, [9.0, 5.0, 1.0, 0.5, 0.1], found, None)
+    above, below = figure.axes[:2]
+    assert above.get_yscale() == "log"
+    labels = [(label.get_text(), label.get_color()) for label in below.get_yticklabels()]
+    assert labels == [("sum", "black"), ("residuemod7f1", "black"), ("x", "#888888")]
+    assert "they never were: 1)" in below.get_xlabel()
+    assert below.collections[1].get_offsets().tolist() == [[20, 0], [20, 1]]
+    assert emergence_map(rows, [9.0, 8.0, 7.0, 6.0, 5.0], found, None).axes[0].get_yscale() == "linear"
+    assert emergence_map(rows[:1], [9.0], emergences(rows[:1]), None).axes
+    assert [one.variable for one in in_order(found)] == ["sum", "residuemod7f1", "x", "residuemod7f2"]
+    assert "never" in [
+        label.get_text() for label in emergence_runs(over_runs([found]), [None], ["a"]).axes[0].get_xticklabels()
+    ]
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """Records of two runs, as the callback writes them."""
+    for number, sites in enumerate(("0111", "0000")):
+        (one,) = emergences(history(sites, names=("sum",)))
+        record = {"verdict": None, "behaviour": None, "task": "x + y", "in_a_row": 3, "steps": [10, 20, 30, 40],
+                  "variables": [vars(one) | {"r2": None if math.isnan(one.r2) else one.r2}]}  # fmt: skip
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "emergence.json").write_text(json.dumps(record))
+    return [tmp_path / "run0", tmp_path / "run1"]
+
+
+def test_the_command_sets_runs_side_by_side(run, two_runs, modular_fit, tmp_path):
+    out_dir = tmp_path / "out"
+    code, out, err = run("emergence", "--runs", *two_runs, "--output_dir", out_dir)
+    assert code == 0, err
+    assert "sum" in out and "20 to never" in out and "behaviour unknown" in out
+    found = json.loads((out_dir / "emergence.json").read_text())
+    assert found["variables"][0]["steps"] == [20, None] and found["variables"][0]["emerged_in"] == 1
+    assert (out_dir / "figures" / "emergence_runs.png").stat().st_size > 5000
+    assert run(*modular_fit, *PROBE, "--trainer.callbacks.twins", 0)[0] == 0
+    real = tmp_path / "lightning_logs" / "run" / "version_0"
+    code, out, err = run("emergence", "--runs", real, "--output_dir", out_dir)
+    assert code == 0, err
+    assert "NOT LEARNED" in out and "not about the task" in out
+    assert_refused(
+        run("emergence", "--runs", two_runs[0], real, "--output_dir", out_dir),
+        r"'x \+ y \(mod 7\)'.* expected one task",
+    )
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"task": "x", "steps": [1], "in_a_row": 3, "behaviour": 1}'])
+def test_a_record_that_cannot_be_read_is_one_line(run, two_runs, tmp_path, content):
+    (two_runs[0] / "emergence.json").write_text(content)
+    done = run("emergence", "--runs", *two_runs, "--output_dir", tmp_path / "out")
+    assert_refused(done, "emergence.json: cannot be read as what EmergenceProbing writes")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_mistakes_of_the_command_are_one_line(run, two_runs, tmp_path):
+    empty, out = tmp_path / "empty", ("--output_dir", tmp_path / "out")
+    empty.mkdir()
+    done = run("emergence", "--runs", empty, *out)
+    assert_refused(done, "empty: has no emergence.json; train with the callback EmergenceProbing")
+    assert_refused(run("emergence", "--runs", two_runs[0], two_runs[0], *out), "is named twice")
+    assert_refused(run("emergence", *out), "--runs is missing")
+    done = run("emergence", "--runs", two_runs[0], "--output_dir", two_runs[0])
+    assert_refused(done, "would be overwritten")
