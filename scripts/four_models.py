@@ -98,16 +98,14 @@ def ladder_table(models: list[Model]) -> Iterator[str]:
             site = next(each for each in claim["sites"] if each["site"] == claim["site"])
             causal = site["causal"]
             without = "-" if causal is None else f"skill {causal['skill']:.2f}, {causal['exact']:.1%}"
-            figures = {evidence["rung"]: evidence["reason"] for evidence in claim["evidence"]}
-            shuffled = figures["decodable"].partition("shuffled labels below ")[2].partition(";")[0]
-            untrained = figures["selective"].partition("untrained networks ")[2].partition(";")[0]
+            read = site["read"]
             name = claim["variable"]
-            name += f", f = {', '.join(map(str, site['frequencies']))}" if site["frequencies"] else ""
-            yield (
-                f"| {one.name} | {behaviour['verdict']}, {behaviour['exact_match']:.1%} | {name} | **{claim['rung']}** | "
-                f"{claim['site']} | {site['r2']:.3f} | {shuffled} | {untrained} | {without} | "
-                f"{claim['stopped_by'].partition(':')[0] or '-'} |"
-            )
+            name += f", f = {_listed(site['frequencies'])}" if site["frequencies"] else ""
+            yield _row(
+                one.name, f"{behaviour['verdict']}, {behaviour['exact_match']:.1%}", name, f"**{claim['rung']}**",
+                claim["site"], *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")), without,
+                claim["stopped_by"].partition(":")[0] or "-",
+            )  # fmt: skip
 
 
 def site_table(models: list[Model]) -> Iterator[str]:
@@ -127,12 +125,12 @@ def site_table(models: list[Model]) -> Iterator[str]:
                 lost = ", ".join(_percent(each["skill_lost"]) for each in causal["random"])
                 exact = ", ".join(_points(each["exact_lost"]) for each in causal["random"])
                 slope, swap = causal["steering"]["slope"], causal["interchange"]["recovered"]["fraction"]
-                yield (
-                    f"| {one.name} | {site['site']} | {', '.join(map(str, keys[site['site']]))} | "
-                    f"{', '.join(map(str, site['frequencies']))} | {site['r2']:.3f} | {causal['intact_exact']:.1%} -> "
-                    f"{causal['exact']:.1%} | {causal['skill']:.3f} | {lost} | {exact} | {causal['kept_exact']:.1%} | "
-                    f"{slope['fraction']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}] | {swap:.3f} |"
-                )
+                yield _row(
+                    one.name, site["site"], _listed(keys[site["site"]]), _listed(site["frequencies"]),
+                    f"{site['read']['r2']:.3f}", f"{causal['intact_exact']:.1%} -> {causal['exact']:.1%}",
+                    f"{causal['skill']:.3f}", lost, exact, f"{causal['kept_exact']:.1%}",
+                    f"{slope['fraction']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]", f"{swap:.3f}",
+                )  # fmt: skip
 
 
 def notebook_table(models: list[Model]) -> Iterator[str]:
@@ -157,6 +155,10 @@ def notebook_table(models: list[Model]) -> Iterator[str]:
         yield f"| {title} | {' | '.join(cells)} |"
 
 
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _under(value: Any, path: tuple[str | int, ...]) -> float | None:
     for step in path:
         if isinstance(value, dict):
@@ -164,6 +166,10 @@ def _under(value: Any, path: tuple[str | int, ...]) -> float | None:
         elif isinstance(value, list) and isinstance(step, int):
             value = value[step]
     return value if isinstance(value, float) else None
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _percent(value: float | None) -> str:

@@ -20,7 +20,9 @@ from arithprobe.analysis.ladder_rules import (
     READABLE,
     RUNGS,
     Evidence,
+    ReadFigures,
     Rung,
+    figures_at,
     necessary,
     read_evidence,
     sufficient,
@@ -36,8 +38,8 @@ class SiteLadder:
 
     site: str
     """Where."""
-    r2: float
-    """Held-out R2, of a circle that of its best frequency."""
+    read: ReadFigures
+    """What a probe reads there, beside its controls."""
     frequencies: tuple[int, ...]
     """The frequencies taken out and turned together; empty for a line."""
     rung: Rung
@@ -136,9 +138,10 @@ def _read(scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Be
     if circle is not None:
         key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
         frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
-    r2 = float(scores.r2[scores.best(site), row])
-    blank = SiteLadder(site, r2, frequencies, "none", "", (), None)
-    return _settled(blank, read_evidence(scores, twins, site, behaviour))
+    found = figures_at(scores, twins, site)
+    best = None if circle is None else circle.frequencies[scores.best(site)]
+    blank = SiteLadder(site, found, frequencies, "none", "", (), None)
+    return _settled(blank, read_evidence(scores.claim, best, site, found, behaviour))
 
 
 def _settled(one: SiteLadder, evidence: tuple[Evidence, ...]) -> SiteLadder:
@@ -148,12 +151,12 @@ def _settled(one: SiteLadder, evidence: tuple[Evidence, ...]) -> SiteLadder:
         if not found.passed:
             return replace(one, evidence=evidence, rung=rung, stopped_by=f"{found.rung}: {found.reason}")
         rung = found.rung
-    stop = "" if rung == RUNGS[-1] else f"necessary: R2 {one.r2:.3f} is the highest, below {READABLE}"
+    stop = "" if rung == RUNGS[-1] else f"necessary: R2 {one.read.r2:.3f} is the highest, below {READABLE}"
     return replace(one, evidence=evidence, rung=rung, stopped_by=stop)
 
 
 def _is_ready(one: SiteLadder) -> bool:
-    return one.rung == "geometric" and one.r2 >= READABLE and one.causal is None
+    return one.rung == "geometric" and one.read.r2 >= READABLE and one.causal is None
 
 
 def _target(claim: Claim, one: SiteLadder) -> str:

@@ -32,7 +32,7 @@ def ladder_record(checkpoint: str, data: str, behaviour: Behaviour, ladders: Seq
 
 def _site(one: SiteLadder) -> dict[str, Any]:
     causal = None if one.causal is None else _causal(one.causal)
-    return asdict(one) | {"causal": causal}
+    return asdict(one) | {"read": one.read._asdict(), "causal": causal}
 
 
 def _causal(found: CausalEvidence) -> dict[str, Any]:

@@ -18,14 +18,14 @@ After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geig
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
 from arithprobe.analysis.ladder_causal import CausalEvidence
 from arithprobe.behaviour import Behaviour
 from arithprobe.probes.accuracy import binomial_interval
-from arithprobe.probes.claims import ClaimScores
+from arithprobe.probes.claims import Claim, ClaimScores
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
@@ -48,6 +48,7 @@ SLOPE = 0.1
 SWAPPED = 0.1
 """How far the share of the intended shift that a swap makes may be from all of it."""
 _BLIND = "isotropic"  # the family that there always is
+_UNINFORMED = "shuffled"  # costs its share of the dimensions in which states vary: shown, and no threshold
 
 
 @dataclass(frozen=True)
@@ -64,54 +65,87 @@ class Evidence:
     """The figures that decide, in words."""
 
 
-def read_evidence(
-    scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Behaviour
-) -> tuple[Evidence, ...]:
-    """The rungs that need no intervention.
+Proofs = tuple[Evidence, ...]
+
+
+class ReadFigures(NamedTuple):
+    """What a probe of a claim reads at one site's last token, of a circle at its best frequency, and its controls."""
+
+    r2: float
+    """Held-out R2."""
+    low: float
+    """Lower end of its 95 % interval."""
+    p: float
+    """p-value against permuted labels."""
+    null_high: float
+    """95 % quantile of the scores on permuted labels."""
+    untrained: float
+    """The highest R2 of an untrained network; NaN where none was probed."""
+    task_on_pairs: float
+    """R2 under the split of the control task."""
+    control_on_pairs: float
+    """R2 of the control task."""
+    relabelled: float
+    """R2 of the variable with its values renamed at random; NaN where it has two values."""
+    neighbour: float
+    """R2 of the better of the neighbouring periods; NaN for a line."""
+
+
+def figures_at(scores: ClaimScores, twins: Sequence[Tensor], site: str) -> ReadFigures:
+    """The figures of one site.
 
     Args:
         scores: Scores of the claim, with its controls.
         twins: (F, S) R2 of each untrained network.
         site: The site.
+    """
+    best, row = scores.best(site), scores.sites.index(site)
+    own = {name: float(getattr(scores, name)[best, row]) for name in ReadFigures._fields if name != "untrained"}
+    untrained = max((float(one[best, row]) for one in twins), default=float("nan"))
+    return ReadFigures(**own, untrained=untrained)
+
+
+def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFigures, behaviour: Behaviour) -> Proofs:
+    """The rungs that need no intervention.
+
+    Args:
+        claim: The claim.
+        frequency: The frequency read best at the site; None for a line.
+        site: The site.
+        found: What is read there.
         behaviour: The verdict on the model.
     """
-    row, best, circle = scores.sites.index(site), scores.best(site), scores.claim.circle
-    r2, low, p, null, task, control = (
-        float(getattr(scores, name)[best, row])
-        for name in ("r2", "low", "p", "null_high", "task_on_pairs", "control_on_pairs")
-    )
-    name = scores.claim.name if circle is None else f"{scores.claim.name}, frequency {circle.frequencies[best]}"
-    shown = f"R2 {r2:.3f}, at least {low:.3f}"
-    untrained = max((float(one[best, row]) for one in twins), default=float("nan"))
-    text = f"untrained networks {_shown(untrained)}" if twins else "no untrained network was probed (twins is 0)"
+    name = claim.name if frequency is None else f"{claim.name}, frequency {frequency}"
+    shown, probed = f"R2 {found.r2:.3f}, at least {found.low:.3f}", found.untrained == found.untrained
+    text = f"untrained networks {found.untrained:.3f}" if probed else "no untrained network was probed (twins is 0)"
+    selective = found.task_on_pairs - max(found.control_on_pairs, 0.0) > SELECTIVE and found.low > found.untrained
     return (
         Evidence("behaviour", behaviour.verdict != "NOT LEARNED", f"skill {behaviour.skill:.2f}", str(behaviour)),
         Evidence(
-            "decodable", r2 > 0 and p <= LEVEL and low > null, f"R2 {r2:.3f}",
-            f"{name} at {site}@last: {shown}; shuffled labels below {null:.3f}, p = {p:.3f}",
+            "decodable", found.r2 > 0 and found.p <= LEVEL and found.low > found.null_high, f"R2 {found.r2:.3f}",
+            f"{name} at {site}@last: {shown}; shuffled labels below {found.null_high:.3f}, p = {found.p:.3f}",
         ),
         Evidence(
-            "selective", task - max(control, 0.0) > SELECTIVE and low > untrained, f"untrained {_shown(untrained)}",
-            f"{shown}; {text}; under a split by pairs {task:.3f}, control task {control:.3f}",
+            "selective", selective, f"untrained {_shown(found.untrained)}",
+            f"{shown}; {text}; under a split by pairs {found.task_on_pairs:.3f}, control task "
+            f"{found.control_on_pairs:.3f}",
         ),
-        _geometric(scores, best, row, shown),
+        _geometric(claim, found, shown),
     )  # fmt: skip
 
 
-def _geometric(scores: ClaimScores, best: int, row: int, shown: str) -> Evidence:
+def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
-    low, relabelled, neighbour = (
-        float(getattr(scores, name)[best, row]) for name in ("low", "relabelled", "neighbour")
-    )
-    circle = scores.claim.circle
-    text = f"values renamed at random {_shown(relabelled)}"
-    if circle is None:
-        if relabelled != relabelled:
+    text = f"values renamed at random {_shown(found.relabelled)}"
+    if claim.circle is None:
+        if found.relabelled != found.relabelled:
             return Evidence("geometric", True, "2 values", "two values lie on a line in any order: nothing to test")
-        return Evidence("geometric", low > relabelled, f"renamed {relabelled:.3f}", f"a line: {shown}; {text}")
-    others = f"periods {circle.period - 1} and {circle.period + 1} up to {_shown(neighbour)}"
-    passed = not low <= relabelled and not low <= neighbour  # NaN where there is no such control
-    return Evidence("geometric", passed, f"period\u00b11 {_shown(neighbour)}", f"a circle: {shown}; {text}; {others}")
+        passed = found.low > found.relabelled
+        return Evidence("geometric", passed, f"renamed {found.relabelled:.3f}", f"a line: {shown}; {text}")
+    period, neighbour = claim.circle.period, _shown(found.neighbour)
+    passed = not found.low <= found.relabelled and not found.low <= found.neighbour  # NaN where there is no control
+    reason = f"a circle: {shown}; {text}; periods {period - 1} and {period + 1} up to {neighbour}"
+    return Evidence("geometric", passed, f"period\u00b11 {neighbour}", reason)
 
 
 def necessary(found: CausalEvidence) -> Evidence:
@@ -119,7 +153,8 @@ def necessary(found: CausalEvidence) -> Evidence:
     exact_low, _ = binomial_interval(round(found.exact * found.n), found.n)
     destroyed = found.skill_left <= SKILL_LEFT and exact_low <= CHANCES * found.chance
     known = [one for one in found.random if one.skill_lost == one.skill_lost]
-    harmless = all(one.skill_lost < RANDOM_COST for one in known) and any(one.family == _BLIND for one in known)
+    blind = {one.family: one.skill_lost for one in known if one.family != _UNINFORMED}
+    harmless = all(lost < RANDOM_COST for lost in blind.values()) and _BLIND in blind
     text = "; ".join(
         f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
         f"{100 * one.exact_lost:.1f} points of exact answers" if one in known else f"{one.family}: {one.note}"

@@ -25,10 +25,10 @@ from arithprobe.probes.targets import (
     Group,
     Quantity,
     angle_columns,
+    chosen_targets,
     group_values,
     pair_of,
     target_group,
-    target_names,
     target_values,
 )
 
@@ -57,7 +57,7 @@ class ProbePlan:
         self.alpha = (options.alphas, options.alpha_by)
         self.positions = position_table(list(dict.fromkeys(["last", *options.positions])), *where)
         self.last = position_table(["last"], *where)
-        self.targets = _targets(dataset, options.targets)
+        self.targets = chosen_targets(options.targets, *self.problems)
         self.answer = "sum" if dataset.modulus is None else "residue"
         period = options.period or dataset.modulus
         quantity: Quantity = "sum" if dataset.modulus is None or options.period is not None else "residue"
@@ -191,21 +191,3 @@ class ProbePlan:
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
         widths = [target.columns.shape[1] for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]
-
-
-def _targets(dataset: ArithmeticDataset, wanted: Sequence[str]) -> list[str]:
-    """The targets by name; of ``all``, those that vary in these rows."""
-    found: dict[str, None] = {}
-    for name in wanted:
-        if name != "all":
-            target_values(name, dataset.x, dataset.y, dataset.modulus)
-            found[name] = None
-            continue
-        largest = int(torch.maximum(dataset.x, dataset.y).max())
-        for one in target_names(largest, dataset.modulus):
-            try:
-                target_values(one, dataset.x, dataset.y, dataset.modulus)
-            except ArithprobeError:
-                continue
-            found[one] = None
-    return list(found)

@@ -12,6 +12,8 @@ from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.targets import Quantity, target_group
 
+MOST_FREQUENCIES = 48
+"""Frequencies looked for where none are named; all there are of 97."""
 LEVEL = 0.05
 """Of the family-wise test that makes a key frequency, and of the false discovery rate."""
 

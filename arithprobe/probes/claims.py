@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.probes.circles import Circle
+from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import SelectivitySurvey
@@ -25,7 +25,6 @@ from arithprobe.probes.variables import planes_of
 
 _RELABELLINGS = 3
 _FEWEST_VALUES = 3  # two values lie on a line in any order
-_MOST_FREQUENCIES = 48
 
 
 class Claim(NamedTuple):
@@ -54,7 +53,7 @@ def claim_of(name: str, rows: ProblemRows) -> Claim:
     if name == "residue":
         target_values(name, rows.x, rows.y, rows.modulus)
         period = rows.modulus or 2
-        return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, _MOST_FREQUENCIES) + 1))))
+        return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, MOST_FREQUENCIES) + 1))))
     circle = planes_of(name)
     if circle is None:
         target_values(name, rows.x, rows.y, rows.modulus)

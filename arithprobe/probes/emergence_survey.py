@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import Circle
+from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.emergence import Readings
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.positions import position_table
@@ -15,14 +15,10 @@ from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, folds_of, 
 from arithprobe.probes.targets import (
     Group,
     angle_columns,
+    chosen_targets,
     group_values,
     target_group,
-    target_names,
-    target_values,
 )
-
-MOST_FREQUENCIES = 48
-"""Frequencies of the residue's circle, where none are named."""
 
 
 class Watched(NamedTuple):
@@ -53,7 +49,8 @@ def watched(
             nothing is left.
     """
     named = [name for name in targets if name != "all"]
-    chosen, circle, left_out = _targets(rows, targets), _circle(rows, frequencies), []
+    problems = (rows.x, rows.y, rows.modulus)
+    chosen, circle, left_out = chosen_targets(targets, *problems), _circle(rows, frequencies), []
     for group in get_args(Group):
         try:
             folds_of(group_values(group, rows.x, rows.y), split._replace(group=group), rows.path)
@@ -128,22 +125,6 @@ class EmergenceSurvey:
         p = torch.cat([*(one.p[None, :, 0] for one in ridge), *(circle.p_max[:, :, 0] for circle in circles)])
         untrained = torch.full_like(r2, -torch.inf) if untrained is None else untrained
         return Readings(step, self.variables, self.sites, r2, low, p, untrained)
-
-
-def _targets(rows: ProblemRows, wanted: Sequence[str]) -> list[str]:
-    """The targets by name; of ``all``, those that vary in these rows."""
-    problems, found = (rows.x, rows.y, rows.modulus), dict[str, None]()
-    for name in wanted:
-        every = name == "all"
-        for one in target_names(int(torch.maximum(rows.x, rows.y).max()), rows.modulus) if every else (name,):
-            try:
-                target_values(one, *problems)
-            except ArithprobeError:
-                if not every:
-                    raise
-            else:
-                found[one] = None
-    return list(found)
 
 
 def _circle(rows: ProblemRows, frequencies: int | Sequence[int] | None) -> Circle | None:

@@ -50,6 +50,36 @@ def target_names(largest: int, modulus: int | None) -> tuple[str, ...]:
     return (*names, *(f"carry{place}" for place in places))
 
 
+def chosen_targets(wanted: Sequence[str], x: Tensor, y: Tensor, modulus: int | None) -> list[str]:
+    """Targets by name; of ``all``, those of the data that vary.
+
+    >>> chosen_targets(["all"], torch.tensor([1, 2]), torch.tensor([5, 5]), None)
+    ['x', 'sum', 'x1', 'sum1']
+
+    Args:
+        wanted: Names, or ``all``.
+        x: (N,) int64 first operands.
+        y: (N,) int64 second operands.
+        modulus: The modulus, or None for plain sums.
+
+    Raises:
+        ArithprobeError: If one that is named does not exist in this data, or does not vary.
+    """
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name != "all":
+            target_values(name, x, y, modulus)
+            found[name] = None
+            continue
+        for one in target_names(int(torch.maximum(x, y).max()), modulus):
+            try:
+                target_values(one, x, y, modulus)
+            except ArithprobeError:
+                continue
+            found[one] = None
+    return list(found)
+
+
 def target_group(name: str) -> Group:
     """The quantity whose equal values a split keeps together.
 

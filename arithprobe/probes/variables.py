@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import Circle
+from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.targets import angle_columns, target_values
 
 _PLANES = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)f([0-9to+]+)")
 _RANGE = re.compile(r"([1-9][0-9]*)(?:to([1-9][0-9]*))?")
-_MOST_FREQUENCIES = 48
 
 
 class Variable(NamedTuple):
@@ -70,9 +69,9 @@ def planes_of(name: str) -> Circle | None:
     for part in found[3].split("+"):
         ends = _RANGE.fullmatch(part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
-        if not first <= last < first + _MOST_FREQUENCIES:
+        if not first <= last < first + MOST_FREQUENCIES:
             raise ArithprobeError(
-                f"target {name!r}: expected frequencies like f1to3 or f1to3+7, at most {_MOST_FREQUENCIES}"
+                f"target {name!r}: expected frequencies like f1to3 or f1to3+7, at most {MOST_FREQUENCIES}"
             )
         frequencies += range(first, last + 1)
     if len(set(frequencies)) < len(frequencies):
