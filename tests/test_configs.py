@@ -5,7 +5,8 @@ import json
 import pytest
 from conftest import ROOT, read_jsonl
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+ON_TOP = ROOT / "configs" / "emergence.yaml"  # of another configuration
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path != ON_TOP)
 IN_BRIEF = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
 
 # Both notebook recipes split by rows, so a few validation pairs are training pairs; the command line says so.
@@ -45,6 +46,24 @@ def test_a_config_trains_probes_and_judges(config, run, tmp_path):
     for command in commands:
         code, _, err = run(command, *common, "--ckpt_path", folder / "checkpoints" / "best.ckpt")
         assert code == 0, err
+
+
+def test_emergence_goes_on_top_of_a_configuration(run, tmp_path):
+    """It validates every 200 steps; here every step, three of them."""
+    brief = ["--trainer.max_steps", 3, "--trainer.val_check_interval", 1, "--trainer.default_root_dir", tmp_path]
+    words = ["--config", ROOT / "configs" / "reg_modk.yaml", "--config", ON_TOP, *IN_BRIEF, *brief]
+    code, out, err = run("fit", *words)
+    assert code == 0, err
+    folder = tmp_path / "lightning_logs" / "reg_modk" / "version_0"
+    found = json.loads((folder / "emergence.json").read_text())
+    assert found["steps"] == [0, 1, 2] and len(found["loss"]) == 3
+    assert {"x", "sum", "residue", "carry10", "residuemod97f48"} <= {one["variable"] for one in found["variables"]}
+    emerged = {one["variable"] for one in found["variables"] if one["step"] is not None}
+    assert not {name for name in emerged if name.startswith("residue")}  # three steps teach nothing of it
+    assert found["behaviour"]["verdict"] == "NOT LEARNED" and "emerged: " in out
+    code, out, err = run("emergence", "--runs", folder, "--output_dir", tmp_path / "out")
+    assert code == 0, err
+    assert (tmp_path / "out" / "figures" / "emergence_runs.png").stat().st_size > 0
 
 
 def test_later_configurations_win(run, capsys, tmp_path):

@@ -33,7 +33,7 @@ class InterveneOptions:
     """What takes the place of the erased part: zero, mean, resample."""
     families: Sequence[FamilyName] = ("isotropic", "matched")
     """Random subspaces beside each: isotropic, matched (in the variance they remove), outside (the same, without a part
-    in it), shuffled (as LEACE of labels that say nothing)."""
+    in it)."""
     draws: int = 200
     """Random subspaces of each family."""
     variables: Sequence[str] = ("x", "y", "sum", "carry1", "residue")

@@ -9,6 +9,7 @@ from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan, rows_by_sum
 from arithprobe.analysis.ledger import Cell
 from arithprobe.analysis.material import Material
+from arithprobe.analysis.shuffled import without_shuffled
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import AblationRun, skill_lost
@@ -19,8 +20,11 @@ from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.resume import only_head_remains
+from arithprobe.probes.metrics import permutation_p
 
-FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside", "shuffled")
+FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside")
+SHUFFLED = "shuffled"
+"""Name of what LEACE takes out for labels permuted between sums."""
 FEWEST_ROWS = 100
 """Rows to intervene on, without which a share of the answers cannot be told within 5 points."""
 _FIT_SHARE = 0.6  # of the rows, by sum
@@ -30,8 +34,8 @@ _FIT_SHARE = 0.6  # of the rows, by sum
 class RandomCost:
     """What random subspaces of one family cost."""
 
-    family: FamilyName
-    """How they were drawn."""
+    family: str
+    """How they were drawn: isotropic, outside, or shuffled."""
     skill_lost: float
     """Mean share of the intact skill that is lost; NaN where there are none."""
     exact_lost: float
@@ -143,7 +147,7 @@ class CausalRungs:
             variance=run.effect.removed / float(spread), intact_skill=float(bench.intact.skill),
             intact_exact=float(bench.intact.exact_match), skill=run.effect.skill, exact=run.effect.exact_match,
             chance=chance_of(bench.answers), kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
-            random=tuple(self._random(run, name) for name in FAMILIES),
+            random=(*(self._random(run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
             steering=cell.steering(self.plan.fitted[target], r2), interchange=cell.swap(eraser, options.draws),
             only_head_remains=only_head_remains(bench.model, site),
         )  # fmt: skip
@@ -153,9 +157,20 @@ class CausalRungs:
         outputs = run.random[name]
         if not len(outputs):
             return RandomCost(name, float("nan"), float("nan"), float("nan"), family.note)
-        scores: Scores = self.bench.scores(outputs)
-        lost, exact = skill_lost(self.bench, scores.skill), self.bench.intact.exact_match - scores.exact_match
-        return RandomCost(name, float(lost.mean()), float(exact.mean()), family.p, family.note)
+        return self._cost(name, self.bench.scores(outputs), family.p, family.note)
+
+    def _shuffled(self, cell: Cell, target: str, run: AblationRun) -> RandomCost:
+        """The same of erasers of labels permuted between sums."""
+        options = self.plan.options
+        scores = self.bench.scores(without_shuffled(cell, target, options.draws, options.seed))
+        p = permutation_p(torch.tensor(run.effect.rmse, dtype=torch.float64), scores.rmse)
+        return self._cost(SHUFFLED, scores, float(p), "")
+
+    def _cost(self, name: str, scores: Scores, p: float, note: str) -> RandomCost:
+        lost, exact = skill_lost(self.bench, scores.skill).mean(), self.bench.intact.exact_match - scores.exact_match
+        if torch.isnan(lost):
+            note = f"these {len(self.bench)} rows alone say NOT LEARNED"
+        return RandomCost(name, float(lost), float(exact.mean()), p, note)
 
 
 def only_kept(cell: Cell, eraser: Eraser) -> Tensor:
@@ -191,8 +206,9 @@ def require_rows(dataset: ArithmeticDataset, d_model: int, most: int) -> None:
     if fit > d_model and rows >= FEWEST_ROWS:
         return
     needed = max((d_model + 1) / _FIT_SHARE, FEWEST_ROWS / (1 - _FIT_SHARE))
+    limit = f", max_examples {most}" if most < len(dataset) else ""
     raise ArithprobeError(
-        f"{dataset.path}: {fit} rows to fit on and {rows} to intervene on (by sum); random subspaces that change "
-        f"states of {d_model} dimensions as much need {d_model + 1} and {FEWEST_ROWS}: give about {needed:.0f} rows or "
-        "more, of different sums"
+        f"{dataset.path}: {fit} rows to fit on and {rows} to intervene on (by sum{limit}); random subspaces that "
+        f"change states of {d_model} dimensions as much need {d_model + 1} and {FEWEST_ROWS}: give about "
+        f"{needed:.0f} rows or more, of different sums"
     )

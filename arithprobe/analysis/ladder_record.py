@@ -16,11 +16,13 @@ THRESHOLDS = {
 }  # fmt: skip
 
 
-def ladder_record(checkpoint: str, data: str, behaviour: Behaviour, ladders: Sequence[Ladder]) -> dict[str, Any]:
+def ladder_record(
+    checkpoint: str, data: str, behaviour: Behaviour, ladders: Sequence[Ladder], left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """Behaviour, thresholds, and each claim with its rung, evidence, and what stops it."""
     return {
-        "checkpoint": checkpoint, "data": data, "behaviour": asdict(behaviour), "rungs": rules.RUNGS,
-        "thresholds": THRESHOLDS,
+        "behaviour": asdict(behaviour), "checkpoint": checkpoint, "data": data, "rungs": rules.RUNGS,
+        "thresholds": THRESHOLDS, "left_out": left_out,
         "claims": [
             {"variable": one.variable, "shape": one.shape, "rung": one.rung, "site": one.own.site,
              "stopped_by": one.stopped_by, "evidence": [asdict(evidence) for evidence in one.own.evidence],

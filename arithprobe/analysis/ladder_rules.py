@@ -9,8 +9,9 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 ``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
                 those of a guess (the lower end of their interval is); random subspaces of its rank cost less than 5 %
                 of the skill
-``sufficient``  moved, the answer follows with slope 1 within 0.1; swapped between problems, it makes the intended shift
-                within a tenth
+``sufficient``  moved, the answer follows with slope 1 within 0.1, and with no random pattern to nine tenths; swapped
+                between problems, it makes the intended shift within a tenth, and more than random subspaces; the part
+                that the rest of the model does not see makes none of it (Makelov et al. 2024)
 =============== ======================================================================================================
 
 After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geiger et al. 2021 (sufficient).
@@ -22,7 +23,7 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
-from arithprobe.analysis.ladder_causal import CausalEvidence
+from arithprobe.analysis.ladder_causal import SHUFFLED, CausalEvidence
 from arithprobe.behaviour import Behaviour
 from arithprobe.probes.accuracy import binomial_interval
 from arithprobe.probes.claims import Claim, ClaimScores
@@ -48,7 +49,6 @@ SLOPE = 0.1
 SWAPPED = 0.1
 """How far the share of the intended shift that a swap makes may be from all of it."""
 _BLIND = "isotropic"  # the family that there always is
-_UNINFORMED = "shuffled"  # costs its share of the dimensions in which states vary: shown, and no threshold
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,8 @@ def necessary(found: CausalEvidence) -> Evidence:
     exact_low, _ = binomial_interval(round(found.exact * found.n), found.n)
     destroyed = found.skill_left <= SKILL_LEFT and exact_low <= CHANCES * found.chance
     known = [one for one in found.random if one.skill_lost == one.skill_lost]
-    blind = {one.family: one.skill_lost for one in known if one.family != _UNINFORMED}
+    # erasers of shuffled labels cost their share of what the states vary in: shown, and no threshold
+    blind = {one.family: one.skill_lost for one in known if one.family != SHUFFLED}
     harmless = all(lost < RANDOM_COST for lost in blind.values()) and _BLIND in blind
     text = "; ".join(
         f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
@@ -173,7 +174,10 @@ def sufficient(found: CausalEvidence) -> Evidence:
     """Whether the answer follows when the variable is moved, and when it is swapped."""
     curve, swap = found.steering, found.interchange
     if curve is None or swap is None:
-        text = f"arithmetic does not say where the answer goes with {found.target}"
+        text = (
+            f"the answer cannot be followed: arithmetic does not say where it goes with {found.target}, or that is "
+            "hardly readable from these rows, or has a wave without a partner to be turned with"
+        )
         return Evidence("sufficient", False, "no answer", text)
     slope, random = curve.slope.fraction, float(curve.random_slopes.abs().max())
     steered = abs(slope - 1) <= SLOPE and random < 1 - SLOPE

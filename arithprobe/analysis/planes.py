@@ -9,19 +9,17 @@ on.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from arithprobe.analysis.ladder_causal import CausalRungs, only_kept
 from arithprobe.analysis.ledger import Cell
-from arithprobe.interventions.erasure import Eraser
-from arithprobe.interventions.kinds import FamilyName
-from arithprobe.interventions.random_family import draw_beside
+from arithprobe.analysis.shuffled import without_shuffled
+from arithprobe.linalg import random_subspaces
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.concentration import gini, participation_ratio
 from arithprobe.probes.variables import planes_name
-
-_FAMILIES: tuple[FamilyName, ...] = ("isotropic", "shuffled")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class PlaneEffects:
     without_random: tuple[Answers, ...]
     """Without as many random dimensions, draw by draw."""
     without_shuffled: tuple[Answers, ...]
-    """Without as many dimensions as LEACE takes out for labels that say nothing, draw by draw."""
+    """Without what LEACE takes out for those planes' labels permuted between sums, draw by draw."""
     excluded_shuffled: tuple[Answers, ...]
     """The same for a single plane: what ``excluded`` has to be compared with."""
 
@@ -85,7 +83,7 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
         scores: Fourier scores of the circle.
         site: The site.
     """
-    cell, circle = rungs.cell(site), scores.circle
+    cell, circle, draws, seed = rungs.cell(site), scores.circle, rungs.plan.options.draws, rungs.plan.options.seed
     planes = [cell.eraser(planes_name(circle.quantity, circle.period, [n]), "leace") for n in circle.frequencies]
     key = scores.key_frequencies(site)
     fve = scores.encode_fve[:, scores.sites.index(site), scores.positions.index("last")]
@@ -94,34 +92,24 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
     if key:
         eraser = cell.eraser(planes_name(circle.quantity, circle.period, key), "leace")
         rank = eraser.rank
-        without, only = _without(cell, [eraser])[0], _answers(cell, only_kept(cell, eraser))[0]
-        random, shuffled = (_without_random(name, cell, eraser, rungs) for name in _FAMILIES)
+        without, only = _answers(cell, cell.without([eraser]))[0], _answers(cell, only_kept(cell, eraser))[0]
+        random = _answers(cell, _without_random(cell, rank, draws, seed))
+        shuffled = _answers(cell, without_shuffled(cell, eraser.target, draws, seed))
     return PlaneEffects(
         site=site, n=len(rungs.bench), frequencies=circle.frequencies, key=tuple(key),
         gini=gini(fve.clamp(min=0).sqrt()), participation=participation_ratio(fve),
-        intact=_answers(cell, rungs.bench.outputs[None])[0], excluded=tuple(_without(cell, planes)),
+        intact=_answers(cell, rungs.bench.outputs[None])[0], excluded=tuple(_answers(cell, cell.without(planes))),
         without_key=without, only_key=only, rank=rank, without_random=tuple(random),
-        without_shuffled=tuple(shuffled), excluded_shuffled=tuple(_without_random("shuffled", cell, planes[0], rungs)),
+        without_shuffled=tuple(shuffled),
+        excluded_shuffled=tuple(_answers(cell, without_shuffled(cell, planes[0].target, draws, seed))),
     )  # fmt: skip
 
 
-def _without(cell: Cell, erasers: list[Eraser]) -> list[Answers]:
-    """The answers without each of some subspaces."""
-    width = max(one.rank for one in erasers)
-    left, right = (
-        torch.stack([torch.nn.functional.pad(getattr(one, side), (0, width - one.rank)) for one in erasers])
-        for side in ("left", "right")
-    )
-    return _answers(cell, cell.ablator.outputs("mean", left, right))
-
-
-def _without_random(name: FamilyName, cell: Cell, eraser: Eraser, rungs: CausalRungs) -> list[Answers]:
-    """The answers without random subspaces of the rank of one."""
-    options = rungs.plan.options
-    moments = cell.fit.centred_gram / cell.fit.n[:, None, None]
-    subspace = eraser.left.numpy(), eraser.right.numpy()
-    drawn = draw_beside(name, *subspace, moments, options.draws, options.seed, eraser.positions)
-    return _answers(cell, cell.ablator.outputs("mean", torch.from_numpy(drawn.left), torch.from_numpy(drawn.right)))
+def _without_random(cell: Cell, rank: int, draws: int, seed: int) -> Tensor:
+    """(M, N, K) outputs without random subspaces of a rank."""
+    d = cell.ablator.cells.shape[-1]
+    bases = torch.from_numpy(random_subspaces(d, rank, draws, np.random.default_rng(seed)))[:, None]
+    return cell.ablator.outputs("mean", bases, bases)
 
 
 def _answers(cell: Cell, outputs: Tensor) -> list[Answers]:

@@ -54,7 +54,7 @@ class ProbeOptions:
     """Variables to climb the ladder of evidence with: sum, x, digits, ... (lines), residue, planes such as summod10f1
     (circles); all is the sum, and the residue where there is a modulus."""
     no_ladder: bool = False
-    """Leave the ladder of evidence out."""
+    """Leave the ladder of evidence out, and the frequencies taken out of the forward pass."""
     no_mlp: bool = False
     """Leave the MLP probes out."""
     mlp_hidden: int = 128

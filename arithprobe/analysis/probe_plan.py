@@ -100,7 +100,7 @@ class ProbePlan:
         try:
             require_rows(self.dataset, self.d_model, self.options.max_examples)
         except ArithprobeError as error:
-            if self.options.claims != ProbeOptions.claims:
+            if tuple(self.options.claims) != ProbeOptions.claims:
                 raise
             self.left_out.append(f"the ladder of evidence: {error}")
             return []

@@ -47,7 +47,7 @@ def run(words: Sequence[str] | None) -> None:
     pictures = _draw(report)
     drawn = replace_pictures(figures, _PICTURES, pictures)
     write_whole(path, to_json(record_of(report, options)) + "\n")
-    evidence = ladder_record(report.checkpoint, report.data, report.behaviour, report.ladder)
+    evidence = ladder_record(report.checkpoint, report.data, report.behaviour, report.ladder, report.left_out)
     write_whole(ladder, to_json(evidence) + "\n")
     print_report(report, [path, ladder, *drawn])
 

@@ -3,11 +3,10 @@ r"""Ablation: take a subspace out of a state inside the forward pass, and see wh
 An ablation replaces the part of a state that an eraser takes out: by nothing (``zero``), by its mean over the rows the
 eraser was fitted on (``mean``), or by that of another row of the same layout (``resample``). The rest of the model runs
 on. Removing any direction costs something, so the effect stands beside that of random subspaces of the same rank, in
-four families: ``isotropic``, drawn without preference, ``matched``, drawn by the spread of the states and changing
-them as much as the subspace does, within 10 % (:func:`~arithprobe.linalg.matched_subspaces`), ``outside``, the same
-among directions orthogonal to all that the eraser reads and writes, and ``shuffled``, what LEACE would take out for
-labels that have nothing to do with the states. Where nothing random changes them as much, or only the subspace itself
-does, there is nothing to compare with, and no p-value.
+three families: ``isotropic``, drawn without preference, ``matched``, drawn by the spread of the states and changing
+them as much as the subspace does, within 10 % (:func:`~arithprobe.linalg.matched_subspaces`), and ``outside``, the same
+among directions orthogonal to all that the eraser reads and writes. Where nothing random changes them as much, or only
+the subspace itself does, there is nothing to compare with, and no p-value.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.kinds import AblationKind, FamilyName, require_kind
-from arithprobe.interventions.random_family import Draws, RandomFamily, draw_beside, overlap_of, size_of
+from arithprobe.interventions.random_family import RandomFamily, draw_beside, overlap_of, size_of
 from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.linalg import Array
 from arithprobe.probes.metrics import permutation_p
@@ -131,22 +130,22 @@ class Ablator:
         scores, size = self.bench.scores(own), float(size_of(left, right, *spread))
         outputs, found = {}, []
         for name in families:
-            drawn = draw_beside(name, left, right, spread[0], draws, seed, self.table.names)
-            outputs[name] = self._random_outputs(name, kind, drawn, eraser.mean)
-            removed = size_of(drawn.left, drawn.right, *spread) / size if size else np.full(len(drawn.left), np.nan)
-            rmse, overlap = float(scores.rmse[0]), overlap_of(drawn.left, left)
-            found.append(self._family(name, outputs[name], rmse, removed, overlap, left.shape[-1], drawn.note))
+            basis, note = draw_beside(name, left, right, spread[0], draws, seed, self.table.names)
+            outputs[name] = self._random_outputs(name, kind, basis, eraser.mean)
+            removed = size_of(basis, basis, *spread) / size if size else np.full(len(basis), np.nan)
+            rmse, overlap = float(scores.rmse[0]), overlap_of(basis, left)
+            found.append(self._family(name, outputs[name], rmse, removed, overlap, left.shape[-1], note))
         return AblationRun(self._effect(kind, scores, size, tuple(found)), own[0], outputs)
 
-    def _random_outputs(self, name: FamilyName, kind: AblationKind, drawn: Draws, mean: Tensor) -> Tensor:
+    def _random_outputs(self, name: FamilyName, kind: AblationKind, basis: Array, mean: Tensor) -> Tensor:
         """(M, N, K) outputs; those of isotropic subspaces are kept, they do not depend on what they stand beside."""
-        bases = torch.from_numpy(drawn.left), torch.from_numpy(drawn.right)
+        bases = torch.from_numpy(basis)
         if name != "isotropic":
-            return self.outputs(kind, *bases, mean)
-        content = kind.encode() + drawn.left.tobytes() + (mean.numpy().tobytes() if kind == "mean" else b"")
+            return self.outputs(kind, bases, bases, mean)
+        content = kind.encode() + basis.tobytes() + (mean.numpy().tobytes() if kind == "mean" else b"")
         key = hashlib.sha256(content).hexdigest()
         if key not in self._isotropic:
-            self._isotropic[key] = self.outputs(kind, *bases, mean)
+            self._isotropic[key] = self.outputs(kind, bases, bases, mean)
         return self._isotropic[key]
 
     def _kept(self) -> Array:

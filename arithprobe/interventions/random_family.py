@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from arithprobe.interventions.directions import spread_of
 from arithprobe.interventions.kinds import FamilyName, require_kind
 from arithprobe.linalg import TOLERANCE, Array, matched_subspaces, orthonormal_basis, random_subspaces, removed_by
 
@@ -46,21 +44,10 @@ def size_of(left: Array, right: Array, moments: Array, n: Array) -> Array:
     return total
 
 
-class Draws(NamedTuple):
-    """M random subspaces; a state h loses ``left right^T (h - mean)``."""
-
-    left: Array
-    """(M, P, D, R), zero at positions where there is nothing to take out."""
-    right: Array
-    """(M, P, D, R), the same as ``left`` for orthogonal projections."""
-    note: str
-    """Why there are none, or empty."""
-
-
 def draw_beside(
     name: FamilyName, left: Array, right: Array, moments: Array, draws: int, seed: int, positions: Sequence[str]
-) -> Draws:
-    """Random subspaces to stand beside one.
+) -> tuple[Array, str]:
+    """Random subspaces to stand beside one, zero at positions where there is nothing to take out.
 
     Args:
         name: How they are drawn.
@@ -70,64 +57,42 @@ def draw_beside(
         draws: M.
         seed: Seed of the draws.
         positions: The P positions, for the note.
+
+    Returns:
+        (M, P, D, R) orthonormal bases, and why there are none, or an empty note.
     """
     require_kind(name, FamilyName, "random family")
     count, d, rank = left.shape
-    found = Draws(np.zeros((draws, count, d, rank)), np.zeros((draws, count, d, rank)), "")
+    basis, note = np.zeros((draws, count, d, rank)), ""
     for p, moment in enumerate(moments):
         target, own_rank = float(removed_by(left[p], right[p], moment)), _rank(left[p])
         if not own_rank or target <= _NO_SIZE * moment.trace():
             continue
         generator = np.random.default_rng([seed, p, rank])
-        if name == "shuffled":
-            one = _uninformed(moment, own_rank, draws, generator)
-        elif name == "isotropic":
-            basis = random_subspaces(d, own_rank, draws, generator)
-            one = Draws(basis, basis, "")
-        else:
-            within = _apart(left[p], right[p]) if name == "outside" else np.eye(d)  # (D, d')
-            one = _as_large(moment, within, own_rank, target, draws, generator)
-        if one.note:
-            return Draws(found.left[:0], found.right[:0], one.note.format(position=positions[p]))
-        found.left[:, p, :, :own_rank], found.right[:, p, :, :own_rank] = one.left, one.right
-    return found
-
-
-def _as_large(
-    moment: Array, within: Array, rank: int, target: float, draws: int, generator: np.random.Generator
-) -> Draws:
-    """Subspaces of the span of a (D, d') basis that change the states as much as another."""
-    none, apart = np.zeros((0, len(moment), rank)), " outside of it" * (within.shape[1] < len(moment))
-    if within.shape[1] < rank:
-        return Draws(none, none, f"{within.shape[1]} dimensions of {{position}} are{apart}")
-    found = matched_subspaces(within.T @ moment @ within, rank, target, draws, generator)
-    if len(found.basis) < draws:
-        return Draws(none, none, (
-            f"{len(found.basis)} of the {draws} subspaces wanted{apart} change {{position}} as much as this one, "
-            f"within {TOLERANCE:.0%}; the nearest changes it {found.nearest / target:.3g} times as much"
-        ))  # fmt: skip
-    basis = within @ found.basis
-    return Draws(basis, basis, "")
-
-
-def _uninformed(moment: Array, rank: int, draws: int, generator: np.random.Generator) -> Draws:
-    """What LEACE takes out for labels independent of the states: any direction of whitened states is as likely."""
-    roots, vectors = spread_of(moment, float(moment.trace()))
-    if len(roots) < rank:
-        none = np.zeros((0, len(moment), rank))
-        return Draws(none, none, f"the states at {{position}} vary in {len(roots)} dimensions")
-    q = random_subspaces(len(roots), rank, draws, generator)
-    return Draws(vectors @ (roots[:, None] * q), vectors @ (q / roots[:, None]), "")
+        if name == "isotropic":
+            basis[:, p, :, :own_rank] = random_subspaces(d, own_rank, draws, generator)
+            continue
+        within = _apart(left[p], right[p]) if name == "outside" else np.eye(d)  # (D, d')
+        if within.shape[1] < own_rank:
+            return np.zeros((0, count, d, rank)), f"{within.shape[1]} dimensions of {positions[p]} are outside of it"
+        found = matched_subspaces(within.T @ moment @ within, own_rank, target, draws, generator)
+        if len(found.basis) < draws:
+            return np.zeros((0, count, d, rank)), (
+                f"{len(found.basis)} of the {draws} subspaces wanted{' outside of it' * (name == 'outside')} change "
+                f"{positions[p]} as much as this one, within {TOLERANCE:.0%}; the nearest changes it "
+                f"{found.nearest / target:.3g} times as much"
+            )
+        basis[:, p, :, :own_rank] = within @ found.basis
+    return basis, note
 
 
 def overlap_of(basis: Array, left: Array) -> float:
     """Mean squared cosine between random subspaces and the one they stand beside, over positions that have one."""
     own = [np.linalg.qr(one[:, : _rank(one)])[0] for one in left]
-    parts = []
-    for p, one in enumerate(own):
-        if one.shape[1] and len(basis):
-            drawn = np.linalg.qr(basis[:, p, :, : one.shape[1]])[0]
-            parts.append(np.square(np.swapaxes(drawn, -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1])
+    parts = [
+        np.square(np.swapaxes(basis[:, p], -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1]
+        for p, one in enumerate(own) if one.shape[1] and len(basis)
+    ]  # fmt: skip
     return float(np.mean(parts)) if parts else float("nan")
 
 

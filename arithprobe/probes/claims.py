@@ -20,7 +20,7 @@ from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
-from arithprobe.probes.targets import Quantity, angle_columns, target_group, target_values
+from arithprobe.probes.targets import LARGEST_PERIOD, Quantity, angle_columns, target_group, target_values
 from arithprobe.probes.variables import planes_of
 
 _RELABELLINGS = 3
@@ -84,7 +84,7 @@ class ClaimScores(NamedTuple):
     relabelled: Tensor
     """R2 of the relabelled variable, mean over relabellings; NaN where there are too few values to rename."""
     neighbour: Tensor
-    """R2 of the better of the two neighbouring periods; NaN for a line."""
+    """R2 of the better of the two neighbouring periods; NaN for a line, or where neither varies."""
 
     def best(self, site: str) -> int:
         """Which of the F is read best at a site."""
@@ -128,9 +128,11 @@ class ClaimSurvey:
             own = self._ridge.targets[: len(self._fourier.parts[0].circle.frequencies)]
             if self.controlled:
                 targets, self._numbers = _neighbours(self._fourier.parts[0].circle, rows)
-                self._neighbours = RidgeSurvey(*where, targets, self._ridge.split._replace(permutations=0), d_model)
+                if targets:  # else none varies
+                    self._neighbours = RidgeSurvey(*where, targets, self._ridge.split._replace(permutations=0), d_model)
         if self.controlled:
-            self._selectivity = SelectivitySurvey(*where, own, d_model, split.folds, seed=split.seed)
+            group = self._ridge.split.group
+            self._selectivity = SelectivitySurvey(*where, own, group, d_model, split.folds, seed=split.seed)
         self.claim = claim
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
@@ -187,7 +189,7 @@ def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[i
     """Waves of the same frequencies round the circles one shorter and one longer, and which frequency each has."""
     quantity: Quantity = "sum" if circle.quantity == "residue" and circle.period == rows.modulus else circle.quantity
     targets, numbers = [], []
-    for period in (circle.period - 1, circle.period + 1):
+    for period in (one for one in (circle.period - 1, circle.period + 1) if one <= LARGEST_PERIOD):
         columns, _ = angle_columns(quantity, period, circle.frequencies, rows.x, rows.y, rows.modulus)
         for frequency, waves in columns.items():
             targets.append(Target(f"{period}f{frequency}", torch.stack(list(waves.values()), dim=1), has_null=False))

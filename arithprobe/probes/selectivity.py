@@ -1,8 +1,8 @@
 """Does a ridge probe read a representation, or does it memorise? The control task, from moments.
 
-Every type of row (one sum) gets a fixed label drawn at random (Hewitt and Liang 2019,
-https://arxiv.org/abs/1909.03368). It can be learned only by memorising types, and only where types recur, so task and
-control are both scored under a split by operand pairs, on rows whose type occurs in another fold.
+Every type of row (one sum; one x for what is a function of x) gets a fixed label drawn at random (Hewitt and Liang
+2019, https://arxiv.org/abs/1909.03368). It can be learned only by memorising types, and only where types recur, so task
+and control are both scored under a split by operand pairs, on rows whose type occurs in another fold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import ProblemRows, Target
-from arithprobe.probes.targets import pair_of
+from arithprobe.probes.targets import Group, group_values, pair_of
 
 
 class Selectivity(NamedTuple):
@@ -45,6 +45,7 @@ class SelectivitySurvey:
         sites: The S sites.
         positions: The P positions of every row.
         targets: The T targets.
+        group: What the types of rows are.
         d_model: Width D of the states.
         folds: Folds of operand pairs, each held out in turn.
         draws: Control tasks of each target.
@@ -57,13 +58,14 @@ class SelectivitySurvey:
         sites: Sequence[str],
         positions: PositionTable,
         targets: Sequence[Target],
+        group: Group,
         d_model: int,
         folds: int = 5,
         draws: int = 3,
         seed: int = 0,
     ) -> None:
         self.sites, self.positions, self.targets, self.draws = tuple(sites), positions, list(targets), draws
-        types = torch.unique(rows.x + rows.y, return_inverse=True)[1]
+        types = torch.unique(group_values(group, rows.x, rows.y), return_inverse=True)[1]
         self.fold = fold_of(pair_of(rows.x, rows.y), folds)
         counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
         counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)

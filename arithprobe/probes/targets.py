@@ -28,7 +28,8 @@ Quantity = Literal["x", "y", "sum", "residue"]
 Group = Literal["x", "y", "sum"]
 _PLACED = re.compile(r"(x|y|sum|carry)(10*)")
 _PERIODIC = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)(?:(cos|sin)([1-9][0-9]*))?")
-_LARGEST_PERIOD = 10**4
+LARGEST_PERIOD = 10**4
+"""Of a circle."""
 _CONSTANT = 1e-8  # variance below which a column is constant
 _ROUNDING = 1e-12  # the sine of pi is 1e-16, not 0
 
@@ -186,8 +187,8 @@ def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
 
 
 def _periodic(name: str, values: Tensor, period: int, wave: str | None, frequency: int) -> Tensor:
-    if not 2 <= period <= _LARGEST_PERIOD:
-        raise ArithprobeError(f"target {name!r}: the period is {period}; expected 2 to {_LARGEST_PERIOD}")
+    if not 2 <= period <= LARGEST_PERIOD:
+        raise ArithprobeError(f"target {name!r}: the period is {period}; expected 2 to {LARGEST_PERIOD}")
     if wave is None:
         return values % period
     turns = (frequency % period * (values % period) % period).to(torch.float64) / period

@@ -1,0 +1,325 @@
+"""Claims on made states: a line, a circle, and what could be taken for one; the control task against scikit-learn."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from micro import one_thread  # noqa: F401
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.probes.circles import Circle
+from arithprobe.probes.claims import ClaimSurvey, claim_of
+from arithprobe.probes.controls import control_labels
+from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.selectivity import Selectivity, SelectivitySurvey
+from arithprobe.probes.splits import fold_of
+from arithprobe.probes.survey import Split, Target
+from arithprobe.probes.targets import pair_of, target_values
+
+N, D, K = 600, 12, 23
+LAST = PositionTable(("last",), torch.zeros(N, 1, dtype=torch.int64), torch.ones(N, 1, dtype=torch.bool))
+EVERY = torch.arange(N)
+
+
+class Rows:
+    """Random problems of two digits, as a data set holds them."""
+
+    path, modulus, layouts = "random problems", K, ()
+
+    def __init__(self, seed=0, step=1):
+        generator = torch.Generator().manual_seed(seed)
+        self.x, self.y = (step * torch.randint(0, 100 // step, (N,), generator=generator) for _ in range(2))
+        self.lengths, self.layout = torch.ones(N, dtype=torch.int64), torch.zeros(N, dtype=torch.int64)
+        self.ids = torch.ones(N, 1, dtype=torch.uint8)
+
+
+ROWS = Rows()
+TOTAL = ROWS.x + ROWS.y
+
+
+def noise(seed=0, size=0.1, width=D):
+    return size * torch.randn(N, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def circled(period, frequency=1):
+    angle = 2 * torch.pi * frequency * TOTAL.double() / period
+    return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def placed(columns, states=None):
+    """States that hold some columns, and noise."""
+    states = noise() if states is None else states.clone()
+    states[:, 1 : 1 + columns.shape[1]] += columns
+    return states
+
+
+def coded(values, width=D, seed=5):
+    """A random direction for every value."""
+    codes = torch.randn(int(values.max()) + 1, width, generator=torch.Generator().manual_seed(seed)).double()
+    return codes[values] / width**0.5
+
+
+def surveyed(name, states, rows=ROWS, permutations=19, parts=(EVERY,)):
+    survey = ClaimSurvey(claim_of(name, rows), rows, ["s"], LAST, Split(permutations=permutations), states.shape[1])
+    for part in parts:
+        survey.update({"s": states[part, None]}, part)
+    return survey
+
+
+def scored(name, states, rows=ROWS, **options):
+    """The figures of the frequency that is read best."""
+    scores = surveyed(name, states, rows, **options).scores()
+    best = scores.best("s")
+    return {field: float(getattr(scores, field)[best, 0]) for field in scores._fields[2:]}
+
+
+def test_a_line_is_read_and_not_with_its_values_renamed():
+    found = scored("sum", placed(TOTAL[:, None] / 50))
+    assert found["low"] > 0.9 and found["p"] == pytest.approx(1 / 20)
+    assert found["task_on_pairs"] > 0.9 and found["control_on_pairs"] < 0.1
+    assert found["relabelled"] < 0.3
+    assert np.isnan(found["neighbour"])
+
+
+def test_values_that_are_told_apart_in_any_order_are_no_line():
+    """The unit of x in ten directions: its own order is as good as any; on a line only its own is."""
+    unit = ROWS.x % 10
+    apart = scored("x1", placed(torch.nn.functional.one_hot(unit, 10).double()))
+    assert apart["r2"] > 0.9
+    assert apart["relabelled"] > apart["low"]
+    line = scored("x1", placed(unit[:, None] / 3))
+    assert line["r2"] > 0.9
+    assert line["relabelled"] < 0.5 < line["low"]
+
+
+@pytest.mark.parametrize("name", ["residue", f"summod{K}f3", f"residuemod{K}f1to5"])
+def test_a_circle_is_read_at_its_frequency_and_not_at_neighbouring_periods_or_renamed(name):
+    scores = surveyed(name, placed(circled(K, 3))).scores()
+    best = scores.best("s")
+    assert scores.claim.circle.frequencies[best] == 3
+    assert scores.low[best, 0] > 0.9
+    assert max(scores.relabelled[best, 0], scores.neighbour[best, 0]) < 0.5
+    assert scores.p[best, 0] == pytest.approx(1 / 20)
+    others = [f for f in range(len(scores.r2)) if f != best]
+    assert not others or scores.r2[others].max() < 0.2
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_of_a_circle_of_another_period_the_neighbour_is_read_better(off):
+    """Periods 22 and 24 may be read as 23 in part: with sums up to 198 they are a third of a turn off."""
+    wrong = scored(f"summod{K}f1", placed(circled(K + off)))
+    right = scored(f"summod{K + off}f1", placed(circled(K + off)))
+    assert wrong["r2"] > 0.1 and wrong["neighbour"] > 0.9 > wrong["high"]
+    assert right["low"] > 0.9 > right["neighbour"]
+
+
+def test_residues_told_apart_are_no_circle():
+    states = noise(width=30)
+    states[:, :K] += torch.nn.functional.one_hot(TOTAL % K, K)
+    found = scored("residue", states)
+    assert found["r2"] > 0.7
+    assert found["relabelled"] == pytest.approx(found["r2"], abs=0.05)
+
+
+def test_what_memorises_sums_learns_the_control_task_as_well():
+    """A direction of its own for every sum: nothing of sums that were not seen, everything of those that were."""
+    states = coded(TOTAL, width=250)
+    found = scored("sum", states)
+    assert found["r2"] < 0.1
+    assert found["task_on_pairs"] > 0.6 and found["control_on_pairs"] > 0.6
+    line = scored("sum", placed(TOTAL[:, None] / 50, noise(width=250)))  # the control, as wide
+    assert line["task_on_pairs"] > 0.9 and line["control_on_pairs"] < 0.1
+
+
+def test_of_noise_neither_task_nor_control_is_learned():
+    for name in ("sum", "residue", "x1"):
+        found = scored(name, noise())
+        for field in ("r2", "task_on_pairs", "control_on_pairs", "relabelled"):
+            assert abs(found[field]) < 0.1
+
+
+@pytest.mark.parametrize("name", ["sum", "carry1", "x1", "residue", "summod4f1+2", "ymod10f1"])
+def test_batches_add_up_in_any_order(name):
+    states = placed(circled(4), placed(TOTAL[:, None] / 50))
+    shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    whole = surveyed(name, states).scores()
+    parts = surveyed(name, states, parts=shuffled.split([1, 399, 150, 50])).scores()
+    half = surveyed(name, states, parts=[EVERY[: N // 2]]).scores()  # the control
+    for field in whole._fields[2:]:
+        torch.testing.assert_close(getattr(whole, field), getattr(parts, field), rtol=1e-9, atol=1e-9, equal_nan=True)
+    assert (whole.r2 - half.r2).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["sum", "x1", "residue", "summod4f1+2"])
+def test_without_permutations_the_score_is_the_same_and_no_control_is_computed(name):
+    states = placed(TOTAL[:, None] / 50)
+    plain, controlled = surveyed(name, states, permutations=0), surveyed(name, states)
+    torch.testing.assert_close(plain.r2(), controlled.scores().r2, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(plain.r2(), controlled.r2(), rtol=1e-9, atol=1e-9)
+    found = plain.scores()
+    for field in ("neighbour", "relabelled", "task_on_pairs", "control_on_pairs"):
+        assert getattr(found, field).isnan().all()
+    assert not controlled.scores().task_on_pairs.isnan().any()
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+def test_small_periods_have_neighbours_and_below_4_no_other_names(period):
+    """States that hold the remainder by one: it is read, and a neighbouring period is not."""
+    found = scored(f"summod{period}f1", placed(circled(period)))
+    assert found["low"] > 0.9 > found["neighbour"]
+    assert np.isnan(found["relabelled"]) == (period < 4)
+
+
+def test_where_no_neighbouring_period_varies_there_is_no_neighbour():
+    rows = Rows(step=3)  # sums are multiples of 3, the only neighbour of 2
+    states = noise()
+    states[:, 1] += ((rows.x + rows.y) % 2).double()
+    found = scored("summod2f1", states, rows)
+    assert found["low"] > 0.9 and np.isnan(found["neighbour"])
+
+
+def test_the_higher_of_the_two_neighbours_counts_frequency_by_frequency():
+    states = placed(torch.cat([circled(K - 1, 2), circled(K + 1, 4)], dim=1))
+    scores = surveyed(f"summod{K}f2+3+4", states).scores()
+    assert scores.neighbour[0, 0] > 0.9 > scores.neighbour[1, 0]
+    assert scores.neighbour[2, 0] > 0.9
+
+
+def test_a_claim_of_two_values_has_no_other_order():
+    carry = target_values("carry1", ROWS.x, ROWS.y, K)
+    found = scored("carry1", placed(carry[:, None]))
+    assert found["low"] > 0.9 and np.isnan(found["relabelled"]) and np.isnan(found["neighbour"])
+    assert not np.isnan(scored("x1", placed(carry[:, None]))["relabelled"])  # the control
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_three_values_a_reflection_is_no_other_name(seed):
+    """It lies on the same line, and would be read as well; of the four orders that are left R2 is a quarter."""
+    thirds = ROWS.x % 3
+    survey = ClaimSurvey(claim_of("xmod3", ROWS), ROWS, ["s"], LAST, Split(seed=seed), D)
+    survey.update({"s": placed(thirds[:, None].double())[:, None]}, EVERY)
+    found = survey.scores()
+    assert found.r2.item() > 0.9
+    assert found.relabelled.item() == pytest.approx(0.25, abs=0.1)
+
+
+def test_one_wave_of_half_a_period_is_a_claim_too():
+    scores = surveyed("summod4f1+2", placed(circled(4, 2)[:, :1])).scores()
+    assert scores.claim.circle.frequencies == (1, 2)
+    assert scores.r2[1, 0] > 0.9 > 0.2 > scores.r2[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "circle"),
+    [
+        ("residue", Circle("residue", K, tuple(range(1, 12)))),
+        ("summod10f1+3to4", Circle("sum", 10, (1, 3, 4))),
+        ("sum", None),
+        ("summod4", None),
+    ],
+)
+def test_the_shape_of_a_claim_is_in_its_name(name, circle):
+    claim = claim_of(name, ROWS)
+    assert (claim.name, claim.circle, claim.shape) == (name, circle, "line" if circle is None else "circle")
+
+
+def test_the_frequencies_of_a_large_modulus_are_the_first_48():
+    rows = Rows()
+    rows.modulus = 97
+    assert claim_of("residue", rows).circle.frequencies == tuple(range(1, 49))
+    rows.modulus = 101
+    assert claim_of("residue", rows).circle.frequencies == tuple(range(1, 49))
+
+
+def test_a_claim_that_the_data_does_not_have_is_refused():
+    plain, even = Rows(), Rows(step=2)
+    plain.modulus = None
+    with pytest.raises(ArithprobeError, match="k is unknown"):
+        claim_of("residue", plain)
+    with pytest.raises(ArithprobeError, match="no target 'z'"):
+        claim_of("z", ROWS)
+    with pytest.raises(ArithprobeError, match=r"summod2: no frequency can be probed: summod2cos1 .constant."):
+        surveyed("summod2f1", noise(), even)
+
+
+# the control task, against scikit-learn
+
+
+def gcv(states, labels, alphas=ALPHAS):
+    """Ridge with the penalty that generalised cross-validation picks, in units of the mean variance of the states."""
+    centred = states - states.mean(axis=0)
+    unit = centred.var(axis=0).mean()
+    eigenvalues = np.linalg.eigvalsh(centred.T @ centred)
+    n, scores, models = len(labels), [], []
+    for alpha in alphas:
+        models.append(Ridge(alpha=alpha * unit, solver="cholesky").fit(states, labels))
+        errors = np.square(labels - models[-1].predict(states)).sum()
+        scores.append(n * errors / (n - 1 - (eigenvalues / (eigenvalues + alpha * unit)).sum()) ** 2)
+    return models[int(np.argmin(scores))]
+
+
+def by_scikit_learn(states, rows, columns, folds=5):
+    """Pooled held-out R2, columns standardised over all rows and scored together."""
+    columns = ((columns - columns.mean(dim=0)) / columns.std(dim=0)).numpy()
+    fold = fold_of(pair_of(rows.x, rows.y), folds).numpy()
+    total = (rows.x + rows.y).numpy()
+    known = np.array([bool(((total == one) & (fold != own)).any()) for one, own in zip(total, fold, strict=True)])
+    predicted = np.full_like(columns, np.nan)
+    for index, column in itertools.product(range(folds), range(columns.shape[1])):
+        train, test = known & (fold != index), known & (fold == index)
+        predicted[test, column] = gcv(states[train], columns[train, column]).predict(states[test])
+    weights = columns[known].var(axis=0)
+    each = r2_score(columns[known], predicted[known], multioutput="raw_values")
+    return float(each @ weights / weights.sum()), int(known.sum())
+
+
+@pytest.mark.parametrize("width", [D, 90])
+def test_task_and_control_are_those_of_scikit_learn(width):
+    states = noise(width=width, size=0.3)
+    states += coded(TOTAL, width)
+    states[:, 1] += TOTAL / 50
+    turn = 2 * torch.pi * TOTAL.double() / K
+    targets = [
+        Target("sum", TOTAL.double()[:, None]),
+        Target("wave", torch.stack([turn.cos(), turn.sin()], dim=1)),
+        Target("x", ROWS.x.double()[:, None]),
+    ]
+    survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, width, draws=2, seed=3)
+    survey.update({"s": states[:, None]}, EVERY)
+    found = survey.scores()
+    for number, target in enumerate(targets):
+        task, n = by_scikit_learn(states.numpy(), ROWS, target.columns)
+        controls = [
+            by_scikit_learn(states.numpy(), ROWS, control_labels(target.columns, TOTAL, 3 + draw))[0]
+            for draw in range(2)
+        ]
+        assert float(found.task[number]) == pytest.approx(task, abs=1e-6)
+        assert float(found.control[number]) == pytest.approx(np.mean(controls), abs=1e-6)
+        assert found.n == n < N
+
+
+def test_rows_of_a_sum_that_only_one_fold_has_are_left_out():
+    """Among them those of sums that occur once: nothing could be memorised."""
+    survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
+    counts = torch.bincount(TOTAL)
+    assert not survey.known[counts[TOTAL] == 1].any()
+    states = placed(TOTAL[:, None] / 50)
+    spoilt = states.clone()
+    spoilt[~survey.known] = 1e6
+    for own in (states, spoilt):
+        survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
+        survey.update({"s": own[:, None]}, EVERY)
+        assert survey.scores().task.item() > 0.9
+    spoilt[int(survey.known.nonzero()[0])] = 1e6  # the control
+    survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
+    survey.update({"s": spoilt[:, None]}, EVERY)
+    assert survey.scores().task.item() < 0.9
+
+
+def test_a_control_below_0_takes_nothing_from_the_task():
+    task, control = torch.tensor([0.5, 0.5]), torch.tensor([-0.3, 0.2])
+    torch.testing.assert_close(Selectivity(task, control, 1).difference, torch.tensor([0.5, 0.3]))

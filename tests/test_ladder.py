@@ -1,0 +1,461 @@
+"""The ladder of evidence: every planted variable ends at its rung, and what stops it is the next."""
+
+import functools
+import io
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from micro import one_thread  # noqa: F401
+from planted import PLANTED, adder, backed_up, clock, many_handed_clock, overshooting, untrained
+from rich.console import Console
+from scipy.stats import binom
+
+from arithprobe.analysis import probe_plan
+from arithprobe.analysis.ladder import climb
+from arithprobe.analysis.ladder_causal import RandomCost, chance_of
+from arithprobe.analysis.ladder_record import THRESHOLDS, ladder_record
+from arithprobe.analysis.ladder_rules import RUNGS, necessary, sufficient
+from arithprobe.analysis.probe import probe, step_count
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.cli.ladder_table import print_ladders
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.files import to_json
+from arithprobe.probes.circles import Circle
+from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.problems import Problem
+
+MORE = {clock: ["sum"]}  # claims that PLANTED does not have
+CASES = list(dict.fromkeys(one.case for one in PLANTED))
+ROWS = 500
+JUST = 1e-6  # beside a threshold
+
+
+def options(claims, **more):
+    """As little as can be beside the ladder; a period that is not the modulus leaves single frequencies alone."""
+    quick = {
+        "targets": ["sum"], "positions": ["last"], "no_mlp": True, "twins": 1, "frequencies": 1, "period": 5,
+        "max_examples": 300, "small_periods": (2,), "subspace_draws": 1, "fourier_permutations": 19,
+    }  # fmt: skip
+    return ProbeOptions(claims=claims, **(quick | more))
+
+
+def some(case):
+    """A model, and the first of its rows."""
+    loaded, rows = case()
+    pairs = zip(rows.x[:ROWS].tolist(), rows.y[:ROWS].tolist(), strict=True)
+    text = format_tsv(Problem(x, y, rows.modulus) for x, y in pairs)
+    return loaded, ArithmeticDataset(parse_tsv(text.encode(), "planted"))
+
+
+@functools.cache
+def told(case):
+    """One probe of a model, with all that is claimed of it; its options, and the steps that were told."""
+    chosen = options([one.variable for one in PLANTED if one.case is case] + MORE.get(case, []))
+    steps = []
+    return probe(*some(case), chosen, steps.append), chosen, steps
+
+
+def report(case):
+    return told(case)[0]
+
+
+def ladder(case, variable):
+    return next(one for one in report(case).ladder if one.variable == variable)
+
+
+@pytest.mark.parametrize("one", PLANTED, ids=lambda one: f"{one.case.__name__}-{one.variable}")
+def test_a_planted_variable_ends_at_its_rung_stopped_by_the_next(one):
+    found = ladder(one.case, one.variable)
+    assert found.rung == one.rung
+    rungs = [evidence.rung for evidence in found.own.evidence]
+    assert rungs == list(RUNGS[1 : 1 + len(rungs)])
+    height = RUNGS.index(one.rung)
+    assert all(evidence.passed for evidence in found.own.evidence[:height])
+    if one.rung == "sufficient":
+        assert found.stopped_by == ""
+        return
+    stop = found.own.evidence[height]
+    assert not stop.passed
+    assert found.stopped_by == f"{RUNGS[height + 1]}: {stop.reason}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_only_what_is_read_well_and_geometric_is_intervened_on(case):
+    learned = report(case).behaviour.verdict != "NOT LEARNED"
+    for claim in report(case).ladder:
+        assert claim.own in claim.sites
+        for one in claim.sites:
+            tried = learned and one.read.r2 >= 0.95 and all(evidence.passed for evidence in one.evidence[:4])
+            assert (one.causal is not None) == tried == (len(one.evidence) == 6)
+
+
+@pytest.mark.parametrize(("case", "rung"), [(backed_up, "geometric"), (overshooting, "necessary")])
+def test_a_claim_stands_at_its_earliest_site_and_a_later_one_may_be_higher(case, rung):
+    """From resid_mid.1 on the last token has the whole answer, whatever share it has before."""
+    found = ladder(case, "sum")
+    assert (found.own.site, found.rung) == ("resid_mid.0", rung)
+    assert (found.higher.site, found.higher.rung, found.higher.stopped_by) == ("resid_mid.1", "sufficient", "")
+    control = ladder(adder, "sum")
+    assert (control.own.site, control.higher) == ("resid_mid.0", None)
+
+
+def test_sufficient_without_necessary_is_not_a_rung():
+    """The sum of the clock moves the answers as it should; but so fine a line does not survive random subspaces."""
+    found = ladder(clock, "sum")
+    *_, need, move = found.own.evidence
+    assert (need.passed, move.passed) == (False, True)
+    assert found.own.causal.skill_left < 0.1  # destroyed it is
+    assert (found.rung, found.stopped_by.partition(":")[0]) == ("geometric", "necessary")
+
+
+@pytest.mark.parametrize("variable", ["x1", "summod10f1"])
+def test_what_nothing_reads_is_not_necessary_however_it_is_moved(variable):
+    found = ladder(adder, variable)
+    for one in found.sites:
+        assert one.causal.skill_left > 0.95
+        assert one.rung == "geometric"
+    assert ladder(adder, "sum").own.causal.skill_left < 0.05  # the control
+
+
+def test_moving_x1_moves_the_sum_and_makes_x1_no_higher():
+    slope = ladder(adder, "x1").own.causal.steering.slope.fraction
+    assert slope > 0.5
+    assert ladder(clock, "x1").sites[1].causal.steering.slope.fraction == pytest.approx(0, abs=0.01)  # no sum beside it
+
+
+def test_a_circle_is_taken_out_with_all_frequencies_that_carry_it_and_only_those():
+    assert ladder(many_handed_clock, "residue").own.frequencies == (1, 3, 5)
+    assert ladder(clock, "residue").own.frequencies == (1,)
+    assert ladder(many_handed_clock, "residue").own.causal.target == "residuemod13f1+3+5"
+    assert ladder(many_handed_clock, "residuemod13f3").own.causal.rank == 2
+    assert ladder(adder, "sum").own.frequencies == ()
+
+
+def test_the_rank_and_the_rest_of_the_states_are_told():
+    one = ladder(adder, "sum").own.causal
+    assert (one.rank, one.intact_exact, one.only_head_remains) == (1, 1.0, False)
+    assert one.held_out_r2 > 0.999
+    assert one.kept_skill > 0.99 > 0.5 > one.skill  # with nothing but the sum all answers are right
+    assert ladder(adder, "x1").own.causal.kept_skill < 0.1  # the control
+    assert 0 < one.variance < 0.2
+    assert [family.family for family in one.random] == ["isotropic", "outside", "shuffled"]
+    assert ladder(adder, "sum").sites[-1].causal.only_head_remains
+
+
+def test_without_untrained_networks_nothing_is_selective():
+    names = ["sum", "x1"]
+    found = probe(*some(adder), options(names, twins=0)).ladder
+    for one in found:
+        assert one.rung == "decodable"
+        assert one.stopped_by.startswith("selective: ") and "no untrained network was probed" in one.stopped_by
+        assert one.own.causal is None
+    assert [ladder(adder, name).rung for name in names] == ["sufficient", "geometric"]  # the control: with one
+
+
+class AskedForError(Exception):
+    """In the place of interventions: says what they were asked for."""
+
+
+def unintervened(targets, sites):
+    raise AskedForError(targets, sites)
+
+
+def test_a_model_that_has_not_learned_is_at_no_rung_and_nothing_is_intervened_on(monkeypatch):
+    monkeypatch.setattr(probe_plan, "CausalRungs", lambda loaded, dataset, *words: unintervened(*words[:2]))
+    found = probe(*some(untrained), options(["sum", "x"], period=None))
+    assert found.planes == ()
+    for one in found.ladder:
+        assert one.own.read.r2 > 0.8  # it can be read all the same
+        assert one.own.evidence[1].passed
+        assert one.rung == "none" and one.stopped_by.startswith("behaviour: NOT LEARNED")
+        assert all(site.causal is None for site in one.sites)
+    with pytest.raises(AskedForError, match="sum"):  # the control
+        probe(*some(backed_up), options(["sum"]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_steps_told_are_no_more_than_was_said(case):
+    found, chosen, steps = told(case)
+    tried = [f"ladder: {one.variable} at {at.site}" for one in found.ladder for at in one.sites if at.causal]
+    assert [step for step in steps if step.startswith("ladder: ")] == tried
+    assert bool(tried) == (found.behaviour.verdict != "NOT LEARNED")
+    assert len(steps) <= step_count(chosen)
+
+
+# thresholds
+
+
+def test_the_thresholds_written_are_these():
+    assert THRESHOLDS == {
+        "level": 0.05, "readable_r2": 0.95, "carried_r2": 0.5, "skill_left": 0.1, "selective_r2": 0.05,
+        "exact_chances": 2.0, "random_cost": 0.05, "slope": 0.1, "swapped": 0.1,
+    }  # fmt: skip
+
+
+def causal(**changed):
+    """What was found of the adder's sum, but for some figures."""
+    return replace(ladder(adder, "sum").own.causal, **changed)
+
+
+def test_destroyed_is_a_tenth_of_the_intact_skill():
+    limit = THRESHOLDS["skill_left"]
+    for intact in (1.0, 0.5):
+        assert necessary(causal(intact_skill=intact, skill=intact * limit - JUST)).passed
+        assert not necessary(causal(intact_skill=intact, skill=intact * limit + JUST)).passed
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.01])
+def test_exact_answers_may_be_twice_those_of_a_guess_within_the_interval(chance):
+    """So many exact answers of 1000 that twice the chance would make fewer 2.5 % of the time, by the binomial."""
+    n, twice = 1000, THRESHOLDS["exact_chances"] * chance
+    most = int(binom.ppf(0.975, n, twice))
+    passed = [hits for hits in range(n) if necessary(causal(n=n, chance=chance, exact=hits / n)).passed]
+    assert passed == list(range(len(passed)))
+    assert abs(len(passed) - 1 - most) <= 2  # the interval is one of several
+    assert len(passed) - 1 > twice * n  # the control: more than twice a guess
+
+
+def cost(family, lost):
+    return RandomCost(family, lost, 0.0, 0.5, "" if lost == lost else "there are none")
+
+
+@pytest.mark.parametrize("family", ["isotropic", "outside"])
+def test_random_subspaces_may_cost_less_than_a_twentieth_of_the_skill(family):
+    limit = THRESHOLDS["random_cost"]
+    other = {"isotropic": "outside", "outside": "isotropic"}[family]
+    for lost, passed in [(limit - JUST, True), (limit, False)]:
+        assert necessary(causal(random=(cost(family, lost), cost(other, 0.0)))).passed == passed
+
+
+def test_the_blind_family_has_to_be_there_and_the_one_outside_need_not():
+    none = math.nan
+    assert necessary(causal(random=(cost("isotropic", 0.0), cost("outside", none)))).passed
+    assert not necessary(causal(random=(cost("isotropic", none), cost("outside", 0.0)))).passed
+    assert "outside: there are none" in necessary(causal(random=(cost("isotropic", 0.0), cost("outside", none)))).reason
+
+
+def test_labels_that_say_nothing_are_shown_and_stop_nothing():
+    """What LEACE takes out for them is one of the few dimensions in which states vary: it costs its share of all."""
+    found = causal(random=(cost("isotropic", 0.0), cost("outside", 0.0), cost("shuffled", 0.3)))
+    assert necessary(found).passed
+    assert "shuffled subspaces of rank 1 cost 30.0% of the skill" in necessary(found).reason
+
+
+def steered(slope, random=0.0):
+    curve = causal().steering
+    moved = curve.slope._replace(fraction=slope)
+    return replace(curve, slope=moved, random_slopes=torch.full_like(curve.random_slopes, random))
+
+
+def swapped(share=1.0, null_space=0.0, p=0.05):
+    swap = causal().interchange
+    return replace(swap, recovered=swap.recovered._replace(fraction=share), null_space=null_space, p=p)
+
+
+def test_the_slope_is_1_within_a_tenth_and_random_patterns_do_not_have_it():
+    limit = THRESHOLDS["slope"]
+    for sign in (-1, 1):
+        assert sufficient(causal(steering=steered(1 + sign * (limit - JUST)))).passed
+        assert not sufficient(causal(steering=steered(1 + sign * (limit + JUST)))).passed
+        assert sufficient(causal(steering=steered(1.0, sign * (1 - limit - JUST)))).passed
+        assert not sufficient(causal(steering=steered(1.0, sign * (1 - limit)))).passed
+
+
+def test_a_swap_makes_the_whole_shift_within_a_tenth_and_more_than_random_ones():
+    limit, level = THRESHOLDS["swapped"], THRESHOLDS["level"]
+    for sign in (-1, 1):
+        assert sufficient(causal(interchange=swapped(1 + sign * (limit - JUST)))).passed
+        assert not sufficient(causal(interchange=swapped(1 + sign * (limit + JUST)))).passed
+    assert sufficient(causal(interchange=swapped(p=level))).passed
+    assert not sufficient(causal(interchange=swapped(p=level + JUST))).passed
+    assert not sufficient(causal(interchange=swapped(null_space=0.2))).passed
+
+
+@pytest.mark.parametrize("missing", ["steering", "interchange"])
+def test_where_arithmetic_says_nothing_or_figures_are_missing_nothing_is_sufficient(missing):
+    found = sufficient(causal(**{missing: None}))
+    assert not found.passed and "does not say where the answer goes" in found.reason
+    assert not sufficient(causal(steering=steered(math.nan))).passed
+    assert not sufficient(causal(interchange=swapped(math.nan))).passed
+
+
+def read(name="sum", frequencies=None, **changed):
+    """Scores of a claim at one site that pass everything, but for some figures; too low to intervene."""
+    circle = None if frequencies is None else Circle("residue", 13, frequencies)
+    passing = {
+        "r2": 0.94, "low": 0.93, "high": 0.95, "p": 0.05, "null_high": 0.01, "task_on_pairs": 0.94,
+        "control_on_pairs": 0.0, "relabelled": 0.1, "neighbour": math.nan if circle is None else 0.1,
+    }  # fmt: skip
+    count = 1 if frequencies is None else len(frequencies)
+    figures = {
+        key: torch.as_tensor(value, dtype=torch.float64).expand(count).reshape(count, 1)
+        for key, value in (passing | changed).items()
+    }
+    return ClaimScores(Claim(name, circle), ("resid_post.0",), **figures)
+
+
+def evidence(scores, *twins):
+    """What is said of the rungs that need no intervention, by rung."""
+    twins = [torch.tensor(one, dtype=torch.float64).reshape(-1, 1) for one in twins]
+    (found,) = climb(report(adder).behaviour, [scores], [twins], unintervened)
+    return {one.rung: one for one in found.own.evidence}
+
+
+def passed(rung, twin=0.5, **changed):
+    return evidence(read(**changed), twin)[rung].passed
+
+
+def test_decodable_is_above_shuffled_labels_by_its_interval():
+    decodable = functools.partial(passed, "decodable")
+    assert decodable()
+    assert not decodable(p=THRESHOLDS["level"] + JUST)
+    assert decodable(low=0.01 + JUST)
+    assert not decodable(low=0.01)
+    assert not decodable(r2=math.nan, low=math.nan)
+    assert not decodable(r2=0.0, low=-0.1, null_high=-0.2)  # better than bad is not good
+
+
+def test_selective_is_above_the_control_task_and_the_untrained_network():
+    limit, selective = THRESHOLDS["selective_r2"], functools.partial(passed, "selective")
+    assert selective(control_on_pairs=0.94 - limit - JUST)
+    assert not selective(control_on_pairs=0.94 - limit + JUST)
+    assert not selective(task_on_pairs=limit, control_on_pairs=-3.0)  # below 0 counts as 0
+    assert selective(twin=0.93 - JUST)
+    assert not selective(twin=0.93)
+    for name in ("task_on_pairs", "control_on_pairs"):
+        assert not selective(**{name: math.nan})
+
+
+@pytest.mark.parametrize("worst", range(3))
+def test_the_worst_of_the_untrained_networks_counts(worst):
+    twins = [0.1, 0.2, 0.3]
+    assert evidence(read(), *twins)["selective"].passed
+    twins[worst] = 0.99
+    found = evidence(read(), *twins)["selective"]
+    assert not found.passed and "untrained networks 0.990" in found.reason
+
+
+def test_geometric_is_above_its_values_renamed_and_the_neighbouring_periods():
+    line = functools.partial(passed, "geometric")
+    circle = functools.partial(line, name="residue", frequencies=(3,))
+    for shape in (line, circle):
+        assert shape()
+        assert shape(relabelled=0.93 - JUST)
+        assert not shape(relabelled=0.93)
+        assert shape(relabelled=math.nan)  # two values lie on a line in any order; so do periods 2 and 3 on a circle
+    assert circle(neighbour=0.93 - JUST)
+    assert not circle(neighbour=0.93)
+
+
+def test_the_rungs_of_a_circle_are_those_of_the_frequency_that_is_read_best():
+    scores = read("residue", (1, 4), r2=[0.3, 0.94], low=[0.2, 0.93], p=[0.9, 0.05], relabelled=[0.9, 0.1])
+    found = evidence(scores, [0.99, 0.0])
+    assert all(one.passed for one in found.values())
+    assert "residue, frequency 4 at resid_post.0@last" in found["decodable"].reason
+    other = evidence(scores._replace(r2=scores.r2.flip(0)), [0.99, 0.0])  # the control: frequency 1
+    assert [one.passed for one in other.values()] == [True, False, False, False]
+
+
+def asked(scores):
+    """The targets and sites that would be intervened on; else what stops it."""
+    try:
+        (found,) = climb(report(adder).behaviour, [scores], [[torch.zeros_like(scores.r2)]], unintervened)
+    except AskedForError as error:
+        return error.args
+    assert found.rung == "geometric" and found.own.causal is None
+    return found.stopped_by
+
+
+def test_a_site_is_intervened_on_from_an_r2_of_95_percent_on():
+    limit = THRESHOLDS["readable_r2"]
+    assert asked(read(r2=limit)) == (["sum"], ["resid_post.0"])
+    assert asked(read(r2=limit - 0.001)) == "necessary: R2 0.949 is the highest, below 0.95"
+
+
+def test_frequencies_that_carry_half_or_more_and_are_significant_go_together():
+    limit, level = THRESHOLDS["carried_r2"], THRESHOLDS["level"]
+    scores = read("residue", (1, 2, 3, 5), r2=[0.99, limit, limit - JUST, 0.9], p=[level, level, level, level + JUST])
+    assert asked(scores) == (["residuemod13f1to2"], ["resid_post.0"])
+
+
+def test_a_guess_is_right_as_often_as_two_rows_have_one_answer():
+    answers = torch.tensor([3, 3, 3, 5, 5, 8])
+    pairs = [(a, b) for a in range(6) for b in range(6) if a != b]
+    expected = sum(int(answers[a] == answers[b]) for a, b in pairs) / len(pairs)
+    assert chance_of(answers) == pytest.approx(expected)
+    assert chance_of(torch.arange(50)) == 0
+
+
+# what is written and printed
+
+
+def strict(text):
+    """JSON as RFC 8259 has it: no NaN, no Infinity, no name twice."""
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    def once(pairs):
+        assert len({key for key, _ in pairs}) == len(pairs)
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_record_says_of_each_claim_its_rung_its_evidence_and_what_stops_it(case):
+    of = report(case)
+    record = strict(to_json(ladder_record(of.checkpoint, of.data, of.behaviour, of.ladder)))
+    keys = list(record)
+    assert keys.index("behaviour") < keys.index("rungs") < keys.index("claims")
+    assert record["behaviour"]["verdict"] == of.behaviour.verdict
+    assert record["rungs"] == list(RUNGS) and record["thresholds"] == THRESHOLDS
+    assert [one["variable"] for one in record["claims"]] == [one.variable for one in of.ladder]
+    for written, one in zip(record["claims"], of.ladder, strict=True):
+        assert (written["rung"], written["stopped_by"]) == (one.rung, one.stopped_by)
+        assert (written["site"], written["shape"]) == (one.own.site, one.shape)
+        assert [(step["rung"], step["passed"], step["reason"]) for step in written["evidence"]] == [
+            (step.rung, step.passed, step.reason) for step in one.own.evidence
+        ]
+        assert [site["site"] for site in written["sites"]] == [site.site for site in one.sites]
+        for site, own in zip(written["sites"], one.sites, strict=True):
+            assert (site["causal"] is None) == (own.causal is None)
+            if own.causal is not None and own.causal.steering is not None:
+                assert site["causal"]["steering"]["slope"]["fraction"] == own.causal.steering.slope.fraction
+                assert len(site["causal"]["interchange"]["random"]) == 19
+
+
+def printed(case):
+    text = io.StringIO()
+    print_ladders(Console(file=text, width=3000), report(case).ladder)
+    return text.getvalue()
+
+
+def test_what_is_printed_names_the_rung_and_what_stops_the_next():
+    lines = printed(adder).splitlines()
+    assert lines[0] == f"ladder of evidence ({' < '.join(RUNGS)}):"
+    starts = [number for number, line in enumerate(lines) if number and not line.startswith(" ")]
+    assert len(starts) == len(report(adder).ladder)
+    for (first, last), one in zip(zip(starts, [*starts[1:], None], strict=True), report(adder).ladder, strict=True):
+        block = lines[first:last]
+        assert block[0].startswith(f"{one.variable} ") and f": {one.rung.upper()} at {one.own.site}@last" in block[0]
+        stops = [line for line in block if line.startswith("  stopped by ")]
+        assert stops == ([f"  stopped by {one.stopped_by.partition(':')[0]}"] if one.stopped_by else [])
+        said = [line.split(":")[0].split() for line in block[1:] if line.startswith(("  yes", "  NO"))]
+        assert said == [["yes" if step.passed else "NO", step.rung] for step in one.own.evidence[1:]]
+
+
+def test_what_is_higher_further_along_is_printed_and_where_only_the_readout_is_left_too():
+    assert "  further along: sufficient at resid_mid.1@last\n" in printed(backed_up)
+    assert "further along" not in printed(many_handed_clock)
+    assert "residue round a circle at frequency 1, 3, 5: SUFFICIENT at resid_post.0@last" in printed(many_handed_clock)
+
+
+def test_without_claims_nothing_is_printed():
+    text = io.StringIO()
+    print_ladders(Console(file=text), [])
+    assert text.getvalue() == ""

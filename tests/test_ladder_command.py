@@ -1,0 +1,200 @@
+"""``arithprobe probe`` and the ladder of evidence: what is written, what is printed, what is refused."""
+
+import json
+
+import pytest
+import torch
+from conftest import SMALL, assert_refused
+from micro import one_thread  # noqa: F401
+from planted import adder
+from test_ladder import strict
+
+from arithprobe.analysis.ladder_rules import RUNGS
+from arithprobe.analysis.probe import probe
+from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe, sample
+from arithprobe.data.tsv import format_tsv, parse_tsv, write_tsv
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems import Problem
+
+QUICK = ("--no_mlp", "--twins", 1, "--fourier_permutations", 19, "--frequencies", 1, "--small_periods", 2,
+         "--subspace_draws", 1, "--targets", "sum", "--positions", "last")  # fmt: skip
+
+
+@pytest.fixture
+def plain(tmp_path):
+    torch.manual_seed(0)
+    torch.save(TinyTransformer(**SMALL).state_dict(), tmp_path / "plain.pt")
+    return tmp_path / "plain.pt"
+
+
+def rows(tmp_path, count=300, **recipe):
+    made = DataRecipe(rows=2 * count, val_fraction=0.5, max_operand=150, **recipe)
+    return write_tsv(tmp_path / "rows.tsv", sample(made)["val"].problems(made))
+
+
+@pytest.fixture
+def words(plain, tmp_path):
+    def call(data, *more):
+        given = ("--checkpoint", plain, "--data", data, "--output_dir", tmp_path / "out", "--n_heads", 2)
+        return ("probe", *given, *QUICK, *more)
+
+    return call
+
+
+def written(tmp_path):
+    return strict((tmp_path / "out" / "ladder.json").read_text())
+
+
+def pictures(tmp_path):
+    return {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+
+
+def test_the_file_has_the_behaviour_first_and_each_claim_with_its_rung(words, run, tmp_path):
+    data = rows(tmp_path, task="mod", modulus=11)
+    code, out, err = run(*words(data))
+    assert (code, err) == (0, "")
+    record = written(tmp_path)
+    keys = list(record)
+    assert keys.index("behaviour") < min(keys.index(name) for name in ("rungs", "thresholds", "claims"))
+    assert record["behaviour"]["verdict"] == "NOT LEARNED" and record["rungs"] == list(RUNGS)
+    assert [one["variable"] for one in record["claims"]] == ["sum", "residue"]
+    for one in record["claims"]:
+        assert (one["rung"], one["stopped_by"].partition(":")[0]) == ("none", "behaviour")
+        assert [step["rung"] for step in one["evidence"]] == list(RUNGS[1:5])
+        assert all(site["causal"] is None for site in one["sites"])
+    lines = out.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("ladder of evidence"))
+    for name in ("sum", "residue"):
+        (number,) = (n for n, line in enumerate(lines[begin:]) if line.startswith(f"{name} ") and "NONE at " in line)
+        assert "  stopped by behaviour" in lines[begin + number :]
+    assert str(tmp_path / "out" / "ladder.json") in out
+    assert "ladder" in pictures(tmp_path)
+
+
+def test_claims_are_those_named_each_once(words, run, tmp_path):
+    code, _, err = run(*words(rows(tmp_path), "--claims", "x1", "sum", "x1", "summod10f1"))
+    assert (code, err) == (0, "")
+    found = {one["variable"]: one["shape"] for one in written(tmp_path)["claims"]}
+    assert found == {"x1": "line", "sum": "line", "summod10f1": "circle"}
+
+
+def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_left(words, run, tmp_path):
+    data = rows(tmp_path)
+    assert run(*words(data))[0] == 0
+    assert written(tmp_path)["claims"] and "ladder" in pictures(tmp_path)  # the control
+    code, out, err = run(*words(data, "--no_ladder"))
+    assert (code, err) == (0, "")
+    assert "ladder of evidence" not in out
+    assert written(tmp_path)["claims"] == []
+    assert written(tmp_path)["behaviour"]["verdict"] == "NOT LEARNED"
+    assert "ladder" not in pictures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        (["residue"], "target 'residue': k is unknown"),
+        (["residuemod11f1"], "k is unknown"),
+        (["summod4f9to2"], "target 'summod4f9to2': expected frequencies like f1to3 or f1to3.7, at most 48"),
+        (["summod4f1+1"], "a frequency is named twice"),
+        (["summod4f3"], "summod4: no frequency can be probed: .*repeats frequency 1"),
+        (["summ"], "no target 'summ' in this data; did you mean 'sum'"),
+        (["all", "x1000"], "no target 'x1000' in this data"),
+        ([], "claims is empty; expected at least one"),
+    ],
+)
+def test_a_claim_that_there_is_not_is_one_line_and_leaves_nothing(words, run, tmp_path, claims, message):
+    assert_refused(run(*words(rows(tmp_path), "--claims", *claims)), message)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ("sum1", "target 'sum1' is 0 in every row; a constant cannot be probed"),
+        ("summod2f1", "summod2: no frequency can be probed: summod2cos1 .constant., summod2sin1 .constant."),
+    ],
+)
+def test_a_claim_that_does_not_vary_is_refused_and_one_that_does_is_not(words, run, tmp_path, claim, message):
+    data = tmp_path / "tens.tsv"
+    data.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(10, 500, 20) for y in range(10, 500, 20)))
+    assert_refused(run(*words(data, "--claims", claim)), message)
+    assert not (tmp_path / "out").exists()
+    assert run(*words(data, "--claims", "sum10"))[0] == 0
+
+
+def test_where_the_neighbouring_periods_do_not_vary_a_circle_is_still_scored(words, run, tmp_path):
+    """All sums are multiples of 3; a circle of period 2 has no neighbour but that of 3."""
+    data = tmp_path / "threes.tsv"
+    data.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(10, 85, 3) for y in range(11, 86, 3)))
+    code, _, err = run(*words(data, "--claims", "summod2f1"))
+    assert (code, err) == (0, "")
+    (claim,) = written(tmp_path)["claims"]
+    assert "periods 1 and 3 up to -" in claim["evidence"][3]["reason"]
+
+
+@pytest.mark.parametrize("period", [9_999, 10_000])
+def test_the_largest_period_has_only_one_neighbour(words, run, tmp_path, period):
+    code, _, err = run(*words(rows(tmp_path), "--claims", f"summod{period}f1"))
+    assert (code, err) == (0, "")
+
+
+def test_a_checkpoint_of_another_task_is_refused(small_fit, words, run, tmp_path):
+    code, _, err = run(*small_fit)
+    assert code == 0, err
+    checkpoint = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "last.ckpt"
+
+    def on(data):
+        given = list(words(data))
+        given[given.index("--checkpoint") + 1] = checkpoint
+        return run(*given)
+
+    assert_refused(
+        on(rows(tmp_path, task="mod", modulus=11)), r"last.ckpt: was trained on 'x \+ y = \?'.*\(mod k\)|mod"
+    )
+    assert not (tmp_path / "out").exists()
+    assert on(rows(tmp_path))[0] == 0  # the control
+    assert written(tmp_path)["checkpoint"] == str(checkpoint)
+
+
+FEW = (
+    r"rows.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .* need 17 and 100: give about 250 rows or more"
+)
+
+
+def test_too_few_rows_for_a_claim_that_is_named_are_refused_and_how_many_it_takes_is_said(words, run, tmp_path):
+    data = rows(tmp_path, count=150)
+    assert_refused(run(*words(data, "--claims", "sum")), FEW)
+    assert not (tmp_path / "out").exists()
+    assert run(*words(rows(tmp_path, count=300), "--claims", "sum"))[0] == 0  # the control
+
+
+def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(words, run, tmp_path):
+    code, out, err = run(*words(rows(tmp_path, count=150)))
+    assert (code, err) == (0, "")
+    assert "left out: the ladder of evidence: " in out and "ladder of evidence (" not in out
+    assert "250 rows or more" in " ".join(out.split())
+    assert written(tmp_path)["claims"] == []
+    assert json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]
+    code, out, _ = run(*words(rows(tmp_path, count=300)))
+    assert code == 0 and "left out: the ladder" not in out and "ladder of evidence (" in out  # the control
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_the_usual_claims_are_the_usual_ones_in_a_list_too(kind):
+    loaded, every = adder()
+    pairs = zip(every.x[:150].tolist(), every.y[:150].tolist(), strict=True)
+    few = ArithmeticDataset(parse_tsv(format_tsv(Problem(x, y) for x, y in pairs).encode(), "few"))
+    quick = {"targets": ["sum"], "positions": ["last"], "no_mlp": True, "twins": 0, "small_periods": (2,)}
+    found = probe(loaded, few, ProbeOptions(claims=kind(["all"]), **quick))
+    assert found.ladder == () and found.left_out[0].startswith("the ladder of evidence: few: ")
+    with pytest.raises(ArithprobeError, match=r"few: .* give about 250 rows"):  # the control
+        probe(loaded, few, ProbeOptions(claims=kind(["sum"]), **quick))
+
+
+def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, tmp_path):
+    """300 rows are enough; that only 100 of them may be used is what has to be said."""
+    assert_refused(run(*words(rows(tmp_path), "--claims", "sum", "--max_examples", 100)), r"rows\.tsv: .*max_examples")
