@@ -101,9 +101,10 @@ def ladder_table(models: list[Model]) -> Iterator[str]:
             read = site["read"]
             name = claim["variable"]
             name += f", f = {_listed(site['frequencies'])}" if site["frequencies"] else ""
+            where = claim["site"] + (" ~" if causal is not None and causal["only_head_remains"] else "")
             yield _row(
                 one.name, f"{behaviour['verdict']}, {behaviour['exact_match']:.1%}", name, f"**{claim['rung']}**",
-                claim["site"], *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")), without,
+                where, *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")), without,
                 claim["stopped_by"].partition(":")[0] or "-",
             )  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.analysis.ladder import Ladder
+from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_rules import RUNGS
 from arithprobe.analysis.planes import Answers, PlaneEffects
 
@@ -22,22 +22,23 @@ def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
     if ladders:
         console.print(f"ladder of evidence ({' < '.join(RUNGS)}):", markup=False)
     for one in ladders:
-        where = f"{one.own.site}@last"
         shape = f"on a {one.shape}"
         if one.own.frequencies:
             shape = f"round a circle at frequency {', '.join(map(str, one.own.frequencies))}"
         colour = _COLOUR.get(one.rung, "yellow")
-        console.print(
-            f"[bold]{escape(one.variable)}[/] {shape}: [bold {colour}]{one.rung.upper()}[/] at {escape(where)}"
-        )
+        rung = f"[bold {colour}]{one.rung.upper()}[/]"
+        console.print(f"[bold]{escape(one.variable)}[/] {shape}: {rung} at {escape(_where(one.own))}")
         for evidence in one.own.evidence[1:]:
             console.print(f"  {'yes' if evidence.passed else 'NO '}  {evidence.rung}: {evidence.reason}", markup=False)
         if one.stopped_by:
             console.print(f"  stopped by {one.stopped_by.partition(':')[0]}", markup=False)
         if (higher := one.higher) is not None:
-            head = higher.causal is not None and higher.causal.only_head_remains
-            last = " (nothing but LayerNorm and readout comes after)" if head else ""
-            console.print(f"  further along: {higher.rung} at {higher.site}@last{last}", markup=False)
+            console.print(f"  further along: {higher.rung} at {_where(higher)}", markup=False)
+
+
+def _where(one: SiteLadder) -> str:
+    head = one.causal is not None and one.causal.only_head_remains
+    return f"{one.site}@last" + (" (nothing but LayerNorm and readout comes after)" if head else "")
 
 
 def print_planes(console: Console, planes: Sequence[PlaneEffects]) -> None:
