@@ -6,7 +6,9 @@ probe`` and ``arithprobe reproduce``; results go to ``lightning_logs/four_models
 again. At the end it prints the tables of ``docs/inside.md``, and with ``--picture`` draws all ladders.
 
 It needs the checkpoints that ``arithprobe fit --config configs/reg_sum.yaml`` and ``python scripts/train_recipes.py``
-leave.
+leave, and of the residue recipe those of two more runs, ``arithprobe fit --config configs/reg_modk_residue.yaml --config
+configs/emergence.yaml --seed_everything 0 --name emergence/residue_0`` and the same for 1: validating more often draws
+other numbers, so the data come in another order.
 """
 
 import argparse
@@ -34,6 +36,8 @@ MODELS = {
     "circular 2": ("recipes/reg_modk_circular/seed_2", "REG-MODK", "last"),
     "residue 0": ("recipes/reg_modk_residue/seed_0", "REG-MODK", "last"),
     "residue 1": ("recipes/reg_modk_residue/seed_1", "REG-MODK", "last"),
+    "residue 0 again": ("emergence/residue_0", "REG-MODK", "last"),
+    "residue 1 again": ("emergence/residue_1", "REG-MODK", "last"),
     UNTRAINED: ("recipes/reg_modk_residue/seed_0", "REG-MODK", "last"),
 }
 """Name, run folder under lightning_logs, task, checkpoint."""

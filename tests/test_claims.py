@@ -18,7 +18,7 @@ from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import Selectivity, SelectivitySurvey
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import Split, Target
-from arithprobe.probes.targets import pair_of, target_values
+from arithprobe.probes.targets import angle_columns, pair_of, target_values
 
 N, D, K = 600, 12, 23
 LAST = PositionTable(("last",), torch.zeros(N, 1, dtype=torch.int64), torch.ones(N, 1, dtype=torch.bool))
@@ -262,12 +262,11 @@ def gcv(states, labels, alphas=ALPHAS):
     return models[int(np.argmin(scores))]
 
 
-def by_scikit_learn(states, rows, columns, folds=5):
+def by_scikit_learn(states, rows, types, columns, folds=5):
     """Pooled held-out R2, columns standardised over all rows and scored together."""
     columns = ((columns - columns.mean(dim=0)) / columns.std(dim=0)).numpy()
     fold = fold_of(pair_of(rows.x, rows.y), folds).numpy()
-    total = (rows.x + rows.y).numpy()
-    known = np.array([bool(((total == one) & (fold != own)).any()) for one, own in zip(total, fold, strict=True)])
+    known = np.array([bool(((types == one) & (fold != own)).any()) for one, own in zip(types, fold, strict=True)])
     predicted = np.full_like(columns, np.nan)
     for index, column in itertools.product(range(folds), range(columns.shape[1])):
         train, test = known & (fold != index), known & (fold == index)
@@ -277,10 +276,14 @@ def by_scikit_learn(states, rows, columns, folds=5):
     return float(each @ weights / weights.sum()), int(known.sum())
 
 
-@pytest.mark.parametrize("width", [D, 90])
-def test_task_and_control_are_those_of_scikit_learn(width):
+TYPES = {"sum": TOTAL, "x": ROWS.x, "y": ROWS.y}
+
+
+@pytest.mark.parametrize(("width", "group"), [(D, "sum"), (90, "sum"), (D, "x"), (90, "x"), (D, "y")])
+def test_task_and_control_are_those_of_scikit_learn(width, group):
+    types = TYPES[group]
     states = noise(width=width, size=0.3)
-    states += coded(TOTAL, width)
+    states += coded(types, width)
     states[:, 1] += TOTAL / 50
     turn = 2 * torch.pi * TOTAL.double() / K
     targets = [
@@ -288,13 +291,13 @@ def test_task_and_control_are_those_of_scikit_learn(width):
         Target("wave", torch.stack([turn.cos(), turn.sin()], dim=1)),
         Target("x", ROWS.x.double()[:, None]),
     ]
-    survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, width, draws=2, seed=3)
+    survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, group, width, draws=2, seed=3)
     survey.update({"s": states[:, None]}, EVERY)
     found = survey.scores()
     for number, target in enumerate(targets):
-        task, n = by_scikit_learn(states.numpy(), ROWS, target.columns)
+        task, n = by_scikit_learn(states.numpy(), ROWS, types.numpy(), target.columns)
         controls = [
-            by_scikit_learn(states.numpy(), ROWS, control_labels(target.columns, TOTAL, 3 + draw))[0]
+            by_scikit_learn(states.numpy(), ROWS, types.numpy(), control_labels(target.columns, types, 3 + draw))[0]
             for draw in range(2)
         ]
         assert float(found.task[number]) == pytest.approx(task, abs=1e-6)
@@ -302,22 +305,50 @@ def test_task_and_control_are_those_of_scikit_learn(width):
         assert found.n == n < N
 
 
-def test_rows_of_a_sum_that_only_one_fold_has_are_left_out():
+@pytest.mark.parametrize("group", TYPES)
+def test_rows_of_a_type_that_only_one_fold_has_are_left_out(group):
     """Among them those of sums that occur once: nothing could be memorised."""
-    survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
-    counts = torch.bincount(TOTAL)
-    assert not survey.known[counts[TOTAL] == 1].any()
-    states = placed(TOTAL[:, None] / 50)
+    types, target = TYPES[group], [Target(group, TYPES[group].double()[:, None])]
+
+    def task(states):
+        survey = SelectivitySurvey(ROWS, ["s"], LAST, target, group, D)
+        survey.update({"s": states[:, None]}, EVERY)
+        return survey.scores().task.item()
+
+    known = SelectivitySurvey(ROWS, ["s"], LAST, target, group, D).known
+    counts = torch.bincount(types)
+    assert (counts[types] == 1).any() and not known[counts[types] == 1].any()
+    states = placed(types[:, None] / 50)
     spoilt = states.clone()
-    spoilt[~survey.known] = 1e6
-    for own in (states, spoilt):
-        survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
-        survey.update({"s": own[:, None]}, EVERY)
-        assert survey.scores().task.item() > 0.9
-    spoilt[int(survey.known.nonzero()[0])] = 1e6  # the control
-    survey = SelectivitySurvey(ROWS, ["s"], LAST, [Target("sum", TOTAL.double()[:, None])], D)
-    survey.update({"s": spoilt[:, None]}, EVERY)
-    assert survey.scores().task.item() < 0.9
+    spoilt[~known] = 1e6
+    assert task(states) == task(spoilt) > 0.9
+    spoilt[int(known.nonzero()[0])] = 1e6  # the control
+    assert task(spoilt) < 0.9
+
+
+@pytest.mark.parametrize("name", ["x", "x1", "xmod10f1", "y10", "ymod7f2", "sum", "carry1", "summod4f1", "residue"])
+def test_the_control_of_a_claim_is_about_what_it_is_a_function_of(name):
+    """A claim of x has one label for every x, and of y for every y; all else, for every sum."""
+    own = name[0] if name[0] in "xy" else "sum"
+    found = surveyed(name, placed(TOTAL[:, None] / 50)).scores()
+    circle = claim_of(name, ROWS).circle
+    if circle is None:
+        targets = [Target(name, target_values(name, ROWS.x, ROWS.y, K)[:, None])]
+    else:
+        columns, _ = angle_columns(*circle, ROWS.x, ROWS.y, K)
+        targets = [Target(name, torch.stack(list(waves.values()), dim=1)) for waves in columns.values()]
+    for group in TYPES:
+        survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, group, D)
+        survey.update({"s": placed(TOTAL[:, None] / 50)[:, None]}, EVERY)
+        same = torch.allclose(found.control_on_pairs, survey.scores().control[:, 0, 0, None], atol=1e-9)
+        assert same == (group == own)
+
+
+@pytest.mark.parametrize(("name", "group"), [("x", "x"), ("x10", "x"), ("y", "y"), ("sum", "sum")])
+def test_what_memorises_the_operand_of_a_claim_learns_its_control_task_and_no_other(name, group):
+    found = {own: scored(name, coded(types, width=250))["control_on_pairs"] for own, types in TYPES.items()}
+    assert found.pop(group) > 0.6
+    assert max(found.values()) < 0.2
 
 
 def test_a_control_below_0_takes_nothing_from_the_task():

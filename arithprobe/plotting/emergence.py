@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.panels import logarithmic
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, EmergenceOverRuns, Readings, circle_of, in_order
 
@@ -119,10 +120,10 @@ def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> Non
     """The curve, on a logarithmic scale where it spans more than a decade."""
     axes.plot(steps, losses, "-o", color=_BLUE, markersize=3, linewidth=1.2)
     positive = [loss for loss in losses if 0 < loss < math.inf]
-    logarithmic = len(positive) == len(losses) and max(positive) > 10 * min(positive)
-    if logarithmic:
-        axes.set_yscale("log")
-    axes.set_ylabel("validation loss" + (" (log)" if logarithmic else ""))
+    decades = len(positive) == len(losses) and max(positive) > 10 * min(positive)
+    if decades:
+        logarithmic(axes)
+    axes.set_ylabel("validation loss" + (" (log)" if decades else ""))
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are black
@@ -61,6 +62,14 @@ def _shown(value: float) -> str:
     if abs(value) < 0.005:
         return "0"
     return f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}" if abs(value) < 99999.5 else f"{value:.0e}"
+
+
+def logarithmic(panel: Axes) -> None:
+    """A logarithmic axis upwards, with plain numbers at 1, 2 and 5."""
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def mark_uniform(bar: Colorbar, value: float) -> None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.plotting.panels import heat
+from arithprobe.plotting.panels import heat, logarithmic
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import LEVEL, FourierScores
 
@@ -87,8 +86,7 @@ def plane_losses(sites: Sequence[PlaneLosses], behaviour: Behaviour | None) -> F
                           label="planes of shuffled labels")  # fmt: skip
         for (name, level), colour in zip(one.levels.items(), ("black", _ORANGE, _GREEN), strict=False):
             panel.axhline(level, color=colour, linewidth=1.2, linestyle="--", label=name)
-        panel.set_yscale("log")
-        panel.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(panel)
         panel.set_ylim(bottom=floor)
         panel.set_ylabel(f"{one.site}\nloss", fontsize=8.5)
     panels[-1].set_xlabel("frequency n whose plane is taken out (blue: key frequencies)")
