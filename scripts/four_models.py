@@ -5,10 +5,10 @@ network that was never trained. Each is probed, climbed and reproduced on the no
 probe`` and ``arithprobe reproduce``; results go to ``lightning_logs/four_models``, and a model that is done is not run
 again. At the end it prints the tables of ``docs/inside.md``, and with ``--picture`` draws all ladders.
 
-It needs the checkpoints that ``arithprobe fit --config configs/reg_sum.yaml`` and ``python scripts/train_recipes.py``
-leave, and of the residue recipe those of two more runs, ``arithprobe fit --config configs/reg_modk_residue.yaml --config
-configs/emergence.yaml --seed_everything 0 --name emergence/residue_0`` and the same for 1: validating more often draws
-other numbers, so the data come in another order.
+It needs the checkpoints of ``arithprobe fit --config configs/reg_sum.yaml``, those of ``python
+scripts/train_recipes.py``, and of two more runs of the residue recipe, ``arithprobe fit --config
+configs/reg_modk_residue.yaml --config configs/emergence.yaml --seed_everything 0 --name emergence/residue_0`` and the
+same for 1: where a fit validates more often it draws other numbers, so its data come in another order.
 """
 
 import argparse

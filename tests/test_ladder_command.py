@@ -57,8 +57,7 @@ def test_the_file_has_the_behaviour_first_and_each_claim_with_its_rung(words, ru
     code, out, err = run(*words(data))
     assert (code, err) == (0, "")
     record = written(tmp_path)
-    keys = list(record)
-    assert keys.index("behaviour") < min(keys.index(name) for name in ("rungs", "thresholds", "claims"))
+    assert next(iter(record)) == "behaviour" and record["left_out"] == []
     assert record["behaviour"]["verdict"] == "NOT LEARNED" and record["rungs"] == list(RUNGS)
     assert [one["variable"] for one in record["claims"]] == ["sum", "residue"]
     for one in record["claims"]:
@@ -178,6 +177,8 @@ def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(word
     assert "left out: the ladder of evidence: " in out and "ladder of evidence (" not in out
     assert "250 rows or more" in " ".join(out.split())
     assert written(tmp_path)["claims"] == []
+    (reason,) = (one for one in written(tmp_path)["left_out"] if one.startswith("the ladder of evidence: "))
+    assert reason.endswith("250 rows or more, of different sums")
     assert json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]
     code, out, _ = run(*words(rows(tmp_path, count=300)))
     assert code == 0 and "left out: the ladder" not in out and "ladder of evidence (" in out  # the control
@@ -197,4 +198,8 @@ def test_the_usual_claims_are_the_usual_ones_in_a_list_too(kind):
 
 def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, tmp_path):
     """300 rows are enough; that only 100 of them may be used is what has to be said."""
-    assert_refused(run(*words(rows(tmp_path), "--claims", "sum", "--max_examples", 100)), r"rows\.tsv: .*max_examples")
+    data = rows(tmp_path)
+    refused = r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum, max_examples 100\)"
+    assert_refused(run(*words(data, "--claims", "sum", "--max_examples", 100)), refused)
+    assert not (tmp_path / "out").exists()
+    assert run(*words(data, "--claims", "sum", "--max_examples", 300))[0] == 0  # the control

@@ -11,12 +11,14 @@ from planted import MODULUS, clock, many_handed_clock
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.planes import plane_effects, plane_targets
+from arithprobe.analysis.planes import Answers, plane_effects, plane_targets
+from arithprobe.analysis.shuffled import without_shuffled
 from arithprobe.models.hooks import edit
 from arithprobe.probes.circles import Circle
 from arithprobe.probes.concentration import gini, participation_ratio
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.positions import position_table
+from arithprobe.probes.splits import permuted_rows
 from arithprobe.probes.survey import Split
 from arithprobe.probes.variables import planes_name, variable_of
 
@@ -125,7 +127,7 @@ def test_without_the_frequency_that_is_used_the_answers_are_gone():
     assert min(one.skill for one in unused) > 0.7
 
 
-def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_shuffled_ones():
+def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_labels_permuted_between_sums():
     """LEACE takes out of everything a little, whatever the labels: by chance some of the one plane that is used.
 
     A wave of the residue is the same for all rows of a sum. By chance it goes with other functions of the sum, such as
@@ -138,9 +140,15 @@ def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_shuffle
     for figure in ("loss", "skill", "exact"):
         drawn = torch.tensor([getattr(one, figure) for one in random], dtype=torch.float64)
         error = float(drawn.std()) * math.sqrt(1 / len(unused) + 1 / len(drawn))
-        assert abs(mean(unused, figure) - float(drawn.mean())) < 4 * error + 1e-9
-    assert mean(random, "loss") > 1.05 * found.intact.loss  # it is not nothing
-    assert max(one.loss for one in random) < found.excluded[0].loss
+        assert abs(mean(unused, figure) - float(drawn.mean())) < 4 * error
+    by_rows = [Answers(*without(clock, labels)) for labels in relabelled(clock, (1,), by="row")[:8]]
+    for figure in ("loss", "exact"):  # the control: another null, which is further off
+        off, further_off = (abs(mean(unused, figure) - mean(null, figure)) for null in (random, by_rows))
+        assert off < further_off
+    assert max(one.exact for one in random) < 0.6  # it is not nothing
+    # wrong answers given for sure cost more loss than guesses: loss does not tell them from the plane that is used
+    assert min(one.skill for one in random) > found.excluded[0].skill
+    assert min(one.exact for one in random) > found.excluded[0].exact
 
 
 def test_nothing_but_the_key_planes_is_enough_and_all_but_them_is_not():
@@ -149,10 +157,13 @@ def test_nothing_but_the_key_planes_is_enough_and_all_but_them_is_not():
         assert found.only_key.exact == 1.0
         assert found.only_key.skill > COMPLETE
         assert found.without_key.exact < 2 / MODULUS
-        for random in (found.without_random, found.without_shuffled):
-            assert len(random) == DRAWS
-            assert mean(random, "exact") > 0.5  # the control
-            assert max(one.loss for one in random) < found.without_key.loss
+        assert len(found.without_random) == len(found.without_shuffled) == DRAWS
+        assert min(one.exact for one in found.without_random) > COMPLETE  # the control
+        assert max(one.loss for one in found.without_random) < found.without_key.loss
+        # as many functions of the sum as there are: labels permuted between sums take out part of all of them
+        for figure in ("skill", "exact"):
+            worst = min(getattr(one, figure) for one in found.without_shuffled)
+            assert worst > 2 * getattr(found.without_key, figure)
 
 
 def test_of_three_circles_each_can_be_missed_and_all_together_not():
@@ -189,10 +200,9 @@ def figures(one):
 
 
 @functools.cache
-def other_leace(case, frequencies):
-    """The reference eraser, fitted on the rows to fit on: (D, D) projection that keeps, and the mean."""
+def fitted_on(case):
+    """(n, D) states of the rows to fit on, from a pass of their own."""
     loaded, rows = case()
-    plan = planes(case)[0].plan
     found = {}
 
     def keep(states, numbers):
@@ -201,12 +211,36 @@ def other_leace(case, frequencies):
         )
 
     run_over(loaded, rows, [keep])
-    states = torch.stack([found[row] for row in plan.fit_rows.tolist()])
+    return torch.stack([found[row] for row in planes(case)[0].plan.fit_rows.tolist()])
+
+
+def labels_of(case, frequencies):
+    """(n, K) waves of the rows to fit on."""
+    rows, plan = case()[1], planes(case)[0].plan
     name = planes_name("residue", MODULUS, frequencies)
-    columns = variable_of(name, rows.x, rows.y, MODULUS).columns[plan.fit_rows]
-    fitter = LeaceFitter(states.shape[1], columns.shape[1], dtype=torch.float64, shrinkage=False)
-    theirs = fitter.update(states, columns).eraser
+    return variable_of(name, rows.x, rows.y, MODULUS).columns[plan.fit_rows]
+
+
+def relabelled(case, frequencies, by="sum"):
+    """The same permuted, permutation by permutation: a sum takes the labels of another, or a row those of another."""
+    rows, plan = case()[1], planes(case)[0].plan
+    own = labels_of(case, frequencies)
+    group = {"sum": (rows.x + rows.y)[plan.fit_rows], "row": torch.arange(len(own))}[by]
+    return [own[donors] for donors in permuted_rows(group, DRAWS, plan.options.seed).T]
+
+
+def other_leace(case, labels):
+    """The reference eraser, fitted on the rows to fit on: (D, D) projection that keeps, and the mean."""
+    states = fitted_on(case)
+    fitter = LeaceFitter(states.shape[1], labels.shape[1], dtype=torch.float64, shrinkage=False)
+    theirs = fitter.update(states, labels).eraser
     return torch.eye(states.shape[1]).double() - theirs.proj_left @ theirs.proj_right, states.mean(dim=0)
+
+
+def without(case, labels):
+    """Figures without what the reference eraser takes out for some labels."""
+    kept, middle = other_leace(case, labels)
+    return hooked(case, lambda h: middle + (h - middle) @ kept.T)
 
 
 @pytest.mark.parametrize("case", [clock, many_handed_clock])
@@ -214,13 +248,36 @@ def test_excluded_and_restricted_are_edits_of_a_hook_by_another_leace(case):
     _, _, found = planes(case)
     assert figures(found.intact) == pytest.approx(hooked(case, lambda h: h), abs=1e-9)
     for number in (0, 3):
-        kept, middle = other_leace(case, (CIRCLE.frequencies[number],))
-        expected = hooked(case, lambda h, kept=kept, middle=middle: middle + (h - middle) @ kept.T)
+        expected = without(case, labels_of(case, (CIRCLE.frequencies[number],)))
         assert figures(found.excluded[number]) == pytest.approx(expected, abs=1e-5)
-    kept, middle = other_leace(case, tuple(sorted(found.key)))
+    kept, middle = other_leace(case, labels_of(case, tuple(sorted(found.key))))
     gone = torch.eye(len(kept)).double() - kept
     expected = hooked(case, lambda h: middle + (h - middle) @ kept.T)
     assert figures(found.without_key) == pytest.approx(expected, abs=1e-5)
     restricted = hooked(case, lambda h: middle + (h - middle) @ gone.T)
     assert figures(found.only_key) == pytest.approx(restricted, abs=1e-5)
     assert abs(restricted[0] - expected[0]) > 0.5  # the control: one is not the other
+
+
+@pytest.mark.parametrize("case", [clock, many_handed_clock])
+def test_without_shuffled_is_a_loop_over_permutations_of_the_labels_between_sums(case):
+    rungs, _, found = planes(case)
+    key = tuple(sorted(found.key))
+    for frequencies, drawn in [((1,), found.excluded_shuffled), (key, found.without_shuffled)]:
+        labels = relabelled(case, frequencies)
+        for number in (0, 7, DRAWS - 1):
+            assert figures(drawn[number]) == pytest.approx(without(case, labels[number]), abs=1e-5)
+        by_rows = relabelled(case, frequencies, by="row")  # the control
+        assert figures(drawn[0]) != pytest.approx(without(case, by_rows[0]), abs=1e-2)
+    other = without_shuffled(rungs.cell(SITE), planes_name("residue", MODULUS, (1,)), 2, rungs.plan.options.seed + 1)
+    scores = rungs.bench.scores(other)
+    assert abs(float(scores.loss[0]) - found.excluded_shuffled[0].loss) > 1e-3  # the seed is what it depends on
+
+
+def test_permuted_labels_are_those_of_one_other_sum():
+    """So that the null has what sums have in common."""
+    rows, plan = clock()[1], planes(clock)[0].plan
+    total = (rows.x + rows.y)[plan.fit_rows]
+    for labels in relabelled(clock, (1,)):
+        values = torch.cat([total[:, None].double(), labels], dim=1).round(decimals=6)
+        assert len(torch.unique(values, dim=0)) == len(torch.unique(total))

@@ -7,11 +7,13 @@ are float64 (the digits that the notebook printed show both). The same functions
 sine that do not vary are left out.
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import LinAlgWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.pipeline import make_pipeline
@@ -165,9 +167,14 @@ def _count(examples: Examples) -> int:
 
 
 def fit_ridge(x: Array, y: Array, examples: Examples, *, scale: bool = False) -> Any:
-    """A pipeline whose last step is the ridge."""
+    """A pipeline whose last step is the ridge.
+
+    Float32 and a small penalty are the notebook's, and on states of few dimensions scikit-learn warns of both.
+    """
     steps = ([StandardScaler()] if scale else []) + [Ridge(alpha=ALPHA)]
-    return make_pipeline(*steps).fit(x.astype(examples.dtype, copy=False), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)
+        return make_pipeline(*steps).fit(x.astype(examples.dtype, copy=False), y)
 
 
 def predictions(x: Array, y: Array, examples: Examples, *, scale: bool = False) -> Array:
