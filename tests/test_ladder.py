@@ -216,7 +216,7 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
     assert {family.family for family in found.random if family.note == note} >= {"isotropic", "shuffled"}
     need = next(one for one in few.own.evidence if one.rung == "necessary")
     assert not need.passed and f"isotropic: {note}" in need.reason and f"shuffled: {note}" in need.reason
-    every = CausalRungs(loaded, problems(pairs), ["sum"], [found.site], draws=3)  # the control
+    every = CausalRungs(loaded, problems(pairs), ["sum"], [found.site])  # the control
     for family in every.at("sum", found.site).random:
         assert "NOT LEARNED" not in family.note and not math.isnan(family.skill_lost)
 

@@ -12,7 +12,7 @@ from arithprobe.analysis.material import Material
 from arithprobe.analysis.shuffled import without_shuffled
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import AblationRun, skill_lost
+from arithprobe.interventions.ablation import ROUNDING, AblationRun, skill_lost
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
@@ -24,7 +24,7 @@ from arithprobe.probes.metrics import permutation_p
 
 FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside")
 SHUFFLED = "shuffled"
-"""Name of what LEACE takes out for labels permuted between sums."""
+"""Name of what LEACE takes out for permuted labels."""
 FEWEST_ROWS = 100
 """Rows to intervene on, without which a share of the answers cannot be told within 5 points."""
 _FIT_SHARE = 0.6  # of the rows, by sum
@@ -163,7 +163,8 @@ class CausalRungs:
         """The same of erasers of labels permuted between sums."""
         options = self.plan.options
         scores = self.bench.scores(without_shuffled(cell, target, options.draws, options.seed))
-        p = permutation_p(torch.tensor(run.effect.rmse, dtype=torch.float64), scores.rmse)
+        least = run.effect.rmse - ROUNDING * float(self.bench.intact.rmse)
+        p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
         return self._cost(SHUFFLED, scores, float(p), "")
 
     def _cost(self, name: str, scores: Scores, p: float, note: str) -> RandomCost:

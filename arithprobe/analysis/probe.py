@@ -71,7 +71,7 @@ class ProbeReport:
 
 def step_count(options: ProbeOptions) -> int:
     """How often :func:`probe` reports progress on a model of two layers, at most."""
-    ladder = 0 if options.no_ladder else 7 + 6 * max(2, len(options.claims))
+    ladder = 0 if options.no_ladder else 7 + 6 * (1 + len(options.claims))
     return 5 + options.twins + (0 if options.no_mlp else 2) + ladder
 
 

@@ -1,7 +1,7 @@
 """What LEACE takes out for labels that say nothing: the null of an erasure, in the same states and by the same fit.
 
-Labels are permuted between sums, as in the null of the probes: a label that is one function of the sum has far larger
-chance covariances with states that are another than labels drawn row by row.
+Labels are permuted between groups (sums; for what is a function of x, x), as in the null of the probes: a label that is
+one function of the sum has far larger chance covariances with states that are another than labels drawn row by row.
 """
 
 import torch
@@ -11,6 +11,7 @@ from arithprobe.analysis.ledger import Cell
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import permuted_rows
+from arithprobe.probes.targets import group_values, target_group
 
 
 def without_shuffled(cell: Cell, target: str, draws: int, seed: int) -> Tensor:
@@ -23,7 +24,7 @@ def without_shuffled(cell: Cell, target: str, draws: int, seed: int) -> Tensor:
         seed: Seed of the permutations.
     """
     material, bench = cell.material, cell.material.benches[0]
-    rows = permuted_rows(bench.x + bench.y, draws, seed)  # (n, M)
+    rows = permuted_rows(group_values(target_group(target), bench.x, bench.y), draws, seed)  # (n, M)
     labels = material.columns[bench.rows][:, material.columns_of(target)]  # (n, k)
     table = bench.at(cell.where.table)
     fitter = RidgeFitter(len(table.names), cell.ablator.cells.shape[-1], draws * labels.shape[1], folds=2)
