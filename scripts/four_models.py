@@ -138,6 +138,31 @@ def site_table(models: list[Model]) -> Iterator[str]:
                 )  # fmt: skip
 
 
+def frequency_table(models: list[Model]) -> Iterator[str]:
+    """A line for each model and site that has key frequencies: what they are, and what their planes do."""
+    yield (
+        "| model | site | key frequencies, held-out R2 | Gini | carried by | rank | exact without them | without as "
+        "many random dimensions | of shuffled labels | only them |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for one in models:
+        sites = (one.probe["fourier"] or {"sites": {}})["sites"]
+        for plane in one.probe["planes"]:
+            if not plane["key"]:
+                continue
+            r2 = {each["frequency"]: each["r2"] for each in sites[plane["site"]]["frequencies"]}
+            random, shuffled = (_mean_exact(plane[name]) for name in ("without_random", "without_shuffled"))
+            yield _row(
+                one.name, plane["site"], ", ".join(f"{n}: {r2[n]:.2f}" for n in sorted(plane["key"])),
+                f"{plane['gini']:.2f}", f"{1 / plane['participation']:.1f}", str(plane["rank"]),
+                f"{plane['without_key']['exact']:.1%}", random, shuffled, f"{plane['only_key']['exact']:.1%}",
+            )  # fmt: skip
+
+
+def _mean_exact(draws: list[dict[str, float]]) -> str:
+    return f"{sum(one['exact'] for one in draws) / len(draws):.1%}"
+
+
 def notebook_table(models: list[Model]) -> Iterator[str]:
     """The notebook's own numbers: by its protocol, held out, and of untrained networks by its protocol."""
     rows = {
@@ -192,7 +217,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="Also draw all ladders, to this PNG file.")
     given = parser.parse_args()
     models = [examined(name, Path("lightning_logs") / "four_models") for name in given.models]
-    for table in (ladder_table, site_table, notebook_table):
+    for table in (ladder_table, site_table, frequency_table, notebook_table):
         print("\n".join(table(models)), end="\n\n")
     if given.picture is not None:
         lines = [

@@ -140,10 +140,11 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     if claim.circle is None:
         if found.relabelled != found.relabelled:
             return Evidence("geometric", True, "2 values", "two values lie on a line in any order: nothing to test")
-        passed = found.low > found.relabelled
+        passed = found.low > max(found.relabelled, 0.0)
         return Evidence("geometric", passed, f"renamed {found.relabelled:.3f}", f"a line: {shown}; {text}")
     period, neighbour = claim.circle.period, _shown(found.neighbour)
-    passed = not found.low <= found.relabelled and not found.low <= found.neighbour  # NaN where there is no control
+    controls = [one for one in (found.relabelled, found.neighbour) if one == one]  # NaN where there is none
+    passed = found.low > max(0.0, *controls)
     reason = f"a circle: {shown}; {text}; periods {period - 1} and {period + 1} up to {neighbour}"
     return Evidence("geometric", passed, f"period\u00b11 {neighbour}", reason)
 
