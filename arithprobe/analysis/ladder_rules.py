@@ -144,7 +144,7 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
         return Evidence("geometric", passed, f"renamed {found.relabelled:.3f}", f"a line: {shown}; {text}")
     period, neighbour = claim.circle.period, _shown(found.neighbour)
     controls = [one for one in (found.relabelled, found.neighbour) if one == one]  # NaN where there is none
-    passed = found.low > max(0.0, *controls)
+    passed = found.low > max([0.0, *controls])
     reason = f"a circle: {shown}; {text}; periods {period - 1} and {period + 1} up to {neighbour}"
     return Evidence("geometric", passed, f"period\u00b11 {neighbour}", reason)
 

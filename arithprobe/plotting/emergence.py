@@ -82,7 +82,7 @@ def emergence_runs(
     """
     drawn = [one for one in found if one.count]
     finite = [step for one in drawn for step in one.known if math.isfinite(step)]
-    never = 1.12 * max(finite, default=1.0)
+    never = 1.12 * max([1.0, *finite])
     figure = Figure(figsize=(9.5, 2.6 + 0.26 * max(len(drawn), 4)), layout="constrained", dpi=110)
     axes = figure.add_subplot()
     for run, (name, behaviour) in enumerate(zip(names, behaviours, strict=True)):
