@@ -35,8 +35,8 @@ class PositionSet(NamedTuple):
 
 
 def rows_by_sum(dataset: ArithmeticDataset, most: int) -> tuple[Tensor, Tensor]:
-    """Row numbers to fit on and to intervene on, of the first ``most`` rows; no sum is in both."""
-    rows = torch.arange(min(len(dataset), most))
+    """Row numbers to fit on and to intervene on, of ``most`` rows all over the file; no sum is in both."""
+    rows = torch.linspace(0, len(dataset) - 1, min(len(dataset), most), dtype=torch.float64).round().long()
     held = fold_of((dataset.x + dataset.y)[rows], _FOLDS) < _HELD_OUT
     return rows[~held], rows[held]
 

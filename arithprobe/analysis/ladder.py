@@ -1,16 +1,16 @@
 """The ladder of evidence: how far what is known of a claimed variable reaches, and what stops it.
 
 The rungs are those of :mod:`arithprobe.analysis.ladder_rules`; one counts only if all below it hold. A claim stands at
-the earliest site where R2 is 0.95 or more and the rungs up to ``geometric`` hold; where there is none, at the one that
-gets furthest. The other such sites are tried too, and said to be higher where they are: that the model does not need
+the earliest site where R2 is 0.95 or more and the rungs up to ``geometric`` hold; where no R2 is that high, at the one
+with the highest. The other such sites are tried too, and said to be higher where they are: that the model does not need
 one copy of a variable says nothing about another.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from arithprobe.analysis.ladder_causal import CausalEvidence, CausalRungs
@@ -39,7 +39,7 @@ class SiteLadder:
     site: str
     """Where."""
     read: ReadFigures
-    """What a probe reads there, beside its controls."""
+    """What a probe reads there, beside its controls; of a circle, at the frequency that decides."""
     frequencies: tuple[int, ...]
     """The frequencies taken out and turned together; empty for a line."""
     rung: Rung
@@ -126,9 +126,9 @@ def climb(
 
 def _sites_of(scores: ClaimScores) -> list[str]:
     """The sites with R2 of 0.95 or more, or the one with the highest."""
-    best = scores.r2.nan_to_num(nan=-torch.inf).amax(dim=0)  # (S,)
-    readable = [site for site, r2 in zip(scores.sites, best.tolist(), strict=True) if r2 >= READABLE]
-    return readable or [scores.sites[int(best.argmax())]]
+    r2 = {site: float(scores.r2[scores.deciding(site), row]) for row, site in enumerate(scores.sites)}
+    readable = [site for site, value in r2.items() if value >= READABLE]
+    return readable or [max(r2, key=lambda site: -math.inf if math.isnan(r2[site]) else r2[site])]
 
 
 def _read(scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Behaviour) -> SiteLadder:
@@ -139,7 +139,7 @@ def _read(scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Be
         key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
         frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
     found = figures_at(scores, twins, site)
-    best = None if circle is None else circle.frequencies[scores.best(site)]
+    best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)
     return _settled(blank, read_evidence(scores.claim, best, site, found, behaviour))
 

@@ -7,12 +7,12 @@ from typing import Any
 from arithprobe.analysis import ladder_rules as rules
 from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_causal import CausalEvidence
-from arithprobe.behaviour import Behaviour
+from arithprobe.behaviour import SKILL_FLOOR, Behaviour
 
 THRESHOLDS = {
-    "level": rules.LEVEL, "readable_r2": rules.READABLE, "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT,
-    "selective_r2": rules.SELECTIVE, "exact_chances": rules.CHANCES, "random_cost": rules.RANDOM_COST,
-    "slope": rules.SLOPE, "swapped": rules.SWAPPED,
+    "skill_floor": SKILL_FLOOR, "level": rules.LEVEL, "margin_r2": rules.MARGIN, "readable_r2": rules.READABLE,
+    "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT, "exact_chances": rules.CHANCES,
+    "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST, "slope": rules.SLOPE, "swapped": rules.SWAPPED,
 }  # fmt: skip
 
 

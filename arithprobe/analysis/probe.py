@@ -132,8 +132,9 @@ def probe(
         )
     planes: list[PlaneEffects] = []
     if circle is not None and plan.has_planes and behaviour.verdict != "NOT LEARNED":
-        rungs = plan.interventions(plane_targets(circle), list(plan.residual))
-        for site in plan.residual:
+        sites = [site for site in plan.residual if site in circle.sites]
+        rungs = plan.interventions(plane_targets(circle), sites)
+        for site in sites:
             progress(f"frequencies at {site}")
             planes.append(plane_effects(rungs, circle, site))
     ladder = climb(behaviour, [survey.scores() for survey in run.claims], twin_claims, plan.interventions, progress)

@@ -71,6 +71,7 @@ class ProbePlan:
         ]
         self.left_out = self._leave_out()
         self.claims = [] if options.no_ladder else self._claims()
+        self.left_out += ["the ladder of evidence: no_ladder"] if options.no_ladder else []
         self.mlp_kinds = self._mlp_kinds()
 
     def _leave_out(self) -> list[str]:
@@ -96,7 +97,7 @@ class ProbePlan:
         """What the ladder is climbed with; where it is not asked for by name and these rows are too few, nothing."""
         every = ["sum"] if self.dataset.modulus is None else ["sum", "residue"]
         names = [name for one in self.options.claims for name in (every if one == "all" else [one])]
-        claims = [claim_of(name, self.dataset) for name in dict.fromkeys(names)]
+        claims = [claim_of(name, self.dataset, self.options.frequencies) for name in dict.fromkeys(names)]
         try:
             require_rows(self.dataset, self.d_model, self.options.max_examples)
         except ArithprobeError as error:

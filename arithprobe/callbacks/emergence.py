@@ -172,7 +172,7 @@ class EmergenceProbing(ValidationProbe):
         if not self._history:
             return []
         seen = [
-            f"{one.variable} at step {one.step} ({one.site}{'' if one.cleared else '; not at the end'})"
+            f"{one.variable} at step {(one.step or 0) + 1} ({one.site}{'' if one.cleared else '; not at the end'})"
             for one in in_order(self._found)
             if one.emerged
         ]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from arithprobe.cli.options import command_parser, output_file, parse
 from arithprobe.cli.output import picture_folder, print_files, replace_pictures
@@ -30,8 +30,8 @@ class _Run(NamedTuple):
     """What it was trained on."""
     steps: list[int]
     """Its validations."""
-    in_a_row: int
-    """Validations in a row that make a variable emerge."""
+    own_beginning: bool
+    """Whether it began with its first step, so that what it read before is known."""
     behaviour: "Behaviour | None"
     """Whether it has learned its task, at the last validation."""
     found: "list[Emergence]"
@@ -92,8 +92,8 @@ def _read_runs(folders: Sequence[str], output: Path) -> list[_Run]:
 
 
 def _read_run(folder: str) -> _Run:
-    from arithprobe.behaviour import Behaviour
-    from arithprobe.probes.emergence import Emergence
+    from arithprobe.behaviour import Behaviour, Verdict
+    from arithprobe.probes.emergence import IN_A_ROW, Emergence
 
     path = Path(folder) / _NAME
     if not path.is_file():
@@ -101,13 +101,20 @@ def _read_run(folder: str) -> _Run:
     try:
         record: dict[str, Any] = json.loads(path.read_text())
         behaviour = record["behaviour"]
-        return _Run(
-            folder, str(record["task"]), list(record["steps"]), int(record["in_a_row"]),
+        found = _Run(
+            folder, str(record["task"]), [int(step) for step in record["steps"]], bool(record["own_beginning"]),
             None if behaviour is None else Behaviour(**_numbers(behaviour, Behaviour)),
             [Emergence(**_numbers(one, Emergence)) for one in record["variables"]],
         )  # fmt: skip
+        if found.behaviour is not None and found.behaviour.verdict not in get_args(Verdict):
+            raise ValueError(f"verdict {found.behaviour.verdict}")
+        if not all(one.step is None or isinstance(one.step, int) for one in found.found):
+            raise ValueError("a step that is no number")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArithprobeError(f"{path}: cannot be read as what EmergenceProbing writes: {error!r}") from error
+    if len(found.steps) < IN_A_ROW:
+        raise ArithprobeError(f"{folder}: has {len(found.steps)} of the {IN_A_ROW} validations that it takes to emerge")
+    return found
 
 
 def _numbers(record: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
@@ -147,7 +154,8 @@ def _print(
 
     console = console_of(_WIDTH + _RUN_WIDTH * len(runs))
     for name, one in zip(names, runs, strict=True):
-        when = f"{len(one.steps)} validations, the last at step {one.steps[-1]}"
+        when = f"{len(one.steps)} validations, the last after {one.steps[-1] + 1} steps"
+        when += "" if one.own_beginning else "; went on from a checkpoint: what emerged at once was there before"
         console.print(f"{name}: {one.folder} ({when})", markup=False)
         if one.behaviour is None:
             console.print("behaviour unknown")
@@ -167,7 +175,7 @@ def _print(
 
 
 def _step(step: float) -> str:
-    return "-" if math.isnan(step) else "never" if math.isinf(step) else f"{step:g}"
+    return "-" if math.isnan(step) else "never" if math.isinf(step) else f"{step + 1:g}"
 
 
 def _sites(sites: Sequence[str | None]) -> str:

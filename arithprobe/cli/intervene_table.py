@@ -16,7 +16,7 @@ from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
 
 _WIDTH = 130  # where there is no terminal to ask
-_FAMILIES = {"isotropic": "isotropic", "matched": "changing as much"}
+_FAMILIES = {"isotropic": "isotropic", "matched": "changing as much", "outside": "outside, changing as much"}
 _WIDE = 118  # width of the ledger with all its columns
 
 

@@ -9,7 +9,7 @@ from arithprobe.probes.variables import planes_of
 from arithprobe.problems import carry, digit
 
 _PLACED = re.compile(r"(x|y|sum|carry)(10*)")
-_PERIODIC = re.compile(r"(?:residue|sum)mod([1-9][0-9]*)")
+_PERIODIC = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)")
 
 
 def counterfactual(
@@ -36,8 +36,10 @@ def counterfactual(
     placed = _PLACED.fullmatch(target)
     if target in ("x", "y"):
         total = from_x + y if target == "x" else x + from_y
-    elif target in ("sum", "residue") or _fixes_residue(target, modulus):
+    elif target in ("sum", "residue") or (fixed := _fixed(target, modulus)) in ("sum", "residue"):
         total = from_total
+    elif fixed is not None:
+        total = from_x + y if fixed == "x" else x + from_y
     elif placed is not None:
         place = int(placed[2])
         if placed[1] == "carry":
@@ -50,15 +52,14 @@ def counterfactual(
     return total if modulus is None else total % modulus
 
 
-def _fixes_residue(target: str, modulus: int | None) -> bool:
-    """Whether a target tells all residues apart: the frequencies f2 of 10 tell only those modulo 5."""
+def _fixed(target: str, modulus: int | None) -> str | None:
+    """The quantity of which a target tells all values modulo k apart: the frequency f2 of 10 tells only those of 5."""
     periodic, planes = _PERIODIC.fullmatch(target), planes_of(target)
-    if modulus is None:
-        return False
-    if planes is None:
-        return periodic is not None and int(periodic[1]) == modulus
-    whole = modulus // math.gcd(modulus, *planes.frequencies) == modulus
-    return planes.quantity in ("residue", "sum") and planes.period == modulus and whole
+    if periodic is not None and int(periodic[2]) == modulus:
+        return periodic[1]
+    if planes is None or planes.period != modulus or math.gcd(modulus, *planes.frequencies) > 1:
+        return None
+    return planes.quantity
 
 
 def answer_per_unit(target: str) -> float | None:

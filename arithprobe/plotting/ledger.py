@@ -19,7 +19,9 @@ from arithprobe.plotting.steering import empty_figure, panels_below_a_title, sit
 from arithprobe.plotting.titles import set_title
 
 _BLUE, _BAR = "#0072b2", "#cccccc"  # Okabe and Ito, colour-blind safe
-_FAMILIES = {"isotropic": ("#666666", -0.17), "matched": ("#e69f00", 0.17)}  # colour, and how far below the row
+_FAMILIES = {  # colour, and how far below the row
+    "isotropic": ("#666666", -0.17), "matched": ("#e69f00", 0.17), "outside": ("#cc79a7", 0.3),
+}  # fmt: skip
 _MARKERS = ("o", "D", "s", "p")
 _TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
 _APART = 0.028  # of a panel's width, between points

@@ -70,6 +70,8 @@ class FourierScores:
     """Share of the variance of the states explained, on held-out groups; NaN where the states do not vary."""
     relabelled: Tensor
     """R2 of the relabelled circle, mean over relabellings; NaN for periods below 4, which have none."""
+    relabelled_high: Tensor
+    """(S, P) the highest over relabellings and frequencies: what the best frequency has to be compared with."""
 
     def key_frequencies(self, site: str, position: str = "last") -> list[int]:
         """Frequencies read better than a constant and above the max-statistic null at 5 %, best first."""

@@ -4,26 +4,28 @@ A claim is that a variable lies on a line, or round a circle. Beside the held-ou
 
 * the *null*: permuted labels (of a circle, the largest over its frequencies);
 * the *control task*: a probe that memorises (:mod:`arithprobe.probes.selectivity`);
-* the *relabelled* line or circle: the same values, renamed at random. A probe that scores as well on it tells values
-  apart, whatever their order: there is no line and no circle;
-* of a circle, the *neighbouring periods*, one shorter and one longer.
+* the *relabelled* line or circle: the same values, renamed at random 19 times. A probe that scores as well on one of
+  them, at any frequency, tells values apart, whatever their order: there is no line and no circle;
+* of a circle, *other periods*: one shorter, one longer, and where the problems have a modulus its nearest frequency.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from arithprobe.errors import ArithprobeError
 from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
 from arithprobe.probes.targets import LARGEST_PERIOD, Quantity, angle_columns, target_group, target_values
-from arithprobe.probes.variables import planes_of
+from arithprobe.probes.variables import planes_name, planes_of
 
-_RELABELLINGS = 3
+_RELABELLINGS = 19  # so that being above all of them is below 5 % of chance
 _FEWEST_VALUES = 3  # two values lie on a line in any order
 
 
@@ -31,7 +33,7 @@ class Claim(NamedTuple):
     """A variable, and the shape that it is claimed to have."""
 
     name: str
-    """As asked for: a target, planes of a circle, or ``residue``."""
+    """As asked for: a target, planes of a circle (then all of them are claimed), or ``residue`` (at any frequency)."""
     circle: Circle | None
     """The circle it goes round, with the frequencies to look for; None for a line."""
 
@@ -41,22 +43,25 @@ class Claim(NamedTuple):
         return "line" if self.circle is None else "circle"
 
 
-def claim_of(name: str, rows: ProblemRows) -> Claim:
+def claim_of(name: str, rows: ProblemRows, most: int = MOST_FREQUENCIES) -> Claim:
     """A claim by name.
 
-    The residue is claimed to go round a circle of its modulus, at any frequency; planes such as ``summod10f1+2`` at
-    those; any other target to lie on a line.
+    The residue is claimed to go round a circle of its modulus, at any frequency up to ``most``; planes such as
+    ``summod10f1+2`` at all of those; any other target to lie on a line.
 
     Raises:
-        ArithprobeError: If the data has no such variable, or it does not vary.
+        ArithprobeError: If the data has no such variable, it does not vary, or its planes have a shorter period.
     """
     if name == "residue":
         target_values(name, rows.x, rows.y, rows.modulus)
         period = rows.modulus or 2
-        return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, MOST_FREQUENCIES) + 1))))
+        return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, most) + 1))))
     circle = planes_of(name)
     if circle is None:
         target_values(name, rows.x, rows.y, rows.modulus)
+    elif (shared := math.gcd(circle.period, *circle.frequencies)) > 1:
+        shorter = planes_name(circle.quantity, circle.period // shared, [n // shared for n in circle.frequencies])
+        raise ArithprobeError(f"claim {name!r}: goes round {circle.period // shared}, its name is {shorter!r}")
     return Claim(name, circle)
 
 
@@ -82,13 +87,15 @@ class ClaimScores(NamedTuple):
     control_on_pairs: Tensor
     """R2 of the control task."""
     relabelled: Tensor
-    """R2 of the relabelled variable, mean over relabellings; NaN where there are too few values to rename."""
+    """R2 of the relabelled variable, the highest over relabellings and frequencies; NaN where there are too few values
+    for a renaming that changes more than a reflection or a turn."""
     neighbour: Tensor
-    """R2 of the better of the two neighbouring periods; NaN for a line, or where neither varies."""
+    """R2 of the best of the other periods; NaN for a line, or where none varies."""
 
-    def best(self, site: str) -> int:
-        """Which of the F is read best at a site."""
-        return int(self.r2[:, self.sites.index(site)].nan_to_num(nan=-torch.inf).argmax())
+    def deciding(self, site: str) -> int:
+        """Which of the F decides at a site: the best of the residue's, the worst of planes that are claimed by name."""
+        r2 = self.r2[:, self.sites.index(site)].nan_to_num(nan=-torch.inf)
+        return int(r2.argmin() if planes_of(self.claim.name) is not None else r2.argmax())
 
 
 class ClaimSurvey:
@@ -151,11 +158,12 @@ class ClaimSurvey:
         if self._fourier is None:
             own, *others = self._ridge.scores("claim")[0]
             cells, p = [own], own.p[None]
-            relabelled = torch.stack([one.r2 for one in others]).mean(dim=0) if others else own.r2 * torch.nan
-            relabelled = relabelled[None]
+            every = [one.r2.nan_to_num(nan=-torch.inf) for one in others]
+            relabelled = (torch.stack(every).amax(dim=0) if every else own.r2 * torch.nan)[None]
         else:
             (circle,), _ = self._fourier.scores()
-            cells, p, relabelled = list(circle.frequencies), circle.p_max, circle.relabelled
+            cells, p = list(circle.frequencies), circle.p_max
+            relabelled = circle.relabelled_high.expand_as(p)
         neighbour = torch.full_like(p, torch.nan)
         if self._neighbours is not None:
             for number, one in zip(self._numbers, self._neighbours.scores("claim")[0], strict=True):
@@ -186,12 +194,21 @@ def _relabelled(target: Target, seed: int) -> list[Target]:
 
 
 def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[int]]:
-    """Waves of the same frequencies round the circles one shorter and one longer, and which frequency each has."""
+    """Waves of other periods, and which frequency of the circle each stands beside.
+
+    They are those of the circles one shorter and one longer, and of the modulus's nearest frequency, if the circle has
+    another period.
+    """
     quantity: Quantity = "sum" if circle.quantity == "residue" and circle.period == rows.modulus else circle.quantity
+    others = [(n, circle.period + step, n) for step in (-1, 1) for n in circle.frequencies]
+    if rows.modulus is not None and circle.period != rows.modulus:
+        others += [(n, rows.modulus, round(n * rows.modulus / circle.period)) for n in circle.frequencies]
     targets, numbers = [], []
-    for period in (one for one in (circle.period - 1, circle.period + 1) if one <= LARGEST_PERIOD):
-        columns, _ = angle_columns(quantity, period, circle.frequencies, rows.x, rows.y, rows.modulus)
-        for frequency, waves in columns.items():
+    for own, period, frequency in others:
+        if not 2 <= period <= LARGEST_PERIOD or own * period == frequency * circle.period:
+            continue
+        columns, _ = angle_columns(quantity, period, [frequency], rows.x, rows.y, rows.modulus)
+        for waves in columns.values():
             targets.append(Target(f"{period}f{frequency}", torch.stack(list(waves.values()), dim=1), has_null=False))
-            numbers.append(circle.frequencies.index(frequency))
+            numbers.append(circle.frequencies.index(own))
     return targets, numbers

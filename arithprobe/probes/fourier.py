@@ -140,6 +140,8 @@ class FourierSurvey:
         r2 = torch.stack([one.r2 for one in own])
         null = torch.stack([one.null for one in own])  # (F, S, P, permutations)
         relabelled = [torch.stack(list(some)).mean(dim=0) if some else r2[0] * torch.nan for some in others]
+        every = [one for some in others for one in some]
+        high = torch.stack(every).nan_to_num(nan=-torch.inf).amax(dim=0) if every else r2[0] * torch.nan
         height, null_height = _heights(torch.stack([one.skill for one in own]), null)
         p = torch.stack([permutation_p(one, null_height.permute(1, 2, 0, 3).flatten(2)) for one in height])
         highest = null_height.amax(dim=0)
@@ -149,7 +151,7 @@ class FourierSurvey:
             p=p, p_max=torch.stack([permutation_p(one, highest) for one in height]),
             height=height, highest_null=highest,
             discovered=false_discovery(p.flatten(1).T, LEVEL).T.reshape(p.shape),
-            encode_fve=self._encoded(part), relabelled=torch.stack(relabelled),
+            encode_fve=self._encoded(part), relabelled=torch.stack(relabelled), relabelled_high=high,
         )  # fmt: skip
 
     def _encoded(self, part: CirclePart) -> Tensor:
