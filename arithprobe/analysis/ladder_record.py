@@ -12,7 +12,8 @@ from arithprobe.behaviour import SKILL_FLOOR, Behaviour
 THRESHOLDS = {
     "skill_floor": SKILL_FLOOR, "level": rules.LEVEL, "margin_r2": rules.MARGIN, "readable_r2": rules.READABLE,
     "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT, "exact_chances": rules.CHANCES,
-    "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST, "slope": rules.SLOPE, "swapped": rules.SWAPPED,
+    "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST, "slope": rules.SLOPE,
+    "swapped": rules.SWAPPED,
 }  # fmt: skip
 
 

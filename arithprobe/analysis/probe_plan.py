@@ -11,7 +11,7 @@ from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, ProbeOptions
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.probes.circles import Circle
+from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
 from arithprobe.probes.mlp import MLPSettings
@@ -97,7 +97,10 @@ class ProbePlan:
         """What the ladder is climbed with; where it is not asked for by name and these rows are too few, nothing."""
         every = ["sum"] if self.dataset.modulus is None else ["sum", "residue"]
         names = [name for one in self.options.claims for name in (every if one == "all" else [one])]
-        claims = [claim_of(name, self.dataset, self.options.frequencies) for name in dict.fromkeys(names)]
+        claims = [
+            claim_of(name, self.dataset, max(MOST_FREQUENCIES, self.options.frequencies))
+            for name in dict.fromkeys(names)
+        ]
         try:
             require_rows(self.dataset, self.d_model, self.options.max_examples)
         except ArithprobeError as error:
