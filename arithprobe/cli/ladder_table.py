@@ -28,8 +28,11 @@ def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
         colour = _COLOUR.get(one.rung, "yellow")
         rung = f"[bold {colour}]{one.rung.upper()}[/]"
         console.print(f"[bold]{escape(one.variable)}[/] {shape}: {rung} at {escape(_where(one.own))}")
+        counts = one.own.evidence[0].passed
         for evidence in one.own.evidence[1:]:
-            console.print(f"  {'yes' if evidence.passed else 'NO '}  {evidence.rung}: {evidence.reason}", markup=False)
+            counts = counts and evidence.passed
+            mark = "yes" if counts else "(yes)" if evidence.passed else "NO"
+            console.print(f"  {mark:<5} {evidence.rung}: {evidence.reason}", markup=False)
         if one.stopped_by:
             console.print(f"  stopped by {one.stopped_by.partition(':')[0]}", markup=False)
         if (higher := one.higher) is not None:
