@@ -9,6 +9,8 @@ from micro import one_thread  # noqa: F401
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
+from arithprobe.analysis.ladder_rules import MARGIN, figures_at, read_evidence
+from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.circles import Circle
 from arithprobe.probes.claims import ClaimSurvey, claim_of
@@ -71,10 +73,22 @@ def surveyed(name, states, rows=ROWS, permutations=19, parts=(EVERY,)):
 
 
 def scored(name, states, rows=ROWS, **options):
-    """The figures of the frequency that is read best."""
+    """The figures of the frequency that decides."""
     scores = surveyed(name, states, rows, **options).scores()
-    best = scores.best("s")
+    best = scores.deciding("s")
     return {field: float(getattr(scores, field)[best, 0]) for field in scores._fields[2:]}
+
+
+def geometric(name, states, rows=ROWS, seed=0):
+    """Whether a claim is, by the ladder."""
+    survey = ClaimSurvey(claim_of(name, rows), rows, ["s"], LAST, Split(permutations=19, seed=seed), states.shape[1])
+    survey.update({"s": states[:, None]}, EVERY)
+    scores = survey.scores()
+    found = figures_at(scores, [], "s")
+    numbers = scores.claim.circle and scores.claim.circle.frequencies[scores.deciding("s")]
+    *_, last = read_evidence(scores.claim, numbers, "s", found, Behaviour("LEARNED", "", N, *[1.0] * 11))
+    assert last.rung == "geometric"
+    return last.passed
 
 
 def test_a_line_is_read_and_not_with_its_values_renamed():
@@ -99,8 +113,9 @@ def test_values_that_are_told_apart_in_any_order_are_no_line():
 @pytest.mark.parametrize("name", ["residue", f"summod{K}f3", f"residuemod{K}f1to5"])
 def test_a_circle_is_read_at_its_frequency_and_not_at_neighbouring_periods_or_renamed(name):
     scores = surveyed(name, placed(circled(K, 3))).scores()
-    best = scores.best("s")
+    best = scores.r2[:, 0].argmax()
     assert scores.claim.circle.frequencies[best] == 3
+    assert scores.claim.circle.frequencies[scores.deciding("s")] == 3 or name == f"residuemod{K}f1to5"
     assert scores.low[best, 0] > 0.9
     assert max(scores.relabelled[best, 0], scores.neighbour[best, 0]) < 0.5
     assert scores.p[best, 0] == pytest.approx(1 / 20)
@@ -123,6 +138,42 @@ def test_residues_told_apart_are_no_circle():
     found = scored("residue", states)
     assert found["r2"] > 0.7
     assert found["relabelled"] == pytest.approx(found["r2"], abs=0.05)
+
+
+@pytest.mark.parametrize("period", [5, 13])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_direction_for_every_residue_is_not_geometric_and_a_circle_is(period, seed):
+    """However its frequencies come out, none is read better than any other naming of the residues is."""
+    rows = Rows(seed)
+    rows.modulus = period
+    residues = (rows.x + rows.y) % period
+    states = noise(seed, 0.02, 30)
+    turn = 2 * torch.pi * residues.double() / period
+    circle = torch.stack([turn.cos(), turn.sin()], dim=1)
+    for apart in (coded(residues, 30, seed), torch.nn.functional.one_hot(residues, period).double()):
+        whole = placed(apart, states) if apart.shape[1] < 30 else states + apart
+        assert not geometric("residue", whole, rows, seed)
+        assert not geometric(f"residuemod{period}f1", whole, rows, seed)
+        assert scored("residue", whole, rows)["r2"] > 0.9  # readable it is
+    assert geometric("residue", placed(circle, states), rows, seed)
+    assert geometric(f"residuemod{period}f1", placed(circle, states), rows, seed)
+
+
+@pytest.mark.parametrize(("modulus", "period", "frequency"), [(13, 4, 3), (23, 4, 6), (97, 4, 24), (97, 10, 10)])
+def test_a_wave_of_the_modulus_is_no_circle_of_the_period_that_it_is_close_to(modulus, period, frequency):
+    """Of 13, frequency 3 goes round in 4.33; the sums of residues are too few for it to get out of step with 4."""
+    rows = Rows()
+    rows.modulus, rows.x, rows.y = modulus, rows.x % modulus, rows.y % modulus
+    turn = 2 * torch.pi * (rows.x + rows.y).double()
+
+    def circle(turns):
+        return placed(torch.stack([(turn * turns).cos(), (turn * turns).sin()], dim=1), noise(size=0.02))
+
+    name, own = f"summod{period}f1", circle(frequency / modulus)
+    print(scored(name, own, rows))
+    assert not geometric(name, own, rows)
+    assert geometric(f"residuemod{modulus}f{frequency}", own, rows)
+    assert geometric(name, circle(1 / period), rows)  # the control
 
 
 def test_what_memorises_sums_learns_the_control_task_as_well():
