@@ -1,6 +1,7 @@
 """Claims on made states: a line, a circle, and what could be taken for one; the control task against scikit-learn."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -170,7 +171,9 @@ def test_a_wave_of_the_modulus_is_no_circle_of_the_period_that_it_is_close_to(mo
         return placed(torch.stack([(turn * turns).cos(), (turn * turns).sin()], dim=1), noise(size=0.02))
 
     name, own = f"summod{period}f1", circle(frequency / modulus)
-    print(scored(name, own, rows))
+    found = scored(name, own, rows)
+    assert found["low"] > found["relabelled"] + MARGIN  # the modulus's own frequency alone tells
+    assert found["neighbour"] > 0.99
     assert not geometric(name, own, rows)
     assert geometric(f"residuemod{modulus}f{frequency}", own, rows)
     assert geometric(name, circle(1 / period), rows)  # the control
@@ -258,6 +261,22 @@ def test_of_three_values_a_reflection_is_no_other_name(seed):
     assert found.relabelled.item() == pytest.approx(0.25, abs=0.1)
 
 
+def test_what_is_compared_with_is_the_highest_over_renamings_and_over_frequencies():
+    """Of a line, and of a circle, where every frequency is compared with the same one."""
+    line = surveyed("x1", placed(ROWS.x[:, None] % 10 / 3.0))
+    _, *others = line._ridge.scores("claim")[0]
+    assert len(others) == 19
+    every = torch.stack([one.r2 for one in others])
+    assert line.scores().relabelled.item() == every.max().item() > every.mean().item() + 0.1
+    circle = surveyed(f"residuemod{K}f1to3", placed(circled(K)))
+    others = circle._ridge.scores("claim")[0][3:]
+    assert len(others) == 3 * 19
+    every = torch.stack([one.r2 for one in others])
+    found = circle.scores().relabelled[:, 0]
+    assert found.tolist() == [every.max().item()] * 3
+    assert found[0] > every.mean() + 0.05
+
+
 def test_one_wave_of_half_a_period_is_a_claim_too():
     scores = surveyed("summod4f1+2", placed(circled(4, 2)[:, :1])).scores()
     assert scores.claim.circle.frequencies == (1, 2)
@@ -284,6 +303,28 @@ def test_the_frequencies_of_a_large_modulus_are_the_first_48():
     assert claim_of("residue", rows).circle.frequencies == tuple(range(1, 49))
     rows.modulus = 101
     assert claim_of("residue", rows).circle.frequencies == tuple(range(1, 49))
+    assert claim_of("residue", rows, 60).circle.frequencies == tuple(range(1, 51))
+    assert claim_of("residue", rows, 2).circle.frequencies == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "period", "shorter"),
+    [
+        ("summod194f2", 97, "summod97f1"),
+        ("xmod10f5", 2, "xmod2f1"),
+        ("residuemod12f4+2", 6, "residuemod6f1to2"),
+        ("summod12f3+6", 4, "summod4f1to2"),
+    ],
+)
+def test_planes_that_go_round_a_shorter_circle_are_claimed_by_its_name(name, period, shorter):
+    with pytest.raises(
+        ArithprobeError, match=f"claim {re.escape(repr(name))}: goes round {period}, its name is"
+    ) as said:
+        claim_of(name, ROWS)
+    assert repr(shorter) in str(said.value)
+    assert claim_of(shorter, ROWS).circle.period == period
+    for kept in ("summod10f2+5", "summod12f3+4", "summod97f2"):  # the control: together they have no shorter period
+        assert claim_of(kept, ROWS).name == kept
 
 
 def test_a_claim_that_the_data_does_not_have_is_refused():

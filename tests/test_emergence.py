@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arithprobe.analysis.forward import random_init_twin
+from arithprobe.behaviour import Behaviour
 from arithprobe.callbacks import EmergenceProbing
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
@@ -217,6 +218,7 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     code, out, err = run(*modular_fit, *PROBE, "--trainer.callbacks.twins", 0)
     assert code == 0, err
     assert "emerged: " in out and "never: " in out and "residuemod7f" in out
+    said = " ".join(out.split())
     assert "emergence probing took" in out
     folder = tmp_path / "lightning_logs" / "run" / "version_0"
     lines = read_jsonl(folder / "probes" / "emergence.jsonl")
@@ -228,6 +230,9 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     assert found["loss"] == pytest.approx([logged[step] for step in found["steps"]], rel=1e-5)
     assert found["loss"] == [line["loss"] for line in lines]
     assert len({round(loss, 9) for loss in found["loss"]}) == len(found["loss"]) == 4  # so a former one would be found
+    emerged = [one for one in found["variables"] if one["step"] is not None]
+    assert emerged and {one["step"] for one in emerged} <= set(found["steps"])
+    assert all(f"{one['variable']} at step {one['step'] + 1} ({one['site']}" in said for one in emerged)  # steps done
     first = lines[0]["variables"]["sum"]
     assert list(first) == ["r2", "low", "p", "untrained", "cleared"]
     assert all(len(values) == len(lines[0]["sites"]) == 6 for values in first.values())
@@ -319,6 +324,7 @@ def two_runs(tmp_path):
     for number, sites in enumerate(("0111", "0000")):
         (one,) = emergences(history(sites, names=("sum",)))
         record = {"verdict": None, "behaviour": None, "task": "x + y", "in_a_row": 3, "steps": [10, 20, 30, 40],
+                  "own_beginning": number == 0,
                   "variables": [vars(one) | {"r2": None if math.isnan(one.r2) else one.r2}]}  # fmt: skip
         (tmp_path / f"run{number}").mkdir()
         (tmp_path / f"run{number}" / "emergence.json").write_text(json.dumps(record))
@@ -329,7 +335,10 @@ def test_the_command_sets_runs_side_by_side(run, two_runs, modular_fit, tmp_path
     out_dir = tmp_path / "out"
     code, out, err = run("emergence", "--runs", *two_runs, "--output_dir", out_dir)
     assert code == 0, err
-    assert "sum" in out and "20 to never" in out and "behaviour unknown" in out
+    assert "sum" in out and "21 to never" in out and "behaviour unknown" in out  # steps done; 20 were, before this one
+    first, second = (line for line in out.splitlines() if "4 validations, the last after 41 steps" in line)
+    resumed = "went on from a checkpoint: what emerged at once was there before"
+    assert resumed not in first and resumed in second
     found = json.loads((out_dir / "emergence.json").read_text())
     assert found["variables"][0]["steps"] == [20, None] and found["variables"][0]["emerged_in"] == 1
     assert (out_dir / "figures" / "emergence_runs.png").stat().st_size > 5000
@@ -337,7 +346,7 @@ def test_the_command_sets_runs_side_by_side(run, two_runs, modular_fit, tmp_path
     real = tmp_path / "lightning_logs" / "run" / "version_0"
     code, out, err = run("emergence", "--runs", real, "--output_dir", out_dir)
     assert code == 0, err
-    assert "NOT LEARNED" in out and "not about the task" in out
+    assert "NOT LEARNED" in out and "not about the task" in out and "went on from a checkpoint" not in out
     assert_refused(
         run("emergence", "--runs", two_runs[0], real, "--output_dir", out_dir),
         r"'x \+ y \(mod 7\)'.* expected one task",
@@ -350,6 +359,49 @@ def test_a_record_that_cannot_be_read_is_one_line(run, two_runs, tmp_path, conte
     done = run("emergence", "--runs", *two_runs, "--output_dir", tmp_path / "out")
     assert_refused(done, "emergence.json: cannot be read as what EmergenceProbing writes")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": [10, 20]}, "run0: has 2 of the 3 validations that it takes to emerge"),
+        ({"steps": []}, "run0: has 0 of the 3 validations that it takes to emerge"),
+        ({"steps": [10, 20, "x", 40]}, "cannot be read as what EmergenceProbing writes"),
+        ({"steps": [10, 20, None, 40]}, "cannot be read as what EmergenceProbing writes"),
+        ({"steps": 4}, "cannot be read as what EmergenceProbing writes"),
+        ({"behaviour": "GREAT"}, "cannot be read as what EmergenceProbing writes: .*verdict GREAT"),
+        ({"step": "soon"}, "cannot be read as what EmergenceProbing writes: .*a step that is no number"),
+        ({"step": 20.5}, "cannot be read as what EmergenceProbing writes: .*a step that is no number"),
+    ],
+)
+def test_a_record_that_says_what_cannot_be_is_one_line(run, two_runs, tmp_path, changed, message):
+    path, words = two_runs[0] / "emergence.json", ("emergence", "--runs", *two_runs, "--output_dir", tmp_path / "out")
+
+    def write(steps=(10, 20, 30), behaviour="LEARNED", step=20):
+        record = json.loads(path.read_text())
+        judged = Behaviour(behaviour, "all is well", 100, *[0.9] * 11, None)
+        record |= {"steps": steps, "behaviour": vars(judged)}
+        record["variables"][0]["step"] = step
+        path.write_text(json.dumps(record))
+
+    write(**changed)
+    assert_refused(run(*words), message)
+    assert not (tmp_path / "out").exists()
+    write()  # the control
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert "LEARNED: all is well" in out and "3 validations, the last after 31 steps" in out
+
+
+@pytest.mark.parametrize("steps", [(0, 0), (1, 20_000), (None, 0), (7, None)])
+def test_never_stands_right_of_every_step_in_the_figure(steps):
+    runs = [[Emergence("sum", step, None if step is None else "final", 0.5, 0.5, "final", True)] for step in steps]
+    axes = emergence_runs(over_runs(runs), [None, None], ["a", "b"]).axes[0]
+    never = 1.12 * max(1, *(step or 0 for step in steps))
+    assert axes.get_xticks()[-1] == pytest.approx(never) and axes.get_xticklabels()[-1].get_text() == "never"
+    drawn = [line.get_xdata().tolist() for line in axes.get_lines()[:2]]
+    assert drawn == [[pytest.approx(never if step is None else step)] for step in steps]
+    assert axes.get_xlim()[1] > never
 
 
 def test_other_mistakes_of_the_command_are_one_line(run, two_runs, tmp_path):

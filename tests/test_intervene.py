@@ -60,6 +60,18 @@ def test_the_ledger_has_a_row_for_every_site_position_and_subspace(words, run, t
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 4
 
 
+def test_random_subspaces_outside_the_probes_rows_have_their_column_and_their_mark(words, run, tmp_path):
+    brief = ("--sites", "resid_post.0", "--positions", "last", "--no_mlp", "--no_patching", "--erasers", "leace")
+    code, out, err = run(*words, *brief, "--families", "isotropic", "outside")
+    assert (code, err) == (0, "")
+    (row,) = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    assert all(list(effect["random"]) == ["isotropic", "outside"] for effect in row["effects"].values())
+    assert "outside" in out
+    assert (tmp_path / "out" / "figures" / "ledger.png").stat().st_size > 5000
+    code, out, err = run(*words, *brief)  # the control: not asked for
+    assert (code, err) == (0, "") and "outside" not in out
+
+
 def test_no_linear_probe_finds_what_leace_took_out_of_every_token(words, run, tmp_path):
     run(*words, "--no_patching", "--positions", "all")
     ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())

@@ -236,7 +236,8 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
 def test_the_thresholds_written_are_these():
     assert THRESHOLDS == {
         "skill_floor": 0.05, "level": 0.05, "margin_r2": 0.05, "readable_r2": 0.95, "carried_r2": 0.5,
-        "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5, "slope": 0.1, "swapped": 0.1,
+        "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5, "slope": 0.1,
+        "swapped": 0.1,
     }  # fmt: skip
 
 
@@ -582,7 +583,7 @@ def test_what_is_printed_names_the_rung_and_what_stops_the_next():
         stops = [line for line in block if line.startswith("  stopped by ")]
         assert stops == ([f"  stopped by {one.stopped_by.partition(':')[0]}"] if one.stopped_by else [])
         said = [line.split(":")[0].split() for line in block[1:] if line.startswith(("  yes", "  NO", "  (yes)"))]
-        above = len(said) if one.rung == "sufficient" else RUNGS.index(one.rung)
+        above = RUNGS.index(one.rung)
         assert said == [
             ["NO" if not step.passed else "yes" if number < above else "(yes)", step.rung]
             for number, step in enumerate(one.own.evidence[1:], start=1)
@@ -593,6 +594,14 @@ def test_what_is_higher_further_along_is_printed_and_where_only_the_readout_is_l
     assert "  further along: sufficient at resid_mid.1@last\n" in printed(backed_up)
     assert "further along" not in printed(many_handed_clock)
     assert "residue round a circle at frequency 1, 3, 5: SUFFICIENT at resid_post.0@last" in printed(many_handed_clock)
+
+
+def test_a_rung_above_one_that_fails_is_printed_in_brackets():
+    block = printed(clock).partition("sum on a line: GEOMETRIC")[2].partition("stopped by")[0]
+    marks = {line.split(":")[0].split()[1]: line.split()[0] for line in block.splitlines()[1:] if line.strip()}
+    assert list(marks.values()) == ["yes", "yes", "yes", "NO", "(yes)"] and list(marks) == list(RUNGS[2:])
+    other = printed(clock).partition("residue round a circle")[2].partition("residuemod13f1 round a circle")
+    assert "yes   sufficient" in other[0] and "(yes)" not in other[0] and other[2]  # the control
 
 
 def test_without_claims_nothing_is_printed():

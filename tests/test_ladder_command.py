@@ -101,7 +101,7 @@ def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_l
         (["summod4f1+1"], "a frequency is named twice"),
         (["summod4f3"], "summod4: no frequency can be probed: .*repeats frequency 1"),
         (["summod194f2"], "claim 'summod194f2': goes round 97, its name is 'summod97f1'"),
-        (["summod12f4to8.4"], "claim 'summod12f4.8': goes round 3, its name is 'summod3f1.2'"),
+        (["summod12f4+8"], "claim 'summod12f4.8': goes round 3, its name is 'summod3f1to2'"),
         (["summ"], "no target 'summ' in this data; did you mean 'sum'"),
         (["all", "x1000"], "no target 'x1000' in this data"),
         ([], "claims is empty; expected at least one"),
@@ -203,7 +203,10 @@ def test_the_usual_claims_are_the_usual_ones_in_a_list_too(kind):
 def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, tmp_path):
     """300 rows are enough; that only 100 of them may be used is what has to be said."""
     data = rows(tmp_path)
-    refused = r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .*: max_examples is 100, raise it to about 250 rows or more"  # fmt: skip
+    refused = (
+        r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .* need 17 and 100: max_examples is 100, raise "
+        "it to about 250 rows or more, of different sums"
+    )
     assert_refused(run(*words(data, "--claims", "sum", "--max_examples", 100)), refused)
     assert not (tmp_path / "out").exists()
     assert run(*words(data, "--claims", "sum", "--max_examples", 300))[0] == 0  # the control

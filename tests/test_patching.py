@@ -187,6 +187,20 @@ def test_a_circle_of_the_residue_says_what_the_answer_is_another_period_does_not
         assert counterfactual(target, base, source, modulus) is None
 
 
+@pytest.mark.parametrize("modulus", [97, 10])
+def test_a_circle_of_x_that_tells_its_residues_apart_says_what_the_answer_is(modulus):
+    """Whatever x is swapped for, the answer is that of the other x, as far as the modulus sees."""
+    x, y, u, v = torch.randint(0, 1000, (4, 300), generator=torch.Generator().manual_seed(2))
+    for name in (f"mod{modulus}", f"mod{modulus}f1", f"mod{modulus}f2+3"):
+        assert counterfactual(f"x{name}", (x, y), (u, v), modulus).tolist() == ((u + y) % modulus).tolist()
+        assert counterfactual(f"y{name}", (x, y), (u, v), modulus).tolist() == ((x + v) % modulus).tolist()
+        for target in (f"x{name}", f"y{name}"):  # without that modulus it is not told
+            assert counterfactual(target, (x, y), (u, v), None) is None
+            assert counterfactual(target, (x, y), (u, v), modulus + 1) is None
+    for target in ("xmod10f2", "xmod10f2+4", "ymod10f5", "summod10f2"):  # these tell less than the residue
+        assert counterfactual(target, (x, y), (u, v), 10) is None
+
+
 def test_what_a_unit_is_worth_is_what_arithmetic_demands():
     """Whether of x, of a tens digit, or of a carry: the difference of two demanded answers."""
     x, y = torch.tensor([220]), torch.tensor([310])
