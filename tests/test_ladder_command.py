@@ -204,8 +204,8 @@ def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, t
     """300 rows are enough; that only 100 of them may be used is what has to be said."""
     data = rows(tmp_path)
     refused = (
-        r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .* need 17 and 100: max_examples is 100, raise "
-        "it to about 250 rows or more, of different sums"
+        r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .* need 17 and 100: max_examples is 100, "
+        "raise it to about 250 rows or more, of different sums"
     )
     assert_refused(run(*words(data, "--claims", "sum", "--max_examples", 100)), refused)
     assert not (tmp_path / "out").exists()
