@@ -66,10 +66,10 @@ def test_random_subspaces_outside_the_probes_rows_have_their_column_and_their_ma
     assert (code, err) == (0, "")
     (row,) = json.loads((tmp_path / "out" / "ledger.json").read_text())
     assert all(list(effect["random"]) == ["isotropic", "outside"] for effect in row["effects"].values())
-    assert "outside" in out
-    assert (tmp_path / "out" / "figures" / "ledger.png").stat().st_size > 5000
+    assert "outside, changing as much" in out
+    assert (tmp_path / "out" / "figures" / "ablation_against_random.png").stat().st_size > 5000
     code, out, err = run(*words, *brief)  # the control: not asked for
-    assert (code, err) == (0, "") and "outside" not in out
+    assert (code, err) == (0, "") and "outside, changing" not in out
 
 
 def test_no_linear_probe_finds_what_leace_took_out_of_every_token(words, run, tmp_path):
