@@ -228,6 +228,15 @@ def test_small_periods_have_neighbours_and_below_4_no_other_names(period):
     assert np.isnan(found["relabelled"]) == (period < 4)
 
 
+@pytest.mark.parametrize("period", [4, 6, 10])
+def test_a_circle_of_an_even_period_is_one_although_half_the_period_renamed_is_linear_in_it(period):
+    """Of 4 values, the one wave of frequency 2 renamed is a wave of frequency 1; the control: each value by itself."""
+    rows = Rows()
+    rows.modulus = period
+    assert geometric("residue", placed(circled(period)), rows)
+    assert not geometric("residue", noise() + coded(TOTAL % period), rows)
+
+
 def test_where_no_neighbouring_period_varies_there_is_no_neighbour():
     rows = Rows(step=3)  # sums are multiples of 3, the only neighbour of 2
     states = noise()

@@ -158,20 +158,23 @@ def planted(modular, *, permuted):
     values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))] if permuted else values
     probing = EmergenceProbing(targets=["sum10"])
     fitted(modular, [Plant(values, "resid_post.0", 2), probing])
-    return {one.variable: one for one in probing._found}
+    return {one.variable: one for one in probing._found}, probing.findings()[0]
 
 
 def test_a_frequency_that_is_planted_emerges_when_and_where_it_is_planted(modular):
-    found = planted(modular, permuted=False)
+    found, said = planted(modular, permuted=False)
     assert list(found) == ["sum10", "residuemod7f1", "residuemod7f2", "residuemod7f3"]
     one = found["residuemod7f2"]
     assert (one.step, one.site, one.cleared) == (5, "resid_post.0", True)
     assert one.r2 > 0.3  # its cosine is all there
+    assert said.startswith("emerged: residuemod7f2 at step 6 (resid_post.0); never: ")  # after step 5, six are done
     assert not any(other.emerged for name, other in found.items() if name != "residuemod7f2")
 
 
 def test_the_same_values_on_other_rows_do_not_emerge(modular):
-    assert not any(one.emerged for one in planted(modular, permuted=True).values())
+    found, said = planted(modular, permuted=True)
+    assert not any(one.emerged for one in found.values())
+    assert said.startswith("emerged: nothing; never: sum10, ")
 
 
 def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
@@ -374,6 +377,10 @@ def test_a_record_that_cannot_be_read_is_one_line(run, two_runs, tmp_path, conte
         ({"steps": 4}, "cannot be read as what EmergenceProbing writes"),
         ({"behaviour": "GREAT"}, "cannot be read as what EmergenceProbing writes: .*verdict GREAT"),
         ({"step": "soon"}, "cannot be read as what EmergenceProbing writes: .*a step that is no number"),
+        ({"steps": [10, 20, math.inf]}, "cannot be read as what EmergenceProbing writes"),
+        ({"steps": [10, 20, 30.7]}, "cannot be read as what EmergenceProbing writes"),
+        ({"steps": [-5, 20, 30]}, "cannot be read as what EmergenceProbing writes"),
+        ({"step": True}, "cannot be read as what EmergenceProbing writes: .*a step that is no number"),
         ({"step": 20.5}, "cannot be read as what EmergenceProbing writes: .*a step that is no number"),
     ],
 )

@@ -129,6 +129,18 @@ def test_moving_x1_moves_the_sum_and_makes_x1_no_higher():
     assert ladder(clock, "x1").sites[1].causal.steering.slope.fraction == pytest.approx(0, abs=0.01)  # no sum beside it
 
 
+@pytest.mark.parametrize("sites", [["final"], ["resid_post.0"], ["embed", "resid_mid.1"]])
+def test_planes_are_taken_out_where_the_circle_was_surveyed_and_nowhere_else(sites):
+    """Of the residue, whose planes are those of the answers; the ladder looks at all sites in any case."""
+    found = probe(*some(clock), options(["residue"], period=None, frequencies=2, sites=sites))
+    surveyed = [*dict.fromkeys([*sites, "final"])]
+    assert found.circle.sites == tuple(surveyed)
+    assert [one.site for one in found.planes] == surveyed
+    for one in found.planes:
+        assert one.key == (() if one.site == "embed" else (1,))
+    assert (found.ladder[0].rung, found.ladder[0].own.site) == ("sufficient", "resid_post.0")
+
+
 def test_a_circle_is_taken_out_with_all_frequencies_that_carry_it_and_only_those():
     assert ladder(many_handed_clock, "residue").own.frequencies == (1, 3, 5)
     assert ladder(clock, "residue").own.frequencies == (1,)

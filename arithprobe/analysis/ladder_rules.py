@@ -74,7 +74,7 @@ Proofs = tuple[Evidence, ...]
 
 
 class ReadFigures(NamedTuple):
-    """What a probe of a claim reads at one site's last token, of a circle at its best frequency, and its controls."""
+    """What a probe of a claim reads at one site's last token, of a circle at the frequency that decides."""
 
     r2: float
     """Held-out R2."""
@@ -91,9 +91,9 @@ class ReadFigures(NamedTuple):
     control_on_pairs: float
     """R2 of the control task."""
     relabelled: float
-    """R2 of the variable with its values renamed at random; NaN where it has two values."""
+    """R2 of the variable with its values renamed at random, the highest; NaN where there are too few values."""
     neighbour: float
-    """R2 of the better of the neighbouring periods; NaN for a line."""
+    """R2 of the best of the other periods; NaN for a line, or where none varies."""
 
 
 def figures_at(scores: ClaimScores, twins: Sequence[Tensor], site: str) -> ReadFigures:
@@ -146,7 +146,11 @@ def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFig
 def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
     if found.relabelled != found.relabelled:
-        few = "two values lie on a line in any order" if claim.circle is None else "three values are a circle anyhow"
+        few = (
+            "two values lie on a line in any order"
+            if claim.circle is None
+            else "two or three values are a circle anyhow"
+        )
         return Evidence("geometric", False, "too few values", f"{few}: it cannot be told")
     passed = found.low > max(found.relabelled + MARGIN, 0.0)
     text = f"{shown}; values renamed at random {found.relabelled:.3f}"

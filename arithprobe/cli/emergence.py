@@ -102,14 +102,15 @@ def _read_run(folder: str) -> _Run:
         record: dict[str, Any] = json.loads(path.read_text())
         behaviour = record["behaviour"]
         found = _Run(
-            folder, str(record["task"]), [int(step) for step in record["steps"]], bool(record["own_beginning"]),
+            folder, str(record["task"]), list(record["steps"]), bool(record["own_beginning"]),
             None if behaviour is None else Behaviour(**_numbers(behaviour, Behaviour)),
             [Emergence(**_numbers(one, Emergence)) for one in record["variables"]],
         )  # fmt: skip
         if found.behaviour is not None and found.behaviour.verdict not in get_args(Verdict):
             raise ValueError(f"verdict {found.behaviour.verdict}")
-        if not all(one.step is None or isinstance(one.step, int) for one in found.found):
-            raise ValueError("a step that is no number")
+        emerged = [one.step for one in found.found if one.step is not None]
+        if not all(type(step) is int and step >= 0 for step in [*found.steps, *emerged]):
+            raise ValueError("a step that is no number of steps")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArithprobeError(f"{path}: cannot be read as what EmergenceProbing writes: {error!r}") from error
     if len(found.steps) < IN_A_ROW:

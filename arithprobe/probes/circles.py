@@ -71,7 +71,8 @@ class FourierScores:
     relabelled: Tensor
     """R2 of the relabelled circle, mean over relabellings; NaN for periods below 4, which have none."""
     relabelled_high: Tensor
-    """(S, P) the highest over relabellings and frequencies: what the best frequency has to be compared with."""
+    """(S, P) the highest over relabellings and frequencies: what the best frequency has to be compared with. Half the
+    period is left out where there are others."""
 
     def key_frequencies(self, site: str, position: str = "last") -> list[int]:
         """Frequencies read better than a constant and above the max-statistic null at 5 %, best first."""

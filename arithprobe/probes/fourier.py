@@ -140,7 +140,9 @@ class FourierSurvey:
         r2 = torch.stack([one.r2 for one in own])
         null = torch.stack([one.null for one in own])  # (F, S, P, permutations)
         relabelled = [torch.stack(list(some)).mean(dim=0) if some else r2[0] * torch.nan for some in others]
-        every = [one for some in others for one in some]
+        # a single wave, renamed, can be a linear function of a circle's two: of 4 values it always is
+        two = [some for some, n in zip(others, part.circle.frequencies, strict=True) if 2 * n != part.circle.period]
+        every = [one for some in two or others for one in some]
         high = torch.stack(every).nan_to_num(nan=-torch.inf).amax(dim=0) if every else r2[0] * torch.nan
         height, null_height = _heights(torch.stack([one.skill for one in own]), null)
         p = torch.stack([permutation_p(one, null_height.permute(1, 2, 0, 3).flatten(2)) for one in height])
