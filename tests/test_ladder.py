@@ -445,7 +445,7 @@ def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_perio
     ("frequencies", "reason"),
     [
         (None, "two values lie on a line in any order: it cannot be told"),
-        ((3,), "three values are a circle anyhow: it cannot be told"),
+        ((3,), "two or three values are a circle anyhow: it cannot be told"),
     ],
 )
 def test_of_too_few_values_no_shape_can_be_told_and_nothing_is_geometric(frequencies, reason):
