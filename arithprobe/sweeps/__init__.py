@@ -1,0 +1,1 @@
+"""Many trials: a grid over a configuration, and the engines that run it."""

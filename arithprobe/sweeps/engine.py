@@ -1,0 +1,40 @@
+"""What a sweep asks of whatever runs its trials, on one machine or on many."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+Task = Callable[[str], str | None]
+"""Runs the trial of that folder, or goes on with it; returns None, or in one line what stopped it. Picklable. It keeps
+all that it makes in the folder, so a second call goes on where the first was stopped."""
+
+
+class Outcome(NamedTuple):
+    """How one trial ended."""
+
+    trial: str
+    """Its folder, as it was handed to the engine."""
+    error: str | None
+    """None, or in one line why it failed."""
+
+
+class Engine(Protocol):
+    """Runs trials side by side; a trial whose worker or machine dies is run again, up to ``retries`` times.
+
+    An error that a task returns or raises is final: the same trial would fail again.
+    """
+
+    name: str
+    """What ``--engine`` calls it."""
+
+    def run(self, task: Task, trials: Sequence[str]) -> Iterator[Outcome | None]:
+        """Run them, in this order as places become free.
+
+        Yields:
+            The outcome of each trial as it ends, and None now and then (about twice a second), so that the caller can
+            show how far they are. Closing the iterator stops what is still running.
+        """
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
