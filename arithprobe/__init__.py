@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FourierProbing,
         HeadAnalysis,
         MLPProbing,
+        RandomState,
         RidgeProbing,
     )
     from arithprobe.data.datamodule import ArithmeticDataModule
@@ -58,6 +59,7 @@ _HOME = {
     "Objective": "models.objective",
     "ProbeOptions": "analysis.probe_options",
     "Problem": "problems",
+    "RandomState": "callbacks",
     "ResidueCrossEntropy": "models.objectives",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
@@ -96,6 +98,7 @@ __all__ = [
     "Objective",
     "ProbeOptions",
     "Problem",
+    "RandomState",
     "ResidueCrossEntropy",
     "RidgeFitter",
     "RidgeProbing",

@@ -6,6 +6,7 @@ from arithprobe.callbacks.emergence import EmergenceProbing
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.heads import HeadAnalysis
 from arithprobe.callbacks.mlp import MLPProbing
+from arithprobe.callbacks.random_state import RandomState
 from arithprobe.callbacks.ridge import RidgeProbing
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "FourierProbing",
     "HeadAnalysis",
     "MLPProbing",
+    "RandomState",
     "RidgeProbing",
 ]

@@ -19,6 +19,7 @@ _COMMANDS = {
     "probe": ("probe", "what is decodable where in a checkpoint, against its nulls"),
     "intervene": ("intervene", "what a checkpoint loses when what is decodable is taken out of it"),
     "heads": ("heads", "what the attention heads of a checkpoint look at, and what they do"),
+    "sweep": ("sweep", "train and measure a grid of models, on this machine or on a cluster"),
     "emergence": ("emergence", "from which training step on each variable is readable, over runs"),
     "reproduce": ("reproduce", "the original notebook's numbers, beside the honest ones"),
     "generate": ("generate", "write TSV files of problems"),

@@ -14,6 +14,7 @@ _IRRELEVANT = (
     "The '.*_dataloader' does not have many workers",  # a batch is one tensor index; workers would slow it down
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6 on torch 2.13
     "Be aware that when using `ckpt_path`, callbacks used",  # to judge a checkpoint needs none of them
+    "LightningCLI's args parameter is intended to run from within Python",  # a sweep parses words of its own
     "The dirpath has changed from",  # each run has a folder of its own
 )
 _ADVERT = "Tip:"

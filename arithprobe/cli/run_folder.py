@@ -23,8 +23,17 @@ def run_loggers(root: str | None, name: str) -> list[Logger]:
     Raises:
         ArithprobeError: If the name would leave the folder.
     """
-    if not _NAME.fullmatch(name) or ".." in name.split("/"):
-        raise ArithprobeError(f"--name is {name!r}; expected letters, digits, '_', '-', '.' and '/' between them")
+    require_name(name)
     folder = Path(root or ".") / LOG_FOLDER
     board = TensorBoardLogger(folder, name=name, default_hp_metric=False)
     return [CSVLogger(folder, name=name, version=board.version), board]
+
+
+def require_name(name: str) -> None:
+    """Refuse a name that would leave the folder.
+
+    Raises:
+        ArithprobeError: If it is one.
+    """
+    if not _NAME.fullmatch(name) or ".." in name.split("/"):
+        raise ArithprobeError(f"--name is {name!r}; expected letters, digits, '_', '-', '.' and '/' between them")

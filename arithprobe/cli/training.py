@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentError
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from arithprobe.callbacks import BehaviourReport  # (importing the package also lets YAML name callbacks by class)
+from arithprobe.callbacks import BehaviourReport, RandomState  # (the package also lets YAML name callbacks by class)
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
@@ -42,22 +42,9 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
-    per_command = {command: dict(options) for command in LightningCLI.subcommands()}
     with announcements() as held:
         try:
-            ArithprobeCLI(
-                held,
-                ArithmeticModule,
-                ArithmeticDataModule,
-                save_config_callback=SaveConfig,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                trainer_defaults={"devices": 1, "max_epochs": 10},
-                save_config_kwargs={"overwrite": True},
-                parser_kwargs={"prog": "arithprobe", **options, **per_command},
-                args=None if words is None else list(words),
-            )
+            ArithprobeCLI.of(held, words)
         except ArithprobeError:
             raise
         except MisconfigurationException as error:
@@ -86,6 +73,29 @@ class ArithprobeCLI(LightningCLI):
     def __init__(self, held: Announcements, *args: Any, **options: Any) -> None:
         self._held = held
         super().__init__(*args, **options)
+
+    @classmethod
+    def of(cls, held: Announcements, words: Sequence[str] | None) -> Self:
+        """Run a command on our module and data.
+
+        Args:
+            held: What is said once the checks have passed.
+            words: The command and its options; those of the process where None.
+        """
+        options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
+        per_command = {command: dict(options) for command in cls.subcommands()}
+        return cls(
+            held,
+            ArithmeticModule,
+            ArithmeticDataModule,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"devices": 1, "max_epochs": 10},
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "arithprobe", **options, **per_command},
+            args=None if words is None else list(words),
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its checkpoints."""
@@ -132,7 +142,7 @@ class ArithprobeCLI(LightningCLI):
             raise ArithprobeError(self._complaint(error)) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Give the trainer the run's loggers, checkpoints and behaviour report."""
+        """Give the trainer the run's loggers, checkpoints, behaviour report and random state."""
         bare = bool(config.get("barebones"))
         if config.get("logger") in (None, True) and not bare:
             config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
@@ -141,8 +151,9 @@ class ArithprobeCLI(LightningCLI):
         elif (best := self._get(self.config_init, "checkpoint")).monitor is not None:  # None saves the last itself
             callbacks.append(ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False))
         trainer = super()._instantiate_trainer(config, callbacks)
-        if find_callback(trainer, BehaviourReport) is None and not bare:
-            callbacks_of(trainer).insert(0, BehaviourReport())
+        for kind in () if bare else (RandomState, BehaviourReport):
+            if find_callback(trainer, kind) is None:
+                callbacks_of(trainer).insert(0, kind())
         return trainer
 
     def _preflight(self) -> None:

@@ -33,6 +33,15 @@ class Scores(NamedTuple):
     """Share of rows whose rounded answer is right."""
 
 
+class Computed(NamedTuple):
+    """What a pass over some rows has already found."""
+
+    states: dict[str, Tensor]
+    """(N, T, D) by site; other sites cannot be edited."""
+    outputs: Tensor
+    """(N, K)."""
+
+
 class Workbench:
     """What a model computes on some rows, and what it answers when its states are edited.
 
@@ -42,6 +51,7 @@ class Workbench:
         dataset: Where the rows are.
         rows: (N,) int64 row numbers.
         constant: The constant predictor that skill is measured against, in answer units.
+        computed: What the model computes on these rows, where that is known.
 
     Raises:
         ArithprobeError: If there are no rows, or a state is not finite.
@@ -52,7 +62,7 @@ class Workbench:
         y: (N,) second operands.
         answers: (N,) right answers.
         lengths: (N,) real tokens.
-        states: (N, T, D) of every site, unedited.
+        states: (N, T, D) of every site, unedited; or of those computed.
         outputs: (N, K) outputs, unedited.
         predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
@@ -60,7 +70,13 @@ class Workbench:
     """
 
     def __init__(
-        self, model: TinyTransformer, objective: Objective, dataset: ArithmeticDataset, rows: Tensor, constant: float
+        self,
+        model: TinyTransformer,
+        objective: Objective,
+        dataset: ArithmeticDataset,
+        rows: Tensor,
+        constant: float,
+        computed: Computed | None = None,
     ) -> None:
         if not len(rows):
             raise ArithprobeError(f"no rows of {dataset.path} to intervene on")
@@ -69,20 +85,7 @@ class Workbench:
         self.circle = dataset.modulus if objective.residues else None
         self.x, self.y, self.answers = dataset.x[rows], dataset.y[rows], dataset.answers[rows]
         self.lengths = dataset.lengths[rows]
-        ids = dataset.ids[rows].long()
-        device = next(model.parameters()).device
-        states: dict[str, list[Tensor]] = {}
-        outputs = []
-        with torch.no_grad():
-            for part in torch.split(torch.arange(len(rows)), 2 * _ROWS):
-                lengths = self.lengths[part].to(device)
-                found, cache = model.run_with_cache(ids[part].to(device), lengths)
-                require_finite(cache.states, lengths, rows[part], dataset.path)
-                outputs.append(found)
-                for site, state in cache.states.items():
-                    states.setdefault(site, []).append(state)
-        self.states = {site: torch.cat(parts) for site, parts in states.items()}
-        self.outputs = torch.cat(outputs)
+        self.states, self.outputs = computed or self._computed()
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
         self.behaviour = judge_rows(self.predictions, self.answers, constant, self.modulus, residues=objective.residues)
@@ -90,6 +93,22 @@ class Workbench:
     def __len__(self) -> int:
         """N."""
         return len(self.rows)
+
+    def _computed(self) -> Computed:
+        """One pass over the rows."""
+        ids = self.dataset.ids[self.rows].long()
+        device = next(self.model.parameters()).device
+        states: dict[str, list[Tensor]] = {}
+        outputs = []
+        with torch.no_grad():
+            for part in torch.split(torch.arange(len(self)), 2 * _ROWS):
+                lengths = self.lengths[part].to(device)
+                found, cache = self.model.run_with_cache(ids[part].to(device), lengths)
+                require_finite(cache.states, lengths, self.rows[part], self.dataset.path)
+                outputs.append(found)
+                for site, state in cache.states.items():
+                    states.setdefault(site, []).append(state)
+        return Computed({site: torch.cat(parts) for site, parts in states.items()}, torch.cat(outputs))
 
     def at(self, table: PositionTable) -> PositionTable:
         """The positions of these rows, from those of the data set."""

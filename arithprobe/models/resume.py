@@ -50,7 +50,7 @@ def run_from(
     if site not in model.site_modules:
         raise no_such_site(model, site)
     token = token.where(valid, 0)
-    size = max(1, _TOKENS // (len(lengths) * states["embed"].shape[1]))
+    size = max(1, _TOKENS // (len(lengths) * states[site].shape[1]))
     parts = [_run(model, site, part, token, valid, states, lengths) for part in torch.split(cells, size)]
     return torch.cat(parts)
 

@@ -1,6 +1,8 @@
 """The title of every figure of a probe: what it shows, and first of all whether the model has learned."""
 
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
@@ -21,6 +23,31 @@ def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
     failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
     if failed:
         lines.append(_WARNING)
+    _write(axes, lines, failed)
+
+
+def set_trials_title(axes: Axes, text: str, verdicts: Sequence[str], note: str = "") -> None:
+    """Put the text and how many trials have which verdict above the axes; in red, with a warning, where none learned.
+
+    Args:
+        axes: The axes of a figure, the first where there are several.
+        text: What the figure shows.
+        verdicts: One a trial.
+        note: What else to know.
+    """
+    counts, total = Counter(verdicts), len(verdicts)
+    failed = counts["NOT LEARNED"] == total
+    if failed:
+        lines = [text, f"{total} of {total} trials NOT LEARNED. {_WARNING}"]
+    else:
+        known = {"NOT LEARNED": " (not about the task)", "PARTLY LEARNED": "", "LEARNED": ""}
+        parts = [f"{counts[name]} {name}{meaning}" for name, meaning in known.items() if counts[name]]
+        lines = [text, f"{total} trials: {', '.join(parts)}"]
+    _write(axes, [*lines, note] if note else lines, failed)
+
+
+def _write(axes: Axes, lines: Sequence[str], failed: bool) -> None:
+    """Put the lines above the axes, wrapped to the width of the figure."""
     figure = axes.get_figure()
     width = 60 if figure is None else int(figure.get_figure(root=True).get_figwidth() * 11)
     title = "\n".join(part for line in lines for part in textwrap.wrap(line, width))

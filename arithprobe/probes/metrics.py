@@ -1,5 +1,8 @@
 """What a score is worth: pooled held-out R2 with its interval, permutation p-values, false-discovery control."""
 
+import math
+import statistics
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -103,6 +106,44 @@ def jackknife_margin(left: Tensor) -> Tensor:
     count = len(left)
     variance = (count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)
     return float(stdtrit(count - 1, 0.975)) * variance.sqrt()
+
+
+class MeanOverSeeds(NamedTuple):
+    """The mean of one number over runs that differ in the seed only, and its interval."""
+
+    n: int
+    """How many runs have the number."""
+    missing: int
+    """How many have not; they are left out."""
+    mean: float
+    """The mean; NaN of none."""
+    sd: float
+    """Standard deviation between runs, with n - 1; NaN with fewer than two."""
+    low: float
+    """Lower end of the 95 % interval of the mean, by Student's t with n - 1 degrees of freedom; NaN with fewer than
+    two."""
+    high: float
+    """Upper end."""
+
+
+def mean_over_seeds(values: Iterable[float | None]) -> MeanOverSeeds:
+    """The mean over runs, with the interval in which the mean over all seeds is expected.
+
+    >>> mean_over_seeds([0.5, None, 0.5])
+    MeanOverSeeds(n=2, missing=1, mean=0.5, sd=0.0, low=0.5, high=0.5)
+
+    Args:
+        values: One a run; None and what is not finite are left out and counted.
+    """
+    given = list(values)
+    known = [float(value) for value in given if value is not None and math.isfinite(value)]
+    n, missing = len(known), len(given) - len(known)
+    mean = math.fsum(known) / n if n else math.nan
+    if n < 2:
+        return MeanOverSeeds(n, missing, mean, math.nan, math.nan, math.nan)
+    sd = statistics.stdev(known)
+    margin = float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
+    return MeanOverSeeds(n, missing, mean, sd, mean - margin, mean + margin)
 
 
 def r2_of_sums(errors: Tensor, spread: Tensor, squares: Tensor) -> Tensor:

@@ -116,6 +116,20 @@ class Moments:
         return errors
 
 
+def leading_axes(moments: Moments, count: int) -> Array:
+    """(C, 1 + D, 1 + count) map from ``[1, h]`` to ``[1, projections on the leading principal axes]``.
+
+    States that overflow have no axes; theirs are those of the coordinates, and what is fitted on them is NaN as before.
+    """
+    gram = moments.centred_gram
+    broken = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
+    vectors = np.linalg.eigh(_mended(gram, broken))[1][..., ::-1][..., :count]
+    axes = np.zeros((len(gram), 1 + gram.shape[1], 1 + count))
+    axes[:, 0, 0] = 1.0
+    axes[:, 1:, 1:] = vectors
+    return axes
+
+
 class RidgePath:
     """Ridge fits of one set of rows at any penalty, from one eigendecomposition a cell.
 

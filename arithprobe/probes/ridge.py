@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice, leading_axes
 from arithprobe.probes.parallel import in_threads
 
 _ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
@@ -157,6 +157,25 @@ class RidgeFitter:
         chosen.squares = self.squares[:, index][..., :targets]
         return chosen
 
+    def leading(self, count: int, without: int) -> "RidgeFitter":
+        """The moments of the leading principal components of each cell, as all folds but one have them.
+
+        Args:
+            count: Components; all dimensions where there are no more.
+            without: The fold that has no say.
+        """
+        if count >= self.gram.shape[-1] - 1:
+            return self
+        folds = self.moments()
+        train = Moments.total(folds[index] for index in range(len(folds)) if index != without)
+        axes = leading_axes(train, count)
+        mapped = [fold.mapped(axes) for fold in folds]
+        chosen = copy(self)
+        chosen.gram, chosen.cross = (
+            torch.from_numpy(np.stack([getattr(fold, name) for fold in mapped])) for name in ("gram", "cross")
+        )
+        return chosen
+
     def fit(
         self,
         alphas: float | Sequence[float] = ALPHAS,
@@ -230,6 +249,13 @@ class RidgeFitter:
         """The moments of some cells, one a fold."""
         gram, cross, squares = (whole[:, part].numpy() for whole in self.state)
         return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]
+
+
+def joined(parts: Sequence[RidgeScores]) -> RidgeScores:
+    """Scores of some folds held out, from those of each."""
+    names = [field.name for field in fields(RidgeScores) if field.name != "cost"]
+    found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return RidgeScores(**found, cost="; ".join(part.cost for part in parts))
 
 
 def _solve(folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int]) -> dict[str, Array]:

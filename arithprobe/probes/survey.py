@@ -13,7 +13,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
-from arithprobe.probes.ridge import RidgeFitter, RidgeScores
+from arithprobe.probes.ridge import RidgeFitter, RidgeScores, joined
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import fold_of, permuted_rows
 from arithprobe.probes.targets import Group, group_values, target_group, target_values
@@ -153,6 +153,20 @@ class RidgeSurvey:
         """
         raw = self.fitter.score(alphas, self.held_out, choose, relative=True)
         return self._read(analysis, raw), raw.cost
+
+    def leading_scores(self, analysis: str, count: int, alphas: float | Sequence[float] = ALPHAS) -> list[CellScores]:
+        """As :meth:`scores`, of probes that read only the leading principal components of the states.
+
+        Components are fitted on the training folds of each split. What a probe makes of chance grows with its dimension
+        over the rows, so models of different widths compare at an equal one.
+
+        Args:
+            analysis: First word of the tags.
+            count: Components; a narrower state is read whole.
+            alphas: Ridge penalties, as there.
+        """
+        parts = [self.fitter.leading(count, fold).score(alphas, (fold,), relative=True) for fold in self.held_out]
+        return self._read(analysis, joined(parts))
 
     def raw(self, columns: Tensor) -> Tensor:
         """(..., k) values in the targets' own units, from (..., k) values of the first k of ``columns``."""

@@ -1,6 +1,6 @@
 """What a sweep asks of whatever runs its trials, on one machine or on many."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
 
 Task = Callable[[str], str | None]
@@ -26,7 +26,7 @@ class Engine(Protocol):
     name: str
     """What ``--engine`` calls it."""
 
-    def run(self, task: Task, trials: Sequence[str]) -> Iterator[Outcome | None]:
+    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
         """Run them, in this order as places become free.
 
         Yields:

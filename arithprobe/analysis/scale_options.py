@@ -1,0 +1,54 @@
+"""How each trial of a sweep is measured; without PyTorch, so that help is quick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """How each trial is measured, at the readout (``final``, last token), on the validation rows.
+
+    Raises:
+        ArithprobeError: If an option is out of range.
+    """
+
+    frequencies: Sequence[int] = (1, 3, 6, 12)
+    """Fourier probes of the residue: of the frequencies 1 to N, for each N."""
+    ablate: int = 6
+    """The planes of the frequencies 1 to so many are taken out; without a modulus the sum is."""
+    probe_dimension: int = 64
+    """Principal components that the probes of equal dimension read, whatever the width of the model."""
+    folds: int = 5
+    """Folds of sums, each held out in turn."""
+    permutations: int = 39
+    """Label permutations of each probe."""
+    twins: int = 3
+    """Untrained networks of the same architecture."""
+    draws: int = 20
+    """Random subspaces beside the one that is taken out."""
+    no_mlp: bool = False
+    """Leave the MLP probes out."""
+    mlp_hidden: int = 128
+    """Their hidden units."""
+    mlp_depth: int = 1
+    """Their hidden layers."""
+    mlp_shuffles: int = 9
+    """Label permutations of the MLP probes, each trained anew."""
+    max_examples: int = 2000
+    """Rows for MLP probes and ablation; the other probes see all rows."""
+    seed: int = 0
+    """Seed of permutations, untrained networks, random subspaces and MLPs."""
+
+    def __post_init__(self) -> None:
+        least = {
+            "permutations": FEWEST_PERMUTATIONS, "draws": FEWEST_PERMUTATIONS, "folds": 3, "twins": 1, "ablate": 1,
+            "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,
+        }  # fmt: skip
+        require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
+        require_at_most("measure: ", seed=(self.seed, LARGEST_SEED), draws=(self.draws, MOST_DRAWS))
+        wanted = list(self.frequencies)
+        if not wanted or min(wanted) < 1 or wanted != sorted(set(wanted)):
+            raise ArithprobeError(f"measure: frequencies are {wanted}; expected numbers from 1 on, ascending")

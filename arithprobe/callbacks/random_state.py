@@ -1,0 +1,91 @@
+"""A fit that goes on from a checkpoint draws the numbers that it would have drawn without the stop."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+_KEY = "arithprobe_random_state"
+
+
+class RandomState(Callback):
+    """Keeps the state of the global random generators in every checkpoint of a fit, and restores it when a fit goes on.
+
+    These are the generators of Python, NumPy and PyTorch, and of the GPU that the process trains on; of every process,
+    where there are several. With them a fit that goes on from a checkpoint of the *end of a training epoch* is, bit for
+    bit, the fit that was never stopped: weights, optimizer, losses. With the default options ``last.ckpt`` is such a
+    checkpoint.
+
+    From a checkpoint in the *middle* of an epoch (a ``val_check_interval`` in steps) a fit does not go on exactly: the
+    order of the rows is not kept, so what is left of the epoch is drawn anew from all rows. Nothing is restored with
+    another number of processes than the checkpoint's, or in ``validate``, ``test`` and ``predict``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._restored: dict[str, Any] | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the states of all processes."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            checkpoint[_KEY] = _of_all_processes(trainer, _states(trainer.strategy.root_device))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Restore the state of this process; the order of the first epoch is drawn before any other hook."""
+        stored = checkpoint.get(_KEY, [])
+        if trainer.state.fn == TrainerFn.FITTING and len(stored) == trainer.world_size:
+            self._restored = stored[trainer.global_rank]
+            _restore(self._restored, trainer.strategy.root_device)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the next epoch after one that was over; of a fit with ``max_steps`` Lightning would end it again.
+
+        That counts the epoch twice, and where the epoch had no validation at its end, trains on one more batch.
+        """
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end:
+            loop.epoch_progress.increment_completed()
+            loop.reset_restart_stage()
+            loop.epoch_loop.restarting = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The fit has gone on."""
+        self._restored = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore it again after an epoch that had no batches left: Lightning has begun an order for nothing."""
+        if self._restored is not None:
+            _restore(self._restored, trainer.strategy.root_device)
+
+
+def _states(device: torch.device) -> dict[str, Any]:
+    """The states, in types that load under ``weights_only=True``."""
+    numpy: Any = np.random.get_state()
+    states = {
+        "python": random.getstate(),
+        "numpy": (numpy[0], torch.from_numpy(numpy[1].astype(np.int64)), *numpy[2:]),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type != "cpu":
+        states["device"] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def _restore(states: dict[str, Any], device: torch.device) -> None:
+    name, keys, *rest = states["numpy"]
+    random.setstate(states["python"])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if device.type != "cpu" and "device" in states:
+        torch.get_device_module(device).set_rng_state(states["device"])
+
+
+def _of_all_processes(trainer: Trainer, states: dict[str, Any]) -> list[dict[str, Any]]:
+    if trainer.world_size == 1:
+        return [states]
+    gathered: list[dict[str, Any]] = [{}] * trainer.world_size
+    torch.distributed.all_gather_object(gathered, states)
+    return gathered

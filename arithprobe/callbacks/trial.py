@@ -1,0 +1,75 @@
+"""What a sweep asks of a fit: to say how far it is, and to leave a checkpoint to go on from."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from arithprobe.callbacks.base import arithmetic_module
+from arithprobe.files import to_json, write_whole
+
+_EVERY_S = 2.0
+
+
+class ProgressFile(Callback):
+    """Keeps a file that says how far a fit is: epoch, share of its steps, and the last verdict.
+
+    ``{"state": "training", "epoch": 3, "epochs": 10, "share": 0.31, "skill": 0.42, "verdict": "PARTLY LEARNED"}``;
+    epochs count from 1. What is not known is null. It is written at most every two seconds, and after every validation.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._written = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say that it has begun."""
+        self._write(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say how far it is, now and then."""
+        if time.monotonic() - self._written > _EVERY_S:
+            self._write(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what the verdict is."""
+        if not trainer.sanity_checking:
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._written = time.monotonic()
+        behaviour, steps = arithmetic_module(module).behaviour, trainer.estimated_stepping_batches
+        record = {
+            "state": "training",
+            "epoch": trainer.current_epoch + 1,
+            "epochs": None if trainer.max_epochs in (None, -1) else trainer.max_epochs,
+            "share": trainer.global_step / steps if steps else None,
+            "skill": None if behaviour is None else behaviour.skill,
+            "verdict": None if behaviour is None else behaviour.verdict,
+        }
+        write_whole(self.path, to_json(record) + "\n")
+
+
+class ResumeCheckpoint(Callback):
+    """Keeps a checkpoint of the end of the last training epoch, from which a fit goes on as if it had never stopped.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save it."""
+        trainer.save_checkpoint(self.path)

@@ -1,0 +1,159 @@
+"""``arithprobe sweep``: a grid of fits, each measured alike, on this machine or on a cluster."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arithprobe.cli.output import picture_folder, print_files, replace_pictures
+from arithprobe.cli.sweep_options import SweepOptions, sweep_options
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import to_json, write_whole
+from arithprobe.sweeps.engine import Engine
+from arithprobe.sweeps.folder import Progress, SweepFolder, rows_of
+from arithprobe.sweeps.loky_engine import LokyEngine
+from arithprobe.sweeps.table import to_csv
+
+if TYPE_CHECKING:
+    from arithprobe.cli.fit_config import FitConfig
+
+_PICTURES = "probe_scaling|ablation_scaling|mlp_scaling"
+
+
+def run(words: Sequence[str] | None) -> None:
+    """Run the trials that are not done, write the table and the figures.
+
+    Raises:
+        ArithprobeError: For any mistake of the user, and at the end if a trial failed.
+    """
+    options = sweep_options(words)
+    folder = SweepFolder(options.output_dir)
+    from arithprobe.cli.announcements import announcements
+    from arithprobe.cli.verdict import console_of
+
+    console = console_of(100)
+    with announcements() as held:
+        configs = _resolved(options)
+        folder.check({name: one.digest for name, one in configs.items()}, extend=options.extend)
+        if options.dry_run:
+            for trial in options.trials:
+                console.print(f"{trial.name}: {configs[trial.name].parameters} parameters", highlight=False)
+            return
+        with folder.hold():
+            engine = _engine(options)
+            pictures = picture_folder(folder.path / "figures", _PICTURES)
+            held.release()
+            failed = _run(options, folder, configs, engine)
+            files = _write(options, folder, pictures)
+    _print(options, folder, files)
+    if failed:
+        first = next(iter(failed))
+        raise ArithprobeError(
+            f"{len(failed)} of {len(options.trials)} trials failed: {', '.join(failed)}; {first}: {failed[first]} (see "
+            f"{folder.path / first / 'log.txt'}); the same command runs what failed again"
+        )
+
+
+def _resolved(options: SweepOptions) -> "dict[str, FitConfig]":
+    """The configuration of each trial, all of them checked."""
+    from arithprobe.cli.fit_config import FitConfigs
+
+    configs = FitConfigs(options.base)
+    found = {}
+    for trial in options.trials:
+        try:
+            found[trial.name] = configs.resolve({**trial.settings, "name": trial.name})
+        except ArithprobeError as error:
+            raise ArithprobeError(f"trial {trial.name}: {error}") from error
+    return found
+
+
+def _engine(options: SweepOptions) -> Engine:
+    if options.engine == "loky":
+        return LokyEngine(options.jobs, options.threads, options.retries)
+    from arithprobe.sweeps.ray_engine import RayEngine
+
+    return RayEngine(options.jobs, options.threads, options.address, options.retries, options.gpus)
+
+
+def _run(
+    options: SweepOptions, folder: SweepFolder, configs: "Mapping[str, FitConfig]", engine: Engine
+) -> dict[str, str]:
+    """Run what is not done, the costly first; the trials that failed, with the reason."""
+    from arithprobe.cli.sweep_trial import run_trial
+    from arithprobe.cli.sweep_view import SweepView
+    from arithprobe.cli.verdict import console_of
+
+    measured_with = asdict(options.measure)
+    shared = {"name": options.output_dir.name, "measured_with": measured_with}
+    folder.write({name: one.digest for name, one in configs.items()}, shared)
+    folders = {trial.name: folder.trial(trial) for trial in options.trials}
+    open_ = [name for name, one in folders.items() if one.result(measured_with) is None]
+    for name in open_:
+        folders[name].start(configs[name].text)
+        if not folders[name].is_trained:
+            folders[name].say("waiting")
+    parameters = {trial.name: trial.parameters for trial in options.trials}
+    task = partial(
+        run_trial, parameters=parameters, cwd=str(Path.cwd()), threads=options.threads, options=options.measure
+    )
+    costs = {name: float(one.parameters) for name, one in configs.items()}
+    order = sorted(open_, key=lambda name: -costs[name])
+    failed: dict[str, str] = {}
+
+    def state() -> dict[str, Progress]:
+        return {name: one.progress() for name, one in folders.items()}
+
+    with SweepView(costs, console_of(100)) as view:
+        view.show(state())
+        with closing(engine.run(task, [str(folders[name].path) for name in order])) as outcomes:
+            for outcome in outcomes:
+                if outcome is not None and outcome.error is not None:
+                    name = Path(outcome.trial).name
+                    failed[name] = outcome.error
+                    folders[name].say("failed", error=outcome.error)
+                if outcome is not None:
+                    _write_table(options, folder)
+                view.show(state())
+    return failed
+
+
+def _write_table(options: SweepOptions, folder: SweepFolder) -> list[dict[str, Any]]:
+    rows = rows_of(folder, options.trials, asdict(options.measure))
+    write_whole(folder.path / "table.csv", to_csv(rows))
+    write_whole(folder.path / "table.json", to_json(rows) + "\n")
+    return rows
+
+
+def _write(options: SweepOptions, folder: SweepFolder, pictures: Path) -> list[Path]:
+    """The table and the figures of what is done."""
+    rows = _write_table(options, folder)
+
+    from arithprobe.plotting.render import to_png, to_rgb
+    from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
+
+    figures = {
+        one.__name__: one(rows, options.facet, _x(rows)) for one in (probe_scaling, ablation_scaling, mlp_scaling)
+    }
+    drawn = {name: to_png(to_rgb(figure)) for name, figure in figures.items() if figure is not None}
+    return [folder.path / "table.csv", folder.path / "table.json", *replace_pictures(pictures, _PICTURES, drawn)]
+
+
+def _x(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the figures are drawn against: the size of the models, or the first key that varies."""
+    keys = ["parameters", *(key for row in rows for key in row if "." in key)]
+    return next((key for key in keys if len({str(row.get(key)) for row in rows}) > 1), "parameters")
+
+
+def _print(options: SweepOptions, folder: SweepFolder, files: Sequence[Path]) -> None:
+    """The table, and where the rest is."""
+    from arithprobe.cli.sweep_table import print_trials
+    from arithprobe.cli.verdict import console_of
+
+    rows = rows_of(folder, options.trials, asdict(options.measure))
+    console = console_of(120)
+    print_trials(console, rows)
+    print_files(console, files)
+    console.print(f"look next: tensorboard --logdir {folder.path}", markup=False, highlight=False)

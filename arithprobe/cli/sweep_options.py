@@ -1,0 +1,109 @@
+"""What ``arithprobe sweep`` can be told, in a file and on the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+
+from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.cli.options import command_parser, options_from, parse
+from arithprobe.cli.run_folder import LOG_FOLDER, require_name
+from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.sweeps.grid import Trial, Values, trials_of
+
+EngineName = Literal["loky", "ray"]
+_DESCRIPTION = (
+    "Train a grid of models, each trial a fit of its own, and measure them all alike. Stopped at any moment, the same "
+    "command goes on."
+)
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """A sweep, as it was asked for."""
+
+    base: tuple[str, ...]
+    """Configurations of ``arithprobe fit`` that all trials start from."""
+    trials: tuple[Trial, ...]
+    """The grid."""
+    measure: ScaleOptions
+    """How each trial is measured."""
+    facet: str | None
+    """The key whose values get panels of their own in the figures."""
+    output_dir: Path
+    """The folder of the sweep."""
+    engine: EngineName
+    """What runs the trials."""
+    address: str | None
+    """Of a Ray cluster."""
+    jobs: int | None
+    """Trials side by side."""
+    threads: int
+    """Threads of each."""
+    gpus: float
+    """GPUs of each, on Ray."""
+    retries: int
+    """How often a trial is run again whose worker died."""
+    extend: bool
+    """Whether trials may be added to a folder."""
+    dry_run: bool
+    """Whether the trials are only listed."""
+
+
+def sweep_options(words: Sequence[str] | None) -> SweepOptions:
+    """Read them.
+
+    Raises:
+        ArithprobeError: For any mistake, in one line.
+    """
+    given = parse(_parser(), words, required=("base", "grid", "name"))
+    require_at_least("", threads=(given.threads, 1), retries=(given.retries, 0), gpus=(given.gpus, 0))
+    if given.jobs is not None:
+        require_at_least("", jobs=(given.jobs, 1))
+    for name, value in (("address", given.address), ("gpus", given.gpus)):
+        if given.engine != "ray" and value:
+            raise ArithprobeError(f"--{name} is for a Ray cluster; add --engine ray")
+    require_name(given.name)
+    base = (given.base,) if isinstance(given.base, str) else tuple(given.base)
+    trials = trials_of(given.grid, given["set"], given.rules)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
+    facet = given.facet or ("model.n_layers" if "model.n_layers" in keys else None)
+    if facet is not None and facet not in keys:
+        raise ArithprobeError(f"facet is {facet}; expected a key of the grid ({', '.join(keys)})")
+    return SweepOptions(
+        base, tuple(trials), options_from(given.measure, ScaleOptions), facet,
+        Path(given.output_dir or Path(LOG_FOLDER) / given.name), given.engine, given.address, given.jobs, given.threads,
+        given.gpus, given.retries, given.extend, given.dry_run,
+    )  # fmt: skip
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser("sweep", _DESCRIPTION)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these options.")
+    parser.add_argument("--name", type=str, help="Name of the sweep: its folder under lightning_logs.")
+    parser.add_argument(
+        "--base", type=str | list[str], help="Configurations of 'arithprobe fit' that trials start from."
+    )
+    parser.add_argument("--set", type=Values, default={}, help="Settings of all trials, {model.lr: 0.0003}.")
+    parser.add_argument(
+        "--grid",
+        type=dict[str, list[Any]] | list[dict[str, list[Any]]],
+        help="Values to combine, {model.d_model: [128, 256]}; or a list of such.",
+    )
+    parser.add_argument("--rules", type=Values, default={}, help="What follows, {model.d_ff: 4 * model.d_model}.")
+    parser.add_class_arguments(ScaleOptions, "measure")
+    parser.add_argument(
+        "--facet", type=str, help="Key of the panels of the figures; model.n_layers if it is in the grid."
+    )
+    parser.add_argument("--output_dir", type=str, help="Folder of the sweep; lightning_logs/NAME if not given.")
+    parser.add_argument("--engine", type=EngineName, default="loky", help="loky: this machine. ray: one or many.")
+    parser.add_argument("--address", type=str, help="Cluster for --engine ray: auto, HOST:PORT or ray://HOST:10001.")
+    parser.add_argument("--jobs", type=int | None, help="Trials side by side; as many as fit if not given.")
+    parser.add_argument("--threads", type=int, default=1, help="Threads of each; small models are fastest with one.")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of each, for --engine ray; 0.5: two share one.")
+    parser.add_argument("--retries", type=int, default=2, help="Times that a trial is run again whose worker died.")
+    for name, text in (("extend", "Add new trials to a folder that has others."), ("dry_run", "Only list the trials.")):
+        parser.add_argument(f"--{name}", type=bool, nargs="?", const=True, default=False, help=text)
+    return parser

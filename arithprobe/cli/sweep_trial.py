@@ -1,0 +1,151 @@
+"""One trial of a sweep, in a worker: a fit that goes on where it was stopped, then measures of its best checkpoint."""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.errors import ArithprobeError
+from arithprobe.sweeps.folder import CONFIG, TrialFolder
+
+_WAIT_S = 60
+_LOGGERS = ("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.TensorBoardLogger")
+
+
+def run_trial(
+    path: str, *, parameters: Mapping[str, Mapping[str, Any]], cwd: str, threads: int, options: ScaleOptions
+) -> str | None:
+    """Run a trial, or go on with it.
+
+    Args:
+        path: Its folder, with its configuration.
+        parameters: Of all trials, by name: what TensorBoard shows beside the measures.
+        cwd: The folder that the paths in configurations start from.
+        threads: Of PyTorch and of linear algebra; bits depend on it.
+        options: How it is measured.
+
+    Returns:
+        None when it is done, or in one line why it cannot be.
+    """
+    folder = TrialFolder(path)
+    if not (folder.path / CONFIG).is_file() or not Path(cwd).is_dir():
+        return f"{socket.gethostname()} does not see {path} and {cwd}; a cluster needs folders that all machines share"
+    try:
+        with chdir(cwd), folder.lock().acquire(timeout=_WAIT_S), logged(folder.log):
+            if folder.result(asdict(options)) is None:
+                _run(folder, parameters[folder.path.name], threads, options)
+    except Timeout:
+        return f"{path}: another process holds this trial for more than {_WAIT_S} s"
+    except ArithprobeError as error:
+        return str(error)
+    return None
+
+
+def _run(folder: TrialFolder, parameters: Mapping[str, Any], threads: int, options: ScaleOptions) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        if not folder.is_trained:
+            start = time.perf_counter()
+            _fit(folder)
+            folder.trained(time.perf_counter() - start)
+        _measure(folder, parameters, options)
+
+
+def _fit(folder: TrialFolder) -> None:
+    from arithprobe.cli.training import run
+
+    resume, version = folder.checkpoints / "resume.ckpt", folder.next_version()
+    place = {"save_dir": str(folder.path.parent), "name": folder.path.name, "version": version}
+    loggers = [{"class_path": name, "init_args": place} for name in _LOGGERS]
+    observers = {"ProgressFile": folder.progress_file, "ResumeCheckpoint": resume}
+    words = [
+        "fit", *("--config", str(folder.path / CONFIG)),
+        *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
+        *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", "best"),
+        *("--trainer.enable_progress_bar", "false"),
+    ]  # fmt: skip
+    for name, path in observers.items():
+        one = {"class_path": f"arithprobe.callbacks.trial.{name}", "init_args": {"path": str(path)}}
+        words.append(f"--trainer.callbacks+={json.dumps(one)}")
+    goes_on = _is_whole(resume)
+    sys.stdout.write(f"{folder.path.name}: {f'goes on from {resume}' if goes_on else 'starts'}\n")
+    run([*words, *(("--ckpt_path", str(resume)) if goes_on else ())])
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a fit can go on from it: a machine that lost its power may have left half of one."""
+    from arithprobe.models.checkpoints import read_checkpoint
+
+    try:
+        return "optimizer_states" in read_checkpoint(checkpoint)
+    except ArithprobeError:
+        return False
+
+
+def _measure(folder: TrialFolder, parameters: Mapping[str, Any], options: ScaleOptions) -> None:
+    from arithprobe.analysis.scale import columns, measure
+    from arithprobe.cli.fit_config import rows_of_config
+    from arithprobe.models.checkpoints import load_model
+
+    start, reached = time.perf_counter(), folder.progress()
+    known = {"skill": reached.skill, "verdict": reached.verdict, "share": 1.0}
+    folder.say("measuring", **known)
+    loaded = load_model(folder.checkpoints / "best.ckpt")
+    found = columns(
+        measure(
+            loaded, rows_of_config(folder.path / CONFIG), options, lambda step: sys.stdout.write(f"measuring: {step}\n")
+        )
+    )
+    _to_tensorboard(folder, parameters, found)
+    folder.finish(found, asdict(options), time.perf_counter() - start)
+
+
+def _to_tensorboard(folder: TrialFolder, parameters: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """The parameters and measures of a trial, for TensorBoard's table of all trials (HPARAMS)."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    place = folder.path / "measures"
+    shutil.rmtree(place, ignore_errors=True)
+    plain = {
+        key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+        for key, value in parameters.items()
+    }
+    figures = {key: float(value) for key, value in found.items() if isinstance(value, (int, float)) and value == value}
+    with SummaryWriter(str(place)) as writer:
+        writer.add_hparams(plain, {f"measure/{key}": value for key, value in figures.items()}, run_name=".")
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Within the block, what this process and its libraries print goes to the end of a file; so does a traceback."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("a", buffering=1) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, one in enumerate(kept, start=1):
+                os.dup2(one, number)
+                os.close(one)

@@ -1,0 +1,57 @@
+"""What engines are given to run in the tests: each leaves in its folder what it did."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def attempts(folder):
+    """How often a task was started there."""
+    path = Path(folder) / "attempts.txt"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def _start(folder):
+    with (Path(folder) / "attempts.txt").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def note(folder, seconds=0.0):
+    """Done, after so many seconds."""
+    _start(folder)
+    time.sleep(seconds)
+    (Path(folder) / "done.txt").write_text(str(os.getpid()))
+
+
+def by_name(folder):
+    """What the name of the folder says: raise, refuse, die_once, die, or be done."""
+    _start(folder)
+    name = Path(folder).name
+    if name.startswith("raise"):
+        raise ZeroDivisionError("of this trial\nin two lines")
+    if name.startswith("refuse"):
+        return "refused"
+    if name.startswith("die_once") and attempts(folder) > 1:
+        name = "again"
+    if name.startswith("die"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    (Path(folder) / "done.txt").write_text(str(os.getpid()))
+    return None
+
+
+def alive(pid):
+    """Whether there is such a process, and it is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds=20.0):
+    """Whether it comes true in that time."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()

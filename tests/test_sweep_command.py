@@ -1,0 +1,210 @@
+"""``arithprobe sweep`` from the command line: what is there in the end is the same, whatever happened on the way."""
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, assert_refused
+from sweep_tasks import wait_for
+
+from arithprobe.models.checkpoints import read_checkpoint
+
+PLAIN = {
+    "name": "tiny",
+    "base": str(ROOT / "configs" / "reg_modk.yaml"),
+    "grid": {"model.n_layers": [1, 2], "model.d_model": [16], "seed_everything": [0, 1]},
+    "rules": {"model.d_ff": "2 * model.d_model", "model.n_heads": "model.d_model / 8"},
+    "measure": {
+        "twins": 1, "permutations": 19, "frequencies": [1, 3], "ablate": 2, "mlp_shuffles": 1, "probe_dimension": 8,
+        "draws": 19,
+    },
+}  # fmt: skip
+
+
+def settings(tmp_path, **more):
+    """Settings of all trials: 300 rows, three epochs of 38 steps."""
+    return {
+        "data.train_file": None, "data.val_file": None, "data.data_dir": str(tmp_path / "data"), "data.batch_size": 8,
+        "data.recipe": {"task": "mod", "modulus": 97, "rows": 600, "val_fraction": 0.5},
+        "trainer.max_epochs": 3, "trainer.log_every_n_steps": 8, "trainer.accelerator": "cpu",
+        "trainer.callbacks": [{"class_path": "RidgeProbing", "init_args": {"positions": ["last"]}}],
+        **more,
+    }  # fmt: skip
+
+
+def written(tmp_path, sweep=PLAIN, **more):
+    """A configuration file."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep | {"set": settings(tmp_path, **more)}))
+    return path
+
+
+def command(config, output, *words):
+    return [sys.executable, "-m", "arithprobe", "sweep", "--config", str(config), "--output_dir", str(output), *words]
+
+
+def results(folder):
+    """What each trial measured, and the weights behind it."""
+    return {
+        path.parent.name: json.loads(path.read_text())["columns"] for path in sorted(Path(folder).glob("*/result.json"))
+    }
+
+
+def best(folder, name):
+    return read_checkpoint(folder / name / "checkpoints" / "best.ckpt")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A sweep that nothing disturbed."""
+    tmp_path = tmp_path_factory.mktemp("undisturbed")
+    config = written(tmp_path)
+    done = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tmp_path, config, tmp_path / "out", done.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
+    _, _, out, said = sweep
+    found = results(out)
+    assert list(found) == [f"n_layers{n}-d_model16-seed{s}" for n in (1, 2) for s in (0, 1)]
+    rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
+    assert [row["trial"] for row in rows] == list(found)
+    assert [row["seed_everything"] for row in rows] == ["0", "1", "0", "1"]
+    for row, as_json in zip(rows, json.loads((out / "table.json").read_text()), strict=True):
+        for name, value in found[row["trial"]].items():
+            assert as_json[name] == value
+            assert row[name] == ("" if value is None else value if isinstance(value, str) else repr(value))
+    assert {path.stem for path in (out / "figures").glob("*.png")} == {
+        "probe_scaling", "ablation_scaling", "mlp_scaling"
+    }  # fmt: skip
+    assert "4 of 4 trials NOT LEARNED" in said
+    assert "says nothing about the task" in said
+    for name in found:
+        run = out / name / "version_0"
+        assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.csv", "behaviour.json", "probes"}
+        assert json.loads((run / "behaviour.json").read_text())["best"]["skill"] == pytest.approx(found[name]["skill"])
+
+
+@pytest.mark.slow
+def test_seeds_differ_and_a_trial_is_a_plain_fit(sweep, tmp_path):
+    _, _, out, _ = sweep
+    found = results(out)
+    assert found["n_layers1-d_model16-seed0"] != found["n_layers1-d_model16-seed1"]
+    name = "n_layers1-d_model16-seed0"
+    words = ["fit", "--config", str(out / name / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "arithprobe", *words, "--trainer.enable_progress_bar", "false"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0
+    (checkpoint,) = tmp_path.rglob("best.ckpt")
+    alone = read_checkpoint(checkpoint)["state_dict"]
+    assert all(alone[key].equal(value) for key, value in best(out, name).items())
+
+
+@pytest.mark.slow
+def test_the_same_command_again_runs_nothing(sweep):
+    _, config, out, _ = sweep
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*") if "figures" not in str(path)}
+    done = subprocess.run(command(config, out), capture_output=True, text=True, check=True, timeout=60)
+    assert "training" not in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.slow
+def test_killed_three_times_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
+    _, config, undisturbed, _ = sweep
+    out = tmp_path / "out"
+    chance = random.Random(0)
+    for _ in range(3):
+        running = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        steps = len(list(out.glob("*/checkpoints/resume.ckpt")))
+        assert wait_for(lambda n=steps: len(list(out.glob("*/checkpoints/resume.ckpt"))) > n, 60.0)
+        try:
+            running.wait(chance.uniform(0.0, 2.5))
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+        running.wait()
+        if len(results(out)) == len(results(undisturbed)):
+            break
+    assert list(out.glob("*/version_1")), "control: none was interrupted while it trained"
+    done = subprocess.run(command(config, out), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert results(out) == results(undisturbed)
+    for name in results(out):
+        weights = best(undisturbed, name)
+        assert all(weights[key].equal(value) for key, value in best(out, name).items())
+
+
+@pytest.mark.slow
+def test_one_failing_trial_stops_no_other_and_is_named(tmp_path):
+    small = PLAIN | {
+        "grid": {"model.d_model": [16], "model.lr": [1e-3, 1e38]}, "rules": {"model.n_heads": 2, "model.d_ff": 16},
+    }  # fmt: skip
+    out = tmp_path / "out"
+    run = command(written(tmp_path, small, **{"trainer.max_epochs": 1}), out)
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("arithprobe: error")]
+    assert "1 of 2 trials failed: d_model16-lr1e_38" in line
+    assert "log.txt" in line and "runs what failed again" in line
+    assert list(results(out)) == ["d_model16-lr0.001"]
+
+
+BAD = [
+    (["--grid", '{"model.n_layer": [1]}'], r"unknown option --model\.n_layer; did you mean 'model\.n_layers'\?"),
+    (["--grid", "{}"], "the grid is empty"),
+    (["--grid", '{"model.d_model": ["wide"]}', "--rules", "{}"], "model.d_model: expected int, got 'wide'"),
+    (["--grid", '{"model.d_model": 16}'], "--grid: expected list, got '16'"),
+    (["--rules", '{"model.n_heads": 3}'], "trial n_layers1-d_model16-seed0: n_heads is 3"),
+    (["--engine", "dask"], "expected one of 'loky', 'ray', got 'dask'"),
+    (["--address", "auto"], "--address is for a Ray cluster; add --engine ray"),
+    (["--gird", "{}"], "unknown option --gird; did you mean 'grid'"),
+    (["--base", "nowhere.yaml"], "nowhere.yaml"),
+    (["--measure.twins", "0"], "twins is 0; expected 1 or more"),
+    (["--facet", "model.lr"], r"facet is model\.lr; expected a key of the grid"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_a_mistake_is_one_line_and_leaves_nothing(run, tmp_path, words, message):
+    out = tmp_path / "out"
+    done = run("sweep", "--config", written(tmp_path), "--output_dir", out, *words)
+    assert_refused(done, message)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"trainer.devices": 2}, "trainer.devices is 2; a trial of a sweep takes 1"),
+        ({"trainer.fast_dev_run": True}, "trainer.fast_dev_run is True; a trial of a sweep takes False"),
+        ({"trainer.enable_checkpointing": False}, "a sweep measures checkpoints"),
+        ({"ckpt_path": "x.ckpt"}, "a trial of a sweep starts untrained"),
+        ({"data.train_file": "nowhere.tsv"}, r"nowhere\.tsv"),
+    ],
+)
+def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
+    assert_refused(run("sweep", "--config", written(tmp_path, **more), "--output_dir", tmp_path / "out"), message)
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
+    _, config, out, _ = sweep
+    more = ["--grid", '{"model.n_layers": [1, 2], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]
+    assert_refused(run("sweep", "--config", config, "--output_dir", out, *more), "holds another grid: .* pass --extend")
+    code, listed, _ = run("sweep", "--config", config, "--output_dir", out, *more, "--extend")
+    assert code == 0 and listed.count("parameters") == 6
+    other = ["--rules", '{"model.d_ff": 16, "model.n_heads": 2}']
+    said = run("sweep", "--config", config, "--output_dir", out, *other)
+    assert_refused(said, "has other settings or rows; name another --output_dir")
