@@ -43,7 +43,7 @@ def settings(tmp_path, **more):
 def written(tmp_path, sweep=PLAIN, **more):
     """A configuration file."""
     path = tmp_path / "sweep.yaml"
-    path.write_text(yaml.safe_dump(sweep | {"set": settings(tmp_path, **more)}))
+    path.write_text(yaml.safe_dump(sweep | {"set": settings(tmp_path, **more)}, sort_keys=False))
     return path
 
 
@@ -162,7 +162,10 @@ def test_one_failing_trial_stops_no_other_and_is_named(tmp_path):
 
 
 BAD = [
-    (["--grid", '{"model.n_layer": [1]}'], r"unknown option --model\.n_layer; did you mean 'model\.n_layers'\?"),
+    (
+        ["--grid", '{"model.n_layer": [1]}', "--rules", "{}"],
+        r"unknown option --model\.n_layer; did you mean 'model\.n_layers'\?",
+    ),
     (["--grid", "{}"], "the grid is empty"),
     (["--grid", '{"model.d_model": ["wide"]}', "--rules", "{}"], "model.d_model: expected int, got 'wide'"),
     (["--grid", '{"model.d_model": 16}'], "--grid: expected list, got '16'"),

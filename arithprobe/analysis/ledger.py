@@ -1,10 +1,7 @@
 """The ledger: for each site, set of positions and subspace, what can be read there, and what the model does with it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from arithprobe.analysis.intervene_plan import PositionSet
 from arithprobe.analysis.material import Material
@@ -62,15 +59,6 @@ class Cell:
         """(P,) R2 of ridge probes of a variable on the rows to intervene on."""
         own = self.material.columns_of(target)
         return linear_r2(self.fit.columns(own), self.held.columns(own))
-
-    def without(self, erasers: Sequence[Eraser]) -> Tensor:
-        """(M, N, K) outputs without each of M subspaces, their part replaced by its mean."""
-        width = max(one.rank for one in erasers)
-        left, right = (
-            torch.stack([torch.nn.functional.pad(getattr(one, side), (0, width - one.rank)) for one in erasers])
-            for side in ("left", "right")
-        )
-        return self.ablator.outputs("mean", left, right)
 
     def swap(self, eraser: Eraser, draws: int, done: AblationRun | None = None) -> Interchange | None:
         """The interchange of a subspace, from a resample ablation that is done, or done here."""

@@ -92,13 +92,14 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
     if key:
         eraser = cell.eraser(planes_name(circle.quantity, circle.period, key), "leace")
         rank = eraser.rank
-        without, only = _answers(cell, cell.without([eraser]))[0], _answers(cell, only_kept(cell, eraser))[0]
+        without, only = _answers(cell, cell.ablator.without([eraser]))[0], _answers(cell, only_kept(cell, eraser))[0]
         random = _answers(cell, _without_random(cell, rank, draws, seed))
         shuffled = _answers(cell, without_shuffled(cell, eraser.target, draws, seed))
     return PlaneEffects(
         site=site, n=len(rungs.bench), frequencies=circle.frequencies, key=tuple(key),
         gini=gini(fve.clamp(min=0).sqrt()), participation=participation_ratio(fve),
-        intact=_answers(cell, rungs.bench.outputs[None])[0], excluded=tuple(_answers(cell, cell.without(planes))),
+        intact=_answers(cell, rungs.bench.outputs[None])[0],
+        excluded=tuple(_answers(cell, cell.ablator.without(planes))),
         without_key=without, only_key=only, rank=rank, without_random=tuple(random),
         without_shuffled=tuple(shuffled),
         excluded_shuffled=tuple(_answers(cell, without_shuffled(cell, planes[0].target, draws, seed))),

@@ -1,7 +1,7 @@
 """Each trial of a sweep measured alike: what is decodable at the readout beside its controls, and what is used.
 
-Everything that grows with the width of a network whether it learned or not has a column beside it that grows as well:
-permuted labels, untrained networks, and the same probes at one dimension for all widths.
+Some scores grow with the width of a network whether it has learned or not. So each stands beside permuted labels and
+untrained networks of the same width, and beside the same probe at one dimension for all widths.
 """
 
 import math
@@ -23,6 +23,9 @@ from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.refit import refit_curve
 from arithprobe.probes.survey import RidgeSurvey
 
+TWIN_SEED = 10_000
+"""Added to the seed of untrained networks, so that no trial starts from the weights of one."""
+_BATCH = 64  # rows at a time: of wide models the states of all sites are a GB at 250, and no faster
 Columns = dict[str, float | int | str | None]
 """One row of the table of a sweep; None where there is no value."""
 
@@ -55,7 +58,7 @@ def measure(
     twins: list[RidgeSurvey] = []
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
-        twins.append(run.over(random_init_twin(loaded, options.seed + number), controls=False)[0])
+        twins.append(run.over(random_init_twin(loaded, TWIN_SEED + options.seed + number), controls=False)[0])
     progress("probes")
     probes = plan.figures(own, twins)
     progress("readouts refitted")
@@ -70,7 +73,9 @@ def measure(
         ablated=plan.ablated, ablated_rank=refit.dimension[0],
         refit=Cost.of(refit.delta_mse[0] / refit.answer_variance,
                       [one / refit.answer_variance for one in refit.random_delta_mse[0]]),
-        forward=None if forward is None else forward.cost, forward_matched=None if forward is None else forward.matched,
+        forward=None if forward is None else forward.cost,
+        forward_shuffled=None if forward is None else forward.shuffled,
+        forward_matched=None if forward is None else forward.matched,
         mlp=mlp, left_out=tuple(plan.left_out),
     )  # fmt: skip
 
@@ -85,8 +90,9 @@ def columns(measures: ScaleMeasures) -> Columns:
         figures |= _named(probe, one, ("r2", "null", "untrained", "untrained_max", "in_sample"))
     figures |= {"ablated": measures.ablated, "ablated_rank": measures.ablated_rank}
     for name, cost in (("refit", measures.refit), ("forward", measures.forward)):
-        figures |= _named(name, cost, ("probe", "random", "random_low", "random_high", "excess"))
-    figures["forward_matched"] = measures.forward_matched
+        figures |= _named(name, cost, ("probe", "random", "random_low", "random_high"))
+    figures |= {name: getattr(measures, name) for name in ("forward_shuffled", "forward_matched")}
+    figures |= {"refit_excess": measures.refit.excess, "forward_excess": measures.forward_excess}
     figures |= _named("mlp", measures.mlp, ("score", "kind", "linear", "null", "untrained"))
     return dict(_plain(figures))
 
@@ -110,12 +116,10 @@ class _Run:
 
     def over(self, model: LoadedModel, *, controls: bool) -> tuple[RidgeSurvey, Behaviour]:
         """The moments of a model's states, and how good its answers are."""
-        survey, kept = (
-            self.plan.survey(model.model.d_model, controls=controls),
-            ReadoutStates(self.rows, self.plan.last),
-        )
-        self.kept.append(kept)
-        return survey, run_over(model, self.plan.dataset, [survey.update, kept.update]).behaviour
+        survey = self.plan.survey(model.model.d_model, controls=controls)
+        self.kept.append(ReadoutStates(self.rows, self.plan.last))
+        observers = [survey.update, self.kept[-1].update]
+        return survey, run_over(model, self.plan.dataset, observers, _BATCH).behaviour
 
     def forward(self, behaviour: Behaviour) -> ForwardCosts | None:
         """What the model's own answers lose; None, with the reason in the plan, where that cannot be told."""

@@ -9,8 +9,9 @@ from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.ladder_causal import FAMILIES, require_rows
 from arithprobe.analysis.scale_probes import SITE, ScalePlan
 from arithprobe.analysis.scale_record import Cost
+from arithprobe.analysis.shuffled import shuffled_erasers
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import Ablator
+from arithprobe.interventions.ablation import Ablator, skill_lost
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.interventions.workbench import Computed, Workbench
 from arithprobe.models.checkpoints import LoadedModel
@@ -49,6 +50,9 @@ class ForwardCosts(NamedTuple):
 
     cost: Cost
     """Without the subspace, and without isotropic random ones."""
+    shuffled: float
+    """Without what LEACE takes out for labels permuted between sums, mean: what the same fit costs that erases
+    nothing."""
     matched: float | None
     """Without random ones outside of it that change the states as much, mean; None where there are none."""
 
@@ -82,14 +86,17 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
     fitter = RidgeFitter(1, held.shape[1], labels.shape[1], folds=2)
     moments = fitter.update(fitted[:, None], labels, torch.zeros(len(fit), dtype=torch.int64)).moments()[0]
     eraser = fit_erasers("leace", moments, target=plan.ablated, site=SITE, positions=plan.last.names)
-    ablator = Ablator(
-        bench, SITE, bench.at(plan.last), moments, donors=torch.arange(len(bench))
-    )  # a mean needs no donors
+    no_donors = torch.arange(len(bench))  # a mean needs none
+    ablator = Ablator(bench, SITE, bench.at(plan.last), moments, no_donors)
     effect = ablator.effect(eraser, "mean", FAMILIES, options.draws, options.seed).effect
     isotropic, outside = effect.families
     if outside.note:
         plan.left_out.append(f"forward_matched: {outside.note}")
     lost = outside.skill_lost
+    group = (dataset.x + dataset.y)[fit]
+    valid = torch.ones(len(fit), 1, dtype=torch.bool)
+    null = ablator.without(shuffled_erasers(fitted[:, None], valid, labels, group, options.draws, options.seed))
     return ForwardCosts(
-        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()), float(lost.mean()) if len(lost) else None
-    )
+        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()),
+        float(skill_lost(bench, bench.scores(null).skill).mean()), float(lost.mean()) if len(lost) else None,
+    )  # fmt: skip

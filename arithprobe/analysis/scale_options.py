@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
 from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
 
+_LARGEST_FREQUENCY = 48  # as far as other Fourier probes look unless asked for more; all there are of 97
+
 
 @dataclass(frozen=True)
 class ScaleOptions:
@@ -16,11 +18,11 @@ class ScaleOptions:
     """
 
     frequencies: Sequence[int] = (1, 3, 6, 12)
-    """Fourier probes of the residue: of the frequencies 1 to N, for each N."""
+    """Fourier probes of the residue: of the frequencies 1 to N, for each N up to half the modulus."""
     ablate: int = 6
-    """The planes of the frequencies 1 to so many are taken out; without a modulus the sum is."""
+    """The planes of the frequencies 1 to so many, up to half the modulus, are taken out; without one the sum is."""
     probe_dimension: int = 64
-    """Principal components that the probes of equal dimension read, whatever the width of the model."""
+    """Leading principal components that the probes of equal dimension read; a narrower model is read whole."""
     folds: int = 5
     """Folds of sums, each held out in turn."""
     permutations: int = 39
@@ -38,7 +40,7 @@ class ScaleOptions:
     mlp_shuffles: int = 9
     """Label permutations of the MLP probes, each trained anew."""
     max_examples: int = 2000
-    """Rows for MLP probes and ablation; the other probes see all rows."""
+    """Rows for MLP probes and ablation, from all over the file; the other probes see all rows."""
     seed: int = 0
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
@@ -48,7 +50,10 @@ class ScaleOptions:
             "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_at_most("measure: ", seed=(self.seed, LARGEST_SEED), draws=(self.draws, MOST_DRAWS))
+        most = {"ablate": _LARGEST_FREQUENCY, "draws": MOST_DRAWS, "seed": LARGEST_SEED}
+        require_at_most("measure: ", **{name: (getattr(self, name), largest) for name, largest in most.items()})
         wanted = list(self.frequencies)
-        if not wanted or min(wanted) < 1 or wanted != sorted(set(wanted)):
-            raise ArithprobeError(f"measure: frequencies are {wanted}; expected numbers from 1 on, ascending")
+        if not wanted or wanted != sorted(set(wanted)) or not 1 <= wanted[0] <= wanted[-1] <= _LARGEST_FREQUENCY:
+            raise ArithprobeError(
+                f"measure: frequencies are {wanted}; expected numbers from 1 to {_LARGEST_FREQUENCY}, ascending"
+            )

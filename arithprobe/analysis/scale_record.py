@@ -89,13 +89,23 @@ class ScaleMeasures:
     ablated_rank: int
     """Its dimensions."""
     refit: Cost
-    """Increase of the held-out squared error of a refitted readout without it, as a share of the answers' variance."""
+    """Increase of the held-out squared error of a refitted readout without the directions that ridge probes read, as a
+    share of the answers' variance."""
     forward: Cost | None
-    """Skill that the model's own answers lose without it, as a share of the intact skill; None where that cannot be
-    told."""
+    """Skill that the model's own answers lose without what LEACE takes out, as a share of the intact skill; None where
+    that cannot be told."""
+    forward_shuffled: float | None
+    """The same without what LEACE takes out for labels permuted between sums, mean over permutations."""
     forward_matched: float | None
     """The same for random subspaces outside of it that change the states as much, mean; None where there are none."""
     mlp: MLPFigures | None
     """MLP probes of the answer; None where not asked for, or not possible."""
     left_out: tuple[str, ...]
     """What these rows do not allow, with the reason."""
+
+    @property
+    def forward_excess(self) -> float | None:
+        """What it loses more than without what LEACE takes out for permuted labels."""
+        if self.forward is None or self.forward_shuffled is None:
+            return None
+        return self.forward.probe - self.forward_shuffled

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.analysis.ledger import Cell
-from arithprobe.interventions.erasure import fit_erasers
+from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import permuted_rows
 from arithprobe.probes.targets import group_values, target_group
@@ -24,16 +24,34 @@ def without_shuffled(cell: Cell, target: str, draws: int, seed: int) -> Tensor:
         seed: Seed of the permutations.
     """
     material, bench = cell.material, cell.material.benches[0]
-    rows = permuted_rows(group_values(target_group(target), bench.x, bench.y), draws, seed)  # (n, M)
+    group = group_values(target_group(target), bench.x, bench.y)
     labels = material.columns[bench.rows][:, material.columns_of(target)]  # (n, k)
     table = bench.at(cell.where.table)
-    fitter = RidgeFitter(len(table.names), cell.ablator.cells.shape[-1], draws * labels.shape[1], folds=2)
-    fold = torch.zeros(len(bench), dtype=torch.int64)
-    fitter.update(bench.cells(cell.site, table), labels[rows].flatten(1), fold, table.valid)
+    return cell.ablator.without(
+        shuffled_erasers(bench.cells(cell.site, table), table.valid, labels, group, draws, seed)
+    )
+
+
+def shuffled_erasers(
+    cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor, draws: int, seed: int
+) -> list[Eraser]:
+    """LEACE of M permutations of labels between groups.
+
+    Args:
+        cells: (n, P, D) states to fit on.
+        valid: (n, P) False where a row has no such position.
+        labels: (n, k) labels.
+        group: (n,) what labels are permuted between.
+        draws: M.
+        seed: Seed of the permutations.
+    """
+    k = labels.shape[1]
+    rows = permuted_rows(group, draws, seed)  # (n, M)
+    fitter = RidgeFitter(cells.shape[1], cells.shape[2], draws * k, folds=2)
+    fitter.update(cells, labels[rows].flatten(1), torch.zeros(len(cells), dtype=torch.int64), valid)
     moments = fitter.moments()[0]
-    erasers = [
-        fit_erasers("leace", moments.columns(slice(start, start + labels.shape[1])), target=target, site=cell.site,
-                    positions=table.names)
-        for start in range(0, draws * labels.shape[1], labels.shape[1])
-    ]  # fmt: skip
-    return cell.without(erasers)
+    names = tuple(map(str, range(cells.shape[1])))
+    return [
+        fit_erasers("leace", moments.columns(slice(first, first + k)), target="shuffled", site="", positions=names)
+        for first in range(0, draws * k, k)
+    ]

@@ -33,6 +33,9 @@ class BehaviourReport(Callback):
     model's answer) for the last and the best epoch; best is what the run's ``ModelCheckpoint`` monitors, ``val/loss``
     without one. ``validate``, ``test`` and ``predict`` write the same files for their one pass.
 
+    A checkpoint of a fit holds its last and best so far, and a fit that goes on from it goes on with them: with the
+    best only where ``ModelCheckpoint`` does too, that is, with the same ``dirpath``.
+
     Attributes:
         reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, or ``validate`` or ``test``, each with
             epoch, step and the figures of :class:`arithprobe.behaviour.Behaviour`.
@@ -46,11 +49,32 @@ class BehaviourReport(Callback):
         self._collected: Tensor | None = None
         self._best: float | None = None
         self._folder: Path | None = None
+        self._fitting = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder, forget earlier runs."""
-        self._folder = run_folder(trainer)
+        self._folder, self._fitting = run_folder(trainer), stage == "fit"
         self.reports, self._predictions, self._best, self._collected = {}, {}, None, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last and the best so far, for a checkpoint."""
+        return {"reports": self.reports, "predictions": self._predictions, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with them, in a fit."""
+        if self._fitting:
+            self.reports, self._predictions = dict(state_dict["reports"]), dict(state_dict["predictions"])
+            self._best = state_dict["best"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the best of a fit that went on, where its checkpoint is forgotten: it is in another folder."""
+        checkpoint = trainer.checkpoint_callback
+        if not isinstance(checkpoint, ModelCheckpoint) or checkpoint.monitor is None:
+            return
+        if checkpoint.best_model_score is None:
+            self._best = None
+            for parts in (self.reports, self._predictions):
+                parts.pop("best", None)
 
     def on_validation_batch_end(
         self,
@@ -69,7 +93,9 @@ class BehaviourReport(Callback):
             stage = trainer.state.fn or TrainerFn.VALIDATING
             loaders = {TrainerFn.TESTING: trainer.test_dataloaders, TrainerFn.PREDICTING: trainer.predict_dataloaders}
             self._rows = rows_behind(loaders.get(stage, trainer.val_dataloaders))
-            self._collected = torch.zeros(2, len(self._rows), dtype=torch.float64, device=predictions.device)
+            n = len(self._rows)
+            self._predictions = {name: kept for name, kept in self._predictions.items() if len(kept) == n}
+            self._collected = torch.zeros(2, n, dtype=torch.float64, device=predictions.device)
         self._collected[0, batch.rows] = predictions
         self._collected[1, batch.rows] = 1
 

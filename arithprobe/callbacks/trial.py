@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from arithprobe.callbacks.base import arithmetic_module
 from arithprobe.files import to_json, write_whole
@@ -59,8 +60,11 @@ class ProgressFile(Callback):
         write_whole(self.path, to_json(record) + "\n")
 
 
-class ResumeCheckpoint(Callback):
+class ResumeCheckpoint(Checkpoint):
     """Keeps a checkpoint of the end of the last training epoch, from which a fit goes on as if it had never stopped.
+
+    It has to come after every ``ModelCheckpoint``, so that it knows what they have just saved; the command line sees to
+    that. Their own files may be of the middle of an epoch.
 
     Args:
         path: The file.
@@ -71,5 +75,8 @@ class ResumeCheckpoint(Callback):
         self.path = path
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save it."""
-        trainer.save_checkpoint(self.path)
+        """Save it, whole or not at all."""
+        part = f"{self.path}.part"
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            Path(part).replace(self.path)

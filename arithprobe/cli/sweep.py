@@ -41,8 +41,8 @@ def run(words: Sequence[str] | None) -> None:
             for trial in options.trials:
                 console.print(f"{trial.name}: {configs[trial.name].parameters} parameters", highlight=False)
             return
+        engine = _engine(options)
         with folder.hold():
-            engine = _engine(options)
             pictures = picture_folder(folder.path / "figures", _PICTURES)
             held.release()
             failed = _run(options, folder, configs, engine)
@@ -93,8 +93,7 @@ def _run(
     open_ = [name for name, one in folders.items() if one.result(measured_with) is None]
     for name in open_:
         folders[name].start(configs[name].text)
-        if not folders[name].is_trained:
-            folders[name].say("waiting")
+        folders[name].say("waiting", share=float(folders[name].is_trained))
     parameters = {trial.name: trial.parameters for trial in options.trials}
     task = partial(
         run_trial, parameters=parameters, cwd=str(Path.cwd()), threads=options.threads, options=options.measure

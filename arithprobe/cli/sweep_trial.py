@@ -105,11 +105,10 @@ def _measure(folder: TrialFolder, parameters: Mapping[str, Any], options: ScaleO
     known = {"skill": reached.skill, "verdict": reached.verdict, "share": 1.0}
     folder.say("measuring", **known)
     loaded = load_model(folder.checkpoints / "best.ckpt")
-    found = columns(
-        measure(
-            loaded, rows_of_config(folder.path / CONFIG), options, lambda step: sys.stdout.write(f"measuring: {step}\n")
-        )
-    )
+    rows = rows_of_config(folder.path / CONFIG)
+    measures = measure(loaded, rows, options, lambda step: sys.stdout.write(f"measuring: {step}\n"))
+    sys.stdout.writelines(f"left out: {reason}\n" for reason in measures.left_out)
+    found = columns(measures)
     _to_tensorboard(folder, parameters, found)
     folder.finish(found, asdict(options), time.perf_counter() - start)
 

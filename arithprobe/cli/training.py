@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from arithprobe.callbacks import BehaviourReport, RandomState  # (the package also lets YAML name callbacks by class)
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
+from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
 from arithprobe.cli.preflight import check_checkpoint, check_folders, check_trainer
@@ -154,6 +155,7 @@ class ArithprobeCLI(LightningCLI):
         for kind in () if bare else (RandomState, BehaviourReport):
             if find_callback(trainer, kind) is None:
                 callbacks_of(trainer).insert(0, kind())
+        callbacks_of(trainer).sort(key=lambda one: isinstance(one, ResumeCheckpoint))  # that comes last
         return trainer
 
     def _preflight(self) -> None:

@@ -114,6 +114,15 @@ class Ablator:
 
         return self.bench.run(self.site, self.table, len(left), ablated)
 
+    def without(self, erasers: Sequence[Eraser]) -> Tensor:
+        """(M, N, K) outputs without each of M subspaces, their part replaced by its mean."""
+        width = max(one.rank for one in erasers)
+        left, right = (
+            torch.stack([torch.nn.functional.pad(getattr(one, side), (0, width - one.rank)) for one in erasers])
+            for side in ("left", "right")
+        )
+        return self.outputs("mean", left, right)
+
     def effect(
         self, eraser: Eraser, kind: AblationKind, families: Sequence[FamilyName], draws: int, seed: int
     ) -> AblationRun:

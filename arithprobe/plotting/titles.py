@@ -42,6 +42,7 @@ def set_trials_title(axes: Axes, text: str, verdicts: Sequence[str], note: str =
     else:
         known = {"NOT LEARNED": " (not about the task)", "PARTLY LEARNED": "", "LEARNED": ""}
         parts = [f"{counts[name]} {name}{meaning}" for name, meaning in known.items() if counts[name]]
+        parts += [f"{count} {name}" for name, count in counts.items() if name not in known]
         lines = [text, f"{total} trials: {', '.join(parts)}"]
     _write(axes, [*lines, note] if note else lines, failed)
 

@@ -9,7 +9,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from arithprobe.probes.ridge import RidgeScores
+from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
 

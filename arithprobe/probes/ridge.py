@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -22,36 +21,9 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice, leading_axes
 from arithprobe.probes.parallel import in_threads
+from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
-
-
-@dataclass(frozen=True)
-class RidgeScores:
-    """Held-out and training errors of C cells for K targets, over the folds held out."""
-
-    errors: Tensor
-    """(F, C, K) squared errors on each held-out fold; NaN where a cell's states overflow."""
-    n_test: Tensor
-    """(F, C) rows of each."""
-    sums: Tensor
-    """(F, C, K) sums of their targets."""
-    squares: Tensor
-    """(F, C, K) sums of their squared targets."""
-    errors_in_sample: Tensor
-    """(F, C, K) squared errors on the rows that each fit saw."""
-    spread_in_sample: Tensor
-    """(F, C, K) sums of squared deviations of their targets from the mean."""
-    n_train: Tensor
-    """(F, C) rows that each fit saw."""
-    mean_train: Tensor
-    """(F, C, K) mean of their targets: what a probe that finds nothing answers."""
-    alpha: Tensor
-    """(F, C, K) the penalty chosen."""
-    edf: Tensor
-    """(F, C, K) effective degrees of freedom of each fit, the intercept not counted."""
-    cost: str
-    """What it took, in words."""
 
 
 class RidgeProbe(NamedTuple):
@@ -249,13 +221,6 @@ class RidgeFitter:
         """The moments of some cells, one a fold."""
         gram, cross, squares = (whole[:, part].numpy() for whole in self.state)
         return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]
-
-
-def joined(parts: Sequence[RidgeScores]) -> RidgeScores:
-    """Scores of some folds held out, from those of each."""
-    names = [field.name for field in fields(RidgeScores) if field.name != "cost"]
-    found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    return RidgeScores(**found, cost="; ".join(part.cost for part in parts))
 
 
 def _solve(folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int]) -> dict[str, Array]:

@@ -13,7 +13,8 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
-from arithprobe.probes.ridge import RidgeFitter, RidgeScores, joined
+from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.probes.ridge_scores import RidgeScores, joined
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import fold_of, permuted_rows
 from arithprobe.probes.targets import Group, group_values, target_group, target_values

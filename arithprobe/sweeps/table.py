@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json
 from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 

@@ -1,0 +1,105 @@
+"""Pictures of a sweep: what probes, ablation and MLPs find, against the size of the models, in panels by depth."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from arithprobe.plotting.scaling_curves import BAND, Curve, Panels, Row, legend_line
+from arithprobe.plotting.scaling_panels import scaling_figure
+
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # Okabe and Ito
+_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#777777"
+
+
+def probe_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+    """Held-out R2 of Fourier probes (of the sum, where there is no modulus), of all dimensions and of equally many.
+
+    Args:
+        rows: The tidy table.
+        facet: The column whose values have panels of their own, side by side.
+        x: The column to the right.
+
+    Returns:
+        The figure; None where no trial has such probes.
+    """
+    probes = _probes(rows)
+    if not probes:
+        return None
+    widest, lines = list(probes)[-1], []
+    for part, name in (("", "all dimensions"), ("_k", f"{_dimension(rows)} components")):
+        curves = []
+        for colour, (probe, label) in zip(itertools.cycle(_COLOURS), probes.items(), strict=False):
+            curves.append(Curve(f"{probe}{part}_r2", label, colour))
+            curves.append(Curve(f"{probe}{part}_untrained", "", colour, "--", points=False))
+        curves.append(Curve(f"{widest}{part}_in_sample", "", "black", ":", points=False))
+        lines.append(Panels(f"held-out R2, {name}", curves, tuple(f"{probe}{part}_null" for probe in probes)))
+    handles = [
+        legend_line("untrained networks", _GREY, "--"),
+        legend_line(f"in sample, {probes[widest]}", "black", ":"),
+        Patch(color=BAND, label="up to 95 % of permuted labels"),
+    ]
+    what = "the residue's frequencies" if any(probe != "sum" for probe in probes) else "the sum"
+    return scaling_figure(rows, facet, x, lines, f"Probes of {what} at the readout, by size", handles, shared=True)
+
+
+def ablation_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+    """What is lost without the probe's subspace, beside random ones: by a refitted readout, and by the model itself.
+
+    A line of panels is there only where a trial has such figures: a model that has not learned has no skill to lose.
+
+    Args and returns as :func:`probe_scaling`.
+    """
+
+    def line(kind: str, name: str, *more: Curve) -> Panels:
+        ends = (f"{kind}_random_low", f"{kind}_random_high")
+        return Panels(name, [
+            Curve(f"{kind}_probe", "the probe's subspace", _BLUE),
+            Curve(f"{kind}_random", "random, same rank (bar: range)", _GREY, "--", False, *ends),
+            *more,
+            Curve(f"{kind}_excess", "excess: over random; over permuted labels", _ORANGE, ":", points=False),
+        ])  # fmt: skip
+
+    more = (
+        Curve("forward_shuffled", "permuted labels", _PURPLE, "--", points=False),
+        Curve("forward_matched", "random, same change of the states", _GREEN, "--", points=False),
+    )
+    lines = [
+        line("refit", "refitted readout:\nrise of MSE / variance"),
+        line("forward", "own forward pass:\nloss of skill", *more),
+    ]
+    lines = [one for one in lines if any(row.get(one.curves[0].column) is not None for row in rows)]
+    what = next((f" ({row['ablated']})" for row in rows if row.get("ablated")), "")
+    return scaling_figure(rows, facet, x, lines, f"What is lost without what the probe reads{what}, by size", [])
+
+
+def mlp_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+    """MLP probes of the answer, beside linear ones, shuffled labels and untrained networks.
+
+    Args and returns as :func:`probe_scaling`.
+    """
+    kind = next((str(row["mlp_kind"]) for row in rows if row.get("mlp_kind")), "score")
+    curves = [
+        Curve("mlp_score", "MLP", _BLUE),
+        Curve("mlp_linear", "linear", _ORANGE, "-", points=False),
+        Curve("mlp_untrained", "MLP, untrained network", _GREEN, "--", points=False),
+        Curve("mlp_null", "MLP, shuffled labels (highest)", _GREY, ":", points=False),
+    ]
+    name = {"accuracy": "accuracy, held out", "r2": "R2, held out"}.get(kind, kind)
+    title = "MLP probes of the answer at the readout, by size"
+    return scaling_figure(rows, facet, x, [Panels(name, curves)], title, [])
+
+
+def _probes(rows: Sequence[Row]) -> dict[str, str]:
+    """The Fourier probes that there are, by their number of frequencies, with labels; or the sum's."""
+    known = {key for row in rows for key, value in row.items() if value is not None}
+    found = {int(match[1]) for key in known if (match := re.fullmatch(r"fourier(\d+)_r2", key))}
+    if found:
+        return {f"fourier{n}": f"N = {n}" for n in sorted(found)}
+    return {"sum": "sum"} if "sum_r2" in known else {}
+
+
+def _dimension(rows: Sequence[Row]) -> str:
+    return next((str(row["probe_dimension"]) for row in rows if row.get("probe_dimension")), "k")

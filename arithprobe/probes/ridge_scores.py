@@ -1,0 +1,42 @@
+"""The errors of ridge probes, from which every score is computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RidgeScores:
+    """Held-out and training errors of C cells for K targets, over the folds held out."""
+
+    errors: Tensor
+    """(F, C, K) squared errors on each held-out fold; NaN where a cell's states overflow."""
+    n_test: Tensor
+    """(F, C) rows of each."""
+    sums: Tensor
+    """(F, C, K) sums of their targets."""
+    squares: Tensor
+    """(F, C, K) sums of their squared targets."""
+    errors_in_sample: Tensor
+    """(F, C, K) squared errors on the rows that each fit saw."""
+    spread_in_sample: Tensor
+    """(F, C, K) sums of squared deviations of their targets from the mean."""
+    n_train: Tensor
+    """(F, C) rows that each fit saw."""
+    mean_train: Tensor
+    """(F, C, K) mean of their targets: what a probe that finds nothing answers."""
+    alpha: Tensor
+    """(F, C, K) the penalty chosen."""
+    edf: Tensor
+    """(F, C, K) effective degrees of freedom of each fit, the intercept not counted."""
+    cost: str
+    """What it took, in words."""
+
+
+def joined(parts: Sequence[RidgeScores]) -> RidgeScores:
+    """Scores of some folds held out, from those of each."""
+    names = [field.name for field in fields(RidgeScores) if field.name != "cost"]
+    found = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return RidgeScores(**found, cost="; ".join(part.cost for part in parts))
