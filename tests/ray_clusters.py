@@ -3,9 +3,66 @@
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+_HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+
+
+@contextmanager
+def ray_environment() -> Iterator[None]:
+    """Within the block, workers can import the modules of tests, and Ray leaves the home folder alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or it writes a token; a process cannot change its mind
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv(
+            "GRPC_ENABLE_FORK_SUPPORT", "0"
+        )  # the server of clients hangs, github.com/ray-project/ray/issues/63202
+        yield
+
+
+class Machines:
+    """A cluster: a head with one CPU, and a second machine with one CPU and one GPU, that is only a number."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.client_port = free_port()
+        head = {"num_cpus": 1, "include_dashboard": False, "ray_client_server_port": self.client_port}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # of two log files
+            self.cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": _HEALTH})
+        self.address = self.cluster.address
+        self.head = self.cluster.head_node.node_id
+        self._second = None
+        self.join()
+
+    def join(self) -> str:
+        """Let the second machine join, if it is not there; returns its id."""
+        if self._second is None:
+            self._second = self.cluster.add_node(num_cpus=1, num_gpus=1)
+        return self._second.node_id
+
+    def lose(self) -> None:
+        """Kill all processes of the second machine."""
+        lost, self._second = self._second, None
+        self.cluster.remove_node(lost, allow_graceful=False)
+
+
+@contextmanager
+def two_machines() -> Iterator[Machines]:
+    """Within the block, there is such a cluster."""
+    with ray_environment():
+        machines = Machines()
+        try:
+            yield machines
+        finally:
+            machines.cluster.shutdown()
 
 
 def free_port():
@@ -15,48 +72,6 @@ def free_port():
         return one.getsockname()[1]
 
 
-class Machines:
-    """A head with one CPU, and a second machine with one CPU and one GPU that nothing has to be there for."""
-
-    def __init__(self):
-        from ray.cluster_utils import Cluster
-
-        self.client_port = free_port()
-        head = {"num_cpus": 1, "include_dashboard": False, "ray_client_server_port": self.client_port}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.address = self.cluster.address
-        self.head, self.second = self.cluster.head_node.node_id, None
-        self.join()
-
-    def join(self):
-        """Let the second machine join, if it is not there."""
-        if self.second is None:
-            self.second = self.cluster.add_node(num_cpus=1, num_gpus=1)
-            self.cluster.wait_for_nodes()
-
-    def lose(self):
-        """Kill all processes of the second machine; returns its id."""
-        lost, self.second = self.second, None
-        self.cluster.remove_node(lost, allow_graceful=False)
-        return lost.node_id
-
-
-@contextmanager
-def two_machines() -> Iterator[Machines]:
-    """Within the block, there is a cluster whose workers can import the modules of tests."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    machines = Machines()
-    try:
-        yield machines
-    finally:
-        machines.cluster.shutdown()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
 def started_on(folder):
     """Ids of the machines that a task was started on there, in order."""
     path = Path(folder) / "machines.txt"
@@ -64,9 +79,10 @@ def started_on(folder):
 
 
 def wait_for_go(folder):
-    """Note the machine, and be done when there is a file ``go`` beside the folder."""
+    """Note the machine and the GPUs, and be done when there is a file ``go`` beside the folder."""
     import ray
 
+    (Path(folder) / "gpus.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     with (Path(folder) / "machines.txt").open("a") as file:
         file.write(ray.get_runtime_context().get_node_id() + "\n")
     while not (Path(folder).parent / "go").exists():

@@ -103,8 +103,8 @@ def run_of(folder):
 def test_two_processes_judge_and_probe_like_one(small_data, tmp_path, run):
     torch.manual_seed(0)
     torch.save(Original(16, 2, 2, 32).state_dict(), tmp_path / "weights.pt")
-    rows = small_data["val"].read_text().splitlines(keepends=True)[:149]  # odd: Lightning's own sampler would repeat one
-    small_data["val"].write_text("".join(rows))
+    rows = small_data["val"].read_text().splitlines(keepends=True)
+    small_data["val"].write_text("".join(rows[:149]))  # odd: Lightning's own sampler would repeat one
     words = [
         *SIZES, *QUIET, "--data.train_file", small_data["train"], "--data.val_file", small_data["val"],
         *("--model.weights", tmp_path / "weights.pt", "--data.batch_size", 16),
@@ -135,10 +135,10 @@ def root(tmp_path_factory):
     stop = {"class_path": "test_ddp.Stopped", "init_args": {"path": str(root / "stop.ckpt")}}
     seen = {"class_path": "test_ddp.Seen", "init_args": {"folder": str(root / "seen")}}
     exact = [*EXACT, "--model.dropout", 0, "--trainer.max_epochs", 2]
-    dropout = ["--trainer.max_epochs", 4, "--data.batch_size", 32]
+    dropout = ["--trainer.max_epochs", 3, "--data.batch_size", 32]
     launch(
-        fit(root, "two", [*PROBES, seen], *spread(2), *exact, "--data.batch_size", 8),
-        fit(root, "whole", [stop], *spread(2), *dropout),
+        fit(root, "two", [seen], *spread(2), *exact, "--data.batch_size", 8),
+        fit(root, "whole", [*PROBES, stop], *spread(2), *dropout),
         fit(root, "resumed", [], *spread(2), *dropout, "--ckpt_path", root / "stop.ckpt"),
         fit(root, "control", [], *spread(2), *dropout, "--ckpt_path", root / "stop_stripped.ckpt"),
         root=root,
@@ -176,10 +176,18 @@ def apart(first, second):
     return max((first["state_dict"][name] - other).abs().max().item() for name, other in second["state_dict"].items())
 
 
+def numbers(record):
+    """All numbers in a record, in its order, without when they were found and how long it took."""
+    if isinstance(record, dict):
+        return [n for key, part in record.items() if key not in ("epoch", "step", "seconds") for n in numbers(part)]
+    if isinstance(record, list):
+        return [n for part in record for n in numbers(part)]
+    return [float("nan") if record is None else record] if not isinstance(record, str) else []
+
+
 def behaviour(folder, name="last"):
-    """The verdict of an epoch, without its moment."""
-    record = json.loads((folder / "behaviour.json").read_text())[name]
-    return {key: value for key, value in record.items() if key not in ("epoch", "step", "reason")}
+    """The figures of a verdict."""
+    return numbers(json.loads((folder / "behaviour.json").read_text())[name])
 
 
 @pytest.mark.slow
@@ -197,7 +205,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(root, run):
     two, one = last(root, "two"), last(root, "one")
     assert two["global_step"] == one["global_step"] == 44
     assert apart(two, one) < 1e-9
-    assert behaviour(run_of(root / "two")) == pytest.approx(behaviour(run_of(root / "one")), rel=1e-9)
+    assert behaviour(run_of(root / "two")) == pytest.approx(behaviour(run_of(root / "one")), rel=1e-9, nan_ok=True)
     plain = fit(root, "plain", [], *EXACT, "--model.dropout", 0, "--trainer.max_epochs", 2, "--data.batch_size", 16)
     code, _, err = run(*plain)
     assert code == 0, err
@@ -205,28 +213,19 @@ def test_two_processes_train_like_one_with_twice_the_batch(root, run):
     assert apart(two, last(root, "plain")) > 1e-3
 
 
-def numbers(record):
-    """All numbers in a record, in its order, without when they were found and how long it took."""
-    if isinstance(record, dict):
-        return [n for key, part in record.items() if key not in ("epoch", "step", "seconds") for n in numbers(part)]
-    if isinstance(record, list):
-        return [n for part in record for n in numbers(part)]
-    return [float("nan") if record is None else record] if not isinstance(record, str) else []
-
-
 @pytest.mark.slow
 def test_probes_in_a_fit_of_two_processes_are_those_of_its_checkpoint_in_one(root, run):
-    """Its control: the checkpoint of one epoch later."""
-    folder = run_of(root / "two")
-    words = [*data_of(root), *QUIET, *EXACT, "--ckpt_path", folder / "checkpoints" / "last.ckpt"]
+    """Its control: those of the epoch before."""
+    folder = run_of(root / "whole")
+    words = [*data_of(root), *QUIET, "--ckpt_path", folder / "checkpoints" / "last.ckpt"]
     callbacks = f"--trainer.callbacks={json.dumps(PROBES)}"
     code, _, err = run("validate", *words, callbacks, "--trainer.default_root_dir", root / "alone")
     assert code == 0, err
     alone = run_of(root / "alone")
-    assert behaviour(folder) == pytest.approx(behaviour(alone, "validate"), rel=1e-9, nan_ok=True)
+    assert behaviour(folder) == pytest.approx(behaviour(alone, "validate"), rel=1e-6, nan_ok=True)
     for name in ("ridge", "fourier", "mlp", "ablation"):
         (expected,) = read_jsonl(alone / "probes" / f"{name}.jsonl")
-        before, found = read_jsonl(folder / "probes" / f"{name}.jsonl")
+        *_, before, found = read_jsonl(folder / "probes" / f"{name}.jsonl")
         assert len(numbers(found)) > 20
         assert numbers(found) == pytest.approx(numbers(expected), rel=1e-6, abs=1e-6, nan_ok=True), name
         assert numbers(before) != pytest.approx(numbers(expected), rel=1e-6, abs=1e-6, nan_ok=True)

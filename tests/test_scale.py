@@ -165,7 +165,7 @@ def test_at_equal_dimension_a_model_that_is_not_wider_is_read_whole():
 
 
 def test_what_is_taken_out_without_being_used_costs_no_more_than_permuted_labels():
-    """LEACE of a frequency that is not there takes out what the model uses, by chance; and isotropic subspaces do not."""
+    """LEACE of a frequency that is not there takes out what the model uses, by chance; isotropic ones do not."""
 
     def third():
         return clock((3,))

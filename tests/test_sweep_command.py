@@ -5,9 +5,9 @@ import io
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from arithprobe.models.checkpoints import read_checkpoint
 PLAIN = {
     "name": "tiny",
     "base": str(ROOT / "configs" / "reg_modk.yaml"),
-    "grid": {"model.n_layers": [1, 2], "model.d_model": [16], "seed_everything": [0, 1]},
+    "grid": {"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1]},
     "rules": {"model.d_ff": "2 * model.d_model", "model.n_heads": "model.d_model / 8"},
     "measure": {
         "twins": 1, "permutations": 19, "frequencies": [1, 3], "ablate": 2, "mlp_shuffles": 1, "probe_dimension": 8,
@@ -76,10 +76,10 @@ def sweep(tmp_path_factory):
 def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
     _, _, out, said = sweep
     found = results(out)
-    assert list(found) == [f"n_layers{n}-d_model16-seed{s}" for n in (1, 2) for s in (0, 1)]
+    assert list(found) == [f"n_layers1-d_model16-seed{s}" for s in (0, 1)]
     rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
     assert [row["trial"] for row in rows] == list(found)
-    assert [row["seed_everything"] for row in rows] == ["0", "1", "0", "1"]
+    assert [row["seed_everything"] for row in rows] == ["0", "1"]
     for row, as_json in zip(rows, json.loads((out / "table.json").read_text()), strict=True):
         for name, value in found[row["trial"]].items():
             assert as_json[name] == value
@@ -87,7 +87,7 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
     assert {path.stem for path in (out / "figures").glob("*.png")} == {
         "probe_scaling", "ablation_scaling", "mlp_scaling"
     }  # fmt: skip
-    assert "4 of 4 trials NOT LEARNED" in said
+    assert "2 of 2 trials NOT LEARNED" in said
     assert "says nothing about the task" in said
     for name in found:
         run = out / name / "version_0"
@@ -121,22 +121,27 @@ def test_the_same_command_again_runs_nothing(sweep):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def was_saved(folder, since):
+    """Whether a trial has come to the end of an epoch."""
+    return any(path.stat().st_mtime > since for path in folder.glob("*/checkpoints/resume.ckpt"))
+
+
 @pytest.mark.slow
 def test_killed_three_times_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
     _, config, undisturbed, _ = sweep
     out = tmp_path / "out"
     chance = random.Random(0)
     for _ in range(3):
+        begun = time.time()
         running = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        steps = len(list(out.glob("*/checkpoints/resume.ckpt")))
-        assert wait_for(lambda n=steps: len(list(out.glob("*/checkpoints/resume.ckpt"))) > n, 60.0)
         try:
-            running.wait(chance.uniform(0.0, 2.5))
+            assert wait_for(lambda since=begun, one=running: was_saved(out, since) or one.poll() is not None, 120.0)
+            running.wait(chance.uniform(0.0, 1.5))
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGKILL)
-        running.wait()
-        if len(results(out)) == len(results(undisturbed)):
-            break
+            pass
+        finally:
+            running.kill()
+            running.wait()
     assert list(out.glob("*/version_1")), "control: none was interrupted while it trained"
     done = subprocess.run(command(config, out), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -204,10 +209,10 @@ def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
 @pytest.mark.slow
 def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
     _, config, out, _ = sweep
-    more = ["--grid", '{"model.n_layers": [1, 2], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]
+    more = ["--grid", '{"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]
     assert_refused(run("sweep", "--config", config, "--output_dir", out, *more), "holds another grid: .* pass --extend")
     code, listed, _ = run("sweep", "--config", config, "--output_dir", out, *more, "--extend")
-    assert code == 0 and listed.count("parameters") == 6
+    assert code == 0 and listed.count("parameters") == 3
     other = ["--rules", '{"model.d_ff": 16, "model.n_heads": 2}']
     said = run("sweep", "--config", config, "--output_dir", out, *other)
     assert_refused(said, "has other settings or rows; name another --output_dir")

@@ -20,8 +20,9 @@ class RandomState(Callback):
     checkpoint.
 
     From a checkpoint in the *middle* of an epoch (a ``val_check_interval`` in steps) a fit does not go on exactly: the
-    order of the rows is not kept, so what is left of the epoch is drawn anew from all rows. Nothing is restored with
-    another number of processes than the checkpoint's, or in ``validate``, ``test`` and ``predict``.
+    order of the rows is not kept, so what is left of the epoch is drawn anew from all rows. Nor does it with
+    ``precision`` ``64-true``, whose weights Lightning rounds when it loads them. Nothing is restored with another
+    number of processes than the checkpoint's, or in ``validate``, ``test`` and ``predict``.
     """
 
     def __init__(self) -> None:
