@@ -53,11 +53,17 @@ class Seen(Callback):
 
 
 class Stopped(Checkpoint):
-    """Keeps a checkpoint of the end of the second epoch, and the same without its random state."""
+    """Keeps a checkpoint of the end of the second epoch, and the same without its random state.
+
+    In the second process it draws a number more, so that the two have different states.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
+
+    def on_train_start(self, trainer, pl_module):
+        torch.rand(trainer.global_rank)
 
     def on_train_epoch_end(self, trainer, pl_module):
         if trainer.current_epoch == 1:
@@ -234,6 +240,8 @@ def test_probes_in_a_fit_of_two_processes_are_those_of_its_checkpoint_in_one(roo
 @pytest.mark.slow
 def test_a_fit_of_two_processes_that_was_stopped_goes_on_as_if_it_was_not(root):
     """With dropout, whose draws are those of each process. Its control: without the random states."""
+    first, second = torch.load(root / "stop.ckpt", weights_only=True)["arithprobe_random_state"]
+    assert not torch.equal(first["torch"], second["torch"])
     whole = last(root, "whole")
     assert equal(last(root, "resumed"), whole)
     assert not equal(last(root, "control"), whole)

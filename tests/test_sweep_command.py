@@ -216,3 +216,54 @@ def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
     other = ["--rules", '{"model.d_ff": 16, "model.n_heads": 2}']
     said = run("sweep", "--config", config, "--output_dir", out, *other)
     assert_refused(said, "has other settings or rows; name another --output_dir")
+
+
+@pytest.mark.slow
+def test_ray_gives_what_this_machine_gives(sweep, tmp_path):
+    from ray_clusters import ray_environment
+
+    _, config, expected, _ = sweep
+    run = command(config, tmp_path / "out", "--engine", "ray")
+    with ray_environment():
+        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "out") == results(expected)
+    assert (tmp_path / "out" / "table.csv").read_text() == (expected / "table.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_machine_lost_in_the_middle_costs_a_sweep_nothing(sweep, tmp_path):
+    """Two machines of one CPU, two trials that train at once, so one on each; then one machine is lost."""
+    from ray_clusters import ray_environment, two_machines
+
+    _, config, expected, _ = sweep
+    out = tmp_path / "out"
+    with ray_environment(), two_machines() as machines:
+        running = subprocess.Popen(
+            command(config, out, "--engine", "ray", "--address", machines.address),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert wait_for(lambda: len(list(out.glob("*/checkpoints/resume.ckpt"))) == 2, 120.0)
+            assert results(out) == {}, "control: no trial was done, so both trained at once"
+            machines.lose()
+            _, said = running.communicate(timeout=200)
+        finally:
+            running.kill()
+            running.wait()
+    assert running.returncode == 0, said
+    assert results(out) == results(expected)
+    rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
+    assert [row["trial"] for row in rows] == list(results(expected))
+    started = [len(list((out / name).glob("version_*"))) for name in results(out)]
+    assert sorted(started) in ([1, 2], [2, 2])  # the trial of the lost machine was begun again
+
+
+@pytest.mark.slow
+def test_an_address_without_a_cluster_is_a_mistake_that_leaves_nothing(run, tmp_path):
+    from ray_clusters import free_port
+
+    words = ["--engine", "ray", "--address", f"127.0.0.1:{free_port()}"]
+    done = run("sweep", "--config", written(tmp_path), "--output_dir", tmp_path / "out", *words)
+    assert_refused(done, r"address is 127\.0\.0\.1:\d+; no Ray cluster can be joined there")
+    assert not (tmp_path / "out").exists()

@@ -42,6 +42,7 @@ def run(words: Sequence[str] | None) -> None:
                 console.print(f"{trial.name}: {configs[trial.name].parameters} parameters", highlight=False)
             return
         engine = _engine(options)
+        engine.check()
         with folder.hold():
             pictures = picture_folder(folder.path / "figures", _PICTURES)
             held.release()

@@ -26,6 +26,13 @@ class Engine(Protocol):
     name: str
     """What ``--engine`` calls it."""
 
+    def check(self) -> None:
+        """Refuse, before anything is written, what cannot run.
+
+        Raises:
+            ArithprobeError: Saying what to do.
+        """
+
     def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
         """Run them, in this order as places become free.
 

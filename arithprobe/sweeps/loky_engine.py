@@ -42,6 +42,9 @@ class LokyEngine:
     def __init__(self, jobs: int | None = None, threads: int = 1, retries: int = 2) -> None:
         self.jobs, self.threads, self.retries = jobs or max(1, cores() // threads), threads, retries
 
+    def check(self) -> None:
+        """This machine is there."""
+
     def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
         """As :class:`~arithprobe.sweeps.engine.Engine` says."""
         waiting = deque((trial, 1) for trial in trials)

@@ -25,10 +25,13 @@ class RayEngine:
 
     Without an address Ray is started on this machine, and ended with the run; a cluster that happens to be there is not
     joined. A process that is connected to Ray already stays with that. A machine of a cluster needs arithprobe, the
-    same versions of Python and Ray, and the folders of the trials under the same paths. While no machine has room, for
-    one was lost, trials wait. If the head of the cluster or the machine that runs the sweep is lost, the sweep ends,
-    and the same call goes on later. Ray writes ``~/.ray/auth_token`` when it starts on this machine and finds none
-    (``RAY_AUTH_MODE=disabled`` opts out); machines of a cluster must have the same one.
+    same versions of Python and Ray, and the folders of the trials under the same paths. While no machine has room,
+    because one was lost, trials wait. If the head of the cluster or the machine that runs the sweep is lost, the sweep
+    ends (Ray may end the process), and the same call goes on later.
+
+    Ray writes ``~/.ray/auth_token`` when it starts on this machine and finds none (``RAY_AUTH_MODE=disabled`` opts
+    out); clusters started by ``ray start`` ask for it from then on, and all their machines need the same one. Start the
+    head with ``GRPC_ENABLE_FORK_SUPPORT=0`` if ``ray://`` sometimes fails (Ray's issue 63202).
 
     Args:
         jobs: Trials side by side, at most; as many as there is room for by default.
@@ -57,9 +60,18 @@ class RayEngine:
         if gpus > 1 and gpus != int(gpus):
             raise ArithprobeError(f"gpus is {gpus}; expected a share of one, or a whole number")
         self.jobs, self.threads, self.address, self.retries = jobs, threads, address, retries
-        self.gpus, self.wait_s = gpus, wait_s
+        self.gpus, self.wait_s, self._answered = gpus, wait_s, False
         with self._environment():
             _require_ray()
+
+    def check(self) -> None:
+        """Refuse an address where no cluster answers."""
+        import ray
+
+        if self.address is not None and not self._answered and not ray.is_initialized():
+            with self._environment():
+                require_cluster(self.address, self.wait_s)
+            self._answered = True
 
     def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
         """As :class:`~arithprobe.sweeps.engine.Engine` says.
@@ -125,9 +137,8 @@ class RayEngine:
             yield
             return
         with ExitStack() as stack:
+            self.check()
             stack.enter_context(self._environment())
-            if self.address is not None:
-                require_cluster(self.address, self.wait_s)
             handler = signal.getsignal(signal.SIGTERM)
             stack.callback(_on_sigterm, handler)
             stack.callback(ray.shutdown)
