@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL, read_jsonl
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 from test_random_state import equal, without_random_state
@@ -19,7 +20,7 @@ from arithprobe.data.tsv import write_tsv
 
 SIZES = [word for name, value in SMALL.items() for word in (f"--model.{name}", value)]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
-EXACT = ["--trainer.precision", "64-true"]
+EXACT = ["--trainer.precision", "64-true", "--model.dropout", 0, "--trainer.max_epochs", 2]
 PROBES = [
     {"class_path": "RidgeProbing"},
     {"class_path": "FourierProbing", "init_args": {"quantity": "sum", "period": 10}},
@@ -133,23 +134,21 @@ def test_two_processes_judge_and_probe_like_one(small_data, tmp_path, run):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Runs of two processes, and one of one that sees the rows in the same order."""
+    """Fits of two processes."""
     root = tmp_path_factory.mktemp("ddp")
     recipe = DataRecipe(rows=500, split="sum", val_fraction=0.3, max_operand=120)
     for part, problems in sample(recipe).items():
         write_tsv(root / f"{part}.tsv", problems.problems(recipe))
     stop = {"class_path": "test_ddp.Stopped", "init_args": {"path": str(root / "stop.ckpt")}}
     seen = {"class_path": "test_ddp.Seen", "init_args": {"folder": str(root / "seen")}}
-    exact = [*EXACT, "--model.dropout", 0, "--trainer.max_epochs", 2]
     dropout = ["--trainer.max_epochs", 3, "--data.batch_size", 32]
     launch(
-        fit(root, "two", [seen], *spread(2), *exact, "--data.batch_size", 8),
+        fit(root, "two", [seen], *spread(2), *EXACT, "--data.batch_size", 8),
         fit(root, "whole", [*PROBES, stop], *spread(2), *dropout),
         fit(root, "resumed", [], *spread(2), *dropout, "--ckpt_path", root / "stop.ckpt"),
         fit(root, "control", [], *spread(2), *dropout, "--ckpt_path", root / "stop_stripped.ckpt"),
         root=root,
     )
-    launch(fit(root, "one", [], *spread(1), *exact, "--data.batch_size", 16), root=root)
     return root
 
 
@@ -168,7 +167,8 @@ def fit(root, name, callbacks, *words):
 def launch(*fits, root):
     (root / "fits.py").write_text(FITS)
     command = [sys.executable, root / "fits.py", json.dumps([[str(word) for word in words] for words in fits])]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    places = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -205,18 +205,30 @@ def test_every_epoch_of_two_processes_trains_on_each_row_once(root):
     assert ranks[0][0] != ranks[0][1] and len(ranks[0][0]) == 175
 
 
+@pytest.fixture
+def one_process(monkeypatch):
+    """This process as the only one of a distributed fit."""
+    port = find_free_network_port()
+    place = {"LOCAL_RANK": 0, "NODE_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in place.items():
+        monkeypatch.setenv(name, str(value))
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @pytest.mark.slow
-def test_two_processes_train_like_one_with_twice_the_batch(root, run):
+@pytest.mark.filterwarnings("ignore:It is recommended to use `self.log")  # it does; Lightning asks one process again
+def test_two_processes_train_like_one_with_twice_the_batch(root, run, one_process):
     """In the same order, without dropout. Its control: the order of a fit without ``--trainer.strategy ddp``."""
-    two, one = last(root, "two"), last(root, "one")
-    assert two["global_step"] == one["global_step"] == 44
+    for name, words in (("plain", []), ("one", spread(1))):
+        code, _, err = run(*fit(root, name, [], *words, *EXACT, "--data.batch_size", 16))
+        assert code == 0, err
+    two, one, plain = (last(root, name) for name in ("two", "one", "plain"))
+    assert two["global_step"] == one["global_step"] == plain["global_step"] == 44
     assert apart(two, one) < 1e-9
     assert behaviour(run_of(root / "two")) == pytest.approx(behaviour(run_of(root / "one")), rel=1e-9, nan_ok=True)
-    plain = fit(root, "plain", [], *EXACT, "--model.dropout", 0, "--trainer.max_epochs", 2, "--data.batch_size", 16)
-    code, _, err = run(*plain)
-    assert code == 0, err
-    assert last(root, "plain")["global_step"] == 44
-    assert apart(two, last(root, "plain")) > 1e-3
+    assert apart(two, plain) > 1e-3
 
 
 @pytest.mark.slow
@@ -228,13 +240,13 @@ def test_probes_in_a_fit_of_two_processes_are_those_of_its_checkpoint_in_one(roo
     code, _, err = run("validate", *words, callbacks, "--trainer.default_root_dir", root / "alone")
     assert code == 0, err
     alone = run_of(root / "alone")
-    assert behaviour(folder) == pytest.approx(behaviour(alone, "validate"), rel=1e-6, nan_ok=True)
+    assert behaviour(folder) == pytest.approx(behaviour(alone, "validate"), rel=1e-5, nan_ok=True)
     for name in ("ridge", "fourier", "mlp", "ablation"):
         (expected,) = read_jsonl(alone / "probes" / f"{name}.jsonl")
         *_, before, found = read_jsonl(folder / "probes" / f"{name}.jsonl")
         assert len(numbers(found)) > 20
-        assert numbers(found) == pytest.approx(numbers(expected), rel=1e-6, abs=1e-6, nan_ok=True), name
-        assert numbers(before) != pytest.approx(numbers(expected), rel=1e-6, abs=1e-6, nan_ok=True)
+        assert numbers(found) == pytest.approx(numbers(expected), rel=1e-4, abs=1e-4, nan_ok=True), name
+        assert numbers(before) != pytest.approx(numbers(expected), rel=1e-4, abs=1e-4, nan_ok=True)
 
 
 @pytest.mark.slow

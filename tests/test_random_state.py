@@ -194,15 +194,20 @@ def test_a_killed_fit_ends_with_the_same_best_and_last_in_its_folder(mode, fit, 
 
 
 def test_a_fit_may_go_on_with_other_rows(fit, small_data, tmp_path):
-    """The answers so far have no row then."""
-    _, checkpoints = fit("first")
+    """The answers so far have no row then; the report of the best epoch stays, as its checkpoint does."""
+    _, checkpoints = fit("first", "--checkpoint.mode", "max")
     rows = small_data["val"].read_text().splitlines(keepends=True)[:100]
     small_data["val"].write_text("".join(rows))
     again = ["--trainer.max_epochs", 4, "--checkpoint.mode", "max", "--ckpt_path", checkpoints / "last.ckpt"]
     with pytest.warns(UserWarning, match="exists and is not empty"):
         folder, _ = fit("second", *again, dirpath=checkpoints)
     header, *lines = (folder / "predictions.tsv").read_text().splitlines()
-    assert (header.split("\t")[2], len(lines)) == ("last", 100)
+    assert (header, len(lines)) == ("problem\tanswer\tlast", 100)
+    reports = json.loads((folder / "behaviour.json").read_text())
+    assert {name: (report["epoch"], report["n"]) for name, report in reports.items()} == {
+        "last": (3, 100), "best": (1, 150),
+    }  # fmt: skip
+    assert read(checkpoints / "best.ckpt")["epoch"] == 1
 
 
 def test_a_checkpoint_is_judged_without_the_reports_of_its_fit(run, fit, small_data, tmp_path):

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from conftest import ROOT, assert_refused
 from sweep_tasks import wait_for
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe.models.checkpoints import read_checkpoint
 
@@ -93,6 +95,21 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
         run = out / name / "version_0"
         assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.csv", "behaviour.json", "probes"}
         assert json.loads((run / "behaviour.json").read_text())["best"]["skill"] == pytest.approx(found[name]["skill"])
+
+
+@pytest.mark.slow
+def test_tensorboard_has_every_trial_with_its_parameters_and_measures(sweep):
+    _, _, out, _ = sweep
+    for name, columns in results(out).items():
+        curves = EventAccumulator(str(out / name / "version_0")).Reload().Tags()["scalars"]
+        assert {"train/loss", "val/skill"} <= set(curves)
+        measures = EventAccumulator(str(out / name / "measures")).Reload()
+        (skill,) = measures.Scalars("measure/skill")
+        assert skill.value == pytest.approx(columns["skill"], rel=1e-6)
+        content = measures.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+        given = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert given["seed_everything"].number_value == int(name[-1])
+        assert set(given) == {"model.n_layers", "model.d_model", "seed_everything"}
 
 
 @pytest.mark.slow

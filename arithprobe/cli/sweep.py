@@ -102,6 +102,8 @@ def _run(
     costs = {name: float(one.parameters) for name, one in configs.items()}
     order = sorted(open_, key=lambda name: -costs[name])
     failed: dict[str, str] = {}
+    if not order:
+        return failed
 
     def state() -> dict[str, Progress]:
         return {name: one.progress() for name, one in folders.items()}

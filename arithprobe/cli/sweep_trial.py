@@ -20,6 +20,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.folder import CONFIG, TrialFolder
 
 _WAIT_S = 60
+_RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _LOGGERS = ("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.TensorBoardLogger")
 
 
@@ -39,6 +40,8 @@ def run_trial(
         None when it is done, or in one line why it cannot be.
     """
     folder = TrialFolder(path)
+    for name in [one for one in os.environ if one.startswith("SLURM_") or one in _RANKS]:
+        del os.environ[name]  # a trial is no rank of the job that the worker was started in; Lightning would think so
     if not (folder.path / CONFIG).is_file() or not Path(cwd).is_dir():
         return f"{socket.gethostname()} does not see {path} and {cwd}; a cluster needs folders that all machines share"
     try:
