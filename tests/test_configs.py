@@ -6,7 +6,8 @@ import pytest
 from conftest import ROOT, read_jsonl
 
 ON_TOP = ROOT / "configs" / "emergence.yaml"  # of another configuration
-CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path != ON_TOP)
+SWEEP = ROOT / "configs" / "scale_reg_modk.yaml"
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path not in (ON_TOP, SWEEP))
 IN_BRIEF = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
 
 # Both notebook recipes split by rows, so a few validation pairs are training pairs; the command line says so.
@@ -46,6 +47,16 @@ def test_a_config_trains_probes_and_judges(config, run, tmp_path):
     for command in commands:
         code, _, err = run(command, *common, "--ckpt_path", folder / "checkpoints" / "best.ckpt")
         assert code == 0, err
+
+
+def test_the_sweep_is_the_notebooks_grid(run, tmp_path):
+    assert SWEEP.read_text().count("\n") <= 30
+    code, out, err = run("sweep", "--config", SWEEP, "--output_dir", tmp_path / "out", "--dry_run")
+    assert code == 0, err
+    trials = [line.split(":")[0] for line in out.splitlines() if line.endswith("parameters")]
+    cells = {f"n_layers{depth}-d_model{width}-seed0" for depth in (2, 4, 6) for width in (128, 256, 512)}
+    assert cells < set(trials) and len(trials) == len(set(trials)) == 15
+    assert not (tmp_path / "out").exists()
 
 
 def test_emergence_goes_on_top_of_a_configuration(run, tmp_path):

@@ -5,12 +5,14 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT, assert_refused
 from sweep_tasks import wait_for
@@ -169,6 +171,44 @@ def test_killed_three_times_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_lost_checkpoint_is_made_again(sweep, tmp_path):
+    _, config, undisturbed, _ = sweep
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    name, other = results(out)
+    (out / name / "result.json").unlink()
+    best_file = out / name / "checkpoints" / "best.ckpt"
+    best_file.write_bytes(best_file.read_bytes()[:3000])
+    done = subprocess.run(command(config, out), capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = results(out)
+    assert found[other] == results(undisturbed)[other]
+    assert not (out / other / "version_1").exists()  # control: only what was lost is trained again
+    weights = best(undisturbed, name)
+    assert all(weights[key].equal(value) for key, value in best(out, name).items())
+    assert found[name] == results(undisturbed)[name]
+
+
+def test_a_fit_that_was_to_stop_does_not_go_on(run, small_fit, tmp_path):
+    """As early stopping decides; its control: the same checkpoint without that goes on."""
+    stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "min_delta": 1e6, "patience": 1}}
+    keep = {
+        "class_path": "arithprobe.callbacks.trial.ResumeCheckpoint",
+        "init_args": {"path": str(tmp_path / "r.ckpt")},
+    }
+    words = [*small_fit, "--trainer.max_epochs", 6]
+    assert run(*words, f"--trainer.callbacks={json.dumps([stop, keep])}")[0] == 0
+    before = read_checkpoint(tmp_path / "r.ckpt")
+    assert before["epoch"] == 1
+    callbacks = f"--trainer.callbacks={json.dumps([stop, keep])}"
+    assert run(*words, callbacks, "--ckpt_path", tmp_path / "r.ckpt")[0] == 0
+    assert read_checkpoint(tmp_path / "r.ckpt")["global_step"] == before["global_step"]
+    torch.save(before | {"arithprobe_should_stop": False}, tmp_path / "r.ckpt")
+    assert run(*words, callbacks, "--ckpt_path", tmp_path / "r.ckpt")[0] == 0
+    assert read_checkpoint(tmp_path / "r.ckpt")["global_step"] > before["global_step"]
+
+
+@pytest.mark.slow
 def test_one_failing_trial_stops_no_other_and_is_named(tmp_path):
     small = PLAIN | {
         "grid": {"model.d_model": [16], "model.lr": [1e-3, 1e38]}, "rules": {"model.n_heads": 2, "model.d_ff": 16},
@@ -197,6 +237,10 @@ BAD = [
     (["--gird", "{}"], "unknown option --gird; did you mean 'grid'"),
     (["--base", "nowhere.yaml"], "nowhere.yaml"),
     (["--measure.twins", "0"], "twins is 0; expected 1 or more"),
+    (
+        ["--grid", '[{"model.n_layers": [2]}, {"model.d_model": [128]}]', "--rules", "{}"],
+        "trials n_layers2 and d_model128 have the same settings",
+    ),
     (["--facet", "model.lr"], r"facet is model\.lr; expected a key of the grid"),
 ]
 
@@ -216,6 +260,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run, tmp_path, words, message)
         ({"trainer.fast_dev_run": True}, "trainer.fast_dev_run is True; a trial of a sweep takes False"),
         ({"trainer.enable_checkpointing": False}, "a sweep measures checkpoints"),
         ({"ckpt_path": "x.ckpt"}, "a trial of a sweep starts untrained"),
+        ({"trainer.logger": False}, r"trainer\.logger is set by the sweep itself"),
+        ({"seed_everything": 0}, "seed_everything is in grid and in set"),
         ({"data.train_file": "nowhere.tsv"}, r"nowhere\.tsv"),
     ],
 )

@@ -63,6 +63,24 @@ def test_a_result_counts_for_the_options_it_was_measured_with(tmp_path):
     assert trial.progress().state == "done"
 
 
+def test_a_trial_that_was_begun_keeps_its_configuration(tmp_path):
+    trial = TrialFolder(tmp_path / "trial")
+    trial.start("lr: 1\n")
+    trial.start("lr: 2\n")  # nothing was begun
+    assert (trial.path / "config.yaml").read_text() == "lr: 2\n"
+    trial.checkpoints.mkdir()
+    trial.start("lr: 2\n")
+    with pytest.raises(ArithprobeError, match=r"config\.yaml: is not what the trial was begun with"):
+        trial.start("lr: 1\n")
+
+
+@pytest.mark.parametrize("content", ["{}", '{"trials": []}', '{"trials": {}}', "garbage"])
+def test_a_record_that_says_nothing_is_no_sweep(folder, content):
+    (folder.path / "sweep.json").write_text(content)
+    with pytest.raises(ArithprobeError, match="is no folder of a sweep"):
+        folder.check(DIGESTS, extend=True)
+
+
 def test_versions_count_on(tmp_path):
     trial = TrialFolder(tmp_path)
     assert trial.next_version() == "version_0"

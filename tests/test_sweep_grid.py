@@ -54,6 +54,8 @@ def test_rules_follow_the_trial_and_what_is_set():
         ({"model.d_model": [8, 16, 8]}, {}, {}, "model.d_model has 8 twice"),
         (GRID, {"model.d_model": 3}, {}, "model.d_model is in grid and in set"),
         (GRID, {}, {"model.d_model": 3}, "model.d_model is in grid and in rules"),
+        (GRID, {"model": {"d_model": 3}}, {}, "model.n_layers in grid and model in set set the same thing"),
+        ({"data.recipe": [{}], "data.recipe.rows": [9]}, {}, {}, "set the same thing"),
         (GRID, {"model.lr": 3}, {"model.lr": 3}, "model.lr is in set and in rules"),
         (GRID, {}, {"model.d_ff": "4 * d_model"}, "d_model is neither in grid nor in set; did you mean"),
         (GRID, {}, {"model.n_heads": "model.d_model / 48"}, "64 is not a multiple of 48"),

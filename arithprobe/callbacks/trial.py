@@ -11,6 +11,7 @@ from arithprobe.callbacks.base import arithmetic_module
 from arithprobe.files import to_json, write_whole
 
 _EVERY_S = 2.0
+_STOPS = "arithprobe_should_stop"
 
 
 class ProgressFile(Callback):
@@ -73,6 +74,14 @@ class ResumeCheckpoint(Checkpoint):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep whether the fit was to stop, as early stopping says: Lightning does not."""
+        checkpoint[_STOPS] = bool(trainer.should_stop)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Stop then."""
+        trainer.should_stop = trainer.should_stop or checkpoint.get(_STOPS, False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save it, whole or not at all."""

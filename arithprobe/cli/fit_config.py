@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,9 @@ class FitConfigs:
     def __init__(self, files: Sequence[str]) -> None:
         self._words = ["fit", *(word for file in files for word in ("--config", file))]
         self._rows: dict[str, str] = {}
+        for file in files:
+            if not Path(file).is_file():
+                raise ArithprobeError(f"--base is {file}; no such file")
         with announcements() as held:
             self._cli = _ParsingOnly.of(held, self._words)
 
@@ -71,7 +75,10 @@ class FitConfigs:
             raise ArithprobeError("ckpt_path is set; a trial of a sweep starts untrained, or with model.weights")
         parameters, data = cli.instances()
         text = cli.fit_parser.dump(config)
-        return FitConfig(text, parameters, hashlib.sha256((text + self._digest_of(data)).encode()).hexdigest()[:16])
+        unnamed = re.sub(r"(?m)^name: .*\n", "", text)  # what a trial is called does not change it
+        weights = "" if config.model.weights is None else _digest(Path(config.model.weights))
+        whole = f"{unnamed} {weights} {self._digest_of(data)}"
+        return FitConfig(text, parameters, hashlib.sha256(whole.encode()).hexdigest()[:16])
 
     def data(self) -> ArithmeticDataModule:
         """The data module of what was resolved last."""
@@ -83,8 +90,7 @@ class FitConfigs:
         if files not in self._rows:
             data.prepare_data()
             data.setup("fit")
-            read = [Path(path).read_bytes() for part, path in data.files.items() if path and part != "test"]
-            self._rows[files] = " ".join(hashlib.sha256(content).hexdigest() for content in read)
+            self._rows[files] = " ".join(_digest(path) for part, path in data.files.items() if path and part != "test")
         return self._rows[files]
 
 
@@ -121,6 +127,10 @@ class _ParsingOnly(ArithprobeCLI):
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise ArithprobeError(self._complaint(error)) from error
         return sum(parameter.numel() for parameter in made.model.parameters()), made.data
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _word(value: Any) -> str:

@@ -44,6 +44,7 @@ def run(words: Sequence[str] | None) -> None:
         engine = _engine(options)
         engine.check()
         with folder.hold():
+            folder.check({name: one.digest for name, one in configs.items()}, extend=options.extend)
             pictures = picture_folder(folder.path / "figures", _PICTURES)
             held.release()
             failed = _run(options, folder, configs, engine)
@@ -68,6 +69,9 @@ def _resolved(options: SweepOptions) -> "dict[str, FitConfig]":
             found[trial.name] = configs.resolve({**trial.settings, "name": trial.name})
         except ArithprobeError as error:
             raise ArithprobeError(f"trial {trial.name}: {error}") from error
+        same = [name for name, one in found.items() if one.digest == found[trial.name].digest]
+        if len(same) > 1:
+            raise ArithprobeError(f"trials {same[0]} and {same[1]} have the same settings; expected each once")
     return found
 
 
@@ -136,17 +140,16 @@ def _write(options: SweepOptions, folder: SweepFolder, pictures: Path) -> list[P
     from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
 
-    figures = {
-        one.__name__: one(rows, options.facet, _x(rows)) for one in (probe_scaling, ablation_scaling, mlp_scaling)
-    }
+    x = _x(rows, options.shared_keys)
+    figures = {one.__name__: one(rows, options.facet, x) for one in (probe_scaling, ablation_scaling, mlp_scaling)}
     drawn = {name: to_png(to_rgb(figure)) for name, figure in figures.items() if figure is not None}
     return [folder.path / "table.csv", folder.path / "table.json", *replace_pictures(pictures, _PICTURES, drawn)]
 
 
-def _x(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What the figures are drawn against: the size of the models, or the first key that varies."""
-    keys = ["parameters", *(key for row in rows for key in row if "." in key)]
-    return next((key for key in keys if len({str(row.get(key)) for row in rows}) > 1), "parameters")
+def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
+    """What the figures are drawn against: the size of the models, or the first of the keys that varies."""
+    varying = (key for key in ("parameters", *keys) if len({str(row.get(key)) for row in rows}) > 1)
+    return next((key for key in varying if key not in ("seed_everything", "model.n_layers")), "parameters")
 
 
 def _print(options: SweepOptions, folder: SweepFolder, files: Sequence[Path]) -> None:
@@ -155,7 +158,7 @@ def _print(options: SweepOptions, folder: SweepFolder, files: Sequence[Path]) ->
     from arithprobe.cli.verdict import console_of
 
     rows = rows_of(folder, options.trials, asdict(options.measure))
-    console = console_of(120)
+    console = console_of(140)
     print_trials(console, rows)
     print_files(console, files)
     console.print(f"look next: tensorboard --logdir {folder.path}", markup=False, highlight=False)

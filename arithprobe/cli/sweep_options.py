@@ -13,6 +13,9 @@ from arithprobe.cli.run_folder import LOG_FOLDER, require_name
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.sweeps.grid import Trial, Values, trials_of
 
+_OWN = (
+    "name", "ckpt_path", "checkpoint.dirpath", "checkpoint.filename", "trainer.default_root_dir", "trainer.logger"
+)  # fmt: skip
 EngineName = Literal["loky", "ray"]
 _DESCRIPTION = (
     "Train a grid of models, each trial a fit of its own, and measure them all alike. Stopped at any moment, the same "
@@ -51,6 +54,11 @@ class SweepOptions:
     dry_run: bool
     """Whether the trials are only listed."""
 
+    @property
+    def shared_keys(self) -> list[str]:
+        """The keys of the grid that every trial has a value of."""
+        return _shared_keys(self.trials)
+
 
 def sweep_options(words: Sequence[str] | None) -> SweepOptions:
     """Read them.
@@ -68,15 +76,24 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
     require_name(given.name)
     base = (given.base,) if isinstance(given.base, str) else tuple(given.base)
     trials = trials_of(given.grid, given["set"], given.rules)
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
+    own = [key for key in trials[0].settings if key in _OWN or key.startswith("trainer.logger.")]
+    if own:
+        raise ArithprobeError(f"{own[0]} is set by the sweep itself; take it out of grid, set and rules")
+    keys = _shared_keys(trials)
     facet = given.facet or ("model.n_layers" if "model.n_layers" in keys else None)
     if facet is not None and facet not in keys:
-        raise ArithprobeError(f"facet is {facet}; expected a key of the grid ({', '.join(keys)})")
+        raise ArithprobeError(f"facet is {facet}; expected a key that all trials have ({', '.join(keys)})")
     return SweepOptions(
         base, tuple(trials), options_from(given.measure, ScaleOptions), facet,
         Path(given.output_dir or Path(LOG_FOLDER) / given.name), given.engine, given.address, given.jobs, given.threads,
         given.gpus, given.retries, given.extend, given.dry_run,
     )  # fmt: skip
+
+
+def _shared_keys(trials: Sequence[Trial]) -> list[str]:
+    """The keys of the grid that every trial has a value of."""
+    keys = dict.fromkeys(key for trial in trials for key in trial.parameters)
+    return [key for key in keys if all(trial.parameters.get(key) is not None for trial in trials)]
 
 
 def _parser() -> ArgumentParser:

@@ -17,11 +17,14 @@ from filelock import Timeout
 
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.errors import ArithprobeError
-from arithprobe.sweeps.folder import CONFIG, TrialFolder
+from arithprobe.sweeps.folder import BEST, CONFIG, RESUME, TrialFolder
 
 _WAIT_S = 60
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-_LOGGERS = ("lightning.pytorch.loggers.CSVLogger", "lightning.pytorch.loggers.TensorBoardLogger")
+_LOGGERS: dict[str, dict[str, Any]] = {
+    "lightning.pytorch.loggers.CSVLogger": {},
+    "lightning.pytorch.loggers.TensorBoardLogger": {"default_hp_metric": False},
+}
 
 
 def run_trial(
@@ -61,9 +64,16 @@ def _run(folder: TrialFolder, parameters: Mapping[str, Any], threads: int, optio
 
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
+        best = folder.checkpoints / BEST
+        if folder.is_trained and not _has(best, "state_dict"):
+            folder.forget()
         if not folder.is_trained:
             start = time.perf_counter()
             _fit(folder)
+            if not best.is_file():
+                raise ArithprobeError(
+                    "the fit left no best checkpoint; was it validated, and is checkpoint.save_top_k 0?"
+                )
             folder.trained(time.perf_counter() - start)
         _measure(folder, parameters, options)
 
@@ -71,9 +81,9 @@ def _run(folder: TrialFolder, parameters: Mapping[str, Any], threads: int, optio
 def _fit(folder: TrialFolder) -> None:
     from arithprobe.cli.training import run
 
-    resume, version = folder.checkpoints / "resume.ckpt", folder.next_version()
+    resume, version = folder.checkpoints / RESUME, folder.next_version()
     place = {"save_dir": str(folder.path.parent), "name": folder.path.name, "version": version}
-    loggers = [{"class_path": name, "init_args": place} for name in _LOGGERS]
+    loggers = [{"class_path": name, "init_args": place | more} for name, more in _LOGGERS.items()]
     observers = {"ProgressFile": folder.progress_file, "ResumeCheckpoint": resume}
     words = [
         "fit", *("--config", str(folder.path / CONFIG)),
@@ -84,17 +94,17 @@ def _fit(folder: TrialFolder) -> None:
     for name, path in observers.items():
         one = {"class_path": f"arithprobe.callbacks.trial.{name}", "init_args": {"path": str(path)}}
         words.append(f"--trainer.callbacks+={json.dumps(one)}")
-    goes_on = _is_whole(resume)
+    goes_on = _has(resume, "optimizer_states")
     sys.stdout.write(f"{folder.path.name}: {f'goes on from {resume}' if goes_on else 'starts'}\n")
     run([*words, *(("--ckpt_path", str(resume)) if goes_on else ())])
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether a fit can go on from it: a machine that lost its power may have left half of one."""
+def _has(checkpoint: Path, part: str) -> bool:
+    """Whether a checkpoint is whole and has that part: a machine that lost its power may have left half of one."""
     from arithprobe.models.checkpoints import read_checkpoint
 
     try:
-        return "optimizer_states" in read_checkpoint(checkpoint)
+        return part in read_checkpoint(checkpoint)
     except ArithprobeError:
         return False
 
@@ -107,7 +117,7 @@ def _measure(folder: TrialFolder, parameters: Mapping[str, Any], options: ScaleO
     start, reached = time.perf_counter(), folder.progress()
     known = {"skill": reached.skill, "verdict": reached.verdict, "share": 1.0}
     folder.say("measuring", **known)
-    loaded = load_model(folder.checkpoints / "best.ckpt")
+    loaded = load_model(folder.checkpoints / BEST)
     rows = rows_of_config(folder.path / CONFIG)
     measures = measure(loaded, rows, options, lambda step: sys.stdout.write(f"measuring: {step}\n"))
     sys.stdout.writelines(f"left out: {reason}\n" for reason in measures.left_out)

@@ -15,6 +15,8 @@ State = Literal["waiting", "training", "measuring", "done", "failed"]
 _SWEEP, _RESULT, _PROGRESS, _FIT = "sweep.json", "result.json", "progress.json", "fit.json"
 CONFIG = "config.yaml"
 """Name of a trial's configuration of ``arithprobe fit``."""
+BEST, RESUME = "best.ckpt", "resume.ckpt"
+"""Names of the checkpoint that is measured, and of that from which a fit goes on."""
 
 
 class Progress(NamedTuple):
@@ -50,9 +52,19 @@ class TrialFolder:
         self.progress_file = self.path / _PROGRESS
 
     def start(self, config: str) -> None:
-        """Make the folder, with the configuration in it."""
-        if not (self.path / CONFIG).is_file():
-            write_whole(self.path / CONFIG, config)
+        """Make the folder, with the configuration in it.
+
+        Raises:
+            ArithprobeError: If it was begun with another one.
+        """
+        path = self.path / CONFIG
+        if path.is_file() and path.read_text() == config:
+            return
+        if self.is_trained or self.checkpoints.is_dir():
+            raise ArithprobeError(
+                f"{path}: is not what the trial was begun with; remove {self.path}, and it starts anew"
+            )
+        write_whole(path, config)
 
     def lock(self) -> FileLock:
         """What holds the folder for one process; the system lets go of it when that dies."""
@@ -81,6 +93,11 @@ class TrialFolder:
     def trained(self, seconds: float) -> None:
         """Write that it has, and what the last attempt cost."""
         write_whole(self.path / _FIT, to_json({"seconds": seconds}) + "\n")
+
+    def forget(self) -> None:
+        """Have the fit start anew: what it left is lost."""
+        for path in (self.path / _FIT, self.checkpoints / RESUME):
+            path.unlink(missing_ok=True)
 
     def result(self, measured_with: Mapping[str, Any]) -> dict[str, Any] | None:
         """The columns of a finished trial; None before it, and where it was measured with other options."""
@@ -137,13 +154,13 @@ class SweepFolder:
             ArithprobeError: If the folder holds something else, or trials of other settings or rows.
         """
         record = _read(self.path / _SWEEP)
-        if record is None:
+        if record is None or not (isinstance(record.get("trials"), dict) and record["trials"]):
             others = [one.name for one in self.path.glob("*")] if self.path.is_dir() else []
             others = [name for name in others if not name.startswith(".")]
             if others:
                 raise ArithprobeError(f"{self.path}: is no folder of a sweep, and holds {others[0]}; name another one")
             return
-        there: Values = record.get("trials", {})
+        there: Values = record["trials"]
         changed = [name for name in digests if name in there and there[name] != digests[name]]
         if changed:
             raise ArithprobeError(

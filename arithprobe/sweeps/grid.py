@@ -16,7 +16,7 @@ Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
 """A list of values for every key; every combination is a trial. Several grids are run one after the other."""
 _SHORT = {"seed_everything": "seed"}
 _TERM = re.compile(r"\s*([*/])?\s*(?:(\d+(?:\.\d+)?)|([A-Za-z_][\w.]*))")
-_LONGEST = 60  # characters of one value in a name
+_LONGEST, _LONGEST_NAME = 60, 160  # characters of one value in a name, and of all
 
 
 class Trial(NamedTuple):
@@ -45,7 +45,8 @@ def trials_of(grid: Grid, fixed: Mapping[str, Any], rules: Mapping[str, Any]) ->
         ArithprobeError: If the grid is empty, a value comes twice, a key is set twice, or a rule cannot be followed.
     """
     parts = [grid] if isinstance(grid, Mapping) else list(grid)
-    keys = list(dict.fromkeys(key for part in parts for key in part))
+    keys = list(dict.fromkeys(str(key) for part in parts for key in part))
+    parts = [{str(key): values for key, values in part.items()} for part in parts]
     _check(parts, keys, fixed, rules)
     found: dict[str, Values] = {}
     for part in parts:
@@ -77,13 +78,14 @@ def _check(
             twice = [value for value, count in Counter(map(_identity, values)).items() if count > 1]
             if twice:
                 raise ArithprobeError(f"grid: {key} has {twice[0]} twice")
-    for name, others in (("set", fixed), ("rules", rules)):
-        both = [key for key in keys if key in others]
-        if both:
-            raise ArithprobeError(f"{both[0]} is in grid and in {name}; expected one of them")
-    both = [key for key in fixed if key in rules]
-    if both:
-        raise ArithprobeError(f"{both[0]} is in set and in rules; expected one of them")
+    homes = [(str(key), home) for home, own in (("grid", keys), ("set", fixed), ("rules", rules)) for key in own]
+    for (one, home), (other, elsewhere) in itertools.combinations(homes, 2):
+        if one == other:
+            raise ArithprobeError(f"{one} is in {home} and in {elsewhere}; expected one of them")
+        if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
+            raise ArithprobeError(
+                f"{one} in {home} and {other} in {elsewhere} set the same thing; expected one of them"
+            )
 
 
 def _settings(parameters: Values, fixed: Mapping[str, Any], rules: Mapping[str, Any]) -> Values:
@@ -129,10 +131,11 @@ def _names(parameters: Sequence[Values], keys: Sequence[str]) -> list[str]:
     """A name for each trial, unique, of letters, digits, '_', '-' and '.'."""
     last = Counter(key.rpartition(".")[2] for key in keys)
     short = {key: key.rpartition(".")[2] if last[key.rpartition(".")[2]] == 1 else key for key in keys}
-    names = [
+    long = [
         "-".join(f"{_SHORT.get(key, short[key])}{_text(value)}" for key, value in values.items())
         for values in parameters
     ]
+    names = [name[:_LONGEST_NAME] for name in long]
     alike = Counter(name.lower() for name in names)  # some file systems do not tell A from a
     return [
         name if alike[name.lower()] == 1 else f"{name}-{_digest(values)}"

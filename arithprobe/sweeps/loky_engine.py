@@ -75,9 +75,9 @@ class LokyEngine:
         if place.executor is None:
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-            environment = dict.fromkeys(_THREADS, str(self.threads))
-            place.executor = ProcessPoolExecutor(max_workers=1, env=environment)
-        future: Future[str | None] = place.executor.submit(_guarded, task, place.trial, os.getpid())
+            environment, guard = dict.fromkeys(_THREADS, str(self.threads)), (os.getpid(),)
+            place.executor = ProcessPoolExecutor(1, env=environment, initializer=_end_with, initargs=guard)
+        future: Future[str | None] = place.executor.submit(_guarded, task, place.trial)
         return future
 
     def _ended(self, place: _Place, future: "Future[str | None]") -> Outcome | None:
@@ -100,17 +100,20 @@ def cores() -> int:
     return int(cpu_count())
 
 
-def _guarded(task: Task, trial: str, sweep: int) -> str | None:
-    """Run a task in a worker that ends with the sweep that started it, however that ends."""
-    if os.getppid() == sweep and not any(one.name == _GUARD for one in threading.enumerate()):
-        threading.Thread(target=_end_with, args=(sweep,), name=_GUARD, daemon=True).start()
-    return task(trial)
-
-
-_GUARD = "arithprobe-sweep-guard"
-
-
 def _end_with(sweep: int) -> None:
+    """Have this worker end with the sweep that started it, however that ends."""
+    threading.Thread(target=_watch, args=(sweep,), daemon=True).start()
+
+
+def _watch(sweep: int) -> None:
     while os.getppid() == sweep:
         time.sleep(_TICK_S)
     os._exit(1)
+
+
+def _guarded(task: Task, trial: str) -> str | None:
+    """Run a task; a worker that is told to end dies, so that its trial is run again."""
+    try:
+        return task(trial)
+    except (SystemExit, KeyboardInterrupt):
+        os._exit(1)

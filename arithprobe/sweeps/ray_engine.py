@@ -191,7 +191,10 @@ def _call(task: Task, trial: str, gpus: bool) -> str | None:
     """Run a task in a worker."""
     if not gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    return task(trial)
+    try:
+        return task(trial)
+    except (SystemExit, KeyboardInterrupt):
+        os._exit(1)  # it was told to end: its trial is run again
 
 
 def _stop(running: Sequence[Any]) -> None:
