@@ -88,6 +88,11 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
         for name, value in found[row["trial"]].items():
             assert as_json[name] == value
             assert row[name] == ("" if value is None else value if isinstance(value, str) else repr(value))
+    (cell,) = json.loads((out / "cells.json").read_text())
+    assert (cell["cell"], cell["seeds"]) == ({"model.n_layers": 1, "model.d_model": 16}, [0, 1])
+    skills = [columns["skill"] for columns in found.values()]
+    assert cell["columns"]["skill"]["mean"] == pytest.approx(sum(skills) / 2)
+    assert cell["columns"]["skill"]["low"] < min(skills) and cell["columns"]["skill"]["n"] == 2
     assert {path.stem for path in (out / "figures").glob("*.png")} == {
         "probe_scaling", "ablation_scaling", "mlp_scaling"
     }  # fmt: skip

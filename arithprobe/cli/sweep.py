@@ -14,11 +14,12 @@ from arithprobe.files import to_json, write_whole
 from arithprobe.sweeps.engine import Engine
 from arithprobe.sweeps.folder import Progress, SweepFolder, rows_of
 from arithprobe.sweeps.loky_engine import LokyEngine
-from arithprobe.sweeps.table import to_csv
+from arithprobe.sweeps.table import over_seeds, to_csv
 
 if TYPE_CHECKING:
     from arithprobe.cli.fit_config import FitConfig
 
+_SEED = "seed_everything"
 _PICTURES = "probe_scaling|ablation_scaling|mlp_scaling"
 
 
@@ -130,6 +131,11 @@ def _write_table(options: SweepOptions, folder: SweepFolder) -> list[dict[str, A
     rows = rows_of(folder, options.trials, asdict(options.measure))
     write_whole(folder.path / "table.csv", to_csv(rows))
     write_whole(folder.path / "table.json", to_json(rows) + "\n")
+    keys = list(dict.fromkeys(key for trial in options.trials for key in trial.parameters))
+    measured = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, (int, float)))
+    by = [key for key in keys if key != _SEED]
+    cells = over_seeds(rows, by, [key for key in measured if key not in keys])
+    write_whole(folder.path / "cells.json", to_json([vars(cell) for cell in cells]) + "\n")
     return rows
 
 
@@ -143,13 +149,14 @@ def _write(options: SweepOptions, folder: SweepFolder, pictures: Path) -> list[P
     x = _x(rows, options.shared_keys)
     figures = {one.__name__: one(rows, options.facet, x) for one in (probe_scaling, ablation_scaling, mlp_scaling)}
     drawn = {name: to_png(to_rgb(figure)) for name, figure in figures.items() if figure is not None}
-    return [folder.path / "table.csv", folder.path / "table.json", *replace_pictures(pictures, _PICTURES, drawn)]
+    names = ("table.csv", "table.json", "cells.json")
+    return [*(folder.path / name for name in names), *replace_pictures(pictures, _PICTURES, drawn)]
 
 
 def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     """What the figures are drawn against: the size of the models, or the first of the keys that varies."""
     varying = (key for key in ("parameters", *keys) if len({str(row.get(key)) for row in rows}) > 1)
-    return next((key for key in varying if key not in ("seed_everything", "model.n_layers")), "parameters")
+    return next((key for key in varying if key not in (_SEED, "model.n_layers")), "parameters")
 
 
 def _print(options: SweepOptions, folder: SweepFolder, files: Sequence[Path]) -> None:

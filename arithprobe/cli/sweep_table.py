@@ -41,8 +41,8 @@ def print_trials(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(heading, justify="left" if left else "right", no_wrap=True, overflow="fold")
     for row in rows:
         table.add_row(
-            escape(str(row["trial"])), f"{row['parameters'] / 1e6:.2f}M", str(row["verdict"]), number(_float(row, "skill")),
-            share(_float(row, "exact_match")),
+            escape(str(row["trial"])), f"{row['parameters'] / 1e6:.2f}M", str(row["verdict"]),
+            number(_float(row, "skill")), share(_float(row, "exact_match")),
             *(number(_float(row, f"{probe}{part}_{one}")) for part in ("", "_k") for one in _READ),
         )  # fmt: skip
     console.print(table)
