@@ -55,3 +55,33 @@ def wait_for(condition, seconds=20.0):
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
     return condition()
+
+
+def folders(tmp_path, *names):
+    """Folders of trials."""
+    for name in names:
+        (tmp_path / name).mkdir()
+    return [str(tmp_path / name) for name in names]
+
+
+def outcomes(running):
+    """Names of trials and how they ended, of a run."""
+    return [(Path(one.trial).name, one.error) for one in running if one is not None]
+
+
+def assert_every_trial_ends_once(engine, tmp_path, died):
+    """Whatever becomes of the others; of an engine that runs a trial once again, and says so of a dead worker."""
+    trials = folders(tmp_path, "good1", "raise", "die_once", "refuse", "die", "good2")
+    found = outcomes(engine.run(by_name, trials))
+    assert sorted(name for name, _ in found) == sorted(Path(trial).name for trial in trials)
+    assert dict(found) == {
+        "good1": None,
+        "good2": None,
+        "die_once": None,
+        "raise": "ZeroDivisionError: of this trial in two lines",
+        "refuse": "refused",
+        "die": died,
+    }
+    # an error is final, a death is not; and no bystander is run again
+    counts = {Path(trial).name: attempts(trial) for trial in trials}
+    assert counts == {"good1": 1, "good2": 1, "raise": 1, "refuse": 1, "die_once": 2, "die": 2}

@@ -8,38 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweep_tasks import alive, attempts, by_name, note, wait_for
+from sweep_tasks import alive, assert_every_trial_ends_once, attempts, folders, note, outcomes, wait_for
 
 from arithprobe.sweeps.loky_engine import LokyEngine, cores
 
 pytestmark = pytest.mark.slow
 
 
-def folders(tmp_path, *names):
-    for name in names:
-        (tmp_path / name).mkdir()
-    return [str(tmp_path / name) for name in names]
-
-
-def outcomes(engine, task, trials):
-    return [(Path(one.trial).name, one.error) for one in engine.run(task, trials) if one is not None]
-
-
 def test_every_trial_ends_once_whatever_becomes_of_the_others(tmp_path):
-    trials = folders(tmp_path, "good1", "raise", "die_once", "refuse", "die", "good2")
-    found = outcomes(LokyEngine(jobs=2, retries=1), by_name, trials)
-    assert sorted(name for name, _ in found) == sorted(Path(trial).name for trial in trials)
-    assert dict(found) == {
-        "good1": None,
-        "good2": None,
-        "die_once": None,
-        "raise": "ZeroDivisionError: of this trial in two lines",
-        "refuse": "refused",
-        "die": "its worker died 2 times (out of memory, or killed)",
-    }
-    # an error is final, a death is not; and no bystander is run again
-    counts = {Path(trial).name: attempts(trial) for trial in trials}
-    assert counts == {"good1": 1, "good2": 1, "raise": 1, "refuse": 1, "die_once": 2, "die": 2}
+    assert_every_trial_ends_once(
+        LokyEngine(jobs=2, retries=1), tmp_path, "its worker died 2 times (out of memory, or killed)"
+    )
 
 
 def test_trials_run_side_by_side_and_a_worker_serves_several(tmp_path):
@@ -52,7 +31,7 @@ def test_trials_run_side_by_side_and_a_worker_serves_several(tmp_path):
     assert len(pids) == 2  # control: with one job there is one
     assert ticks >= 2
     trials = folders(tmp_path, "e", "f")
-    assert len(outcomes(LokyEngine(jobs=1), note, trials)) == 2
+    assert len(outcomes(LokyEngine(jobs=1).run(note, trials))) == 2
     assert len({(Path(trial) / "done.txt").read_text() for trial in trials}) == 1
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ray_clusters import free_port, ray_environment, started_on, two_machines, wait_for_go
-from sweep_tasks import alive, attempts, by_name, note, wait_for
+from sweep_tasks import alive, assert_every_trial_ends_once, attempts, by_name, folders, note, outcomes, wait_for
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.ray_engine import RayEngine
@@ -39,16 +39,6 @@ def machines(_machines):
     return _machines
 
 
-def folders(tmp_path, *names):
-    for name in names:
-        (tmp_path / name).mkdir()
-    return [str(tmp_path / name) for name in names]
-
-
-def outcomes(running):
-    return [(Path(one.trial).name, one.error) for one in running if one is not None]
-
-
 def first_line(engine):
     """What a run is refused with, and how many seconds that takes."""
     start = time.monotonic()
@@ -59,20 +49,9 @@ def first_line(engine):
 
 
 def test_every_trial_ends_once_whatever_becomes_of_the_others(tmp_path):
-    trials = folders(tmp_path, "good1", "raise", "die_once", "refuse", "die", "good2")
-    found = outcomes(RayEngine(jobs=2, retries=1).run(by_name, trials))
-    assert sorted(name for name, _ in found) == sorted(Path(trial).name for trial in trials)
-    assert dict(found) == {
-        "good1": None,
-        "good2": None,
-        "die_once": None,
-        "raise": "ZeroDivisionError: of this trial in two lines",
-        "refuse": "refused",
-        "die": "its worker died 2 times (killed, or out of memory)",
-    }
-    # an error is final, a death is not; and no bystander is run again
-    counts = {Path(trial).name: attempts(trial) for trial in trials}
-    assert counts == {"good1": 1, "good2": 1, "raise": 1, "refuse": 1, "die_once": 2, "die": 2}
+    assert_every_trial_ends_once(
+        RayEngine(jobs=2, retries=1), tmp_path, "its worker died 2 times (killed, or out of memory)"
+    )
 
 
 _QUIET = """

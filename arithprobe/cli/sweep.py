@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from arithprobe.cli.fit_config import FitConfig
 
 _SEED = "seed_everything"
+_TABLES = ("table.csv", "table.json", "cells.json")
 _PICTURES = "probe_scaling|ablation_scaling|mlp_scaling"
 
 
@@ -37,7 +38,8 @@ def run(words: Sequence[str] | None) -> None:
     console = console_of(100)
     with announcements() as held:
         configs = _resolved(options)
-        folder.check({name: one.digest for name, one in configs.items()}, extend=options.extend)
+        digests = {name: one.digest for name, one in configs.items()}
+        folder.check(digests, extend=options.extend)
         if options.dry_run:
             for trial in options.trials:
                 console.print(f"{trial.name}: {configs[trial.name].parameters} parameters", highlight=False)
@@ -45,12 +47,14 @@ def run(words: Sequence[str] | None) -> None:
         engine = _engine(options)
         engine.check()
         with folder.hold():
-            folder.check({name: one.digest for name, one in configs.items()}, extend=options.extend)
+            folder.check(digests, extend=options.extend)  # again: another sweep may have ended there meanwhile
             pictures = picture_folder(folder.path / "figures", _PICTURES)
             held.release()
+            folder.write(digests, {"name": options.output_dir.name, "measured_with": asdict(options.measure)})
             failed = _run(options, folder, configs, engine)
-            files = _write(options, folder, pictures)
-    _print(options, folder, files)
+            rows = _write_table(options, folder)
+            files = [*(folder.path / name for name in _TABLES), *_draw(options, rows, pictures)]
+    _print(folder, rows, files)
     if failed:
         first = next(iter(failed))
         raise ArithprobeError(
@@ -93,8 +97,6 @@ def _run(
     from arithprobe.cli.verdict import console_of
 
     measured_with = asdict(options.measure)
-    shared = {"name": options.output_dir.name, "measured_with": measured_with}
-    folder.write({name: one.digest for name, one in configs.items()}, shared)
     folders = {trial.name: folder.trial(trial) for trial in options.trials}
     open_ = [name for name, one in folders.items() if one.result(measured_with) is None]
     for name in open_:
@@ -128,29 +130,27 @@ def _run(
 
 
 def _write_table(options: SweepOptions, folder: SweepFolder) -> list[dict[str, Any]]:
+    """Write the table of what is done, and its means over seeds; the rows."""
     rows = rows_of(folder, options.trials, asdict(options.measure))
-    write_whole(folder.path / "table.csv", to_csv(rows))
-    write_whole(folder.path / "table.json", to_json(rows) + "\n")
     keys = list(dict.fromkeys(key for trial in options.trials for key in trial.parameters))
     measured = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, (int, float)))
     by = [key for key in keys if key != _SEED]
     cells = over_seeds(rows, by, [key for key in measured if key not in keys])
-    write_whole(folder.path / "cells.json", to_json([vars(cell) for cell in cells]) + "\n")
+    contents = (to_csv(rows), to_json(rows) + "\n", to_json([vars(cell) for cell in cells]) + "\n")
+    for name, content in zip(_TABLES, contents, strict=True):
+        write_whole(folder.path / name, content)
     return rows
 
 
-def _write(options: SweepOptions, folder: SweepFolder, pictures: Path) -> list[Path]:
-    """The table and the figures of what is done."""
-    rows = _write_table(options, folder)
-
+def _draw(options: SweepOptions, rows: Sequence[Mapping[str, Any]], pictures: Path) -> list[Path]:
+    """The figures of what is done."""
     from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
 
     x = _x(rows, options.shared_keys)
     figures = {one.__name__: one(rows, options.facet, x) for one in (probe_scaling, ablation_scaling, mlp_scaling)}
     drawn = {name: to_png(to_rgb(figure)) for name, figure in figures.items() if figure is not None}
-    names = ("table.csv", "table.json", "cells.json")
-    return [*(folder.path / name for name in names), *replace_pictures(pictures, _PICTURES, drawn)]
+    return replace_pictures(pictures, _PICTURES, drawn)
 
 
 def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
@@ -159,12 +159,11 @@ def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     return next((key for key in varying if key not in (_SEED, "model.n_layers")), "parameters")
 
 
-def _print(options: SweepOptions, folder: SweepFolder, files: Sequence[Path]) -> None:
+def _print(folder: SweepFolder, rows: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> None:
     """The table, and where the rest is."""
     from arithprobe.cli.sweep_table import print_trials
     from arithprobe.cli.verdict import console_of
 
-    rows = rows_of(folder, options.trials, asdict(options.measure))
     console = console_of(140)
     print_trials(console, rows)
     print_files(console, files)

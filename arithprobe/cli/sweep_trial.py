@@ -88,7 +88,7 @@ def _fit(folder: TrialFolder) -> None:
     words = [
         "fit", *("--config", str(folder.path / CONFIG)),
         *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
-        *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", "best"),
+        *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", Path(BEST).stem),
         *("--trainer.enable_progress_bar", "false"),
     ]  # fmt: skip
     for name, path in observers.items():
@@ -136,7 +136,7 @@ def _to_tensorboard(folder: TrialFolder, parameters: Mapping[str, Any], found: M
         key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
         for key, value in parameters.items()
     }
-    figures = {key: float(value) for key, value in found.items() if isinstance(value, (int, float)) and value == value}
+    figures = {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}
     with SummaryWriter(str(place)) as writer:
         writer.add_hparams(plain, {f"measure/{key}": value for key, value in figures.items()}, run_name=".")
 

@@ -32,9 +32,7 @@ class SweepView:
     def __init__(self, costs: Mapping[str, float], console: Console) -> None:
         self._costs, self._console = costs, console
         self._started = time.monotonic()
-        self._first: dict[
-            str, tuple[float, float]
-        ] = {}  # when a trial was first seen to train, and how far it was then
+        self._first: dict[str, tuple[float, float]] = {}  # when a trial was first seen to train, and its share then
         self._states: dict[str, State] = {}
         self._done_before: float | None = None
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -83,10 +81,8 @@ class SweepView:
     def _summary(self, trials: Mapping[str, Progress], now: float) -> str:
         states = Counter(one.state for one in trials.values())
         counts = ", ".join(f"{states[state]} {state}" for state in reversed(_ORDER) if states[state])
-        work, whole = (
-            self._work(trials),
-            sum(self._costs[name] for name, one in trials.items() if one.state != "failed"),
-        )
+        work = self._work(trials)
+        whole = sum(self._costs[name] for name, one in trials.items() if one.state != "failed")
         gone = work - (self._done_before or 0.0)
         if gone <= 0:
             return counts

@@ -122,8 +122,7 @@ def leading_axes(moments: Moments, count: int) -> Array:
     States that overflow have no axes; theirs are those of the coordinates, and what is fitted on them is NaN as before.
     """
     gram = moments.centred_gram
-    broken = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
-    vectors = np.linalg.eigh(_mended(gram, broken))[1][..., ::-1][..., :count]
+    vectors = np.linalg.eigh(_mended(gram, _broken(gram)))[1][..., ::-1][..., :count]
     axes = np.zeros((len(gram), 1 + gram.shape[1], 1 + count))
     axes[:, 0, 0] = 1.0
     axes[:, 1:, 1:] = vectors
@@ -140,7 +139,7 @@ class RidgePath:
     def __init__(self, train: Moments) -> None:
         self.train = train
         gram = train.centred_gram
-        self.broken: npt.NDArray[np.bool_] = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
+        self.broken = _broken(gram)
         """(C,) cells whose states overflow: they have no fit, and all their figures are NaN."""
         values, self._vectors = np.linalg.eigh(_mended(gram, self.broken))
         largest = values.max(axis=1, keepdims=True, initial=0.0)
@@ -178,6 +177,12 @@ class RidgePath:
         left = np.broadcast_to(residual > _ALMOST_INTERPOLATING * self.train.n[:, None], errors.shape)
         weight = self.train.n[:, None] / np.where(residual > 0, residual, 1.0) ** 2
         return np.where(left, weight * errors, np.inf)
+
+
+def _broken(gram: Array) -> npt.NDArray[np.bool_]:
+    """(C,) cells whose states overflow."""
+    broken: npt.NDArray[np.bool_] = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
+    return broken
 
 
 def _mended(gram: Array, broken: npt.NDArray[np.bool_]) -> Array:

@@ -155,7 +155,7 @@ class RidgeSurvey:
         raw = self.fitter.score(alphas, self.held_out, choose, relative=True)
         return self._read(analysis, raw), raw.cost
 
-    def leading_scores(self, analysis: str, count: int, alphas: float | Sequence[float] = ALPHAS) -> list[CellScores]:
+    def leading_scores(self, analysis: str, count: int) -> list[CellScores]:
         """As :meth:`scores`, of probes that read only the leading principal components of the states.
 
         Components are fitted on the training folds of each split. What a probe makes of chance grows with its dimension
@@ -164,9 +164,8 @@ class RidgeSurvey:
         Args:
             analysis: First word of the tags.
             count: Components; a narrower state is read whole.
-            alphas: Ridge penalties, as there.
         """
-        parts = [self.fitter.leading(count, fold).score(alphas, (fold,), relative=True) for fold in self.held_out]
+        parts = [self.fitter.leading(count, fold).score(ALPHAS, (fold,), relative=True) for fold in self.held_out]
         return self._read(analysis, joined(parts))
 
     def raw(self, columns: Tensor) -> Tensor:

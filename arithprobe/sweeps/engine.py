@@ -1,11 +1,16 @@
 """What a sweep asks of whatever runs its trials, on one machine or on many."""
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
 
 Task = Callable[[str], str | None]
 """Runs the trial of that folder, or goes on with it; returns None, or in one line what stopped it. Picklable. It keeps
 all that it makes in the folder, so a second call goes on where the first was stopped."""
+
+
+TICK_S = 0.5
+"""How often a run lets its caller look, in seconds."""
 
 
 class Outcome(NamedTuple):
@@ -45,3 +50,11 @@ class Engine(Protocol):
 def one_line(error: BaseException) -> str:
     """An exception as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def run_or_die(task: Task, trial: str) -> str | None:
+    """Run a task in a worker; one that is told to end dies, so that its trial is run again."""
+    try:
+        return task(trial)
+    except (SystemExit, KeyboardInterrupt):
+        os._exit(1)

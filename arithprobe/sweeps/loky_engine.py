@@ -10,12 +10,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arithprobe.sweeps.engine import Outcome, Task, one_line
+from arithprobe.sweeps.engine import TICK_S, Outcome, Task, one_line, run_or_die
 
 if TYPE_CHECKING:
     from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-_TICK_S = 0.5
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -40,7 +39,7 @@ class LokyEngine:
     name = "loky"
 
     def __init__(self, jobs: int | None = None, threads: int = 1, retries: int = 2) -> None:
-        self.jobs, self.threads, self.retries = jobs or max(1, cores() // threads), threads, retries
+        self.jobs, self.threads, self.retries = jobs or places(threads), threads, retries
 
     def check(self) -> None:
         """This machine is there."""
@@ -56,7 +55,7 @@ class LokyEngine:
                     place = free.pop()
                     place.trial, place.attempt = waiting.popleft()
                     running[self._submit(place, task)] = place
-                done, _ = wait(running, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     place = running.pop(future)
                     free.append(place)
@@ -77,7 +76,7 @@ class LokyEngine:
 
             environment, guard = dict.fromkeys(_THREADS, str(self.threads)), (os.getpid(),)
             place.executor = ProcessPoolExecutor(1, env=environment, initializer=_end_with, initargs=guard)
-        future: Future[str | None] = place.executor.submit(_guarded, task, place.trial)
+        future: Future[str | None] = place.executor.submit(run_or_die, task, place.trial)
         return future
 
     def _ended(self, place: _Place, future: "Future[str | None]") -> Outcome | None:
@@ -100,6 +99,11 @@ def cores() -> int:
     return int(cpu_count())
 
 
+def places(threads: int) -> int:
+    """Trials that have room side by side on this machine, with so many threads each; one at least."""
+    return max(1, cores() // threads)
+
+
 def _end_with(sweep: int) -> None:
     """Have this worker end with the sweep that started it, however that ends."""
     threading.Thread(target=_watch, args=(sweep,), daemon=True).start()
@@ -107,13 +111,5 @@ def _end_with(sweep: int) -> None:
 
 def _watch(sweep: int) -> None:
     while os.getppid() == sweep:
-        time.sleep(_TICK_S)
+        time.sleep(TICK_S)
     os._exit(1)
-
-
-def _guarded(task: Task, trial: str) -> str | None:
-    """Run a task; a worker that is told to end dies, so that its trial is run again."""
-    try:
-        return task(trial)
-    except (SystemExit, KeyboardInterrupt):
-        os._exit(1)

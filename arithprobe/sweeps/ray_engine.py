@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from arithprobe.errors import ArithprobeError, require_at_least
-from arithprobe.sweeps.engine import Outcome, Task, one_line
-from arithprobe.sweeps.loky_engine import cores
+from arithprobe.sweeps.engine import TICK_S, Outcome, Task, one_line, run_or_die
+from arithprobe.sweeps.loky_engine import places
 from arithprobe.sweeps.ray_address import QUIET, require_cluster
 
-_TICK_S, _STOP_S = 0.5, 10.0
+_STOP_S = 10.0
 _OBJECTS_BYTES = 128 * 2**20  # trials hand back a line each; Ray's default is a third of the memory
 _OOM = "RAY_task_oom_retries"  # by default Ray goes on for ever
 _SAID = "^A worker died or was killed|^Task _call failed|^Raylet is terminated|has been marked dead"  # outcomes say it
@@ -103,7 +103,7 @@ class RayEngine:
         import ray
 
         try:
-            ended: list[Any] = ray.wait(list(running), timeout=_TICK_S)[0]
+            ended: list[Any] = ray.wait(list(running), timeout=TICK_S)[0]
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise ArithprobeError(f"the Ray cluster is lost; the same call goes on ({one_line(error)})") from error
         return ended
@@ -154,7 +154,7 @@ class RayEngine:
     def _place(self) -> dict[str, Any]:
         """Where the trials run, in the words of ``ray.init``."""
         if self.address is None:
-            cpus = (self.jobs or max(1, cores() // self.threads)) * self.threads
+            cpus = (self.jobs or places(self.threads)) * self.threads
             local = {"address": "local", "num_cpus": cpus, "object_store_memory": _OBJECTS_BYTES}
             return {**local, "include_dashboard": False}
         if "://" not in self.address:
@@ -191,10 +191,7 @@ def _call(task: Task, trial: str, gpus: bool) -> str | None:
     """Run a task in a worker."""
     if not gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    try:
-        return task(trial)
-    except (SystemExit, KeyboardInterrupt):
-        os._exit(1)  # it was told to end: its trial is run again
+    return run_or_die(task, trial)
 
 
 def _stop(running: Sequence[Any]) -> None:
