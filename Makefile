@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: fit test check setup clean
+.PHONY: fit test check docs linkcheck setup clean
 
 fit: $(READY)  ## train REG-SUM and probe it
 	$(BIN)/arithprobe fit --config configs/reg_sum.yaml
@@ -17,6 +17,12 @@ check: $(READY)  ## lint, types, layers, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+docs: $(READY)  ## the documentation site, build/docs/index.html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+linkcheck: $(READY)  ## the addresses in the documentation; needs a network
+	$(BIN)/sphinx-build -W --keep-going -b linkcheck docs build/linkcheck
 
 setup: $(READY)  ## install into .venv
 

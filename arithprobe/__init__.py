@@ -4,13 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from arithprobe.analysis.forward import run_over
     from arithprobe.analysis.heads import analyse_heads
     from arithprobe.analysis.heads_options import HeadOptions
     from arithprobe.analysis.intervene import intervene
     from arithprobe.analysis.intervene_options import InterveneOptions
+    from arithprobe.analysis.invariance import invariance
+    from arithprobe.analysis.ladder_rules import RUNGS
     from arithprobe.analysis.probe import probe
     from arithprobe.analysis.probe_options import ProbeOptions
     from arithprobe.analysis.reproduce import reproduce
+    from arithprobe.analysis.reproduce_options import ReproduceOptions
     from arithprobe.behaviour import Behaviour
     from arithprobe.callbacks import (
         BehaviourReport,
@@ -19,21 +23,25 @@ if TYPE_CHECKING:
         FourierProbing,
         HeadAnalysis,
         MLPProbing,
+        Provenance,
         RandomState,
         RidgeProbing,
+        TensorBoardOverview,
     )
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
-    from arithprobe.errors import ArithprobeError
+    from arithprobe.errors import ArithprobeError, SharedRowsWarning
     from arithprobe.interventions.erasure import Eraser, load_eraser
     from arithprobe.models.checkpoints import load_model
     from arithprobe.models.hooks import capture, edit
     from arithprobe.models.objective import Objective
     from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
     from arithprobe.models.transformer import TinyTransformer
+    from arithprobe.probes.circles import best_periods
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems import Problem
+    from arithprobe.reports.page import report
     from arithprobe.tokenizer import decode, encode, pad_batch
     from arithprobe.training.module import ArithmeticModule
 
@@ -59,26 +67,36 @@ _HOME = {
     "Objective": "models.objective",
     "ProbeOptions": "analysis.probe_options",
     "Problem": "problems",
+    "Provenance": "callbacks",
+    "RUNGS": "analysis.ladder_rules",
     "RandomState": "callbacks",
+    "ReproduceOptions": "analysis.reproduce_options",
     "ResidueCrossEntropy": "models.objectives",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
     "ScaledMSE": "models.objectives",
+    "SharedRowsWarning": "errors",
+    "TensorBoardOverview": "callbacks",
     "TinyTransformer": "models.transformer",
     "analyse_heads": "analysis.heads",
+    "best_periods": "probes.circles",
     "capture": "models.hooks",
     "decode": "tokenizer",
     "edit": "models.hooks",
     "encode": "tokenizer",
     "intervene": "analysis.intervene",
+    "invariance": "analysis.invariance",
     "load_eraser": "interventions.erasure",
     "load_model": "models.checkpoints",
     "pad_batch": "tokenizer",
     "probe": "analysis.probe",
+    "report": "reports.page",
     "reproduce": "analysis.reproduce",
+    "run_over": "analysis.forward",
 }
 
 __all__ = [
+    "RUNGS",
     "ArithmeticDataModule",
     "ArithmeticDataset",
     "ArithmeticModule",
@@ -98,23 +116,31 @@ __all__ = [
     "Objective",
     "ProbeOptions",
     "Problem",
+    "Provenance",
     "RandomState",
+    "ReproduceOptions",
     "ResidueCrossEntropy",
     "RidgeFitter",
     "RidgeProbing",
     "ScaledMSE",
+    "SharedRowsWarning",
+    "TensorBoardOverview",
     "TinyTransformer",
     "analyse_heads",
+    "best_periods",
     "capture",
     "decode",
     "edit",
     "encode",
     "intervene",
+    "invariance",
     "load_eraser",
     "load_model",
     "pad_batch",
     "probe",
+    "report",
     "reproduce",
+    "run_over",
 ]
 
 

@@ -31,6 +31,11 @@ MIN_ROWS = 20
 """Fewer rows than this are NOT LEARNED: the interval cannot be trusted."""
 EXACT_MATCH_LEARNED = 0.99
 """LEARNED from this exact-match rate on."""
+NOT_LEARNED_WARNING = (
+    "What follows is read from a model that has not learned the task. Whatever it shows is not about the task: "
+    "an untrained network can score as high."
+)
+"""What stands between that verdict and results of probes."""
 _FAR_BELOW = 0.1  # skill this far below zero is more than noise about the mean
 _CONSTANT = 0.1  # predictions that vary less than this, as a share of what the answers do, are one residue
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution

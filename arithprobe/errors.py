@@ -25,7 +25,7 @@ def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
     >>> require_at_least("", folds=(5, 2))
 
     Args:
-        owner: Whose options, as in ``RidgeProbing: ``; may be empty.
+        owner: Whose options, as in ``'RidgeProbing: '``; may be empty.
         limits: The value and the least one allowed, by name.
 
     Raises:

@@ -1,14 +1,19 @@
 """Files written whole or not at all."""
 
+import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arithprobe.errors import ArithprobeError
+
+Record = TypeVar("Record")
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:
@@ -72,6 +77,22 @@ def to_json(record: Any) -> str:
     '{"r2": [0.5, null]}'
     """
     return json.dumps(_plain(record), allow_nan=False)
+
+
+def from_record(record: Mapping[str, Any], kind: type[Record]) -> Record:
+    """A dataclass from the record that :func:`to_json` made of it: null is NaN again where the field is a number.
+
+    Raises:
+        TypeError: If the record has other fields.
+    """
+    numbers = {field.name for field in fields(kind) if field.type in (float, "float")}  # type: ignore[arg-type]
+    return kind(**{name: math.nan if value is None and name in numbers else value for name, value in record.items()})
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:

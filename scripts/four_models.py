@@ -24,7 +24,7 @@ import torch
 from arithprobe.analysis.forward import random_init_twin
 from arithprobe.models.checkpoints import load_model
 from arithprobe.plotting.ladder import ladder_chart
-from arithprobe.plotting.render import to_png, to_rgb
+from arithprobe.plotting.render import to_png, to_rgb, to_svg
 
 RECIPES = Path("lightning_logs") / "recipes"
 UNTRAINED = "residue, untrained"
@@ -214,7 +214,7 @@ def main() -> None:
     """Examine what is not examined yet, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS), help="Which.")
-    parser.add_argument("--picture", type=Path, help="Also draw all ladders, to this PNG file.")
+    parser.add_argument("--picture", type=Path, help="Also draw all ladders, to this PNG file, and an SVG beside it.")
     given = parser.parse_args()
     models = [examined(name, Path("lightning_logs") / "four_models") for name in given.models]
     for table in (ladder_table, site_table, frequency_table, notebook_table):
@@ -227,6 +227,7 @@ def main() -> None:
         ]  # fmt: skip
         figure = ladder_chart(lines, models[0].ladder["rungs"][1:], None)
         given.picture.write_bytes(to_png(to_rgb(figure)))
+        given.picture.with_suffix(".svg").write_text(to_svg(figure))
 
 
 if __name__ == "__main__":

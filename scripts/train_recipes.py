@@ -7,6 +7,7 @@ again, and one that is done is not repeated. At the end, and with ``--show`` at 
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -19,7 +20,8 @@ from typing import NamedTuple
 
 import pandas
 
-from arithprobe.plotting.render import Figure, to_png, to_rgb
+from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
+from arithprobe.plotting.style import CYCLE, GREY, SMALL, TITLE, new_figure, tidy
 
 SEEDS = {"reg_modk_circular": 3, "reg_modk_residue": 2, "reg_sum_exact": 1, "reg_modk": 1}
 """The recipes, how many seeds each; the last is the notebook's, which does not learn."""
@@ -147,17 +149,18 @@ def curve_of(run: Run) -> pandas.DataFrame:
 
 def picture(runs: list[Run]) -> Figure:
     """Exact match on the validation rows by step, a line a run, a colour a recipe."""
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    figure = new_figure(7.5, 4)
     axes = figure.subplots()
-    for number, config in enumerate(dict.fromkeys(run.config for run in runs)):
+    for colour, config in zip(itertools.cycle(CYCLE), dict.fromkeys(run.config for run in runs), strict=False):
         curves = [curve_of(run) for run in runs if run.config == config]
         for label, curve in zip([config, *[None] * len(curves)], curves, strict=False):
             steps, exact = curve["step"] + 1, 100 * curve["val/exact_match"]
-            axes.plot(steps, exact, color=f"C{number}", marker="o", markersize=3, linewidth=1.2, label=label)
-    axes.axhline(99, color="grey", linewidth=0.8, linestyle=":")
+            axes.plot(steps, exact, color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
+    axes.axhline(99, color=GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel="training step", ylabel="exact match, validation rows (%)", ylim=(-2, 102))
-    axes.set_title("The recipes on sums they never saw, every seed; reg_modk is the notebook's", fontsize=10)
-    axes.legend(loc="center right", fontsize=8)
+    axes.set_title("The recipes on sums they never saw, every seed; reg_modk is the notebook's", fontsize=TITLE)
+    axes.legend(loc="center right", fontsize=SMALL)
+    tidy(figure)
     return figure
 
 
@@ -170,7 +173,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="Runs side by side.")
     parser.add_argument("--threads", type=int, help="Threads of each run; the cores, shared by the jobs, if not given.")
     parser.add_argument("--show", action="store_true", help="Train nothing, only show the table.")
-    parser.add_argument("--picture", type=Path, help="Also draw the curves, to this PNG file.")
+    parser.add_argument("--picture", type=Path, help="Also draw the curves, to this PNG file, and an SVG beside it.")
     given = parser.parse_args()
     runs = [Run(config, seed) for config in given.recipes for seed in range(SEEDS[config])]
     if not given.show:
@@ -179,7 +182,9 @@ def main() -> None:
             list(pool.map(lambda run: train(run, threads), runs))
     print("\n".join(table(runs)))
     if given.picture is not None:
-        given.picture.write_bytes(to_png(to_rgb(picture(runs))))
+        figure = picture(runs)
+        given.picture.write_bytes(to_png(to_rgb(figure)))
+        given.picture.with_suffix(".svg").write_text(to_svg(figure))
 
 
 if __name__ == "__main__":

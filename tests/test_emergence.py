@@ -22,6 +22,7 @@ from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.emergence import emergence_map, emergence_runs
+from arithprobe.plotting.style import GREY
 from arithprobe.probes.emergence import Emergence, Readings, emergences, in_order, over_runs
 from arithprobe.probes.emergence_survey import watched
 from arithprobe.probes.survey import Split
@@ -313,7 +314,7 @@ def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
     above, below = figure.axes[:2]
     assert above.get_yscale() == "log"
     labels = [(label.get_text(), label.get_color()) for label in below.get_yticklabels()]
-    assert labels == [("sum", "black"), ("residuemod7f1", "black"), ("x", "#888888")]
+    assert labels == [("sum", "black"), ("residuemod7f1", "black"), ("x", GREY)]
     assert "they never were: 1)" in below.get_xlabel()
     assert below.collections[1].get_offsets().tolist() == [[20, 0], [20, 1]]
     assert emergence_map(rows, [9.0, 8.0, 7.0, 6.0, 5.0], found, None).axes[0].get_yscale() == "linear"

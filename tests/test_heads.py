@@ -127,12 +127,13 @@ def test_heads_that_cost_nothing_are_not_ranked(words, run, tmp_path):
     assert abs(stats["heads"][0][0]["delta_rmse"]["zero"]) > 0  # the control
 
 
-def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(words, run, tmp_path):
-    (tmp_path / "out" / "figures" / "head_scores.png").mkdir(parents=True)
+@pytest.mark.parametrize("name", ["head_scores.png", "head_scores.svg"])
+def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(name, words, run, tmp_path):
+    (tmp_path / "out" / "figures" / name).mkdir(parents=True)
     code, out, err = run(*words)
     assert (code, out) == (2, "")
-    assert "head_scores.png: is a folder" in err and err.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == ["head_scores.png"]
+    assert f"{name}: is a folder" in err and err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == [name]
 
 
 def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
@@ -140,6 +141,7 @@ def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words
     figures.mkdir(parents=True)
     for name in ("attention_0", "head_ablation", "head_shot"):
         (figures / f"{name}.png").write_bytes(b"")
+        (figures / f"{name}.svg").write_bytes(b"")
     code, _, err = run(*words, "--sample_idx", 7, 7, 3, "--no_causal")
     assert (code, err) == (0, "")
     pictures = {path.stem for path in figures.iterdir()}

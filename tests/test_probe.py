@@ -40,7 +40,7 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(run, p
     figures = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
     names = ("fourier_residuemod11", "frequencies_by_site", "ladder", "mlp_against_ridge", "refitted_readout",
              "ridge_residue", "ridge_sum", "ridge_x", "ridge_y", "small_periods")  # fmt: skip
-    assert figures == [f"{name}.png" for name in names]
+    assert figures == [f"{name}.{ending}" for name in names for ending in ("png", "svg")]
     found = json.loads((tmp_path / "out" / "probe.json").read_text())
     assert next(iter(found["behaviour"])) == "verdict"
     assert found["behaviour"]["constant_from"] == "these rows"  # a plain file cannot say
@@ -143,4 +143,5 @@ def test_a_second_run_leaves_no_picture_of_the_first(run, plain, tmp_path):
     for target in ("sum", "x"):
         assert run(*words, "--no_mlp", "--targets", target)[0] == 0
     figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
-    assert figures == {"ridge_x.png", "small_periods.png", "refitted_readout.png", "ladder.png"}
+    names = ("ridge_x", "small_periods", "refitted_readout", "ladder")
+    assert figures == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}

@@ -108,8 +108,11 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
 def test_tensorboard_has_every_trial_with_its_parameters_and_measures(sweep):
     _, _, out, _ = sweep
     for name, columns in results(out).items():
-        curves = EventAccumulator(str(out / name / "version_0")).Reload().Tags()["scalars"]
-        assert {"train/loss", "val/skill"} <= set(curves)
+        fitted = EventAccumulator(str(out / name / "version_0")).Reload()
+        assert {"train/loss", "val/skill"} <= set(fitted.Tags()["scalars"])
+        assert "summary/text_summary" in fitted.Tags()["tensors"]
+        with pytest.raises(KeyError, match="hparams"):  # or the trial would have two rows
+            fitted.PluginTagToContent("hparams")
         measures = EventAccumulator(str(out / name / "measures")).Reload()
         (skill,) = measures.Scalars("measure/skill")
         assert skill.value == pytest.approx(columns["skill"], rel=1e-6)

@@ -1,11 +1,16 @@
 """One number by several protocols, side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from arithprobe.analysis.notebook import Array, Figures
+from arithprobe.attention.records import head_name
+
+_SHOWN_N = (1, 3, 6, 12)
+_CURVES = ("fourier_r2_curve", "smallk_r2")
+_CAUSAL = ("delta_mse", "delta_mse_random", "excess_delta_mse")
 
 
 class Columns(NamedTuple):
@@ -49,6 +54,35 @@ def number(value: float | None) -> str:
     if value is None or value != value:
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def shown_rows(columns: Columns) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Label and place of each number that a table shows; of lists a few entries."""
+    for key, value in columns.notebook_protocol.items():
+        if key in ("pos_r2", "pos_r2_masked"):
+            for position in sorted({0, len(value) // 2, len(value) - 1}):
+                yield f"{key} [{position}]", (key, position)
+        elif key in _CURVES:
+            for at, record in enumerate(value):
+                period = f"k'={record['kprime']} " if "kprime" in record else ""
+                if period or record["N"] in _SHOWN_N:
+                    yield f"{key} {period}N={record['N']}", (key, at, "r2")
+        elif key == "causal":
+            yield "causal base_mse", (key, "base_mse")
+            for name in _CAUSAL:
+                for at, record in enumerate(value[f"{name}_vs_dim"]):
+                    if record["N"] in _SHOWN_N:
+                        yield f"{name} N={record['N']}", (key, f"{name}_vs_dim", at, name)
+        elif key == "nonlinear_settings":
+            for at, record in enumerate(value):
+                shape = f"{record['hidden']}x{record['depth']}"
+                yield from ((f"{name} {shape}", (key, at, name)) for name in record if name.startswith("mlp"))
+        elif key == "per_head":
+            for layer, heads in enumerate(value):
+                for head in range(len(heads)):
+                    yield f"copy_score {head_name(layer, head)}", (key, layer, head, "copy_score")
+        elif isinstance(value, float) and key != "alpha":
+            yield key, (key,)
 
 
 def null_of(draws: list[Figures]) -> tuple[Figures, Figures, Figures]:

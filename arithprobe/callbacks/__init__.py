@@ -2,10 +2,12 @@
 
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
+from arithprobe.callbacks.board import TensorBoardOverview
 from arithprobe.callbacks.emergence import EmergenceProbing
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.heads import HeadAnalysis
 from arithprobe.callbacks.mlp import MLPProbing
+from arithprobe.callbacks.provenance import Provenance
 from arithprobe.callbacks.random_state import RandomState
 from arithprobe.callbacks.ridge import RidgeProbing
 
@@ -16,6 +18,8 @@ __all__ = [
     "FourierProbing",
     "HeadAnalysis",
     "MLPProbing",
+    "Provenance",
     "RandomState",
     "RidgeProbing",
+    "TensorBoardOverview",
 ]

@@ -16,7 +16,7 @@ from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json as to_json
 from arithprobe.files import write_whole
-from arithprobe.plotting.render import Figure, to_png, to_rgb
+from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
 CallbackType = TypeVar("CallbackType", bound=Callback)
@@ -156,7 +156,7 @@ class ValidationProbe(Callback):
         }
 
     def show(self, trainer: Trainer, figure: Figure, target: str, name: str, step: int | None) -> None:
-        """Put a figure into TensorBoard and ``figures/<analysis>_<target>.png``, where there are such."""
+        """Put a figure into TensorBoard and ``figures/<analysis>_<target>``, as PNG and SVG, where there are such."""
         writers = list(tensorboard(trainer))
         if not writers and self._run_folder is None:
             return
@@ -164,7 +164,9 @@ class ValidationProbe(Callback):
         for writer in writers:
             writer.add_image(f"{self.analysis}_{target}/{name}", image, step or 0, dataformats="HWC")
         if self._run_folder is not None:
-            write_whole(self._run_folder / "figures" / f"{self.analysis}_{target}.png", to_png(image))
+            path = self._run_folder / "figures" / f"{self.analysis}_{target}"
+            write_whole(f"{path}.png", to_png(image))
+            write_whole(f"{path}.svg", to_svg(figure))
 
 
 def moment(trainer: Trainer) -> dict[str, Any]:

@@ -20,17 +20,18 @@ from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import Quantity
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
-_METRICS = ("r2", "null_high", "r2_max", "null_max", "accuracy")
+_METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "accuracy")
 
 
 class FourierProbing(ValidationProbe):
     """Ridge probes of ``cos`` and ``sin`` of ``2 pi n q / k`` at the last token, fitted anew at every validation.
 
     For every residual site it logs ``fourier_<q>mod<k>/<site>@last/``: ``r2`` (mean over frequencies of the held-out
-    R2 of cosine and sine together) with ``null_high`` (95 % quantile of the mean on permuted labels), ``r2_max`` (the
-    best frequency) with ``null_max`` (95 % quantile of the largest null score: above it a frequency is a key
-    frequency), and ``accuracy`` (share of values decoded right). Every frequency goes to ``probes/fourier.jsonl``, and
-    into a frequency x step heatmap, in TensorBoard (IMAGES) and ``figures/fourier_<q>mod<k>.png``.
+    R2 of cosine and sine together) with ``null_low`` and ``null_high`` (5 and 95 % quantile of the mean on permuted
+    labels), ``r2_max`` (the best frequency) with ``null_max`` (95 % quantile of the largest null score: above it a
+    frequency is a key frequency), and ``accuracy`` (share of values decoded right). Every frequency goes to
+    ``probes/fourier.jsonl``, and into a frequency x step heatmap, in TensorBoard (IMAGES) and
+    ``figures/fourier_<q>mod<k>.png``.
 
     Args:
         quantity: What goes around: ``residue``, ``sum``, ``x`` or ``y``.
@@ -126,7 +127,7 @@ class FourierProbing(ValidationProbe):
         found: dict[str, float] = {}
         for row, site in enumerate(scores.sites):
             values = (
-                scores.macro[row, 0], scores.macro_null[row, 0].quantile(0.95),
+                scores.macro[row, 0], *(scores.macro_null[row, 0].quantile(q) for q in (0.05, 0.95)),
                 scores.r2[:, row, 0].max(), scores.max_null[row, 0].quantile(0.95), self._decoding.accuracy[row],
             )  # fmt: skip
             tags = (self._tag(site, metric) for metric in _METRICS)

@@ -15,7 +15,7 @@ from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
 from arithprobe.training.module import ArithmeticModule, ValidationOutput
 
-_LOGGED = ("r2", "null_high")
+_LOGGED = ("r2", "null_low", "null_high")
 
 
 class RidgeProbing(ValidationProbe):
@@ -24,9 +24,9 @@ class RidgeProbing(ValidationProbe):
     The states come from the validation pass itself; each batch is folded into second moments. A probe is fitted on the
     rows of some sums and scored on the rows of others. The same fit of labels permuted between sums gives the null.
 
-    Per target it logs ``ridge_<target>/<site>@last/r2`` and ``.../null_high`` (95 % quantile of the permutations) for
-    every residual site; all cells go to ``probes/ridge.jsonl`` and into a site x position heatmap, in TensorBoard
-    (IMAGES) and ``figures/ridge_<target>.png``.
+    Per target it logs ``ridge_<target>/<site>@last/r2``, ``.../null_low`` and ``.../null_high`` (5 and 95 % quantile of
+    the permutations) for every residual site; all cells go to ``probes/ridge.jsonl`` and into a site x position
+    heatmap, in TensorBoard (IMAGES) and ``figures/ridge_<target>.png``.
 
     Args:
         targets: What to probe for, see :mod:`arithprobe.probes.targets`.
@@ -106,10 +106,12 @@ class RidgeProbing(ValidationProbe):
         self._count += 1
         self._step = moment(trainer)["step"]
         return {
-            str(self._tag(scores.target, site, metric)): scores.at(site)[metric]
+            str(self._tag(scores.target, site, metric)): float(value)
             for scores in self._scores
-            for site in scores.sites
             for metric in _LOGGED
+            for site, value in zip(
+                scores.sites, getattr(scores, metric)[:, scores.positions.index("last")], strict=True
+            )
         }
 
     def tags(self) -> list[str]:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "probe": ("probe", "what is decodable where in a checkpoint, against its nulls"),
     "intervene": ("intervene", "what a checkpoint loses when what is decodable is taken out of it"),
     "heads": ("heads", "what the attention heads of a checkpoint look at, and what they do"),
+    "report": ("report", "one page about a run, or several side by side, to look at and to share"),
     "sweep": ("sweep", "train and measure a grid of models, on this machine or on a cluster"),
     "emergence": ("emergence", "from which training step on each variable is readable, over runs"),
     "reproduce": ("reproduce", "the original notebook's numbers, beside the honest ones"),
@@ -74,6 +75,7 @@ def _help() -> str:
             "",
             "start here:  arithprobe fit --config configs/reg_sum.yaml",
             "then look:   tensorboard --logdir lightning_logs",
+            "or share:    arithprobe report lightning_logs/reg_sum/version_0",
             "options:     arithprobe COMMAND --help        version: arithprobe --version",
             "",
         ]

@@ -4,14 +4,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from arithprobe.cli.options import command_parser, output_file, parse
 from arithprobe.cli.output import picture_folder, print_files, replace_pictures
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import to_json, write_whole
+from arithprobe.files import from_record, to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.behaviour import Behaviour
@@ -57,12 +56,11 @@ def run(words: Sequence[str] | None) -> None:
     runs = _read_runs(given.runs, path)
 
     from arithprobe.plotting.emergence import emergence_runs  # imports PyTorch, which the options need not wait for
-    from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.probes.emergence import over_runs
 
     found = over_runs([one.found for one in runs])
     names = [f"run {number}" for number in range(1, len(runs) + 1)]
-    picture = to_png(to_rgb(emergence_runs(found, [one.behaviour for one in runs], names)))
+    picture = emergence_runs(found, [one.behaviour for one in runs], names)
     drawn = replace_pictures(figures, _PICTURE, {_PICTURE: picture})
     write_whole(path, to_json(_record(runs, found)) + "\n")
     _print(runs, names, found, [path, *drawn])
@@ -103,8 +101,8 @@ def _read_run(folder: str) -> _Run:
         behaviour = record["behaviour"]
         found = _Run(
             folder, str(record["task"]), list(record["steps"]), bool(record["own_beginning"]),
-            None if behaviour is None else Behaviour(**_numbers(behaviour, Behaviour)),
-            [Emergence(**_numbers(one, Emergence)) for one in record["variables"]],
+            None if behaviour is None else from_record(behaviour, Behaviour),
+            [from_record(one, Emergence) for one in record["variables"]],
         )  # fmt: skip
         if found.behaviour is not None and found.behaviour.verdict not in get_args(Verdict):
             raise ValueError(f"verdict {found.behaviour.verdict}")
@@ -116,12 +114,6 @@ def _read_run(folder: str) -> _Run:
     if len(found.steps) < IN_A_ROW:
         raise ArithprobeError(f"{folder}: has {len(found.steps)} of the {IN_A_ROW} validations that it takes to emerge")
     return found
-
-
-def _numbers(record: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """The fields of a result as they were written, with NaN where JSON has null for a number."""
-    numbers = {field.name for field in fields(kind) if field.type is float}
-    return {name: math.nan if value is None and name in numbers else value for name, value in record.items()}
 
 
 def _record(runs: Sequence[_Run], found: "Sequence[EmergenceOverRuns]") -> dict[str, Any]:

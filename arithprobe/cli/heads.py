@@ -10,6 +10,7 @@ from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.heads import HeadReport
+    from arithprobe.plotting.render import Figure
 
 _PICTURES = r"head_(ablation|categories|effects|patching|roles|scores|sweeps)|attention_\d+|roles_layer\d+"
 
@@ -37,18 +38,16 @@ def run(words: Sequence[str] | None) -> None:
     dataset, loaded = rows_and_model(given)
     with steps(step_count(options)) as progress:
         report = analyse_heads(loaded, dataset, options, progress)
-    pictures = _draw(report)
-    drawn = replace_pictures(figures, _PICTURES, pictures)
+    drawn = replace_pictures(figures, _PICTURES, _draw(report))
     write_whole(path, to_json(record_of(report, options)) + "\n")
     print_report(report, [path, *drawn])
 
 
-def _draw(report: "HeadReport") -> dict[str, bytes]:
-    """Every figure there is something for, as PNG, by name."""
+def _draw(report: "HeadReport") -> "dict[str, Figure]":
+    """Every figure there is something for, by name."""
     from arithprobe.plotting.attention import attention_maps, last_token_roles, role_grid, role_sweeps
     from arithprobe.plotting.head_effects import ablation_bars, mass_against_effect, patching_grid
     from arithprobe.plotting.heads import category_bars, head_scores
-    from arithprobe.plotting.render import to_png, to_rgb
 
     statistics, behaviour, causal = report.statistics, report.behaviour, report.causal
     main, direct = None, None
@@ -69,4 +68,4 @@ def _draw(report: "HeadReport") -> dict[str, bytes]:
         figures["head_effects"] = mass_against_effect(causal.agreements, causal.main, behaviour)
         if causal.patching is not None:
             figures["head_patching"] = patching_grid(causal.patching, behaviour)
-    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}
+    return figures

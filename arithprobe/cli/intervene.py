@@ -14,6 +14,7 @@ from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.intervene import InterventionReport
+    from arithprobe.plotting.render import Figure
 
 _PICTURES = "decodable_against_used|ablation_against_random|steering|patching|interchange|symmetry"
 
@@ -53,8 +54,9 @@ def run(words: Sequence[str] | None) -> None:
     print_report(report, [path, rest, *drawn])
 
 
-def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: dict[str, bytes]) -> list[Path]:
-    """The erasers and the pictures; those of an earlier run into the same folder are replaced or removed."""
+def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: "dict[str, Figure]") -> list[Path]:
+    """The pictures and the erasers; those of an earlier run into the same folder are replaced or removed."""
+    drawn = replace_pictures(figures, _PICTURES, pictures)
     names = {f"{one.site}@{row.position}.{one.target}.{one.kind}.pt": one
              for row, one in zip(report.ledger, report.erasers, strict=True)}  # fmt: skip
     for old in frozen.glob("*@*.pt"):
@@ -62,14 +64,13 @@ def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: 
             old.unlink()
     for name, eraser in names.items():
         eraser.save(frozen / name)
-    return replace_pictures(figures, _PICTURES, pictures)
+    return drawn
 
 
-def _draw(report: "InterventionReport") -> dict[str, bytes]:
-    """Every figure there is something for, as PNG, by name."""
+def _draw(report: "InterventionReport") -> "dict[str, Figure]":
+    """Every figure there is something for, by name."""
     from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
     from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
-    from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.plotting.steering import steering_curves
 
     rows, behaviour = report.ledger, report.behaviour
@@ -87,4 +88,4 @@ def _draw(report: "InterventionReport") -> dict[str, bytes]:
         figures["interchange"] = interchange_chart(report.variables, behaviour)
     if report.symmetry:
         figures["symmetry"] = symmetry_chart(report.symmetry, behaviour)
-    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}
+    return figures

@@ -3,12 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable, write_whole
+
+if TYPE_CHECKING:
+    from arithprobe.plotting.render import Figure
+
+_ENDINGS = (".png", ".svg")
 
 
 def picture_folder(folder: Path, ours: str) -> Path:
@@ -28,18 +34,26 @@ def picture_folder(folder: Path, ours: str) -> Path:
     return folder
 
 
-def replace_pictures(folder: Path, ours: str, pictures: Mapping[str, bytes]) -> list[Path]:
-    """Write the pictures of a run, and then remove those that an earlier run into the same folder left.
+def replace_pictures(folder: Path, ours: str, pictures: "Mapping[str, Figure]") -> list[Path]:
+    """Write the pictures of a run as PNG and SVG, and then remove those that an earlier run into the same folder left.
+
+    All are drawn before any is written.
 
     Args:
         folder: Where.
         ours: As in :func:`picture_folder`; other files stay.
-        pictures: PNG by name, without the ending.
+        pictures: Figures by name, without the ending.
 
     Returns:
-        The files written.
+        The PNG files written; beside each stands the SVG.
     """
-    written = [write_whole(folder / f"{name}.png", picture) for name, picture in pictures.items()]
+    from arithprobe.plotting.render import to_png, to_rgb, to_svg  # imports Matplotlib, which options need not wait for
+
+    drawn = {name: (to_png(to_rgb(figure)), to_svg(figure)) for name, figure in pictures.items()}
+    written = []
+    for name, (pixels, text) in drawn.items():
+        write_whole(folder / f"{name}.svg", text)
+        written.append(write_whole(folder / f"{name}.png", pixels))
     for old in _named(folder, ours):
         if old.stem not in pictures and old.is_file():
             old.unlink()
@@ -55,7 +69,9 @@ def print_files(console: Console, files: Sequence[Path]) -> None:
     """
     for path in files:
         console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")
+    if any(path.suffix == ".png" for path in files):
+        console.print("beside each picture is its .svg")
 
 
 def _named(folder: Path, ours: str) -> list[Path]:
-    return [path for path in folder.glob("*.png") if re.fullmatch(ours, path.stem)]
+    return [path for path in folder.glob("*.*") if path.suffix in _ENDINGS and re.fullmatch(ours, path.stem)]

@@ -10,6 +10,7 @@ from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
     from arithprobe.analysis.probe import ProbeReport
+    from arithprobe.plotting.render import Figure
     from arithprobe.plotting.spectrum import PlaneLosses
 
 _PICTURES = (
@@ -44,22 +45,20 @@ def run(words: Sequence[str] | None) -> None:
     dataset, loaded = rows_and_model(given)
     with steps(step_count(options)) as progress:
         report = probe(loaded, dataset, options, progress)
-    pictures = _draw(report)
-    drawn = replace_pictures(figures, _PICTURES, pictures)
+    drawn = replace_pictures(figures, _PICTURES, _draw(report))
     write_whole(path, to_json(record_of(report, options)) + "\n")
     evidence = ladder_record(report.checkpoint, report.data, report.behaviour, report.ladder, report.left_out)
     write_whole(ladder, to_json(evidence) + "\n")
     print_report(report, [path, ladder, *drawn])
 
 
-def _draw(report: "ProbeReport") -> dict[str, bytes]:
-    """Every figure there is something for, as PNG, by name."""
+def _draw(report: "ProbeReport") -> "dict[str, Figure]":
+    """Every figure there is something for, by name."""
     from arithprobe.analysis.ladder_rules import RUNGS
     from arithprobe.plotting.compare import mlp_against_ridge, refitted_readout
     from arithprobe.plotting.frequencies import frequency_spectrum, small_periods
     from arithprobe.plotting.heatmap import probe_heatmap
     from arithprobe.plotting.ladder import ladder_chart
-    from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.plotting.spectrum import frequency_site_map, plane_losses
     from arithprobe.probes.circles import best_periods
 
@@ -79,7 +78,7 @@ def _draw(report: "ProbeReport") -> dict[str, bytes]:
     figures["refitted_readout"] = refitted_readout(report.refit, circle, behaviour)
     if report.mlp:
         figures["mlp_against_ridge"] = mlp_against_ridge(report.mlp, behaviour)
-    return {name: to_png(to_rgb(figure)) for name, figure in figures.items()}
+    return figures
 
 
 def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, bool, str]]]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule
 
+_BOARD = "http://localhost:6006/#custom_scalars&_smoothingWeight=0"  # TensorBoard's own smoothing bends few points
 _FIGURES = {
     "skill": ("skill", ".3f"),
     "r2": ("R2", ".4f"),
@@ -49,6 +51,9 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
         console.print(f"checkpoint:  {escape(str(best))}")
     root = next((parent for parent in folder.parents if parent.name == LOG_FOLDER), folder.parent)
     console.print(f"look next:   tensorboard --logdir {escape(str(root))}")
+    if trainer.state.fn == TrainerFn.FITTING:
+        console.print(f"             then {_BOARD}")
+        console.print(f"             arithprobe report {escape(str(folder))}")
 
 
 def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:

@@ -144,13 +144,11 @@ def _write_table(options: SweepOptions, folder: SweepFolder) -> list[dict[str, A
 
 def _draw(options: SweepOptions, rows: Sequence[Mapping[str, Any]], pictures: Path) -> list[Path]:
     """The figures of what is done."""
-    from arithprobe.plotting.render import to_png, to_rgb
     from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
 
     x = _x(rows, options.shared_keys)
     figures = {one.__name__: one(rows, options.facet, x) for one in (probe_scaling, ablation_scaling, mlp_scaling)}
-    drawn = {name: to_png(to_rgb(figure)) for name, figure in figures.items() if figure is not None}
-    return replace_pictures(pictures, _PICTURES, drawn)
+    return replace_pictures(pictures, _PICTURES, {name: one for name, one in figures.items() if one is not None})
 
 
 def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:

@@ -84,16 +84,19 @@ def _fit(folder: TrialFolder) -> None:
     resume, version = folder.checkpoints / RESUME, folder.next_version()
     place = {"save_dir": str(folder.path.parent), "name": folder.path.name, "version": version}
     loggers = [{"class_path": name, "init_args": place | more} for name, more in _LOGGERS.items()]
-    observers = {"ProgressFile": folder.progress_file, "ResumeCheckpoint": resume}
+    observers: dict[str, dict[str, Any]] = {
+        "arithprobe.callbacks.trial.ProgressFile": {"path": str(folder.progress_file)},
+        "arithprobe.callbacks.trial.ResumeCheckpoint": {"path": str(resume)},
+        "arithprobe.callbacks.TensorBoardOverview": {"hparams": False},  # the trial's measures are its row there
+    }
     words = [
         "fit", *("--config", str(folder.path / CONFIG)),
         *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
         *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", Path(BEST).stem),
         *("--trainer.enable_progress_bar", "false"),
     ]  # fmt: skip
-    for name, path in observers.items():
-        one = {"class_path": f"arithprobe.callbacks.trial.{name}", "init_args": {"path": str(path)}}
-        words.append(f"--trainer.callbacks+={json.dumps(one)}")
+    for name, options in observers.items():
+        words.append(f"--trainer.callbacks+={json.dumps({'class_path': name, 'init_args': options})}")
     goes_on = _has(resume, "optimizer_states")
     sys.stdout.write(f"{folder.path.name}: {f'goes on from {resume}' if goes_on else 'starts'}\n")
     run([*words, *(("--ckpt_path", str(resume)) if goes_on else ())])

@@ -1,6 +1,7 @@
 """``arithprobe fit | validate | test | predict``: LightningCLI on our module and data."""
 
 import os
+import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,7 +13,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from arithprobe.callbacks import BehaviourReport, RandomState  # (the package also lets YAML name callbacks by class)
+from arithprobe.callbacks import (  # (the package also lets YAML name callbacks by class)
+    BehaviourReport,
+    Provenance,
+    RandomState,
+    TensorBoardOverview,
+)
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
 from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
@@ -108,6 +114,7 @@ class ArithprobeCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in one line what is wrong."""
+        self._words = list(sys.argv[1:] if args is None else args)
         try:
             super().parse_arguments(parser, args)
         except (ArgumentError, UnicodeDecodeError) as error:
@@ -143,7 +150,7 @@ class ArithprobeCLI(LightningCLI):
             raise ArithprobeError(self._complaint(error)) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Give the trainer the run's loggers, checkpoints, behaviour report and random state."""
+        """Give the trainer the run's loggers, checkpoints, and the callbacks of every run."""
         bare = bool(config.get("barebones"))
         if config.get("logger") in (None, True) and not bare:
             config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
@@ -152,9 +159,11 @@ class ArithprobeCLI(LightningCLI):
         elif (best := self._get(self.config_init, "checkpoint")).monitor is not None:  # None saves the last itself
             callbacks.append(ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False))
         trainer = super()._instantiate_trainer(config, callbacks)
-        for kind in () if bare else (RandomState, BehaviourReport):
+        for kind in () if bare else (RandomState, BehaviourReport, TensorBoardOverview):
             if find_callback(trainer, kind) is None:
                 callbacks_of(trainer).insert(0, kind())
+        if not bare and find_callback(trainer, Provenance) is None:
+            callbacks_of(trainer).insert(0, Provenance(self._words))
         callbacks_of(trainer).sort(key=lambda one: isinstance(one, ResumeCheckpoint))  # that comes last
         return trainer
 

@@ -3,12 +3,8 @@
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.behaviour import Behaviour
+from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour
 
-_WARNING = (
-    "What follows is read from a model that has not learned the task. Whatever it shows is not about the task: "
-    "an untrained network can score as high."
-)
 _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
 
@@ -28,4 +24,4 @@ def print_verdict(console: Console, behaviour: Behaviour, *, probed: bool = True
     """
     console.print(f"[bold {_COLOUR[behaviour.verdict]}]{escape(str(behaviour))}[/]")
     if probed and behaviour.verdict == "NOT LEARNED":
-        console.print(_WARNING)
+        console.print(NOT_LEARNED_WARNING)

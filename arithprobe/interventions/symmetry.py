@@ -63,11 +63,27 @@ def symmetry_tests(bench: Workbench, donors: Tensor, steps: Sequence[int] = STEP
     return [one for one in found if one is not None]
 
 
+def in_range(dataset: ArithmeticDataset, x: Tensor, y: Tensor) -> Tensor:
+    """(N,) whether both of (N,) operands lie between the smallest and the largest operand of a data set."""
+    every = torch.cat([dataset.x, dataset.y])
+    return torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
+
+
+def comparable(dataset: ArithmeticDataset, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> Tensor:
+    """(N,) whether problems that are changed stay in the range of the data and keep every digit count.
+
+    Args:
+        dataset: The data.
+        before: (N,) x and (N,) y.
+        after: (N,) x and (N,) y.
+    """
+    kept = [_digits(one) == _digits(other) for one, other in zip(before, after, strict=True)]
+    return in_range(dataset, *after) & kept[0] & kept[1]
+
+
 def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryTest | None:
     x, y = bench.x + d, bench.y - d if change == "x + d, y - d" else bench.y
-    every = torch.cat([bench.dataset.x, bench.dataset.y])
-    inside = torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
-    kept = (inside & (_digits(x) == _digits(bench.x)) & (_digits(y) == _digits(bench.y))).nonzero()[:, 0]
+    kept = comparable(bench.dataset, (bench.x, bench.y), (x, y)).nonzero()[:, 0]
     if len(kept) < FEWEST:
         return None
     problems = [Problem(*pair, bench.modulus) for pair in zip(x[kept].tolist(), y[kept].tolist(), strict=True)]

@@ -1,12 +1,12 @@
 """What a model is trained to output, the loss, and the way back to an answer.
 
-===================== ============================== =======================================================
-objective             outputs for the answer r       decoded as
-===================== ============================== =======================================================
-``ScaledMSE``         1: (r - center) / scale        the number itself, not rounded
-``CircularMSE``       2 F: cos and sin of 2 pi f r/k the residue whose points on the circles are nearest
-``ResidueCrossEntropy`` k: one score a residue       the residue of the highest score
-===================== ============================== =======================================================
+======================= ============================== =======================================================
+objective               outputs for the answer r       decoded as
+======================= ============================== =======================================================
+``ScaledMSE``           1: (r - center) / scale        the number itself, not rounded
+``CircularMSE``         2 F: cos and sin of 2 pi f r/k the residue whose points on the circles are nearest
+``ResidueCrossEntropy`` k: one score a residue         the residue of the highest score
+======================= ============================== =======================================================
 
 An objective of one's own is a subclass of :class:`~arithprobe.models.objective.Objective`; configurations name it by
 its class, and :func:`~arithprobe.models.checkpoints.load_model` finds it if its module has been imported.

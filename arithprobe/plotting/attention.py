@@ -15,6 +15,7 @@ from arithprobe.attention.roles import GROUPS, Group
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.style import SMALL, TINY, new_figure
 from arithprobe.plotting.titles import set_title
 
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
@@ -51,7 +52,7 @@ def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour |
         free = [panel for line in grid[layer * wraps : (layer + 1) * wraps] for panel in line[:columns]]
         for head, panel in enumerate(free[:heads]):
             image = heat(panel, patterns[layer, head], gamma=0.5)
-            panel.set_title(head_name(layer, head), fontsize=8.5, pad=3)
+            panel.set_title(head_name(layer, head), fontsize=SMALL, pad=3)
             shown.append(panel)
     size = 8 if length <= 16 else 6.5
     _name_ticks(shown[0], letters, letters, size)
@@ -83,7 +84,7 @@ def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | Non
     names = [*(head_name(layer, head) for head in range(heads)), "uniform attention"]
     for panel, matrix, name in zip(shown, matrices, names, strict=True):
         image = heat(panel, matrix, gamma=0.5)
-        panel.set_title(name, fontsize=8.5, pad=3)
+        panel.set_title(name, fontsize=SMALL, pad=3)
     _name_ticks(shown[0], roles, roles, 7, rotation=90)
     for panel in shown:
         panel.tick_params(axis="both", length=2, labelbottom=panel in lowest(grid, shown))
@@ -106,17 +107,17 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
     """
     layers, heads, roles = statistics.last_role_mass.shape
     table = torch.cat([statistics.last_role_mass.flatten(0, 1), statistics.uniform_last_role_mass[None]])
-    figure = Figure(figsize=(9.4, 0.24 * len(table) + 1.9), layout="constrained", dpi=110)
+    figure = new_figure(9.4, 0.24 * len(table) + 1.9)
     panel = figure.add_subplot()
-    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}")
+    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}".format)
     for layer in range(layers):
         panel.axhline((layer + 1) * heads - 0.5, color="white", linewidth=1.5)
     upright = max(len(role) for role in statistics.roles) > 6
-    panel.set_xticks(range(roles), statistics.roles, fontsize=8, rotation=90 if upright else 0)
-    panel.set_yticks(range(len(table)), [*head_names(layers, heads), "uniform"], fontsize=8)
+    panel.set_xticks(range(roles), statistics.roles, rotation=90 if upright else 0)
+    panel.set_yticks(range(len(table)), [*head_names(layers, heads), "uniform"])
     panel.tick_params(length=2)
-    panel.set_xlabel("to role (key)", fontsize=9)
-    panel.set_ylabel("head", fontsize=9)
+    panel.set_xlabel("to role (key)")
+    panel.set_ylabel("head")
     text = f"What heads look at from the last token: attention in percent, mean over {statistics.n} rows"
     set_title(panel, text, behaviour)
     return figure
@@ -144,22 +145,23 @@ def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figu
     columns = 2 if len(statistics.roles) <= _ALONE else 1
     lines = math.ceil(len(groups) / columns)
     height = max(0.15 * len(table), 0.9) + 0.25
-    figure = Figure(figsize=(9.4, lines * height + 2.1), layout="constrained", dpi=110)
+    figure = new_figure(9.4, lines * height + 2.1)
     strip, grid = panels_below_a_title(figure, lines, columns)
     shown = [panel for line in grid for panel in line][: len(groups)]
     for panel, group in zip(shown, groups, strict=True):
         image = heat(panel, table[..., GROUPS.index(group)])
         for layer in range(layers):
             panel.axhline((layer + 1) * (heads + 1) - 0.5, color="white", linewidth=1.5)
-        panel.set_title(f"attention to {IN_WORDS[group]}", fontsize=8.5, pad=3)
-        panel.tick_params(axis="x", labelrotation=90, labelsize=7, length=2, labelbottom=panel in lowest(grid, shown))
-        panel.tick_params(axis="y", labelsize=7, length=2)
+        panel.set_title(f"attention to {IN_WORDS[group]}", fontsize=SMALL, pad=3)
+        panel.tick_params(
+            axis="x", labelrotation=90, labelsize=TINY, length=2, labelbottom=panel in lowest(grid, shown)
+        )
+        panel.tick_params(axis="y", labelsize=TINY, length=2)
     shown[0].set_xticks(range(len(statistics.roles)), statistics.roles)
     shown[0].set_yticks(range(len(table)), [*names, "uniform"])
     name_axes(grid, shown, "from role (query)", "head")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
-    bar.set_label("attention to the group", fontsize=8.5)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label("attention to the group")
     text = f"Attention to groups of characters by where it comes from, mean over {statistics.n} rows"
     set_title(strip, text, behaviour)
     return figure
@@ -175,7 +177,7 @@ def _square_panels(lines: int, columns: int, room: float, between: float) -> tup
     columns = max(columns, _a_line(2, room))
     width = _WIDE if columns > 2 or columns * room > _NARROW - _BESIDE else _NARROW
     height = (width - _BESIDE) / columns + between
-    figure = Figure(figsize=(width, lines * height + _TITLE), layout="constrained", dpi=110)
+    figure = new_figure(width, lines * height + _TITLE)
     return figure, *panels_below_a_title(figure, lines, columns)
 
 
@@ -190,6 +192,6 @@ def _name_ticks(panel: Axes, across: Sequence[str], down: Sequence[str], size: f
 
 
 def _name_bar(bar: Colorbar, label: str, uniform: float) -> None:
-    bar.set_ticks(_TICKS, labels=[f"{tick:g}" for tick in _TICKS], fontsize=8)
-    bar.set_label(label, fontsize=8.5)
+    bar.set_ticks(_TICKS, labels=[f"{tick:g}" for tick in _TICKS], fontsize=SMALL)
+    bar.set_label(label)
     mark_uniform(bar, uniform)

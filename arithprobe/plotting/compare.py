@@ -6,12 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, SMALL, TITLE, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.mlp_scores import MLPScores
 from arithprobe.probes.refit import RefitCurve
-
-_BLUE, _GREY, _ORANGE, _GREEN = "#0072b2", "#999999", "#e69f00", "#009e73"  # Okabe and Ito, colour-blind safe
 
 
 def mlp_against_ridge(scores: Sequence[MLPScores], behaviour: Behaviour | None) -> Figure:
@@ -21,31 +20,29 @@ def mlp_against_ridge(scores: Sequence[MLPScores], behaviour: Behaviour | None) 
         scores: Results of one or more targets or kinds, a panel each.
         behaviour: The model's behaviour, for the title.
     """
-    figure = Figure(figsize=(9.0, 3.4 * len(scores) + 0.6), layout="constrained", dpi=110)
+    figure = new_figure(9.0, 3.4 * len(scores) + 0.6)
     panels = figure.subplots(len(scores), 1, squeeze=False)[:, 0]
     for panel, one in zip(panels, scores, strict=True):
         at = np.arange(len(one.sites))
         score, low, high = one.score.numpy(), one.low.numpy(), one.high.numpy()
         margins = np.nan_to_num(np.stack([score - low, high - score])).clip(min=0)
-        panel.bar(at - 0.2, score, 0.38, yerr=margins, capsize=2, color=_BLUE, label="MLP")
-        panel.bar(at + 0.2, one.ridge.numpy(), 0.38, color=_ORANGE, label="ridge, same rows")
+        panel.bar(at - 0.2, score, 0.38, yerr=margins, capsize=2, color=BLUE, label="MLP")
+        panel.bar(at + 0.2, one.ridge.numpy(), 0.38, color=ORANGE, label="ridge, same rows")
         panel.plot(
             at - 0.2, one.null_max.numpy(), "v", color="black", markersize=5, label="MLP, largest of the shuffles"
         )
-        panel.plot(at - 0.2, one.control_on_pairs.numpy(), "x", color=_GREEN, markersize=6, label="MLP, control task")
+        panel.plot(at - 0.2, one.control_on_pairs.numpy(), "x", color=GREEN, markersize=6, label="MLP, control task")
         if one.chance:
-            panel.axhline(one.chance, color=_GREY, linewidth=1, linestyle="--", label="most frequent class")
-        panel.axhline(0, color="black", linewidth=0.6)
+            panel.axhline(one.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
+        zero_line(panel)
         panel.set_ylim(None if one.chance else min(panel.get_ylim()[0], -0.1), max(panel.get_ylim()[1], 0.1))
         panel.set_xticks(at, one.sites)
         panel.set_xlabel("site (last token)")
         panel.set_ylabel("held-out R2" if one.kind == "regression" else "accuracy")
-        panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         text = f"{one.kind} of '{one.target}' ({one.n_test} held-out rows)"
-        if panel is panels[0]:
-            set_title(panel, f"MLP and ridge probes: {text}", behaviour)
-        else:
-            panel.set_title(text, fontsize=10, loc="left")
+        panel.set_title(text, fontsize=TITLE, loc="left")
+    set_title(panels[0], f"MLP and ridge probes: {panels[0].get_title(loc='left')}", behaviour)
     return figure
 
 
@@ -57,36 +54,36 @@ def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour:
         circle: Fourier scores of the directions removed, for the lower panel; None where one direction was removed.
         behaviour: The model's behaviour, for the title.
     """
-    figure = Figure(figsize=(8.5, 6.4 if circle is not None else 4.2), layout="constrained", dpi=110)
+    figure = new_figure(8.5, 6.4 if circle is not None else 4.2)
     panels = figure.subplots(2 if circle is not None else 1, 1, sharex=True, squeeze=False)[:, 0]
     above = panels[0]
     dimension = np.array(curve.dimension)
     random = np.array(curve.random_delta_mse)
     low, middle, high = np.quantile(random, [0.025, 0.5, 0.975], axis=1)
     above.errorbar(
-        dimension, middle, yerr=[middle - low, high - middle], fmt="s", color=_GREY, capsize=3, markersize=4,
+        dimension, middle, yerr=[middle - low, high - middle], fmt="s", color=GREY, capsize=3, markersize=4,
         label=f"{random.shape[1]} random subspaces: median, 95 % of them",
     )  # fmt: skip
-    above.plot(dimension, curve.delta_mse, "o-", color=_BLUE, markersize=4, label="probe directions")
-    above.axhline(0, color="black", linewidth=0.6)
+    above.plot(dimension, curve.delta_mse, "o-", color=BLUE, markersize=4, label="probe directions")
+    zero_line(above)
     floor = 0.05 * curve.base_mse  # noise stays small
     above.set_ylim(min(above.get_ylim()[0], -floor), max(above.get_ylim()[1], floor))
     above.set_ylabel("increase of held-out MSE\n(squared answer units)")
-    above.legend(fontsize=8)
-    text = f"Refitted ridge readout at {curve.site}@last (intact MSE {curve.base_mse:.4g}, a constant's "
-    set_title(above, f"{text}{curve.answer_variance:.4g}): what is left, not what the model uses", behaviour)
+    above.legend(fontsize=SMALL)
     if circle is not None:
         row, column = circle.sites.index(curve.site), circle.positions.index("last")
         count = np.arange(1, len(dimension) + 1)
         macro = np.cumsum(circle.r2[: len(count), row, column].numpy()) / count
         null = np.stack([one.null[row, column].numpy() for one in circle.frequencies[: len(count)]])
         null_high = np.quantile(np.cumsum(null, axis=0) / count[:, None], 0.95, axis=1)
-        panels[1].plot(dimension, macro, "o-", color=_BLUE, markersize=4, label="mean over the first N frequencies")
-        panels[1].plot(dimension, null_high, "--", color=_GREY, label="95 % of the null of that mean")
-        panels[1].axhline(0, color="black", linewidth=0.6)
+        panels[1].plot(dimension, macro, "o-", color=BLUE, markersize=4, label="mean over the first N frequencies")
+        panels[1].plot(dimension, null_high, "--", color=GREY, label="95 % of the null of that mean")
+        zero_line(panels[1])
         panels[1].set_ylim(min(panels[1].get_ylim()[0], -0.05), max(panels[1].get_ylim()[1], 0.1))
         panels[1].set_ylabel("held-out decode R2")
-        panels[1].legend(fontsize=8)
+        panels[1].legend(fontsize=SMALL)
     panels[-1].set_xlabel("dimensions removed (2N)" if circle is not None else "dimensions removed")
     panels[-1].set_xticks(dimension[:: 1 + len(dimension) // 16])
+    text = f"Refitted ridge readout at {curve.site}@last (intact MSE {curve.base_mse:.4g}, a constant's "
+    set_title(above, f"{text}{curve.answer_variance:.4g}): what is left, not what the model uses", behaviour)
     return figure

@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import logarithmic
+from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, TINY, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, EmergenceOverRuns, Readings, circle_of, in_order
-
-_BLUE, _GREY = "#0072b2", "#888888"
-_COLOURS = (_BLUE, "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#999999")  # Okabe and Ito
 
 
 def emergence_map(
@@ -41,18 +39,18 @@ def emergence_map(
     rows = best[[names.index(one.variable) for one in drawn]]
     steps = [number if one.step is None else one.step for number, one in enumerate(history)]
     height = 0.17 * len(drawn) + 1.2
-    figure = Figure(figsize=(9.5, 2.6 + height), layout="constrained", dpi=110)
+    figure = new_figure(9.5, 2.6 + height)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
     _draw_loss(above, steps, losses)
     edges = _edges(steps)
     edges = np.concatenate([[2 * edges[0] - edges[1]], edges])
-    colours = colormaps["viridis"].with_extremes(bad="white")
+    colours = colormaps["viridis"].with_extremes(bad="none")
     image = below.pcolormesh(
         edges, np.arange(len(drawn) + 1) - 0.5, np.ma.masked_invalid(rows.clip(0, 1)), cmap=colours, vmin=0, vmax=1
     )
     below.axvline(edges[1], color="white", linewidth=2.5)
     marks = [(one.step, row) for row, one in enumerate(drawn) if one.step is not None]
-    below.scatter(*np.array(marks).reshape(-1, 2).T, s=16, color="white", edgecolors="black", linewidths=0.7, zorder=3)
+    below.scatter(*np.array(marks).reshape(-1, 2).T, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
     below.set_ylim(len(drawn) - 0.5, -0.5)
     below.set_xlim(edges[0], edges[-1])
     _name_rows(below, drawn)
@@ -83,7 +81,7 @@ def emergence_runs(
     drawn = [one for one in found if one.count]
     finite = [step for one in drawn for step in one.known if math.isfinite(step)]
     never = 1.12 * max([1.0, *finite])
-    figure = Figure(figsize=(9.5, 2.6 + 0.26 * max(len(drawn), 4)), layout="constrained", dpi=110)
+    figure = new_figure(9.5, 2.6 + 0.26 * max(len(drawn), 4))
     axes = figure.add_subplot()
     for run, (name, behaviour) in enumerate(zip(names, behaviours, strict=True)):
         offset = (run + 1) / (len(names) + 1) - 0.5  # so that equal steps do not hide each other
@@ -91,23 +89,23 @@ def emergence_runs(
         verdict = "unknown" if behaviour is None else behaviour.verdict
         axes.plot(
             steps, np.arange(len(drawn)) + 0.7 * offset, "o", label=f"{name}: {verdict}",
-            color=_COLOURS[run % len(_COLOURS)], markersize=5, alpha=0.9,
+            color=CYCLE[run % len(CYCLE)], markersize=5, alpha=0.9,
         )  # fmt: skip
     for row, one in enumerate(drawn):
         axes.plot([min(one.median, never)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
-    axes.axvspan(0.5 * (never + max(finite, default=1.0)), 1.06 * never, color="#eeeeee", zorder=0)
+    axes.axvspan(0.5 * (never + max(finite, default=1.0)), 1.06 * never, color=LIGHT, alpha=0.35, linewidth=0, zorder=0)
     axes.set_xlim(0, 1.06 * never)
     axes.set_xticks([*(tick for tick in axes.get_xticks() if tick <= max(finite, default=1.0)), never])
     axes.set_xticklabels([*(f"{tick:g}" for tick in axes.get_xticks()[:-1]), "never"])
-    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn], fontsize=8)
+    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn])
     axes.set_ylim(max(len(drawn), 1) - 0.5, -0.5)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    row_lines(axes)
     hidden = sum(not one.count and not one.of_any_frequency for one in found)
     axes.set_xlabel(
         "training step of emergence" + (f"\n({hidden} variables that emerged in no run are left out)" if hidden else "")
     )
     axes.set_ylabel("variable")
-    figure.legend(loc="outside lower center", ncols=min(3, len(names)), fontsize=8)
+    figure.legend(loc="outside lower center", ncols=min(3, len(names)), fontsize=SMALL)
     order = ("NOT LEARNED", "PARTLY LEARNED", "LEARNED")
     known = [one for one in behaviours if one is not None]
     worst = min(known, key=lambda one: (order.index(one.verdict), one.exact_match), default=None)
@@ -118,24 +116,27 @@ def emergence_runs(
 
 def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> None:
     """The curve, on a logarithmic scale where it spans more than a decade."""
-    axes.plot(steps, losses, "-o", color=_BLUE, markersize=3, linewidth=1.2)
+    axes.plot(steps, losses, "-o", color=BLUE, markersize=3, linewidth=1.2)
     positive = [loss for loss in losses if 0 < loss < math.inf]
     decades = len(positive) == len(losses) and max(positive) > 10 * min(positive)
     if decades:
         logarithmic(axes)
     axes.set_ylabel("validation loss" + (" (log)" if decades else ""))
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    row_lines(axes)
 
 
 def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
     """Names of variables on the left, sites of emergence on the right."""
-    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn], fontsize=7)
+    axes.tick_params(axis="y", labelsize=TINY)
+    axes.set_yticks(range(len(drawn)), [one.variable for one in drawn])
     for label, one in zip(axes.get_yticklabels(), drawn, strict=True):
-        label.set_color("black" if one.emerged else _GREY)
+        label.set_color("black" if one.emerged else GREY)
     right = axes.secondary_yaxis("right")
     emerged = [(row, one.site) for row, one in enumerate(drawn) if one.site is not None]
-    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=7)
+    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=TINY)
     right.tick_params(length=0)
+    for side in (axes, right):
+        side.spines[:].set_visible(False)
 
 
 def _edges(steps: Sequence[int]) -> npt.NDArray[np.float64]:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.panels import heat, ink
+from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
-
-_BLUE, _GREY, _ORANGE, _GREEN = "#0072b2", "#999999", "#e69f00", "#009e73"  # Okabe and Ito, colour-blind safe
 
 
 def frequency_spectrum(
@@ -26,34 +25,31 @@ def frequency_spectrum(
     """
     frequencies = np.array(scores.circle.frequencies)
     row, column = scores.sites.index(site), scores.positions.index("last")
-    figure = Figure(figsize=(max(7.0, 0.22 * len(frequencies) + 3), 6.0), layout="constrained", dpi=110)
+    figure = new_figure(max(7.0, 0.22 * len(frequencies) + 3), 6.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.4])
     r2 = scores.r2[:, row, column].numpy()
     cells = [one.at(site) for one in scores.frequencies]
     low, high = (np.array([cell[name] for cell in cells]) for name in ("low", "high"))
     margins = np.nan_to_num(np.stack([r2 - low, high - r2])).clip(min=0)
-    above.errorbar(frequencies, r2, yerr=margins, fmt="o", color=_BLUE, markersize=4, capsize=2, label="held out")
+    above.errorbar(frequencies, r2, yerr=margins, fmt="o", color=BLUE, markersize=4, capsize=2, label="held out")
     threshold = float(scores.max_null[row, column].quantile(0.95))
-    above.axhline(threshold, color=_GREY, linewidth=1, linestyle="--", label="95 % of the largest null score")
-    above.plot(frequencies, scores.relabelled[:, row, column].numpy(), "x", color=_ORANGE, label="relabelled circle")
+    above.axhline(threshold, color=GREY, linewidth=1, linestyle="--", label="95 % of the largest null score")
+    above.plot(frequencies, scores.relabelled[:, row, column].numpy(), "x", color=ORANGE, label="relabelled circle")
     if twin is not None:
-        above.plot(frequencies, twin.r2[:, row, column].numpy(), "^", color=_GREEN, markersize=4, label="random init")
-    above.axhline(0, color="black", linewidth=0.6)
+        above.plot(frequencies, twin.r2[:, row, column].numpy(), "^", color=GREEN, markersize=4, label="random init")
+    zero_line(above)
     above.set_ylabel("decode R2")
     highest, lowest = float(np.nanmax(r2, initial=0.0)), float(np.nanmin(r2, initial=0.0))
     above.set_ylim(min(1.2 * lowest, -0.05), 1.05 if highest > 0.5 else max(1.3 * highest, 0.1))  # noise stays small
-    above.legend(fontsize=8, loc="best", ncols=2)
-    set_title(
-        above,
-        f"Fourier probes of '{scores.circle.quantity}' with period {scores.circle.period} at {site}@last",
-        behaviour,
-    )
+    above.legend(fontsize=SMALL, loc="best", ncols=2)
     fve = scores.encode_fve[:, row, column].numpy()
-    below.bar(frequencies, fve, color=_BLUE, width=0.6)
+    below.bar(frequencies, fve, color=BLUE, width=0.6)
     below.set_ylim(top=max(0.02, 1.1 * float(np.nanmax(fve, initial=0.0))))
     below.set_ylabel("encode FVE")
     below.set_xlabel(f"frequency n (turns per {scores.circle.period})")
     below.set_xticks(frequencies if len(frequencies) <= 16 else frequencies[::3])
+    text = f"Fourier probes of '{scores.circle.quantity}' with period {scores.circle.period} at {site}@last"
+    set_title(above, text, behaviour)
     return figure
 
 
@@ -76,15 +72,15 @@ def frequency_step_map(
     key = np.stack([one.p_max[:, row, column].numpy() <= 0.05 for one in scores], axis=1)
     frequencies = first.circle.frequencies
     size = (max(6.5, 0.42 * len(scores) + 3), max(3.6, 0.16 * len(frequencies) + 2.2))
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     axes = figure.add_subplot()
-    image = axes.imshow(np.clip(r2, 0, 1), cmap="viridis", vmin=0, vmax=1, aspect="auto", origin="lower")
+    image = heat(axes, r2, lowest_first=True)
     marked = np.argwhere(key)
-    axes.scatter(marked[:, 1], marked[:, 0], s=10, color="white", edgecolors="black", linewidths=0.5)
+    axes.scatter(marked[:, 1], marked[:, 0], s=10, color="white", edgecolors=INK, linewidths=0.5)
     every = max(1, len(steps) // 12)
-    axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]], fontsize=8)
+    axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
     every = 1 if len(frequencies) <= 16 else 4
-    axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]], fontsize=8)
+    axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     axes.set_xlabel("training step")
     axes.set_ylabel("frequency n")
     figure.colorbar(image, ax=axes, label="held-out decode R2", fraction=0.05)
@@ -108,18 +104,17 @@ def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour
     periods = sorted({one.circle.period for one in scores})
     best = np.full((len(quantities), len(periods)), np.nan)
     size = (max(6.5, 0.95 * len(periods) + 2.6), 0.62 * len(quantities) + 2.2)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     axes = figure.add_subplot()
-    for one in scores:
-        row, column = quantities.index(one.circle.quantity), periods.index(one.circle.period)
-        best[row, column] = one.r2
+    cells = [(quantities.index(one.circle.quantity), periods.index(one.circle.period)) for one in scores]
+    for cell, one in zip(cells, scores, strict=True):
+        best[cell] = one.r2
+    image = heat(axes, best)
+    for (row, column), one in zip(cells, scores, strict=True):
         text = f"{one.r2:.2f}" + ("" if np.isnan(one.relabelled) else f"\n({one.relabelled:.2f})")
-        ink = "black" if one.r2 > 0.6 else "white"
-        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
+        axes.text(column, row, text, ha="center", va="center", fontsize=LABEL, color=ink(image, one.r2))
         if not one.found:
             axes.plot([column - 0.35, column + 0.35], [row - 0.35, row + 0.35], color="white", linewidth=1.2)
-    colours = colormaps["viridis"].with_extremes(bad="white")
-    image = axes.imshow(np.clip(best, 0, 1), cmap=colours, vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(periods)), [str(period) for period in periods])
     axes.set_yticks(range(len(quantities)), quantities)
     axes.set_xlabel("period")

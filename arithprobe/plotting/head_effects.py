@@ -18,12 +18,12 @@ from arithprobe.plotting.heads import least_axis
 from arithprobe.plotting.labels import MARKER, name_points
 from arithprobe.plotting.panels import annotate, heat
 from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.style import BLUE, GREEN, GREY, LABEL, LIGHT, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.rank import Agreement, RankCorrelation
 
-_KINDS: dict[AblationKind, str] = {"zero": "#0072b2", "mean": "#e69f00", "resample": "#009e73"}  # Okabe and Ito
+_KINDS: dict[AblationKind, str] = {"zero": BLUE, "mean": ORANGE, "resample": GREEN}
 _IN_WORDS: dict[AblationKind, str] = {"zero": "nothing", "mean": "its mean", "resample": "another row's"}
-_BAND, _FAINT = "#d4d4d4", "#888888"
 _ALPHA = 0.05
 _COST = "increase of the RMSE\n(answer units)"
 
@@ -44,15 +44,16 @@ def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None
     layers, heads = ablations[0].delta_rmse.shape
     names = head_names(layers, heads)
     size = (min(max(0.42 * len(names) + 1.4, 7.4), 9.4), 4.4)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     panel = figure.add_subplot()
     for place, one in enumerate(ablations):
         _bars(panel, one, place - (len(ablations) - 1) / 2, 0.8 / len(ablations))
         _random(panel, one)
     for layer in range(1, layers):
-        panel.axvline(layer * heads - 0.5, color=_FAINT, linewidth=0.6, linestyle=":")
-    panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xticks(range(len(names)), names, fontsize=8 if len(names) <= 48 else 6.5, rotation=90 * (len(names) > 16))
+        panel.axvline(layer * heads - 0.5, color=GREY, linewidth=0.6, linestyle=":")
+    zero_line(panel)
+    panel.set_xticks(range(len(names)), names, rotation=90 * (len(names) > 16))
+    panel.tick_params(axis="x", labelsize=SMALL if len(names) <= 48 else 6.5)
     panel.set_xlim(-0.6, len(names) - 0.4)
     _keep_noise_small(panel, behaviour)
     panel.set_xlabel("head")
@@ -81,7 +82,7 @@ def _ablation_legend(figure: Figure, panel: Axes, ablations: Sequence[HeadAblati
     if any(bool((one.p <= _ALPHA).any()) for one in ablations):
         handles.append(Line2D([], [], linestyle="none", marker="$*$", color="black"))
         labels.append(f"p <= {_ALPHA} against these, each head by itself")
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL)
 
 
 def _random(panel: Axes, one: HeadAblation) -> None:
@@ -94,7 +95,7 @@ def _random(panel: Axes, one: HeadAblation) -> None:
         if len(draws):
             low, high = np.quantile(draws, [0.025, 0.975])
             ends = (layer * heads - 0.45, (layer + 1) * heads - 0.55)
-            panel.fill_between(ends, low, high, color=_BAND, linewidth=0, zorder=0, label=label, gid="random")
+            panel.fill_between(ends, low, high, color=LIGHT, linewidth=0, zorder=0, label=label, gid="random")
             label = "_"
 
 
@@ -110,7 +111,7 @@ def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure
     layers, heads, count = patching.by_position.shape
     names = head_names(layers, heads)
     width = max(min(max(0.42 * (count + 2) + 1.8, 6.8), 9.4), 0.29 * (count + 2) + 1.6)  # numbers and names need room
-    figure = Figure(figsize=(width, max(0.21 * len(names), 1.0) + 2.5), layout="constrained", dpi=110)
+    figure = new_figure(width, max(0.21 * len(names), 1.0) + 2.5)
     panel = figure.add_subplot()
     gap = torch.full((len(names), 1), torch.nan)
     values = torch.cat([patching.recovered.reshape(-1, 1), gap, patching.by_position.flatten(0, 1)], dim=1)
@@ -118,17 +119,16 @@ def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure
     annotate(panel, image, values, size=6.5)
     for layer in range(1, layers):
         panel.axhline(layer * heads - 0.5, color="white", linewidth=1.5)
-    panel.spines[:].set_visible(False)
     roles, pairs = ("all tokens", *patching.positions), (patching.n, *patching.n_by_position)
     ticks = [f"{role}\n{n}" for role, n in zip(roles, pairs, strict=True)]
     upright = max(len(role) for role in patching.positions) > 6
-    panel.set_xticks([0, *range(2, count + 2)], ticks, fontsize=7.5, rotation=90 if upright else 0)
-    panel.set_yticks(range(len(names)), names, fontsize=8)
+    panel.set_xticks([0, *range(2, count + 2)], ticks, rotation=90 if upright else 0)
+    panel.set_yticks(range(len(names)), names)
     panel.tick_params(length=2)
+    panel.tick_params(axis="x", labelsize=7.5)
     panel.set_xlabel("token patched, and pairs of problems that have it")
     panel.set_ylabel("head")
-    bar = figure.colorbar(image, ax=panel, label="recovered share of the gap", fraction=0.025, aspect=25)
-    bar.ax.tick_params(labelsize=8)
+    figure.colorbar(image, ax=panel, label="recovered share of the gap", fraction=0.025, aspect=25)
     text = f"Patching one head from another problem (root mean square gap of the answers: {patching.gap:.3g})"
     set_title(panel, text, behaviour)
     return figure
@@ -150,7 +150,7 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
     lines = math.ceil(len(agreements) / columns)
     height = 3.6 + 0.06 * max(effect.numel() - 16, 0)
     size = (min(max(4.4 * columns + 0.6, 6.8), 9.4), height * lines + 1.2)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     strip, grid = panels_below_a_title(figure, lines, columns, shared=False)
     panels = [panel for line in grid for panel in line]
     for panel in panels[len(agreements) :]:
@@ -158,11 +158,11 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
     for place, (panel, one) in enumerate(zip(panels, agreements, strict=False)):
         _scatter(panel, one.values, effect)
         if one.uniform is not None:
-            panel.axvline(one.uniform, color=_FAINT, linestyle="--", linewidth=1, gid="uniform")
+            panel.axvline(one.uniform, color=GREY, linestyle="--", linewidth=1, gid="uniform")
         _keep_noise_small(panel, behaviour)
-        panel.set_xlabel(one.measure, fontsize=9)
-        panel.set_ylabel(_COST if place % columns == 0 else "", fontsize=9)
-        panel.set_title(_in_words(one.correlation), fontsize=9)
+        panel.set_xlabel(one.measure)
+        panel.set_ylabel(_COST if place % columns == 0 else "")
+        panel.set_title(_in_words(one.correlation), fontsize=LABEL)
     _legend_of_layers(figure, panels[0], any(one.uniform is not None for one in agreements))
     set_title(strip, title, behaviour)
     figure.draw_without_rendering()  # from here on it is known where the points are
@@ -174,9 +174,9 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
 def _legend_of_layers(figure: Figure, panel: Axes, with_uniform: bool) -> None:
     handles, labels = panel.get_legend_handles_labels()
     if with_uniform:
-        handles.append(Line2D([], [], color=_FAINT, linestyle="--", linewidth=1))
+        handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1))
         labels.append("uniform attention")
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), fontsize=SMALL)
 
 
 def _scatter(panel: Axes, values: Tensor, effect: Tensor) -> None:
@@ -186,7 +186,7 @@ def _scatter(panel: Axes, values: Tensor, effect: Tensor) -> None:
             values[layer].numpy(), effect[layer].numpy(), "o", color=colour, markersize=2 * MARKER - 1.5, zorder=3,
             label=f"layer {layer}",
         )  # fmt: skip
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
     panel.margins(0.12)
 
 

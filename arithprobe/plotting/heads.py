@@ -20,11 +20,12 @@ from arithprobe.interventions.heads import HeadAblation
 from arithprobe.plotting.attention import IN_WORDS
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 
 _COLOURS: dict[Group, str] = {
-    "x": "#0072b2", "y": "#d55e00", "plus": "#009e73", "mod": "#cc79a7", "others": "#999999"
-}  # fmt: skip # Okabe and Ito, colour-blind safe
+    "x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY
+}  # fmt: skip
 _CROWDED = 10  # heads; beyond, numbers and names would lie over each other
 _LEAST = 0.05  # of the answers' standard deviation
 
@@ -52,7 +53,7 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
     layers, heads = statistics.mass.shape[:2]
     groups = statistics.groups_present
     width = max(1.15 + 0.23 * len(groups) * heads, 6.8)
-    figure = Figure(figsize=(min(width, 9.4), 1.75 * layers + 1.6), layout="constrained", dpi=110)
+    figure = new_figure(min(width, 9.4), 1.75 * layers + 1.6)
     panels = figure.subplots(layers, 1, squeeze=False, sharey=True)[:, 0]
     breadth, masses, shares = 0.84 / len(groups), statistics.mass, statistics.norm_share
     for layer, panel in enumerate(panels):
@@ -62,16 +63,14 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
             uniform = np.full(heads, float(statistics.uniform_mass[column]))
             panel.bar(at, mass, 0.9 * breadth, color=_COLOURS[group], label=group)
             panel.hlines(uniform, at - 0.44 * breadth, at + 0.44 * breadth, color="black", linewidth=1.6)
-            panel.plot(
-                at, share, "o", color="black", markerfacecolor="white", markersize=4, markeredgewidth=0.9, gid=group
-            )
+            panel.plot(at, share, "o", color=INK, markerfacecolor="white", markersize=4, markeredgewidth=0.9, gid=group)
         panel.set_xticks(range(heads), [head_name(layer, head) for head in range(heads)])
         panel.tick_params(axis="x", length=0, labelrotation=0 if heads <= _CROWDED else 90)
         panel.set_xlim(-0.55, heads - 0.45)
         panel.set_ylim(0, 1.04)
-        panel.set_ylabel(f"layer {layer}\nshare from '?'", fontsize=9)
+        panel.set_ylabel(f"layer {layer}\nshare from '?'")
     panels[-1].set_xlabel("head")
-    figure.legend(handles=_bar_legend(groups), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(handles=_bar_legend(groups), loc="outside lower center", ncols=4, fontsize=SMALL)
     set_title(panels[0], f"What heads look at from the last token, mean over {statistics.n} rows", behaviour)
     return figure
 
@@ -80,7 +79,7 @@ def _bar_legend(groups: Sequence[Group]) -> list[Artist]:
     """What bars, dashes and circles are."""
     bars = [Patch(color=_COLOURS[group], label=IN_WORDS[group]) for group in groups]
     circle = Line2D(
-        [], [], linestyle="none", marker="o", color="black", markerfacecolor="white", markersize=4,
+        [], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", markersize=4,
         label="value-weighted share",
     )  # fmt: skip
     return [*bars, Line2D([], [], color="black", linewidth=1.6, label="uniform attention"), circle]
@@ -119,12 +118,12 @@ def head_scores(
     lines = math.ceil(len(scores) / (4 if heads <= 4 else 3))
     columns = math.ceil(len(scores) / lines)
     size = (9.4, lines * (0.85 + max(0.33 * layers, 0.5)) + 1.1)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     strip, grid = panels_below_a_title(figure, lines, columns)
     shown = [panel for line in grid for panel in line][: len(scores)]
     for panel, score in zip(shown, scores, strict=True):
         _draw(panel, score)
-        panel.tick_params(labelsize=8, length=2, labelbottom=panel in lowest(grid, shown))
+        panel.tick_params(labelsize=SMALL, length=2, labelbottom=panel in lowest(grid, shown))
     shown[0].set_xticks(range(0, heads, 1 if heads <= _CROWDED else 4))
     shown[0].set_yticks(range(layers))
     name_axes(grid, shown, "head", "layer")
@@ -138,11 +137,11 @@ def _draw(panel: Axes, score: _Score) -> None:
     image = heat(panel, score.values, score.limits, score.colours, lowest_first=True)
     if score.values.shape[1] <= _CROWDED:
         annotate(panel, image, score.values)
-    panel.set_title(f"{score.name}\n{score.note}", fontsize=8.5, pad=3)
+    panel.set_title(f"{score.name}\n{score.note}", fontsize=SMALL, pad=3)
     figure = panel.get_figure(root=True)
     if figure is not None:
         bar = figure.colorbar(image, ax=panel, fraction=0.06, aspect=max(14, 4 * len(score.values)), pad=0.03)
-        bar.ax.tick_params(labelsize=7, length=2)
+        bar.ax.tick_params(labelsize=TINY, length=2)
         bar.ax.locator_params(nbins=3)
         if score.uniform is not None:
             mark_uniform(bar, score.uniform)

@@ -2,11 +2,11 @@
 
 import math
 
-import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.panels import annotate, heat
+from arithprobe.plotting.style import SMALL, new_figure
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.scores import CellScores
 
@@ -25,23 +25,18 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
         step: Training step, for the title; None outside a fit.
     """
     rows, columns = len(scores.sites), len(scores.positions)
-    figure = Figure(figsize=(columns * _CELL[0] + 2.6, rows * _CELL[1] + 2.3), layout="constrained", dpi=110)
+    figure = new_figure(columns * _CELL[0] + 2.6, rows * _CELL[1] + 2.3)
     axes = figure.add_subplot()
-    r2 = scores.r2.numpy()
-    colours = colormaps["viridis"].with_extremes(bad="white")
-    image = axes.imshow(np.clip(r2, 0, 1), cmap=colours, vmin=0, vmax=1, aspect="auto", origin="lower")
-    for row in range(rows):
-        for column in range(columns):
-            value = float(r2[row, column])
-            ink = "black" if math.isnan(value) or value > 0.6 else "white"
-            axes.text(column, row, _shown(value), ha="center", va="center", fontsize=8, color=ink)
-            if not scores.skill[row, column] > scores.null_high[row, column] and not math.isnan(value):
-                axes.plot([column - 0.4, column + 0.4], [row - 0.3, row + 0.3], color="white", linewidth=1.2)
+    image = heat(axes, scores.r2, lowest_first=True)
+    annotate(axes, image, scores.r2, size=SMALL, form=_shown)
+    struck = ~(scores.skill > scores.null_high) & ~scores.r2.isnan()
+    for row, column in struck.nonzero().tolist():
+        axes.plot([column - 0.4, column + 0.4], [row - 0.3, row + 0.3], color="white", linewidth=1.2)
     smallest = scores.n_test.amin(dim=0).int().tolist()
     ticks = [f"{position}\n{n}" for position, n in zip(scores.positions, smallest, strict=True)]
     longest = max(len(position) for position in scores.positions)
-    axes.set_xticks(range(columns), ticks, fontsize=8, rotation=90 if longest > 5 else 0)
-    axes.set_yticks(range(rows), scores.sites, fontsize=9)
+    axes.set_xticks(range(columns), ticks, rotation=90 if longest > 5 else 0)
+    axes.set_yticks(range(rows), scores.sites)
     axes.set_xlabel("token position (below it: held-out rows)")
     axes.set_ylabel("site")
     figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)

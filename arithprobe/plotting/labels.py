@@ -9,11 +9,12 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from arithprobe.plotting.style import GREY, TINY
+
 MARKER = 3.5
 """Radius of a point, points."""
 _LABEL = (22.0, 9.0)  # width and height of a name of four letters, points
 _RINGS = (1.0, 1.5, 2.1, 2.8, 3.6, 4.5, 5.5, 6.6)  # how far names are tried from their points
-_FAINT = "#888888"
 _Box = tuple[float, float, float, float]
 
 
@@ -43,9 +44,9 @@ def name_points(panel: Axes, names: Sequence[str], x: Tensor, y: Tensor, upright
             continue
         dx, dy, ring = found
         taken.append(_box(point[0] + dx, point[1] + dy))
-        line = {"arrowstyle": "-", "linewidth": 0.5, "color": _FAINT, "shrinkA": 0, "shrinkB": 2}
+        line = {"arrowstyle": "-", "linewidth": 0.5, "color": GREY, "shrinkA": 0, "shrinkB": 2}
         panel.annotate(
-            name, place, (dx, dy), textcoords="offset points", ha="center", va="center", fontsize=7,
+            name, place, (dx, dy), textcoords="offset points", ha="center", va="center", fontsize=TINY,
             arrowprops=line if ring > 1 else None,
         ).set_in_layout(False)  # fmt: skip
 

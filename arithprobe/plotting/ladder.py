@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.style import GREY, INK, SMALL, TITLE, new_figure, tidy
 from arithprobe.plotting.titles import set_title
 
-_PASSED, _FAILED, _UNTRIED = "#9fd8c3", "#f2b8a0", "#eeeeee"
+_PASSED, _FAILED, _UNTRIED = "#9fd8c3", "#f2b8a0", "#eeeeee"  # light, for letters on them
 
 
 def ladder_chart(
@@ -24,8 +25,7 @@ def ladder_chart(
         behaviour: The model's behaviour, for the title; None where the lines are of several models.
     """
     longest = max((len(name) for name, _ in lines), default=0)
-    figure = Figure(figsize=(1.3 * len(rungs) + 0.085 * longest + 0.6, 0.46 * len(lines) + 1.7), dpi=110)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(1.3 * len(rungs) + 0.085 * longest + 0.6, 0.46 * len(lines) + 1.7)
     axes = figure.add_subplot()
     for row, (_, tried) in enumerate(lines):
         cells = {rung: (passed, text) for rung, passed, text in tried}
@@ -37,20 +37,21 @@ def ladder_chart(
             style = "solid" if counts else "dashed"
             place = (column - 0.47, row - 0.42)
             axes.add_patch(
-                Rectangle(place, 0.94, 0.84, facecolor=colour, edgecolor="#555555", linewidth=0.8, linestyle=style)
+                Rectangle(place, 0.94, 0.84, facecolor=colour, edgecolor=GREY, linewidth=0.8, linestyle=style)
             )
-            axes.text(column, row, text, ha="center", va="center", fontsize=8)
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=INK)
     axes.set_xlim(-0.6, len(rungs) - 0.4)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_xticks(range(len(rungs)), rungs, fontsize=9)
-    axes.set_yticks(range(len(lines)), [name for name, _ in lines], fontsize=9)
-    axes.set_xlabel("rung (green: holds; orange: does not; dashed: does not count; grey: not tried)", fontsize=9)
-    axes.set_ylabel("claim and site", fontsize=9)
+    axes.set_xticks(range(len(rungs)), rungs)
+    axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+    axes.set_xlabel("rung (green: holds; orange: does not; dashed: does not count; grey: not tried)")
+    axes.set_ylabel("claim and site")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if behaviour is None:
-        axes.set_title("Ladder of evidence", fontsize=10, loc="left")
+        axes.set_title("Ladder of evidence", fontsize=TITLE, loc="left")
+        tidy(figure)
     else:
         set_title(axes, "Ladder of evidence", behaviour)
     return figure

@@ -16,11 +16,11 @@ from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.style import BLUE, GREY, LIGHT, ORANGE, PURPLE, SMALL, TINY, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
 
-_BLUE, _BAR = "#0072b2", "#cccccc"  # Okabe and Ito, colour-blind safe
 _FAMILIES = {  # colour, and how far below the row
-    "isotropic": ("#666666", -0.17), "matched": ("#e69f00", 0.17), "outside": ("#cc79a7", 0.3),
+    "isotropic": (GREY, -0.17), "matched": (ORANGE, 0.17), "outside": (PURPLE, 0.3),
 }  # fmt: skip
 _MARKERS = ("o", "D", "s", "p")
 _TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
@@ -63,7 +63,7 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
         return empty_figure(title, f"no {kind} ablation of anything that can be probed", behaviour)
     targets = list(dict.fromkeys(one.row.target for one in points))
     sets = list(dict.fromkeys(one.row.position for one in points))
-    figure = Figure(figsize=(max(3.2 * len(sets) + 2.0, 6.5), 3.3 * len(targets) + 1.2), layout="constrained", dpi=110)
+    figure = new_figure(max(3.2 * len(sets) + 2.0, 6.5), 3.3 * len(targets) + 1.2)
     strip, panels = panels_below_a_title(figure, len(targets), len(sets))
     style = _style(points, lost, behaviour)
     for target, line in zip(targets, panels, strict=True):
@@ -73,7 +73,9 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
             panel.set_xlabel(f"held-out R2 of '{target}', {where}")
         line[0].set_ylabel("share of the skill lost" if lost else "increase of the RMSE (answer units)")
     note = "points of equal R2\nstand side by side"
-    figure.legend(handles=_legend(points, style), loc="outside right lower", fontsize=8, title=note, title_fontsize=8)
+    figure.legend(
+        handles=_legend(points, style), loc="outside right lower", fontsize=SMALL, title=note, title_fontsize=SMALL
+    )
     set_title(strip, title, behaviour)
     return figure
 
@@ -119,7 +121,7 @@ def _eraser(row: LedgerRow) -> str:
 
 def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
     """One target and set of positions; points at the same place stand side by side."""
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
     if style.lost:
         panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
     low, high = style.limits
@@ -131,7 +133,7 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
     for index, (place, (row, value, bar)) in enumerate(zip(places, points, strict=True)):
         colour, shown = style.colours[row.site], min(max(value, low), high)
         if bar is not None:
-            panel.vlines(place, *bar, color=_BAR, linewidth=4, zorder=1, capstyle="round")
+            panel.vlines(place, *bar, color=LIGHT, linewidth=4, zorder=1, capstyle="round")
         panel.plot(
             [place], [shown], style.markers[_eraser(row)] if shown == value else "^" if value > high else "v",
             color=colour, markerfacecolor="white" if row.near_tautological else colour, markeredgewidth=1.3,
@@ -141,7 +143,7 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
             away, side = -6 - 18 * (index % 2), "top" if value > high else "bottom"
             panel.annotate(
                 f"{value:.2g}", (place, shown), (0, away if value > high else -away), textcoords="offset points",
-                ha="center", va=side, rotation=90, fontsize=7,
+                ha="center", va=side, rotation=90, fontsize=TINY,
             )  # fmt: skip
     panel.set_ylim(low, high)
     panel.update_datalim([(side, 0.0) for side in style.sides])
@@ -156,14 +158,14 @@ def _legend(points: Sequence[_Point], style: _Style) -> list[Line2D]:
     entries = [("o", colour, colour, site) for site, colour in style.colours.items()]
     entries += [(marker, "black", "black", name) for name, marker in style.markers.items()]
     if any(one.row.near_tautological for one in points):
-        entries.append(("o", "black", "white", "hollow: only the\nreadout comes after"))
+        entries.append(("o", GREY, "white", "hollow: only the\nreadout comes after"))
     if any(not style.limits[0] <= one.value <= style.limits[1] for one in points):
-        entries.append(("^", "grey", "grey", "beyond the axis,\nvalue beside it"))
+        entries.append(("^", GREY, GREY, "beyond the axis,\nvalue beside it"))
     found = [
         Line2D([], [], linestyle="none", marker=marker, color=edge, markerfacecolor=face, label=label)
         for marker, edge, face, label in entries
     ]
-    found.append(Line2D([], [], color=_BAR, linewidth=4, label="95 % of random\nsubspaces that\nchange as much"))
+    found.append(Line2D([], [], color=LIGHT, linewidth=4, label="95 % of random\nsubspaces that\nchange as much"))
     return found + ([Line2D([], [], color="black", linestyle=":", label="as bad as a\nconstant")] if style.lost else [])
 
 
@@ -179,23 +181,23 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
     if not found:
         return empty_figure(title, f"no {kind} ablation", behaviour)
-    figure = Figure(figsize=(8.4, 0.26 * len(found) + 2.0), layout="constrained", dpi=110)
+    figure = new_figure(8.4, 0.26 * len(found) + 2.0)
     axes = figure.add_subplot()
     largest = max(_strip(axes, line, effect) for line, (_, effect) in enumerate(found))
     linear = 10.0 ** math.floor(math.log10(largest or 1.0) - _DECADES)
     axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
     axes.axvline(0, color="black", linewidth=0.6, zorder=1.6)
-    axes.grid(axis="y", color="#eeeeee")
+    row_lines(axes)
     axes.set_ylim(len(found) - 0.4, -0.6)
-    axes.set_yticks(range(len(found)), [f"{row.site}@{row.position} {row.subspace}" for row, _ in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [f"{row.site}@{row.position} {row.subspace}" for row, _ in found])
     axes.set_xlabel(f"increase of the RMSE (answer units; the scale is linear within {linear:g} of 0)")
     axes.set_ylabel("site@token, what was taken out")
-    entries = [("D", _BLUE, "the subspace itself")]
+    entries = [("D", BLUE, "the subspace itself")]
     entries += [("o", _FAMILIES[one.name][0], f"random, {one.name}: p at the right") for one in found[0][1].families]
     handles = [
         Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL)
     set_title(axes, title, behaviour)
     return figure
 
@@ -210,9 +212,11 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
             draws, np.full(len(draws), line + below), "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0
         )
         across = axes.get_yaxis_transform()
-        axes.text(1.02 + 0.11 * column, line, _p_of(family), color=colour, va="center", fontsize=8, transform=across)
+        axes.text(
+            1.02 + 0.11 * column, line, _p_of(family), color=colour, va="center", fontsize=SMALL, transform=across
+        )
         sizes += draws.tolist()
-    axes.plot([effect.delta_rmse], [line], "D", color=_BLUE, markersize=5, zorder=3)
+    axes.plot([effect.delta_rmse], [line], "D", color=BLUE, markersize=5, zorder=3)
     return max(abs(size) for size in [0.0, *sizes] if math.isfinite(size))
 
 

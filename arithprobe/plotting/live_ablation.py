@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.plotting.style import BLUE, GREY, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
-_BLUE, _GREY, _ORANGE = "#0072b2", "#999999", "#e69f00"  # Okabe and Ito, colour-blind safe
-_RANDOM = (("isotropic", _GREY, "random, isotropic: 95 %"), ("matched", _ORANGE, "random, removing as much: 95 %"))
+_RANDOM = (("isotropic", GREY, "random, isotropic: 95 %"), ("matched", ORANGE, "random, removing as much: 95 %"))
 
 
 def ablation_curves(
@@ -30,31 +30,31 @@ def ablation_curves(
     sites = list(dict.fromkeys(site for _, site, _ in history))
     columns = min(3, len(sites))
     rows = -(-len(sites) // columns)
-    figure = Figure(figsize=(3.4 * columns + 0.8, 2.5 * rows + 1.4), layout="constrained", dpi=110)
+    figure = new_figure(3.4 * columns + 0.8, 2.5 * rows + 1.4)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for panel, site in zip(panels, sites, strict=False):
         own = [(0 if step is None else step, effect) for step, at, effect in history if at == site]
         steps = np.array([step for step, _ in own])
-        panel.plot(steps, [effect.delta_rmse for _, effect in own], "o-", color=_BLUE, markersize=4, label="without it")
+        panel.plot(steps, [effect.delta_rmse for _, effect in own], "o-", color=BLUE, markersize=4, label="without it")
         for name, colour, label in _RANDOM:
             families = [one for _, effect in own for one in effect.families if one.name == name]
             high = [np.nan if np.isnan(one.p) else np.quantile(one.delta_rmse.numpy(), 0.95) for one in families]
             panel.plot(steps, high, "s--", color=colour, markersize=3, linewidth=1, label=label)
-        panel.axhline(0, color="black", linewidth=0.6)
+        zero_line(panel)
         low, top = panel.get_ylim()
         top = max(top, 1.0)  # noise stays small
         panel.set_ylim(min(low, -0.18 * top), top)
         name = f"{site}@last" + (" (only the head follows)" if site in at_the_head else "")
-        panel.text(0.03, 0.03, name, transform=panel.transAxes, fontsize=9)
+        panel.text(0.03, 0.03, name, transform=panel.transAxes, fontsize=LABEL)
     for panel in panels[len(sites) :]:
         panel.set_visible(False)
     for panel in panels[: len(sites)][-columns:]:
         panel.set_xlabel("training step")
         panel.tick_params(labelbottom=True)  # also above a panel that is left empty
     for panel in panels[::columns]:
-        panel.set_ylabel("increase of the RMSE\n(answer units)", fontsize=9)
+        panel.set_ylabel("increase of the RMSE\n(answer units)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=SMALL)
     kind = history[0][2].kind
     set_title(panels[0], f"{kind.capitalize()} ablation of '{target}', answers by the model's own head", behaviour)
     return figure

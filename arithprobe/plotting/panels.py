@@ -1,18 +1,21 @@
 """Matrices in panels that share their axes: colours, numbers in cells, names of axes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
-_BRIGHT = 0.45  # of a colour: above, letters on it are black
+from arithprobe.plotting.style import GREY, INK, TINY
+
+_BRIGHT = 0.45  # of a colour: above, letters on it are dark
 
 
 def heat(
@@ -34,31 +37,49 @@ def heat(
         lowest_first: Row 0 below.
     """
     return panel.imshow(
-        np.clip(np.asarray(values, dtype=np.float64), *limits), cmap=colormaps[colours].with_extremes(bad="white"),
+        np.clip(np.asarray(values, dtype=np.float64), *limits), cmap=colormaps[colours].with_extremes(bad="none"),
         norm=PowerNorm(gamma, *limits), aspect="auto", origin="lower" if lowest_first else "upper",
     )  # fmt: skip
 
 
-def annotate(panel: Axes, image: AxesImage, values: Tensor, size: float = 7, form: str | None = None) -> None:
-    """Write each value into its cell, in black or white, whichever is seen; nothing for NaN.
+def ink(image: ScalarMappable, value: float) -> str:
+    """The colour of letters that is seen on the colour of a value; for NaN one that is seen on any page.
+
+    Args:
+        image: The picture of the values.
+        value: The value.
+    """
+    if math.isnan(value):
+        return GREY
+    colour = image.to_rgba(np.clip(value, *image.get_clim()))
+    return INK if float(np.dot(colour[:3], (0.299, 0.587, 0.114))) > _BRIGHT else "white"
+
+
+def annotate(
+    panel: Axes, image: AxesImage, values: Tensor, size: float = TINY, form: Callable[[float], str] | None = None
+) -> None:
+    """Write each value into its cell, dark or white, whichever is seen.
 
     Args:
         panel: Where.
         image: The picture of the values.
         values: (rows, columns).
         size: Of the letters, in points.
-        form: How to write a value, ``{:.0f}``; by default two decimals, fewer where it is large.
+        form: How to write a value; by default two decimals, fewer where it is large, and nothing for NaN.
     """
-    colours = image.to_rgba(np.asarray(image.get_array()))
-    for (row, column), value in np.ndenumerate(values.numpy()):
-        if not math.isnan(value):
-            bright = float(np.dot(colours[row, column, :3], (0.299, 0.587, 0.114))) > _BRIGHT
-            ink = "black" if bright else "white"
-            text = _shown(value) if form is None else form.format(value)
-            panel.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
+    at = np.asarray(image.get_array(), dtype=np.float64)
+    for (row, column), value in np.ndenumerate(np.asarray(values, dtype=np.float64)):
+        text = (form or shown)(value)
+        if text:
+            panel.text(
+                column, row, text, ha="center", va="center", fontsize=size, color=ink(image, float(at[row, column]))
+            )
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
+    """Two decimals, fewer where it is large; nothing for NaN."""
+    if math.isnan(value):
+        return ""
     if abs(value) < 0.005:
         return "0"
     return f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}" if abs(value) < 99999.5 else f"{value:.0e}"
@@ -101,8 +122,8 @@ def name_axes(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes], across: str
         down: What is upwards.
     """
     for panel in lowest(grid, shown):
-        panel.set_xlabel(across, fontsize=8.5)
+        panel.set_xlabel(across)
     for line in grid:
-        line[0].set_ylabel(down, fontsize=8.5)
+        line[0].set_ylabel(down)
     for panel in (panel for line in grid for panel in line if panel not in shown):
         panel.set_axis_off()

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,13 +16,14 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.patching import PatchingMap
 from arithprobe.interventions.symmetry import SymmetryTest
+from arithprobe.plotting.panels import annotate, heat, shown
 from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, TINY, VERMILION, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
-_BLUE, _GREEN, _RED, _BAND = "#0072b2", "#009e73", "#d55e00", "#dddddd"  # Okabe and Ito, colour-blind safe
 _CELL = (0.42, 0.4)  # width and height of a cell, inches
 _CLIP = (-1.0, 2.0)  # recovered shares beyond are marked
-_CHANGES = {"x + d, y - d": (_BLUE, "o"), "x + d, y": (_RED, "s"), "x + k, y": (_GREEN, "D")}
+_CHANGES = {"x + d, y - d": (BLUE, "o"), "x + d, y": (VERMILION, "s"), "x + k, y": (GREEN, "D")}
 _ALPHA = 0.05
 _SAME_SUM = "x + d, y - d"
 
@@ -39,30 +39,20 @@ def patching_heatmap(found: PatchingMap, behaviour: Behaviour | None) -> Figure:
     """
     rows, columns = len(found.sites), len(found.positions)
     size = (max(columns * _CELL[0] + 2.4, 6.5), rows * _CELL[1] + 2.4)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     axes = figure.add_subplot()
-    recovered = _array(found.recovered)
-    colours = colormaps["viridis"].with_extremes(bad="white")
-    image = axes.imshow(np.clip(recovered, 0, 1), cmap=colours, vmin=0, vmax=1, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(recovered):
-        ink = "black" if math.isnan(value) or value > 0.6 else "white"
-        axes.text(column, row, _shown(value), ha="center", va="center", fontsize=7.5, color=ink)
+    image = heat(axes, found.recovered, lowest_first=True)
+    annotate(axes, image, found.recovered, size=7.5, form=lambda value: shown(value) or "-")
     ticks = [f"{position}\n{n}" for position, n in zip(found.positions, found.n, strict=True)]
     longest = max(len(position) for position in found.positions)
-    axes.set_xticks(range(columns), ticks, fontsize=8, rotation=90 if longest > 6 else 0)
-    axes.set_yticks(range(rows), found.sites, fontsize=9)
+    axes.set_xticks(range(columns), ticks, rotation=90 if longest > 6 else 0)
+    axes.set_yticks(range(rows), found.sites)
     axes.set_xlabel("token patched, and pairs of problems that have it")
     axes.set_ylabel("site")
     figure.colorbar(image, ax=axes, label="recovered share of the gap", fraction=0.05)
     text = f"Patching one state from another problem (root mean square gap of the answers: {found.gap:.3g})"
     set_title(axes, text, behaviour)
     return figure
-
-
-def _shown(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "0" if abs(value) < 0.005 else f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}"
 
 
 def interchange_chart(variables: Sequence[tuple[str, str, Interchange]], behaviour: Behaviour | None) -> Figure:
@@ -83,24 +73,24 @@ def interchange_chart(variables: Sequence[tuple[str, str, Interchange]], behavio
     columns = min(len(names), 3)
     lines = math.ceil(len(names) / columns)
     size = (max(2.75 * columns + 0.3, 6.5), 2.7 * lines + 1.7)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     strip, grid = panels_below_a_title(figure, lines, columns)
     panels = [panel for line in grid for panel in line]
     for panel, name in zip(panels, names, strict=False):
         own = [(sites.index(site), one) for site, of, one in variables if of == name]
         for place, one in own:
             _swap(panel, place, one)
-        panel.axhline(0, color="black", linewidth=0.6)
+        zero_line(panel)
         panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
-        panel.set_xticks(range(len(sites)), sites, fontsize=8, rotation=50, ha="right", rotation_mode="anchor")
+        panel.set_xticks(range(len(sites)), sites, rotation=50, ha="right", rotation_mode="anchor")
         panel.set_xlim(-0.6, len(sites) - 0.4)
         panel.set_ylim(_CLIP[0] - 0.1, _CLIP[1] + 0.1)
-        panel.set_xlabel(f"site, '{name}' swapped\n({own[0][1].n} pairs, shift {own[0][1].shift:.3g})", fontsize=9)
+        panel.set_xlabel(f"site, '{name}' swapped\n({own[0][1].n} pairs, shift {own[0][1].shift:.3g})")
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     for panel in panels[::columns]:
         panel.set_ylabel("recovered share of\nthe demanded shift")
-    figure.legend(handles=_swap_legend(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=_swap_legend(), loc="outside lower center", ncols=3, fontsize=SMALL)
     set_title(strip, title, behaviour)
     return figure
 
@@ -111,14 +101,14 @@ def _swap(panel: Axes, place: float, one: Interchange) -> None:
     random = random[np.isfinite(random)]
     if len(random):
         low, high = np.quantile(random, [0.025, 0.975])
-        panel.bar([place], [high - low], 0.8, [low], color=_BAND, edgecolor=_BAND)
+        panel.bar([place], [high - low], 0.8, [low], color=LIGHT, edgecolor=LIGHT)
     share, low, high = one.recovered
     _mark(panel, place - 0.27, one.whole_state, "_", color="black", markersize=8, markeredgewidth=1.5)
-    _mark(panel, place + 0.27, one.row_space, "x", color=_RED, markersize=5)
+    _mark(panel, place + 0.27, one.row_space, "x", color=VERMILION, markersize=5)
     if _CLIP[0] <= share <= _CLIP[1] and math.isfinite(low):
-        panel.vlines(place, low, high, color=_BLUE, linewidth=1.5)
-    face = _BLUE if one.p <= _ALPHA else "white"
-    _mark(panel, place, share, "o", color=_BLUE, markerfacecolor=face, markersize=5.5, gid="subspace")
+        panel.vlines(place, low, high, color=BLUE, linewidth=1.5)
+    face = BLUE if one.p <= _ALPHA else "white"
+    _mark(panel, place, share, "o", color=BLUE, markerfacecolor=face, markersize=5.5, gid="subspace")
 
 
 def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) -> None:
@@ -128,7 +118,7 @@ def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) ->
         style |= {"markersize": 5, "markeredgewidth": 1.0}
         shown, marker, away, side = (high, "^", -5, "top") if value > high else (low, "v", 5, "bottom")
         panel.annotate(
-            f"{value:.1f}", (place, shown), (0, away), textcoords="offset points", ha="center", va=side, fontsize=7,
+            f"{value:.1f}", (place, shown), (0, away), textcoords="offset points", ha="center", va=side, fontsize=TINY,
             color=style["color"], rotation=90,
         )  # fmt: skip
         value = shown
@@ -144,9 +134,9 @@ def _swap_legend() -> list[Artist]:
         )
 
     return [
-        mark("o", _BLUE, f"subspace, p <= {_ALPHA}, 95 % interval"), mark("o", _BLUE, "subspace, other p", "white"),
-        mark("x", _RED, "its part that the rest of the model sees"), mark("_", "black", "whole state"),
-        Patch(color=_BAND, label="95 % of random subspaces"), mark("^", "grey", "beyond the axis, value beside it"),
+        mark("o", BLUE, f"subspace, p <= {_ALPHA}, 95 % interval"), mark("o", BLUE, "subspace, other p", "white"),
+        mark("x", VERMILION, "its part that the rest of the model sees"), mark("_", "black", "whole state"),
+        Patch(color=LIGHT, label="95 % of random subspaces"), mark("^", GREY, "beyond the axis, value beside it"),
     ]  # fmt: skip
 
 
@@ -163,7 +153,7 @@ def symmetry_chart(tests: Sequence[SymmetryTest], behaviour: Behaviour | None) -
     title = "Symmetries: what the answer does when the problem is changed"
     if not tests:
         return empty_figure(title, "no change leaves enough problems in range", behaviour)
-    figure = Figure(figsize=(8.4, 6.6), layout="constrained", dpi=110)
+    figure = new_figure(8.4, 6.6)
     panels = figure.subplot_mosaic([["response", "response"], ["distance", "hidden"]])
     _responses(panels["response"], tests)
     _distances(panels["distance"], tests)
@@ -188,13 +178,13 @@ def _responses(panel: Axes, tests: Sequence[SymmetryTest]) -> None:
         demanded = [one.demanded / one.d for one in own]
         panel.plot(at, demanded, "_", color="black", markersize=14, label="" if change != changes[-1] else "demanded")
     panel.plot([], [], "--", color="black", linewidth=1, label="below: unrelated\nproblems")
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
     lowest = min(one.demanded / one.d for one in tests)
     panel.set_ylim(min(_CLIP[0], lowest) - 0.1, _CLIP[1] + 0.1)
     panel.set_xticks(range(len(sizes)), [f"{size:+d}" for size in sizes])
     panel.set_xlabel("d, k")
     panel.set_ylabel("mean shift of the answer\nper unit of d or k")
-    panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _distances(panel: Axes, tests: Sequence[SymmetryTest]) -> None:
@@ -222,7 +212,7 @@ def _hidden(panel: Axes, tests: Sequence[SymmetryTest]) -> None:
     _finish(panel, sizes, 1.0)
     panel.set_ylabel(f"squared distance of last states,\n{_SAME_SUM} (1: unrelated)")
     if panel.get_legend_handles_labels()[0]:
-        panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _by_size(pairs: Sequence[tuple[int, float]], sizes: Sequence[int]) -> tuple[list[int], list[float]]:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arithprobe.plotting.scaling_curves import BAND, Curve, Panels, Row, legend_line
+from arithprobe.plotting.scaling_curves import Curve, Panels, Row, legend_line
 from arithprobe.plotting.scaling_panels import scaling_figure
-
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # Okabe and Ito
-_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#777777"
+from arithprobe.plotting.style import BLUE, CYCLE, GREEN, GREY, LIGHT, ORANGE, PURPLE
 
 
 def probe_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
@@ -31,15 +29,15 @@ def probe_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters")
     widest, lines = list(probes)[-1], []
     for part, name in (("", "all dimensions"), ("_k", f"{_dimension(rows)} components")):
         curves = []
-        for colour, (probe, label) in zip(itertools.cycle(_COLOURS), probes.items(), strict=False):
+        for colour, (probe, label) in zip(itertools.cycle(CYCLE), probes.items(), strict=False):
             curves.append(Curve(f"{probe}{part}_r2", label, colour))
             curves.append(Curve(f"{probe}{part}_untrained", "", colour, "--", points=False))
         curves.append(Curve(f"{widest}{part}_in_sample", "", "black", ":", points=False))
         lines.append(Panels(f"held-out R2, {name}", curves, tuple(f"{probe}{part}_null" for probe in probes)))
     handles = [
-        legend_line("untrained networks", _GREY, "--"),
+        legend_line("untrained networks", GREY, "--"),
         legend_line(f"in sample, {probes[widest]}", "black", ":"),
-        Patch(color=BAND, label="up to 95 % of permuted labels"),
+        Patch(color=LIGHT, label="up to 95 % of permuted labels"),
     ]
     what = "the residue's frequencies" if any(probe != "sum" for probe in probes) else "the sum"
     return scaling_figure(rows, facet, x, lines, f"Probes of {what} at the readout, by size", handles, shared=True)
@@ -56,15 +54,15 @@ def ablation_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameter
     def line(kind: str, name: str, *more: Curve) -> Panels:
         ends = (f"{kind}_random_low", f"{kind}_random_high")
         return Panels(name, [
-            Curve(f"{kind}_probe", "the probe's subspace", _BLUE),
-            Curve(f"{kind}_random", "random, same rank (bar: range)", _GREY, "--", False, *ends),
+            Curve(f"{kind}_probe", "the probe's subspace", BLUE),
+            Curve(f"{kind}_random", "random, same rank (bar: range)", GREY, "--", False, *ends),
             *more,
-            Curve(f"{kind}_excess", "excess: over random; over permuted labels", _ORANGE, ":", points=False),
+            Curve(f"{kind}_excess", "excess: over random; over permuted labels", ORANGE, ":", points=False),
         ])  # fmt: skip
 
     more = (
-        Curve("forward_shuffled", "permuted labels", _PURPLE, "--", points=False),
-        Curve("forward_matched", "random, same change of the states", _GREEN, "--", points=False),
+        Curve("forward_shuffled", "permuted labels", PURPLE, "--", points=False),
+        Curve("forward_matched", "random, same change of the states", GREEN, "--", points=False),
     )
     lines = [
         line("refit", "refitted readout:\nrise of MSE / variance"),
@@ -82,10 +80,10 @@ def mlp_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -
     """
     kind = next((str(row["mlp_kind"]) for row in rows if row.get("mlp_kind")), "score")
     curves = [
-        Curve("mlp_score", "MLP", _BLUE),
-        Curve("mlp_linear", "linear", _ORANGE, "-", points=False),
-        Curve("mlp_untrained", "MLP, untrained network", _GREEN, "--", points=False),
-        Curve("mlp_null", "MLP, shuffled labels (highest)", _GREY, ":", points=False),
+        Curve("mlp_score", "MLP", BLUE),
+        Curve("mlp_linear", "linear", ORANGE, "-", points=False),
+        Curve("mlp_untrained", "MLP, untrained network", GREEN, "--", points=False),
+        Curve("mlp_null", "MLP, shuffled labels (highest)", GREY, ":", points=False),
     ]
     name = {"accuracy": "accuracy, held out", "r2": "R2, held out"}.get(kind, kind)
     title = "MLP probes of the answer at the readout, by size"

@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from arithprobe.plotting.style import LIGHT, TINY
 from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 
 Row = Mapping[str, Any]
 """One trial: parameters by configuration key (with a dot in them), and what was measured."""
 
 Line = Literal["-", "--", ":"]
-BAND = "#dddddd"
-"""Colour of nulls and of ranges."""
 UNKNOWN = "verdict unknown"
 """Of a trial without a verdict."""
 _MARKERS = {"LEARNED": ("o", True), "PARTLY LEARNED": ("o", False), "NOT LEARNED": ("x", True), UNKNOWN: ("D", False)}
@@ -182,7 +181,7 @@ def _trials(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifte
             below = value < low
             panel.annotate(
                 f"{value:.2g}", (place.of(row), low if below else high), (5, 3 if below else -3), xycoords=shifted,
-                textcoords="offset points", fontsize=7, color=curve.colour, va="bottom" if below else "top",
+                textcoords="offset points", fontsize=TINY, color=curve.colour, va="bottom" if below else "top",
             )  # fmt: skip
 
 
@@ -202,7 +201,7 @@ def _band(panel: Axes, rows: Sequence[Row], place: Place, columns: Sequence[str]
     if found:
         top = _ends_twice([max(values) for values in found.values()])
         at, low = _longer(list(found), panel, place), panel.get_ylim()[0]
-        panel.fill_between(at, top, low, color=BAND, linewidth=0, zorder=0, gid="null")
+        panel.fill_between(at, top, low, color=LIGHT, linewidth=0, zorder=0, gid="null")
 
 
 def _range(panel: Axes, rows: Sequence[Row], place: Place, low: str, high: str) -> None:
@@ -210,7 +209,7 @@ def _range(panel: Axes, rows: Sequence[Row], place: Place, low: str, high: str) 
     lows, highs = _at_places(rows, place, [low]), _at_places(rows, place, [high])
     for at in lows.keys() & highs.keys():
         panel.plot(
-            [at] * 2, [min(lows[at]), max(highs[at])], color=BAND, linewidth=7, solid_capstyle="butt", zorder=0.5,
+            [at] * 2, [min(lows[at]), max(highs[at])], color=LIGHT, linewidth=7, solid_capstyle="butt", zorder=0.5,
             gid=f"{low} range",
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ from arithprobe.plotting.scaling_curves import (
     verdict_of,
 )
 from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.style import GREY, SMALL, TITLE, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_trials_title
 
 _FACETS = {"n_layers": "{} layer", "n_heads": "{} head"}
@@ -59,19 +60,19 @@ def scaling_figure(
         return None
     place, groups = _place_of(rows, x), _groups(rows, facet)
     size = (max(2.6 * len(groups) + 1.4, 8.0), 2.7 * len(lines) + 2.3)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     strip, grid = panels_below_a_title(figure, len(lines), len(groups), shared=False)
     _share(grid, [place.of(row) for row in rows], place)
     everything = _values(rows, lines)
     for line, panels in zip(lines, grid, strict=True):
         set_limits(panels[0], everything if shared else _values(rows, [line]))
-        panels[0].set_ylabel(line.name, fontsize=9)
+        panels[0].set_ylabel(line.name)
         for panel, (heading, own) in zip(panels, groups, strict=True):
             if panels is grid[0]:
-                panel.set_title(heading, fontsize=10)
+                panel.set_title(heading, fontsize=TITLE)
             draw(panel, own, place, line)
     figure.legend(
-        handles=[*_entries(lines), *handles, *_verdicts(rows)], loc="outside lower center", fontsize=8,
+        handles=[*_entries(lines), *handles, *_verdicts(rows)], loc="outside lower center", fontsize=SMALL,
         ncols=max(2, int(size[0] / _ENTRY)),
     )  # fmt: skip
     artists = [line for panel in figure.axes for line in panel.lines]
@@ -125,11 +126,11 @@ def _share(grid: Sequence[Sequence[Axes]], at: Sequence[float], place: Place) ->
                 panel.sharex(first)
             if panel is not panels[0]:
                 panel.sharey(panels[0])
-            panel.tick_params(labelleft=panel is panels[0], labelbottom=panels is grid[-1], labelsize=8)
-            panel.axhline(0, color="black", linewidth=0.6)
-            panel.grid(axis="y", linewidth=0.4, alpha=0.4)
+            panel.tick_params(labelleft=panel is panels[0], labelbottom=panels is grid[-1], labelsize=SMALL)
+            zero_line(panel)
+            row_lines(panel)
             if panels is grid[-1]:
-                panel.set_xlabel("parameters of the model" if place.x == "parameters" else place.x, fontsize=9)
+                panel.set_xlabel("parameters of the model" if place.x == "parameters" else place.x)
     low, high = min(at), max(at)
     if place.names:
         first.set_xlim(-0.6, len(place.names) - 0.4)
@@ -168,4 +169,4 @@ def _entries(lines: Sequence[Panels]) -> list[Line2D]:
 def _verdicts(rows: Sequence[Row]) -> list[Line2D]:
     """Entries of the legend for the verdicts that there are."""
     found = dict.fromkeys(verdict_of(row) for row in rows)
-    return [Line2D([], [], linestyle="none", label=verdict, **marker_of(verdict, "black")) for verdict in found]
+    return [Line2D([], [], linestyle="none", label=verdict, **marker_of(verdict, GREY)) for verdict in found]

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import heat, logarithmic
+from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LIGHT, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import LEVEL, FourierScores
-
-_BLUE, _GREY, _ORANGE, _GREEN = "#0072b2", "#bbbbbb", "#d55e00", "#009e73"  # Okabe and Ito, colour-blind safe
 
 
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:
@@ -28,17 +27,17 @@ def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Fi
     r2, fve = (one[:, :, last].T.numpy() for one in (scores.r2, scores.encode_fve))  # (S, F)
     key = ((scores.p_max[:, :, last] <= LEVEL) & (scores.r2[:, :, last] > 0)).T.numpy()
     size = (max(7.0, 0.17 * len(frequencies) + 2.4), 0.5 * len(scores.sites) + 2.8)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     panels = figure.subplots(2, 1, sharex=True)
     for panel, values, gamma, name in ((panels[0], r2, 1.0, "decode R2"), (panels[1], fve, 0.5, "encode FVE")):
         image = heat(panel, values, gamma=gamma, lowest_first=True)
         figure.colorbar(image, ax=panel, label=f"held-out {name}", fraction=0.04)
-        panel.set_yticks(range(len(scores.sites)), scores.sites, fontsize=8)
+        panel.set_yticks(range(len(scores.sites)), scores.sites)
         panel.set_ylabel("site")
     marked = np.argwhere(key)
-    panels[0].scatter(marked[:, 1], marked[:, 0], s=9, color="white", edgecolors="black", linewidths=0.5)
+    panels[0].scatter(marked[:, 1], marked[:, 0], s=9, color="white", edgecolors=INK, linewidths=0.5)
     every = 1 if len(frequencies) <= 24 else 2 if len(frequencies) <= 48 else 4
-    panels[1].set_xticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]], fontsize=8)
+    panels[1].set_xticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     panels[1].set_xlabel(f"frequency n (turns per {scores.circle.period})")
     text = f"Frequencies of '{scores.circle.quantity}' at the last token (dots: above the largest null)"
     set_title(panels[0], text, behaviour)
@@ -74,24 +73,24 @@ def plane_losses(sites: Sequence[PlaneLosses], behaviour: Behaviour | None) -> F
     """
     count = max((len(one.frequencies) for one in sites), default=1)
     size = (max(7.5, 0.15 * count + 2.8), 1.75 * len(sites) + 1.3)
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(*size)
     panels: list[Axes] = list(figure.subplots(len(sites), 1, sharex=True, squeeze=False)[:, 0])
     for panel, one in zip(panels, sites, strict=True):
         losses = np.array(one.excluded)
         floor = 0.7 * min([*one.excluded, *one.levels.values(), *one.shuffled])
-        colours = [_BLUE if n in one.key else _GREY for n in one.frequencies]
+        colours = [BLUE if n in one.key else LIGHT for n in one.frequencies]
         panel.bar(one.frequencies, losses - floor, bottom=floor, color=colours, width=0.7)
         if one.shuffled:
-            panel.axhspan(min(one.shuffled), max(one.shuffled), color="black", alpha=0.12, linewidth=0,
+            panel.axhspan(min(one.shuffled), max(one.shuffled), color=GREY, alpha=0.3, linewidth=0,
                           label="planes of shuffled labels")  # fmt: skip
-        for (name, level), colour in zip(one.levels.items(), ("black", _ORANGE, _GREEN), strict=False):
+        for (name, level), colour in zip(one.levels.items(), ("black", VERMILION, GREEN), strict=False):
             panel.axhline(level, color=colour, linewidth=1.2, linestyle="--", label=name)
         logarithmic(panel)
         panel.set_ylim(bottom=floor)
-        panel.set_ylabel(f"{one.site}\nloss", fontsize=8.5)
+        panel.set_ylabel(f"{one.site}\nloss")
     panels[-1].set_xlabel("frequency n whose plane is taken out (blue: key frequencies)")
     panels[-1].set_xlim(min(sites[0].frequencies) - 1, max(sites[0].frequencies) + 1)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=SMALL)
     set_title(panels[0], "Loss without one frequency of the residue, by site, at the last token", behaviour)
     return figure

@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.plotting.style import LIGHT, SMALL, TITLE, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
-_FAN = "#dddddd"
 _LAST = ("last",)
 
 
 def site_colours(sites: Sequence[str]) -> dict[str, str]:
-    """A colour for each site, dark to light in the order given.
+    """A colour for each site, dark to light in the order given; all are seen on white, and on a dark page.
 
     Args:
         sites: Names, in order of depth; repeats do not count.
     """
     names = list(dict.fromkeys(sites))
-    shades = colormaps["viridis"](np.linspace(0.0, 0.92, len(names)))
+    shades = colormaps["viridis"](np.linspace(0.2, 0.9, len(names)))
     return {name: to_hex(shade) for name, shade in zip(names, shades, strict=True)}
 
 
@@ -37,7 +37,7 @@ def empty_figure(title: str, text: str, behaviour: Behaviour | None) -> Figure:
         text: Why it does not.
         behaviour: The model's behaviour, for the title.
     """
-    figure = Figure(figsize=(8.2, 2.4), layout="constrained", dpi=110)
+    figure = new_figure(8.2, 2.4)
     axes = figure.add_subplot()
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     axes.set_xticks([])
@@ -89,11 +89,11 @@ def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None
     for one in unique:
         groups.setdefault(_heading(one), []).append(one)
     colours = site_colours([one.site for one in curves])
-    figure = Figure(figsize=(8.6, 3.1 * len(groups) + 0.9), layout="constrained", dpi=110)
+    figure = new_figure(8.6, 3.1 * len(groups) + 0.9)
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     for panel, (heading, own) in zip(panels, groups.items(), strict=True):
         _panel(panel, own, colours)
-        panel.set_title(heading, fontsize=10, loc="left")
+        panel.set_title(heading, fontsize=TITLE, loc="left")
     set_title(panels[0], f"Steering: {next(iter(groups))}", behaviour)
     return figure
 
@@ -111,18 +111,20 @@ def _panel(panel: Axes, curves: Sequence[SteeringCurve], colours: dict[str, str]
     low, high = _random(curves)
     edges = np.sort(expected * ends * np.array([[low], [high]]), axis=0)
     fan = "random patterns, all sites: 95 %" if math.isfinite(low) else "no random patterns"
-    panel.fill_between(np.insert(ends, 1, 0.0), *np.insert(edges, 1, 0.0, axis=1), color=_FAN, label=fan)
+    panel.fill_between(np.insert(ends, 1, 0.0), *np.insert(edges, 1, 0.0, axis=1), color=LIGHT, label=fan)
     panel.plot(ends, expected * ends, "--", color="black", linewidth=1, label="demanded: slope 1")
     for one in curves:
         at, colour = _array(one.deltas), colours[one.site]
         panel.fill_between(at, _array(one.low), _array(one.high), color=colour, alpha=0.25, linewidth=0)
         panel.plot(at, _array(one.response), "o-", color=colour, markersize=3, linewidth=1.3, label=_label(one, curves))
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
     reach = max(_reach(curves), abs(expected) * float(np.median(np.abs(deltas))))
     panel.set_ylim(-reach, reach)
     panel.set_xlabel(f"shift of '{curves[0].target}' asked for (units of it)")
     panel.set_ylabel("mean shift of the answer\n(answer units)")
-    panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="slope near 0 [95 %]", title_fontsize=8)
+    panel.legend(
+        fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="slope near 0 [95 %]", title_fontsize=SMALL
+    )
 
 
 def _label(curve: SteeringCurve, beside: Sequence[SteeringCurve]) -> str:

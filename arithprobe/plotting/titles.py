@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.style import TITLE, WARNING, tidy
 
 _WARNING = "What is found here is not about the task: an untrained network can score as high."
 
 
 def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
     """Put the text and the verdict above the axes; in red, with a warning, where the model has not learned.
+
+    Call it last: it also tidies what is drawn.
 
     Args:
         axes: The axes of a figure, the first where there are several.
@@ -28,6 +31,8 @@ def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
 
 def set_trials_title(axes: Axes, text: str, verdicts: Sequence[str], note: str = "") -> None:
     """Put the text and how many trials have which verdict above the axes; in red, with a warning, where none learned.
+
+    Call it last, as :func:`set_title`.
 
     Args:
         axes: The axes of a figure, the first where there are several.
@@ -49,7 +54,9 @@ def set_trials_title(axes: Axes, text: str, verdicts: Sequence[str], note: str =
 
 def _write(axes: Axes, lines: Sequence[str], failed: bool) -> None:
     """Put the lines above the axes, wrapped to the width of the figure."""
-    figure = axes.get_figure()
-    width = 60 if figure is None else int(figure.get_figure(root=True).get_figwidth() * 11)
+    figure = axes.get_figure(root=True)
+    width = 60 if figure is None else int(figure.get_figwidth() * 11)
     title = "\n".join(part for line in lines for part in textwrap.wrap(line, width))
-    axes.set_title(title, fontsize=10, loc="left", color="firebrick" if failed else "black")
+    axes.set_title(title, fontsize=TITLE, loc="left", color=WARNING if failed else "black")
+    if figure is not None:
+        tidy(figure)

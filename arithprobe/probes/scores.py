@@ -49,8 +49,13 @@ class CellScores:
 
     @property
     def null_mean(self) -> Tensor:
-        """Mean of the null; NaN without permutations, like the next two."""
+        """Mean of the null; NaN without permutations, like the next three."""
         return self.null.mean(dim=-1)
+
+    @property
+    def null_low(self) -> Tensor:
+        """5 % quantile of the null."""
+        return self.null.quantile(0.05, dim=-1) if self.null.shape[-1] else self.null_mean
 
     @property
     def null_high(self) -> Tensor:

@@ -1,14 +1,14 @@
 """What a probe looks for: quantities of a problem, by name.
 
-============================  ==============================================================
-``x``, ``y``, ``sum``         the operands and their sum
-``residue``                   the sum modulo the problems' k
-``x100``, ``y10``, ...        a digit of x or y, by place value
-``sum1``, ``sum1000`` ...     a digit of the sum
-``carry1``, ``carry10``       the carry out of the units column, the tens column, ...
-``summod4``, ``xmod10``, ...  any of x, y, sum, residue modulo any period
-``summod97cos3``, ``...sin3`` cosine and sine of ``2 pi 3 sum / 97``
-============================  ==============================================================
+=============================  =============================================================
+``x``, ``y``, ``sum``          the operands and their sum
+``residue``                    the sum modulo the problems' k
+``x100``, ``y10``, ...         a digit of x or y, by place value
+``sum1``, ``sum1000`` ...      a digit of the sum
+``carry1``, ``carry10``        the carry out of the units column, the tens column, ...
+``summod4``, ``xmod10``, ...   any of x, y, sum, residue modulo any period
+``summod97cos3``, ``...sin3``  cosine and sine of ``2 pi 3 sum / 97``
+=============================  =============================================================
 
 Every target has a *group*, the quantity whose equal values a split keeps together: x for what is a function of x, y for
 y, and the sum for all else. So a probe is always scored on values that it was not fitted on.

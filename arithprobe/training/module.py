@@ -27,7 +27,7 @@ class ValidationOutput(TypedDict):
     predictions: Tensor
     """(B,) float64 predictions in answer units."""
     states: dict[str, Tensor]
-    """States of every site, (B, T, D) each; see :class:`arithprobe.models.transformer.Activations`."""
+    """States of every site, (B, T, D) each; see :class:`arithprobe.models.blocks.Activations`."""
 
 
 class ArithmeticModule(LightningModule):

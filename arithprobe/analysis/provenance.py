@@ -1,0 +1,75 @@
+"""What a result was made with: versions, the code itself, and hashes of rows and split."""
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.files import sha256_of
+
+_PACKAGES = (
+    "arithprobe",
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this library, of Python, and of the packages that numbers depend on; by name."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a build without metadata
+            found[name] = "unknown"
+    return found | {"platform": platform.platform()}
+
+
+def code_hash() -> str:
+    """SHA-256 over the names and the contents of this library's own modules: the version that was run, to the byte."""
+    root = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(f"{path.relative_to(root).as_posix()}\n".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def file_record(path: str | Path) -> dict[str, Any]:
+    """Path and SHA-256 of a file; its hash is None where there is no such file."""
+    return {"path": str(path), "sha256": sha256_of(path) if Path(path).is_file() else None}
+
+
+def split_record(train: ArithmeticDataset, val: ArithmeticDataset) -> dict[str, Any]:
+    """What the model was trained on and judged by, whatever the files are called.
+
+    Args:
+        train: Training rows.
+        val: Validation rows.
+
+    Returns:
+        ``sha256`` of both parts' operands in order, the number of rows of each, and how many validation rows are pairs,
+        or have sums, that training rows have too.
+    """
+    total = hashlib.sha256()
+    for part in (train, val):
+        operands = np.stack([part.x.numpy(), part.y.numpy()], axis=1).astype("<i8")
+        total.update(f"{len(part)} {part.modulus}\n".encode())
+        total.update(operands.tobytes())
+    pairs = {*zip(train.x.tolist(), train.y.tolist(), strict=True)}
+    sums = set((train.x + train.y).tolist())
+    return {
+        "sha256": total.hexdigest(), "train_rows": len(train), "val_rows": len(val),
+        "shared_pairs": sum(pair in pairs for pair in zip(val.x.tolist(), val.y.tolist(), strict=True)),
+        "shared_sums": sum(one in sums for one in (val.x + val.y).tolist()),
+    }  # fmt: skip

@@ -1,0 +1,203 @@
+"""What TensorBoard opens with: has it learned, what do the probes read beside their nulls, how do runs compare."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard.summary import hparams
+
+from arithprobe.behaviour import NOT_LEARNED_WARNING
+from arithprobe.callbacks.base import (
+    ValidationProbe,
+    arithmetic_module,
+    callbacks_of,
+    logged_step,
+    run_folder,
+    tensorboard,
+)
+from arithprobe.callbacks.custom_scalars import Layout, overview
+from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
+from arithprobe.probes.tags import Tag
+from arithprobe.training.module import ArithmeticModule
+
+_COMPARED = {"hp/skill": "val/skill", "hp/exact_match": "val/exact_match", "hp/val_loss": "val/loss"}
+_FIRST_COLUMNS = ("d_model", "lr", "n_layers", "objective", "task")  # TensorBoard opens with five that "differ"
+_HEADLINES = {
+    "ridge": ("r2", "null_high"), "fourier": ("r2_max", "null_max"), "mlp": ("r2", "accuracy", "null_max"),
+    "emergence": ("emerged",),
+}  # fmt: skip
+
+
+class TensorBoardOverview(Callback):
+    """Makes TensorBoard answer, before anything else, whether the model has learned and what the probes say.
+
+    CUSTOM SCALARS has the behaviour first, then for each analysis and target a chart a site: a score as a line over
+    the band of its null, or beside its threshold. HPARAMS has one row a fit: hyperparameters, final skill, exact match
+    and loss, and the probes' scores and nulls at ``final@last``. TEXT has a ``summary``: the verdict, what the probes
+    found, the rows, and where files are. Without a TensorBoard logger it does nothing.
+
+    TensorBoard takes the columns of HPARAMS from one of the runs, so a target that only other runs probe has none.
+    Lightning's own placeholder ``hp_metric`` is turned off: its row would stand in the way.
+
+    Args:
+        hparams: Whether to write HPARAMS; a sweep does that itself.
+    """
+
+    def __init__(self, hparams: bool = True) -> None:
+        super().__init__()
+        self.hparams = hparams
+        self._layout: Layout = {}
+        self._run_folder: Path | None = None
+        self._start = self._step = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run folder, before Lightning writes the hyperparameters."""
+        self._layout, self._run_folder = {}, run_folder(trainer)
+        self._start = self._step = 0
+        for logger in _boards(trainer) if self.hparams else ():
+            logger._default_hp_metric = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note where the fit begins: one that goes on from a checkpoint does not begin at 0."""
+        self._start = logged_step(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lay out what has been logged so far; outside a fit, summarise."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        self._step = logged_step(trainer)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._lay_out(trainer)
+        else:
+            self._summarise(trainer, arithmetic_module(pl_module))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Summarise."""
+        if trainer.is_global_zero:
+            self._summarise(trainer, arithmetic_module(pl_module))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Summarise, and write the row that runs are compared by."""
+        module = arithmetic_module(pl_module)
+        if not trainer.is_global_zero or module.behaviour is None:  # a fit without a validation has nothing to say
+            return
+        self._summarise(trainer, module)
+        for logger in _boards(trainer) if self.hparams else ():
+            _write_row(logger, hyperparameters(trainer, module), _final(trainer), self._step)
+
+    def _lay_out(self, trainer: Trainer) -> None:
+        """Write the layout, if anything new has been logged; TensorBoard shows the latest."""
+        logged, every = set(trainer.logged_metrics), vars(trainer)["log_every_n_steps"]
+        if not every or self._start // every == (self._step + 1) // every:  # Lightning lists it, but has not logged it
+            logged.discard("train/loss")
+        layout = overview(_probe_tags(trainer), logged)
+        if layout != self._layout:
+            self._layout = layout
+            for writer in tensorboard(trainer):
+                writer.add_custom_scalars(layout)
+
+    def _summarise(self, trainer: Trainer, module: ArithmeticModule) -> None:
+        if module.behaviour is not None:
+            for writer in tensorboard(trainer):
+                writer.add_text("summary", summary_text(trainer, module, self._run_folder), self._step)
+
+
+def hyperparameters(trainer: Trainer, module: ArithmeticModule) -> dict[str, str | float]:
+    """What distinguishes a run: the model's and the data's options, the length of the fit, the seed; plain values."""
+    found: dict[str, Any] = dict(module.hparams)
+    objective = module.objective.stored
+    found["objective"] = objective["name"]
+    found |= {f"objective.{name}": value for name, value in objective["options"].items()}
+    data = _data(trainer)
+    if data is not None:
+        found |= {"task": data.recipe.title, "split": data.recipe.split, "batch_size": data.batch_size}
+    lengths = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
+    found |= {name: length for name, length in lengths.items() if length != -1}
+    if seed := os.environ.get("PL_GLOBAL_SEED"):
+        found["seed"] = int(seed)
+    return {
+        name: value if isinstance(value, (int, float, str)) else str(value)
+        for name, value in found.items()
+        if value is not None and not name.startswith("_")
+    }
+
+
+def summary_text(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> str:
+    """The verdict, what the probes found, what was trained on what, and where the rest is; in Markdown.
+
+    Args:
+        trainer: The trainer, after a validation or test.
+        module: The module it ran.
+        folder: The folder of the run, None where there is none.
+    """
+    behaviour = module.behaviour
+    findings = [line for probe in _probes(trainer) for line in probe.findings()]
+    parts = [f"**{behaviour}**"]
+    if behaviour is not None and behaviour.verdict == "NOT LEARNED" and findings:
+        parts.append(NOT_LEARNED_WARNING)
+    parts.append("\n".join(f"- {line}" for line in findings))
+    rows = [f"| {name} | {value} |" for name, value in _facts(trainer, module, folder)]
+    parts.append("\n".join(["| | |", "|---|---|", *rows]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _facts(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> Iterator[tuple[str, str]]:
+    data, stage = _data(trainer), trainer.state.fn
+    if data is not None and stage is not None:
+        yield "task", data.recipe.title
+        for part in parts_of(stage.value):
+            yield f"{part} rows", f"{len(data.dataset(part))} of `{data.files[part]}`"
+    yield "parameters", str(sum(parameter.numel() for parameter in module.parameters()))
+    yield "options", ", ".join(f"{name} {value}" for name, value in hyperparameters(trainer, module).items())
+    if stage == TrainerFn.FITTING:
+        yield "curves", "CUSTOM SCALARS: scores over their nulls; HPARAMS: this run beside others"
+    if folder is not None:
+        yield "pictures", f"IMAGES, and `{folder / 'figures'}`"
+        yield "whole report", f"`arithprobe report {folder}`"
+
+
+def _write_row(
+    logger: TensorBoardLogger, parameters: dict[str, str | float], figures: dict[str, float], step: int
+) -> None:
+    """Write a row of HPARAMS: its columns, hyperparameters and end, and the figures that it names."""
+    columns, start, end = hparams(parameters, figures)  # type: ignore[no-untyped-call]
+    about = columns.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(about.content)
+    for column in content.experiment.hparam_infos:
+        column.differs = column.name in _FIRST_COLUMNS
+    about.content = content.SerializeToString()
+    logger.log_metrics(figures, step)
+    for part in (columns, start, end):
+        logger.experiment._get_file_writer().add_summary(part, step)
+
+
+def _final(trainer: Trainer) -> dict[str, float]:
+    """The figures of the last validation, behaviour first."""
+    found: Mapping[str, Any] = trainer.callback_metrics
+    figures = {name: found[source] for name, source in _COMPARED.items() if source in found}
+    for tag in map(Tag.parse, _probe_tags(trainer)):
+        if tag.site == "final" and tag.metric in _HEADLINES.get(tag.analysis, ()) and str(tag) in found:
+            figures[f"hp/{tag.analysis}_{tag.target}_{tag.metric}"] = found[str(tag)]
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _probes(trainer: Trainer) -> list[ValidationProbe]:
+    return [one for one in callbacks_of(trainer) if isinstance(one, ValidationProbe)]
+
+
+def _probe_tags(trainer: Trainer) -> list[str]:
+    return [tag for probe in _probes(trainer) for tag in probe.tags()]
+
+
+def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _data(trainer: Trainer) -> ArithmeticDataModule | None:
+    data = getattr(trainer, "datamodule", None)
+    return data if isinstance(data, ArithmeticDataModule) else None

@@ -1,0 +1,57 @@
+"""Where a run comes from: the command, the versions, and hashes of its rows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
+from arithprobe.callbacks.base import arithmetic_module, rows_behind, run_folder
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.files import to_json, write_whole
+from arithprobe.problems import task_title
+
+FILE = "provenance.json"
+
+
+class Provenance(Callback):
+    """Writes ``provenance.json`` when a fit starts: what it takes to make the run again, and to tell it from another.
+
+    These are the command, the time, versions of the packages, a hash of this library's own code, the device and the
+    threads, the number of parameters, and hashes of both files of rows and of the split. The report of a run shows it.
+
+    Args:
+        command: The words after ``arithprobe``; None for a fit that was not started from the command line.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.command = command
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it, in the first process."""
+        folder = run_folder(trainer)  # asks all ranks
+        if folder is None or not trainer.is_global_zero:
+            return
+        module = arithmetic_module(pl_module)
+        parts = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
+        rows = {part: rows_behind(loader) for part, loader in parts.items() if loader is not None}
+        record = {
+            "command": None if self.command is None else list(self.command),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(), "code": code_hash(), "device": str(module.device),
+            "processes": trainer.world_size, "threads": torch.get_num_threads(),
+            "parameters": sum(parameter.numel() for parameter in module.parameters()),
+            "continued_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
+        }  # fmt: skip
+        write_whole(folder / FILE, to_json(record | _of_rows(rows)) + "\n")
+
+
+def _of_rows(rows: dict[str, ArithmeticDataset]) -> dict[str, Any]:
+    found: dict[str, Any] = {"data": {part: file_record(one.path) | {"rows": len(one)} for part, one in rows.items()}}
+    if "val" in rows:
+        found["task"] = task_title(rows["val"].modulus)
+        found["split"] = split_record(rows["train"], rows["val"])
+    return found

@@ -1,0 +1,62 @@
+"""One look for all figures: colours that the colour-blind tell apart, sizes of letters, spines and lines."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#777777"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, GREY)
+"""Colours of curves, in this order; the palette of Okabe and Ito, and a grey."""
+LIGHT = "#cccccc"
+"""Colour of bands and bars that hold what is compared with."""
+INK = "#101010"
+"""Colour of letters on bright cells, and of edges of white marks. All else that is dark is pure black, which a page in
+dark mode turns to the colour of its own letters."""
+WARNING = "firebrick"
+"""Colour of the title where a model has not learned."""
+DPI = 110
+"""Pixels an inch of a picture."""
+TITLE, LABEL, SMALL, TINY = 10, 9, 8, 7
+"""Sizes of letters, points: titles; names of axes; ticks, legends and cells; numbers beside points."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of its own, which no window and no other figure knows of.
+
+    Args:
+        width: Inches.
+        height: Inches.
+    """
+    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+
+
+def tidy(figure: Figure) -> None:
+    """Give what is drawn so far one look: letters of one size, and no lines or boxes that say nothing.
+
+    Sizes of ticks that were set with ``tick_params`` stay.
+
+    Args:
+        figure: All of it is drawn.
+    """
+    for axes in figure.axes:
+        if axes.get_label() == "<colorbar>" or axes.images:
+            axes.spines[:].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(LABEL)
+            if "labelsize" not in axis.get_tick_params():
+                axis.set_tick_params(labelsize=SMALL)
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    for legend in legends:
+        if legend is not None:
+            legend.set_frame_on(False)
+
+
+def zero_line(axes: Axes) -> None:
+    """A thin line to the right where a measure is 0."""
+    axes.axhline(0, color="black", linewidth=0.6)
+
+
+def row_lines(axes: Axes) -> None:
+    """Faint lines to the right, to follow with the eye."""
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)

@@ -1,0 +1,1 @@
+"""One page about a run, for people: from its files, in one file that needs no network."""

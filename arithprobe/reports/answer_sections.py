@@ -1,0 +1,140 @@
+"""What the model does: the gate, training curves, answers, and what they keep when they should."""
+
+import math
+from collections.abc import Sequence
+
+from arithprobe.analysis.invariance import invariance
+from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour
+from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import load_model
+from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
+from arithprobe.plotting.invariance import invariance_chart
+from arithprobe.plotting.training import TrainingCurves, training_curves
+from arithprobe.reports.blocks import Block, Missing, Table, Words, picture
+from arithprobe.reports.histories import steps_made
+from arithprobe.reports.run import Run
+
+
+def gate(run: Run) -> list[Block]:
+    """The verdicts, before anything else."""
+    rows = [_verdict_row(name, one.behaviour, one.epoch, one.step) for name, one in run.judged.items()]
+    header = (
+        "moment",
+        "verdict",
+        "after steps",
+        "epoch",
+        "skill [95 %]",
+        "R2",
+        "RMSE",
+        "exact [95 %]",
+        "off round the circle",
+    )
+    blocks: list[Block] = [Words(NOT_LEARNED_WARNING, bad=True)] if run.behaviour.verdict == "NOT LEARNED" else []
+    return [*blocks, Table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
+
+
+def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None) -> tuple[str, ...]:
+    around = "" if math.isnan(one.circular_error) else f"{one.circular_error:.3g}"
+    return (
+        name, one.verdict, "" if step is None else str(steps_made(step)), "" if epoch is None else str(epoch + 1),
+        f"{one.skill:.3f} [{one.skill_low:.3f}, {one.skill_high:.3f}]", f"{one.r2:.4f}", f"{one.rmse:.4g}",
+        f"{one.exact_match:.1%} [{one.exact_match_low:.1%}, {one.exact_match_high:.1%}]", around,
+    )  # fmt: skip
+
+
+def training(run: Run) -> list[Block]:
+    """Loss, skill and exact answers over the fit."""
+    skill = run.scalars.get("val/skill", [])
+    if not skill:
+        return [Missing("This run has no training curves: it is no fit, or nothing was logged.", "")]
+    kept, exact_match, around = (_columns(run, f"val/{name}")[1] for name in ("skill", "exact_match", "circular_error"))
+    losses = (*_columns(run, "train/loss"), *_columns(run, "val/loss"))
+    curves = TrainingCurves(*losses, kept, exact_match, around or None)
+    first, last = skill[0][1], skill[-1][1]
+    exact = run.scalars.get("val/exact_match", [(0, math.nan)])[-1][1]
+    finding = (
+        f"Skill goes from {first:.3f} at the first to {last:.3f} at the last of {len(skill)} validations, with "
+        f"{exact:.1%} of the answers exact at the end."
+    )
+    return [picture(training_curves(curves, run.behaviour), finding, "Loss, skill and exact answers by training step")]
+
+
+def _columns(run: Run, tag: str) -> tuple[Sequence[float], Sequence[float]]:
+    points = run.scalars.get(tag, [])
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def answers(run: Run) -> list[Block]:
+    """Parity, residuals."""
+    found = run.answers
+    if found is None:
+        return [Missing("The answers were not kept (no predictions.tsv).", "")]
+    modulus = found.dataset.modulus if _answers_residues(run) else None
+    given = found.dataset.answers.double(), found.predictions
+    constant = _train_mean(run)
+    behaviour, one = run.behaviour, run.behaviour
+    spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
+    where = f"{found.moment} answers to {len(found.dataset)} validation rows"
+    return [
+        picture(
+            parity(*given, behaviour, modulus, constant=constant),
+            f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.", f"Parity: {where}",
+        ),
+        picture(
+            residual_histogram(*given, behaviour, modulus),
+            f"Errors of the answers: RMSE {one.rmse:.3g}, mean {one.bias:+.3g}, {one.exact_match:.1%} exact.",
+            f"Residuals: {where}",
+        ),
+        picture(
+            residuals_against_truth(*given, behaviour, modulus, constant=constant),
+            f"Errors against the right answer: {spread}.", f"Residuals against the right answer: {where}",
+        ),
+    ]  # fmt: skip
+
+
+def _answers_residues(run: Run) -> bool:
+    objective = str(run.config.get("model", run.config).get("objective", ""))
+    return "CircularMSE" in objective or "ResidueCrossEntropy" in objective
+
+
+def _train_mean(run: Run) -> float | None:
+    return None if run.checkpoint is None else load_model(run.checkpoint).train_mean
+
+
+def unchanged(run: Run) -> list[Block]:
+    """The invariance curve, computed now from the best checkpoint."""
+    if run.checkpoint is None or run.answers is None:
+        return [
+            Missing("Without a checkpoint and its validation rows the answers to shifted problems are unknown.", "")
+        ]
+    try:
+        found = invariance(load_model(run.checkpoint), run.answers.dataset)
+    except ArithprobeError as error:  # rows of another task than the checkpoint's
+        return [Missing(f"Not computed: {error}", "")]
+    rows = [
+        (
+            f"{d:+d}", f"{found.mse[at]:.4g}", str(found.out_of_range[at]), str(found.changed_length[at]),
+            str(found.kept[at]), _number(found.kept_mse[at]), _number(found.kept_own_mse[at]), _number(found.index[at]),
+        )
+        for at, d in enumerate(found.shifts)
+    ]  # fmt: skip
+    far = [at for at, d in enumerate(found.shifts) if d]
+    index = [float(found.index[at]) for at in far if not math.isnan(found.index[at])]
+    said = f"between {min(index):.3f} and {max(index):.3f}" if index else "nothing that can be told"
+    finding = (
+        "Under (x + d, y - d), which leaves the right answer as it is, the answers of problems that stay in range move "
+        f"by {said} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
+    )
+    header = (
+        "d", "MSE, all rows (the notebook's)", "of these out of range", "of another length", "rows kept", "MSE, kept rows",
+        "their MSE at d = 0", "share of the distance of unrelated problems",
+    )  # fmt: skip
+    return [
+        picture(invariance_chart(found, run.behaviour), finding, "Answers to (x + d) + (y - d)"),
+        Table("Kept: in the range of the data, and every operand as long as before", header, rows),
+    ]
+
+
+def _number(value: object) -> str:
+    number = float(value)  # type: ignore[arg-type]
+    return "" if math.isnan(number) else f"{number:.4g}"

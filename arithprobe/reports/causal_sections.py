@@ -1,0 +1,150 @@
+"""What the model uses: ablation, steering, heads; and the notebook's table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from arithprobe.analysis.columns import Columns, cell, number, shown_rows
+from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
+from arithprobe.reports.histories import steps_made
+from arithprobe.reports.probe_sections import analysis_command, pictures_of
+from arithprobe.reports.records import read_json
+from arithprobe.reports.run import Run
+
+_INTERVENTIONS = (
+    ("decodable_against_used", "What can be read against what is used"),
+    ("ablation_against_random", "Ablation beside random subspaces"),
+    ("steering", "Steering: how far the answer follows"),
+    ("interchange", "Interchange between problems"),
+    ("patching", "Activation patching by site and token"),
+    ("symmetry", "Symmetry tests"),
+)
+_HEADS = (
+    ("head_roles", "Attention from the last token, by role"),
+    ("head_scores", "Scores of each head"),
+    ("head_effects", "Attention against effect"),
+    ("head_ablation", "Ablation of each head"),
+    ("head_patching", "Patching of each head"),
+)
+
+
+def interventions(run: Run) -> list[Block]:
+    """What the answers lose without what is decodable, while training and at the end."""
+    blocks: list[Block] = []
+    lines = run.lines["ablation"]
+    targets = list(dict.fromkeys(cell["target"] for line in lines for cell in line["cells"]))
+    for target in targets:
+        live = stored_picture(
+            run.folder / "figures", f"ablation_{target}", _live_finding(lines, target), f"Ablation of {target} by step"
+        )
+        blocks += [] if live is None else [live]
+    if "ledger" in run.results:
+        blocks += _ledger(run)
+    else:
+        text = "Ablation of every site against random subspaces, steering and interchange have not been measured."
+        blocks.append(Missing(text, analysis_command(run, "intervene")))
+    return blocks
+
+
+def _live_finding(lines: list[dict[str, Any]], target: str) -> str:
+    last = [line for line in lines if any(cell["target"] == target for cell in line["cells"])][-1]
+    own = [cell for cell in last["cells"] if cell["target"] == target and not cell["near_tautological"]]
+    if not own:
+        return f"Without {target} only sites just before the readout were tried."
+    most = max(own, key=lambda cell: cell["delta_rmse"] or 0.0)
+    high = most["random"]["matched"]["high"] or most["random"]["isotropic"]["high"]
+    beside = "" if high is None else f", random subspaces at most {high:+.3g} (95 %)"
+    return (
+        f"After {steps_made(last['step'])} steps taking out {target} costs most at {most['site']}: RMSE "
+        f"{most['delta_rmse']:+.3g}{beside}."
+    )
+
+
+def _ledger(run: Run) -> Iterator[Block]:
+    rows = [row for row in read_json(run.results["ledger"]) if not row["near_tautological"]]
+    kind = "mean" if rows and "mean" in rows[0]["effects"] else None
+    table = [
+        (f"{row['site']}@{row['position']}", f"{row['target']}:{row['subspace']}", number(row["held_out_r2"]),
+         number(row["effects"][kind]["delta_rmse"]), _percent(row["effects"][kind]["skill_lost"]),
+         _p(row["effects"][kind]), number(row["residual_r2_linear"]), number(row["residual_r2_mlp"]),
+         number(row["steering_slope"]))
+        for row in rows if kind is not None
+    ]  # fmt: skip
+    most = max(rows, key=lambda row: row["effects"][kind]["skill_lost"] or 0.0) if table else None
+    said = "Nothing was ablated away from the readout."
+    if most is not None:
+        said = (
+            f"Most is lost at {most['site']}@{most['position']} without {most['target']} ({most['subspace']}): "
+            f"{_percent(most['effects'][kind]['skill_lost'])} of the skill."
+        )
+    header = ("where", "subspace", "held-out R2", "RMSE without it", "skill lost", "p against random", "R2 left (ridge)",
+              "R2 left (MLP)", "steering slope")  # fmt: skip
+    yield from pictures_of(run, "ledger", [(name, said, caption) for name, caption in _INTERVENTIONS])
+    yield Table("Mean ablation in the model's own forward pass; the sites after which only the readout comes are left out",
+                header, table)  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _p(effect: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {one['p']:.3g}" for name, one in effect["random"].items() if one["p"] is not None)
+
+
+def heads(run: Run) -> list[Block]:
+    """What the attention heads look at, and what the answers lose without each."""
+    blocks: list[Block] = []
+    live = stored_picture(run.folder / "figures", "heads_scores", _heads_finding(run), "Heads at the last validation")
+    blocks += [] if live is None else [live]
+    if "head_stats" in run.results:
+        said = _measured_heads(read_json(run.results["head_stats"]))
+        blocks += pictures_of(run, "head_stats", [(name, said, caption) for name, caption in _HEADS])
+    else:
+        blocks.append(Missing("The heads have not been read in full.", analysis_command(run, "heads")))
+    return blocks
+
+
+def _heads_finding(run: Run) -> str:
+    if not run.lines["heads"]:
+        return "Scores of each head."
+    last = run.lines["heads"][-1]
+    return _costliest(last["ablation"]["delta_rmse"], last["ablation"]["kind"])
+
+
+def _measured_heads(record: dict[str, Any]) -> str:
+    causal = record["causal"]
+    if causal is None:
+        return "Attention of each head, without ablation."
+    main = next(one for one in causal["ablations"] if one["kind"] == causal["main"])
+    return _costliest(main["delta_rmse"], causal["main"])
+
+
+def _costliest(costs: list[list[float | None]], kind: str) -> str:
+    cost, layer, head = max(
+        (value or 0.0, layer, head) for layer, line in enumerate(costs) for head, value in enumerate(line)
+    )
+    return f"{kind} ablation of one head costs most for L{layer}H{head}: RMSE {cost:+.3g}."
+
+
+def reproduction(run: Run) -> list[Block]:
+    """The notebook's numbers, with what each means."""
+    if "reproduction" not in run.results:
+        task = "REG-MODK" if "mod" in run.task else "REG-SUM"
+        return [Missing("The notebook's own table was not made.", analysis_command(run, "reproduce", "--task", task))]
+    record = read_json(run.results["reproduction"])
+    columns = Columns(*(record[part] for part in Columns._fields))
+    rows = []
+    for label, keys in shown_rows(columns):
+        one = cell(columns, *keys)
+        numbers = (one.notebook, one.held_out, one.null, one.null_high, one.twin, one.twin_held_out)
+        rows.append((label, *map(number, numbers)))
+    header = ("quantity", "notebook's protocol", "held out", "shuffled labels", "their 95 %", "untrained",
+              "untrained, held out")  # fmt: skip
+    meanings = [(name, sentence) for name, sentence in record["meaning"].items()]
+    return [
+        Words(
+            "Numbers by the original notebook's protocol (in-sample, padding included) are no evidence by themselves."
+        ),
+        Table(f"{record['task']}, {record['rows']} rows", header, rows),
+        Table("What each means", ("quantity", "meaning"), meanings),
+    ]

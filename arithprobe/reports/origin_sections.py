@@ -1,0 +1,67 @@
+"""Where a run comes from: configuration, versions, hashes, and the commands that make it again."""
+
+import shlex
+from typing import Any
+
+from arithprobe.analysis.provenance import code_hash, file_record, versions
+from arithprobe.files import sha256_of
+from arithprobe.reports.blocks import Block, Source, Table, Words
+from arithprobe.reports.run import Run
+
+
+def origin(run: Run) -> list[Block]:
+    """What it takes to make the run again, and to tell it from another."""
+    known = run.provenance or {}
+    blocks: list[Block] = []
+    if not known:
+        blocks.append(Words(
+            "The run did not keep versions and hashes (no provenance.json): those below are of now, when this page was "
+            "made."
+        ))  # fmt: skip
+    blocks += [
+        Source("Fit it again", _again(run)),
+        Source("Make this page again", shlex.join(["arithprobe", "report", str(run.folder)])),
+        Table("Hashes (SHA-256)", ("what", "where", "hash"), _hashes(run, known)),
+        Table("Versions and machine", ("what", "the run", "this page"), _versions(known)),
+    ]
+    if "split" in known:
+        split = known["split"]
+        blocks.append(Words(
+            f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} validation "
+            f"rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
+        ))  # fmt: skip
+    if run.config_text is not None:
+        blocks.append(Source("Configuration", run.config_text, folded=True))
+    return blocks
+
+
+def _again(run: Run) -> str:
+    known = run.provenance or {}
+    if (run.folder / "config.yaml").is_file():
+        command = shlex.join(["arithprobe", "fit", "--config", str(run.folder / "config.yaml")])
+        given = known.get("command")
+        begun = "" if given is None else f"# as it was started: {shlex.join(['arithprobe', *given])}\n"
+        return f"{begun}{command}"
+    return "# started from Python: construct ArithmeticModule and Trainer with the options below, then fit"
+
+
+def _hashes(run: Run, known: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    data = known.get("data") or {"val": file_record(run.data_file)}
+    for part, one in data.items():
+        count = f" ({one['rows']} rows)" if "rows" in one else ""
+        rows.append((f"{part} rows{count}", one["path"], one["sha256"] or "no such file"))
+        if known and (now := file_record(one["path"])["sha256"]) not in (one["sha256"], None):
+            rows.append((f"{part} rows now, CHANGED since the fit", one["path"], now))
+    if "split" in known:
+        rows.append(("split: operands of both parts, in order", "", known["split"]["sha256"]))
+    if run.checkpoint is not None:
+        rows.append(("checkpoint", str(run.checkpoint), sha256_of(run.checkpoint)))
+    return [*rows, ("code of arithprobe", "the run" if known else "this page", known.get("code") or code_hash())]
+
+
+def _versions(known: dict[str, Any]) -> list[tuple[str, str, str]]:
+    then, now = known.get("versions", {}), versions()
+    rows = [(name, str(then.get(name, "not kept")), now[name]) for name in now]
+    more = ("started", "device", "processes", "threads", "parameters", "continued_from")
+    return [*rows, *((name.replace("_", " "), str(known[name]), "") for name in more if known.get(name) is not None)]

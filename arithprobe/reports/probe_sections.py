@@ -1,0 +1,168 @@
+"""What can be read from the states: the ladder, curves over training, maps, frequencies, emergence."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
+from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, picture, stored_picture
+from arithprobe.reports.histories import Map, curves, fourier_maps, ridge_maps, steps_made
+from arithprobe.reports.records import read_json
+from arithprobe.reports.run import Run
+
+_LAST_SITE = "final"
+
+
+def analysis_command(run: Run, command: str, *more: str) -> str:
+    """The command that makes a result inside of the run folder, where the next report finds it."""
+    data = "--val" if command == "reproduce" else "--data"
+    words = (
+        "arithprobe", command, *more, "--checkpoint", str(run.checkpoint or run.folder / "checkpoints" / "best.ckpt"),
+        data, run.data_file, "--output_dir", str(run.folder / command),
+    )  # fmt: skip
+    return " ".join(words)
+
+
+def pictures_of(run: Run, file: str, named: Sequence[tuple[str, str, str]]) -> Iterator[Picture]:
+    """The pictures that lie beside a command's file: name, finding, caption of each."""
+    folder = run.results[file].parent / "figures"
+    for name, finding, caption in named:
+        found = stored_picture(folder, name, finding, caption)
+        if found is not None:
+            yield found
+
+
+def ladder(run: Run) -> list[Block]:
+    """How far the evidence reaches for each claimed variable."""
+    if "ladder" not in run.results:
+        text = "How far the evidence reaches has not been measured for this run."
+        return [Missing(text, analysis_command(run, "probe"))]
+    record = read_json(run.results["ladder"])
+    claims = record["claims"]
+    rows = [
+        (one["variable"], f"on a {one['shape']}", str(one["rung"]).upper(), str(one["site"]),
+         str(one["stopped_by"] or "nothing").partition(":")[0], _reason(one))
+        for one in claims
+    ]  # fmt: skip
+    said = "; ".join(f"{one['variable']} on a {one['shape']}: {one['rung']}" for one in claims) or "no claim"
+    header = ("claim", "shape", "highest rung", "at", "stopped by", "because")
+    table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
+    chart = pictures_of(run, "ladder", [("ladder", f"Highest rungs: {said}.", "Rungs by claim and site")])
+    return [table, *chart]
+
+
+def _reason(claim: dict[str, Any]) -> str:
+    failed = (one for one in claim["evidence"] if not one["passed"])
+    return str(next(failed, {"reason": "every rung holds"})["reason"])
+
+
+def over_training(run: Run) -> list[Block]:
+    """The score of each probe at the last token, beside its null."""
+    found = [
+        picture(probe_curves(one, run.behaviour), _curve_finding(one), f"{one.analysis} probe of {one.target}")
+        for one in curves(run)
+    ]
+    return [*found] or [Missing("No probe ran during this fit; add callbacks such as RidgeProbing.", "")]
+
+
+def _curve_finding(one: ProbeHistory) -> str:
+    at = one.sites.index(_LAST_SITE) if _LAST_SITE in one.sites else len(one.sites) - 1
+    known = [step for step in range(len(one.steps)) if not math.isnan(one.score[step, at])]
+    if not known:
+        return f"The {one.analysis} probe of {one.target} has no score."
+    first, last = known[0], known[-1]
+    score, null = float(one.score[last, at]), float(one.null_high[last, at])
+    compared = "above" if score > null else "not above"
+    return (
+        f"{one.metric} of {one.target} at {one.sites[at]} goes from {float(one.score[first, at]):.3f} to {score:.3f} after "
+        f"{steps_made(one.steps[last])} steps, {compared} its null ({null:.3f})."
+    )
+
+
+def maps(run: Run) -> list[Block]:
+    """Where each target is readable, by site and position, with a slider over the validations."""
+    found = [
+        _cube(f"ridge probe of {target}", one, "token position", _notes(one)) for target, one in ridge_maps(run).items()
+    ]
+    return [*found] or [Missing("No site by position map was recorded; add the callback RidgeProbing.", "")]
+
+
+def _notes(one: Map) -> list[str]:
+    return [f"n {n}" for n in one.n]
+
+
+def _cube(caption: str, one: Map, across: str, notes: Sequence[str]) -> Cube:
+    score = one.score[-1]
+    if np.isnan(score).all():
+        said = "nothing could be scored"
+    else:
+        row, column = np.unravel_index(int(np.nanargmax(score)), score.shape)
+        beats = "above its null" if one.above[-1, row, column] else "not above its null"
+        said = (
+            f"the best cell is {one.sites[row]} at {one.columns[column]}, held-out R2 {score[row, column]:.3f}, {beats}"
+        )
+    upwards = slice(None, None, -1)  # the last layer first
+    values = [[[None if math.isnan(x) else round(x, 3) for x in line] for line in step] for step in
+              one.score[:, upwards].tolist()]  # fmt: skip
+    return Cube(
+        f"Held-out R2: {caption}", f"After {one.steps[-1]} steps {said}.", across, one.steps, one.sites[upwards],
+        one.columns, notes, values, one.above[:, upwards].astype(int).tolist(),
+    )  # fmt: skip
+
+
+def fourier(run: Run) -> list[Block]:
+    """Which frequencies are readable where and when."""
+    blocks: list[Block] = []
+    for name, one in fourier_maps(run).items():
+        blocks.append(_cube(f"Fourier probes of {name}", one, "frequency", ()))
+        live = stored_picture(
+            run.folder / "figures", f"fourier_{name}", _frequencies_finding(one), f"Frequency by step, {name}"
+        )
+        blocks += [] if live is None else [live]
+    if "probe" in run.results:
+        blocks += _spectra(run)
+    if not blocks:
+        return [
+            Missing("No frequency was looked for; add the callback FourierProbing.", analysis_command(run, "probe"))
+        ]
+    return blocks
+
+
+def _frequencies_finding(one: Map) -> str:
+    at = one.sites.index(_LAST_SITE) if _LAST_SITE in one.sites else len(one.sites) - 1
+    key = [one.columns[column] for column in np.flatnonzero(one.above[-1, at])]
+    return f"Frequencies above the null at {one.sites[at]} after {one.steps[-1]} steps: {', '.join(key) or 'none'}."
+
+
+def _spectra(run: Run) -> Iterator[Picture]:
+    record = read_json(run.results["probe"]).get("fourier")
+    if record is not None:
+        name = f"{record['quantity']}mod{record['period']}"
+        key = record["sites"][_LAST_SITE]["key_frequencies"]
+        said = f"Frequencies of {name} above the null at the readout: {', '.join(map(str, key)) or 'none'}."
+        yield from pictures_of(run, "probe", [
+            (f"fourier_{name}", said, f"Spectrum of {name} at the readout"),
+            ("frequencies_by_site", said, "Frequencies by site"),
+            ("frequencies_left_out", "Loss of the answers without, and with only, each frequency.",
+             "Excluded and restricted frequencies"),
+        ])  # fmt: skip
+    yield from pictures_of(
+        run, "probe", [("small_periods", "Held-out R2 of small periods of each quantity.", "Small periods")]
+    )
+
+
+def emergence(run: Run) -> list[Block]:
+    """From which step on each variable is readable."""
+    if run.emergence is None:
+        text = "Not watched in this fit; add the callback EmergenceProbing (configs/emergence.yaml)."
+        return [Missing(text, "")]
+    emerged = [one for one in run.emergence["variables"] if one["step"] is not None]
+    said = ", ".join(f"{one['variable']} at {steps_made(one['step'])}" for one in emerged) or "nothing"
+    found = stored_picture(
+        run.folder / "figures", "emergence_variables", f"Emerged, by steps: {said}.", "Emergence of each variable"
+    )
+    rows = [(one["variable"], str(steps_made(one["step"])), str(one["site"])) for one in emerged]
+    table = Table("What became readable, in order", ("variable", "after steps", "site"), rows)
+    return [*([] if found is None else [found]), table]

@@ -1,0 +1,94 @@
+"""Files of a run as Python values; what cannot be read is said in one line, with what to do."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arithprobe.errors import ArithprobeError
+
+Scalars = dict[str, list[tuple[int, float]]]
+"""Step and value of everything logged, by tag."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ArithprobeError: If it cannot be read, or is not whole.
+    """
+    text = _text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArithprobeError(
+            f"{path}: is no whole JSON (line {error.lineno}, column {error.colno}: {error.msg}); delete it, "
+            "or let the command that wrote it write it again"
+        ) from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file with one JSON object a line; none where there is no such file.
+
+    Raises:
+        ArithprobeError: Naming the line that is not whole.
+    """
+    return list(_lines(path)) if path.is_file() else []
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ArithprobeError(
+                f"{path}:{number}: is no whole JSON ({error.msg}); delete this line, or the file, or fit again"
+            ) from error
+        if not isinstance(record, dict):
+            raise ArithprobeError(f"{path}:{number}: expected an object, got {type(record).__name__}; delete this line")
+        yield record
+
+
+def read_scalars(folder: Path) -> Scalars:
+    """Everything a run logged: from ``metrics.csv``, or without one from TensorBoard's events.
+
+    Raises:
+        ArithprobeError: If the table has no steps, or a number in it is none.
+    """
+    path = folder / "metrics.csv"
+    return _of_table(path) if path.is_file() else _of_events(folder)
+
+
+def _of_table(path: Path) -> Scalars:
+    found: Scalars = {}
+    for number, row in enumerate(csv.DictReader(_text(path).splitlines()), start=2):
+        try:
+            step = int(float(row["step"]))
+            for tag, value in row.items():
+                if value and tag not in ("step", "epoch"):
+                    found.setdefault(tag, []).append((step, float(value)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArithprobeError(
+                f"{path}:{number}: expected a number for every column that is not empty, and a step; delete this line"
+            ) from error
+    return found
+
+
+def _of_events(folder: Path) -> Scalars:
+    if not any(folder.glob("events.out.tfevents.*")):
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag not in ("epoch", "step", "hp_metric")]
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in tags}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ArithprobeError(f"{path}: cannot be read: {reason}") from error

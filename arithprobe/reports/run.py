@@ -1,0 +1,203 @@
+"""A run folder, read: what a fit and the commands on its checkpoint left there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import torch
+import yaml
+from torch import Tensor
+
+from arithprobe.behaviour import Behaviour, Verdict
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.tsv import parse_tsv
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import from_record
+from arithprobe.problems import task_title
+from arithprobe.reports.records import Scalars, read_json, read_lines, read_scalars
+
+_MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
+_RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
+_NEEDED = {
+    "ridge": ("step", "cells"), "fourier": ("step", "cells", "quantity", "period"), "mlp": ("step", "cells"),
+    "ablation": ("step", "cells"), "heads": ("step", "heads", "ablation"),
+}  # fmt: skip
+
+
+class Judged(NamedTuple):
+    """The verdict of one moment of a run."""
+
+    behaviour: Behaviour
+    """What the gate said."""
+    epoch: int | None
+    """Epochs before it; None outside a fit."""
+    step: int | None
+    """Logged step, which is one less than the steps made; None outside a fit."""
+
+
+class Answers(NamedTuple):
+    """What a run answered on its validation rows."""
+
+    moment: str
+    """``best``, ``last``, or the one pass of ``validate`` or ``test``."""
+    dataset: ArithmeticDataset
+    """The N rows."""
+    predictions: Tensor
+    """(N,) float64 in answer units; NaN where a row was not reached."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run."""
+
+    folder: Path
+    """Its folder, as named."""
+    judged: dict[str, Judged]
+    """``last`` and ``best`` of a fit, or ``validate`` or ``test``."""
+    scalars: Scalars
+    """Everything logged."""
+    lines: dict[str, list[dict[str, Any]]]
+    """The records of each live analysis, by name, one a validation."""
+    answers: Answers | None
+    """Its answers; None where they were not kept."""
+    config_text: str | None
+    """``config.yaml``, or ``hparams.yaml`` of a fit from Python."""
+    provenance: dict[str, Any] | None
+    """``provenance.json``; None of a run without one."""
+    emergence: dict[str, Any] | None
+    """``emergence.json``."""
+    results: dict[str, Path]
+    """Files of the commands on its checkpoint that lie in the folder, by name: ``ladder``, ``ledger``, ..."""
+
+    @property
+    def name(self) -> str:
+        """The last two parts of its folder, ``reg_sum/version_0``."""
+        return "/".join(self.folder.resolve().parts[-2:])
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """The verdict that stands above everything: of the best moment, which ``best.ckpt`` holds."""
+        return (self.judged.get("best") or next(iter(self.judged.values()))).behaviour
+
+    @property
+    def moment(self) -> str:
+        """The name of that moment."""
+        return "best" if "best" in self.judged else next(iter(self.judged))
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint, or the last; None where there is none."""
+        kept = (self.folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+        return next((path for path in kept if path.is_file()), None)
+
+    @property
+    def task(self) -> str:
+        """What it was trained on."""
+        if self.answers is not None:
+            return task_title(self.answers.dataset.modulus)
+        return str((self.provenance or {}).get("task", "unknown task"))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration as values; empty where there is none."""
+        found = yaml.safe_load(self.config_text or "")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def data_file(self) -> str:
+        """The validation rows' file, for commands."""
+        data = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
+        return str(data or self.config.get("data", {}).get("val_file") or "data/REG-SUM_val.tsv")
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        ArithprobeError: If it is none, has no validation, or a file in it cannot be read.
+    """
+    folder = Path(folder)
+    _require_run(folder)
+    scalars = read_scalars(folder)
+    judged = _judged(folder / "behaviour.json")
+    config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
+    optional = {name: folder / f"{name}.json" for name in ("provenance", "emergence")}
+    return Run(
+        folder, judged, scalars,
+        {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
+        _answers(folder, "best" if "best" in judged else next(iter(judged))),
+        None if config is None else config.read_text(),
+        **{name: read_json(path) if path.is_file() else None for name, path in optional.items()},
+        results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
+    )  # fmt: skip
+
+
+def _require_run(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ArithprobeError(f"{folder}: is no folder; expected a run folder, lightning_logs/NAME/version_N")
+    if any((folder / mark).is_file() for mark in _MARKS) or any(folder.glob("events.out.tfevents.*")):
+        return
+    inside = sorted(path.parent for mark in _MARKS for path in folder.glob(f"*/{mark}"))
+    meant = f"; did you mean {inside[-1]}?" if inside else ""
+    raise ArithprobeError(
+        f"{folder}: is no run folder, it has none of {', '.join(_MARKS)}; expected lightning_logs/NAME/version_N, "
+        f"as 'arithprobe fit' writes it{meant}"
+    )
+
+
+def _judged(path: Path) -> dict[str, Judged]:
+    if not path.is_file():
+        raise ArithprobeError(
+            f"{path.parent}: has no validation (no {path.name}), so there is nothing to report; fit on until the first "
+            "one, or run 'arithprobe validate --ckpt_path CHECKPOINT' and report the folder that it names"
+        )
+    record = read_json(path)
+    found = {}
+    try:
+        for name, one in record.items():
+            figures = {key: value for key, value in one.items() if key not in ("epoch", "step")}
+            found[name] = Judged(from_record(figures, Behaviour), one["epoch"], one["step"])
+            if found[name].behaviour.verdict not in get_args(Verdict):
+                raise ValueError(f"verdict {found[name].behaviour.verdict}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArithprobeError(f"{path}: cannot be read as the verdicts of a run: {error!r}") from error
+    if not found:
+        raise ArithprobeError(f"{path}: holds no verdict; fit until the first validation")
+    return found
+
+
+def _records(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    found = read_lines(path)
+    for number, line in enumerate(found, start=1):
+        missing = [name for name in needed if name not in line]
+        if missing:
+            raise ArithprobeError(f"{path}:{number}: has no {', '.join(missing)}; delete this line, or fit again")
+    return found
+
+
+def _answers(folder: Path, moment: str) -> Answers | None:
+    path = folder / "predictions.tsv"
+    if not path.is_file():
+        return None
+    heading, *rows = path.read_text().splitlines()
+    names = heading.split("\t")
+    column = names.index(moment) if moment in names else len(names) - 1
+    cells = [row.split("\t") for row in rows]
+    if not rows or len(names) < 3 or any(len(row) != len(names) for row in cells):
+        raise ArithprobeError(
+            f"{path}: expected rows of {len(names)} columns, problem, answer and predictions; delete it"
+        )
+    try:
+        predictions = [float(row[column]) if row[column] else float("nan") for row in cells]
+    except ValueError as error:
+        raise ArithprobeError(f"{path}: a prediction is no number ({error}); delete the file") from error
+    problems = "\n".join("\t".join(row[:2]) for row in cells) + "\n"
+    dataset = ArithmeticDataset(parse_tsv(problems.encode(), path))
+    return Answers(moment, dataset, torch.tensor(predictions, dtype=torch.float64))
+
+
+def _newest(folder: Path, name: str) -> Path | None:
+    found = [*folder.glob(name), *folder.glob(f"*/{name}")]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)

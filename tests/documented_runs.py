@@ -1,0 +1,266 @@
+"""How documented commands are run: by bash, but our own in this process and with settings that take a second.
+
+``bash`` runs a block, so quotes, comments, continued lines, ``cd`` and variables mean what they mean to a reader. The
+words ``arithprobe`` and ``python`` (``OURS``) are functions there, which hand their words to this process: it has
+imported everything already. Of other commands it knows ``SHELL``; an unknown one fails the block, wherever it stands.
+
+A long script (``LONG``) is only asked for its ``--help``, after it has read the documented options; all of these have
+to stand in that help. A sweep's whole grid is checked by ``--dry_run``, and one small trial of it is run.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+from unittest import mock
+
+import yaml
+from matplotlib.figure import Figure
+
+from arithprobe import cli
+
+SHELL = ("cat", "cp", "cut", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sort", "tail", "wc")
+OURS = ("arithprobe", ".venv/bin/arithprobe", "python", "python3", ".venv/bin/python")
+LONG = ("benchmark", "benchmark_sweep", "four_models", "measure_fit", "minimal_edits", "train_recipes")
+
+SIZES = {"model.d_model": 16, "model.d_ff": 32}
+BRIEF = ("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu")
+SMALL = tuple(word for name, value in SIZES.items() for word in (f"--{name}", str(value)))
+FIT = (
+    *SMALL, *BRIEF,
+    *("--trainer.limit_train_batches", "3", "--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"),
+)  # fmt: skip
+QUICK: Mapping[str, tuple[str, ...]] = {  # as few as each command takes, whatever is documented
+    "fit": FIT,
+    "validate": BRIEF,
+    "test": BRIEF,
+    "predict": BRIEF,
+    "probe": (
+        *("--twins", "1", "--fourier_permutations", "19", "--frequencies", "1", "--subspace_draws", "1"),
+        *("--mlp_shuffles", "1", "--mlp_hidden", "8", "--small_periods", "2"),
+    ),
+    "intervene": ("--draws", "19", "--variable_draws", "19"),
+    "heads": ("--draws", "19", "--twins", "1"),
+    "reproduce": (
+        *("--shuffles", "2", "--mlp_shuffles", "2", "--twins", "1", "--mlp_epochs", "2", "--mlp_settings", "8x1"),
+    ),
+}  # fmt: skip
+LESS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # of these only so much, where the documentation names none
+    "probe": {"--targets": ("sum", "x1"), "--positions": ("last",)},
+    "heads": {"--sample_idx": ("0",)},
+    "intervene": {"--sites": ("resid_mid.1",), "--positions": ("last",), "--variables": ("sum",)},
+}
+MEASURE = {
+    "frequencies": [1], "ablate": 1, "probe_dimension": 8, "permutations": 19, "twins": 1, "draws": 19,
+    "no_mlp": True,
+}  # fmt: skip
+
+
+def quick(words: Sequence[str]) -> list[list[str]]:
+    """The runs of ``arithprobe`` that a documented line becomes, in order."""
+    command = words[0] if words else ""
+    if any(word in words for word in ("-h", "--help", "--help_all")):
+        return [list(words)]
+    if command == "sweep":
+        return [list(words)] if "--dry_run" in words else [[*words, "--dry_run"], [*words, *_one_trial(words)]]
+    less = [word for name, few in LESS.get(command, {}).items() if name not in words for word in (name, *few)]
+    steps = ("--trainer.max_steps", "6" if "--ckpt_path" in words else "3") if command == "fit" else ()
+    untrained = command in ("validate", "test", "predict") and not {"--ckpt_path", "--model.weights"} & set(words)
+    return [[*words, *QUICK.get(command, ()), *less, *steps, *(SMALL if untrained else ())]]
+
+
+def _one_trial(words: Sequence[str]) -> list[str]:
+    """Options that leave one small trial of a sweep."""
+    given: dict[str, Any] = {}
+    for option, value in pairwise(words):
+        if option == "--config":
+            given |= yaml.safe_load(Path(value).read_text())
+        elif option.startswith("--"):
+            given[option[2:]] = yaml.safe_load(value)
+    first = given["grid"][0] if isinstance(given["grid"], list) else given["grid"]
+    grid = {key: [SIZES.get(key, values[0])] for key, values in first.items()}
+    settings = {
+        "trainer.max_epochs": 1, "trainer.limit_train_batches": 3, "trainer.log_every_n_steps": 1, **SIZES,
+    }  # fmt: skip
+    settings = given.get("set", {}) | {
+        key: value for key, value in settings.items() if key not in grid and key not in given.get("rules", {})
+    }
+    if recipe := settings.get("data.recipe"):
+        settings["data.recipe"] = recipe | {"rows": 1500}
+    measure = (word for key, value in MEASURE.items() for word in (f"--measure.{key}", json.dumps(value)))
+    return ["--grid", json.dumps(grid), "--set", json.dumps(settings), "--jobs", "1", *measure]
+
+
+class Said(NamedTuple):
+    """What a command said."""
+
+    code: int
+    """Its exit code."""
+    out: str
+    """On stdout."""
+    err: str
+    """On stderr."""
+
+
+@contextlib.contextmanager
+def own_output(out: TextIO, err: TextIO) -> Iterator[None]:
+    """Within the block, what is written to stdout and stderr is written there, and figures are made but stay white.
+
+    To draw them takes most of the time; they have tests of their own.
+    """
+    white = mock.patch.object(Figure, "draw", lambda figure, renderer: None)
+    with white, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            for handler in logging.getLogger(name).handlers:  # Lightning took stderr when it was imported
+                if isinstance(handler, logging.StreamHandler):
+                    handler.stream = err
+        yield
+
+
+def call(words: Sequence[str]) -> Said:
+    """Run ``arithprobe ...`` or ``python ...`` in this process and folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with own_output(out, err):
+        try:
+            code = _python(words[1:]) if "python" in words[0] else _arithprobe(words[1:])
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def _arithprobe(words: Sequence[str]) -> int:
+    return next((code for run in quick(words) if (code := cli.main(run))), 0)
+
+
+def _python(words: Sequence[str]) -> int:
+    if list(words[:2]) == ["-m", "arithprobe"]:
+        return _arithprobe(words[2:])
+    if not words or not re.fullmatch(r"scripts/\w+\.py", words[0]):
+        sys.stderr.write("python is run for scripts/NAME.py and -m arithprobe only\n")
+        return 2
+    is_long = Path(words[0]).stem in LONG
+    before = set(sys.modules)
+    argv, path = [*words, *(["--help"] if is_long else [])], [str(Path("scripts").resolve()), *sys.path]
+    try:
+        with mock.patch.object(sys, "argv", argv), mock.patch.object(sys, "path", path):
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+    finally:
+        for name in set(sys.modules) - before:
+            if Path(str(getattr(sys.modules[name], "__file__", ""))).parent.name == "scripts":
+                del sys.modules[name]
+    return _unknown_options(words) if is_long else 0
+
+
+def _unknown_options(words: Sequence[str]) -> int:
+    """Say which options of a script its help, which has just been written, does not have."""
+    said = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
+    unknown = [word for word in words if word.startswith("--") and not re.search(rf"{word}\b", said)]
+    sys.stderr.writelines(f"{words[0]} has no option {word}\n" for word in unknown)
+    return 2 if unknown else 0
+
+
+_PRELUDE = f"""
+_ask() {{
+    printf '%s\\0' "$@" > "$DOCUMENTED/words"
+    command -p env -0 > "$DOCUMENTED/environment"
+    echo "${{BASH_LINENO[1]}}" > "$DOCUMENTED/line"
+    echo >&"$DOCUMENTED_ASKS"
+    local code
+    read -r code <&"$DOCUMENTED_HEARS"
+    command -p cat "$DOCUMENTED/out"
+    command -p cat "$DOCUMENTED/err" >&2
+    return "$code"
+}}
+{"".join(f'{word}() {{ _ask {word} "$@"; }};' for word in OURS)}
+command_not_found_handle() {{ echo "${{BASH_LINENO[0]}} $1" >> "$DOCUMENTED/unknown"; return 127; }}
+trap 'echo "$LINENO" > "$DOCUMENTED/line"' ERR
+"""
+
+
+class Failed(NamedTuple):
+    """Where shell commands failed."""
+
+    line: int
+    """Of the page."""
+    why: str
+    """In words."""
+
+
+def run_bash(text: str, line: int, place: Path) -> Failed | None:
+    """Run shell commands in the present folder; where and why they failed, or None.
+
+    Args:
+        text: The commands.
+        line: The line of the page that the first of them is.
+        place: An empty folder, outside of the present one.
+    """
+    (place / "bin").mkdir()
+    for name in SHELL:
+        (place / "bin" / name).symlink_to(_which(name))
+    (place / "prelude").write_text(_PRELUDE)
+    (place / "block").write_text("\n" * (line - 1) + text)
+    (asks, asked), (hears, answer) = os.pipe(), os.pipe()
+    environment = os.environ | {
+        "PATH": str(place / "bin"), "BASH_ENV": str(place / "prelude"), "DOCUMENTED": str(place),
+        "DOCUMENTED_ASKS": str(asked), "DOCUMENTED_HEARS": str(hears),
+    }  # fmt: skip
+    with (place / "said").open("w") as said:
+        process = subprocess.Popen(
+            [_which("bash"), "-eu", "-o", "pipefail", str(place / "block")], env=environment, pass_fds=(asked, hears),
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    os.close(asked)
+    os.close(hears)
+    with os.fdopen(asks) as questions, os.fdopen(answer, "w") as answers:
+        for _ in questions:
+            answers.write(f"{_answer(place, environment)}\n")
+            answers.flush()
+    return _failure(process.wait(), place, line)
+
+
+def _which(name: str) -> str:
+    path = shutil.which(name)
+    assert path is not None, f"this machine has no {name}"
+    return path
+
+
+def _answer(place: Path, known: Mapping[str, str]) -> int:
+    """Run what the shell asks for, where it is and with the variables that it has set; the exit code."""
+    words = (place / "words").read_text().split("\0")[:-1]
+    variables = dict(one.split("=", 1) for one in (place / "environment").read_text().split("\0")[:-1])
+    set_there = {
+        name: value for name, value in variables.items() if known.get(name) != value and name not in ("_", "SHLVL")
+    }
+    with contextlib.chdir(variables["PWD"]), mock.patch.dict(os.environ, set_there):
+        done = call(words)
+    (place / "out").write_text(done.out)
+    (place / "err").write_text(done.err)
+    return done.code
+
+
+def _failure(code: int, place: Path, line: int) -> Failed | None:
+    unknown = place / "unknown"
+    if unknown.exists():
+        at, name = unknown.read_text().splitlines()[0].split(" ", 1)
+        known = ", ".join((*OURS, *SHELL))
+        return Failed(int(at), f"unknown command {name!r}; known: {known}. Mark the block '<!-- not run: REASON -->'")
+    if not code:
+        return None
+    said = (place / "said").read_text()
+    own = re.findall(rf"{re.escape(str(place / 'block'))}: line (\d+): ", said)  # what bash itself complains of
+    noted = (place / "line").read_text() if (place / "line").exists() else line
+    at = int(own[-1] if own else noted)
+    return Failed(at, "\n".join([f"exit code {code}", *said.splitlines()[-20:]]))
