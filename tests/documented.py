@@ -25,7 +25,7 @@ from unittest import mock
 
 import yaml
 from conftest import ROOT
-from documented_runs import own_output, run_bash
+from documented_runs import imports_of, own_output, run_bash
 
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
@@ -33,8 +33,9 @@ from arithprobe.data.tsv import write_tsv
 RUNNABLE = ("bash", "python")
 ALIASES = {"sh": "bash", "shell": "bash", "zsh": "bash", "py": "python", "python3": "python"}
 NEEDS = ("reg_sum", "reg_modk")
-ROWS = 600
-"""To validate on, in a workspace: no residue of the notebook's first 600 is alone, which a stratified split takes."""
+ROWS, MOD_ROWS = 400, 600
+"""To validate on, in a workspace: the ladder of evidence takes 250, and of the notebook's first 600 residues none is
+alone, which a stratified split asks for."""
 
 _FENCE = re.compile(r"(?P<indent>[ >]*)(?P<fence>`{3,}|~{3,})[ ]*(?P<info>[^`]*)")
 _COMMENT = re.compile(r"[ >]*<!--\s*(?P<text>.*?)\s*-->\s*")
@@ -193,7 +194,7 @@ def make_workspace(folder: Path, needs: Sequence[str] = (), finished: Finished |
     (folder / "data").mkdir()
     for path in (ROOT / "data").glob("REG-*_*.tsv"):
         with path.open() as rows:
-            count = ROWS if path.stem.endswith("val") else 4 * ROWS
+            count = {"REG-MODK_val": MOD_ROWS, "REG-SUM_val": ROWS}.get(path.stem, 4 * ROWS)
             (folder / "data" / path.name).write_text("".join(islice(rows, count)))
     for path in (ROOT / "configs").glob("*.yaml"):
         data = yaml.safe_load(path.read_text()).get("data", {})
@@ -225,7 +226,7 @@ def run_page(page: Page, workspace: Path, messages: Path) -> int:
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     count = 0
-    with contextlib.chdir(workspace), mock.patch.dict(os.environ):
+    with contextlib.chdir(workspace), mock.patch.dict(os.environ), imports_of(workspace):
         for block in page.blocks:
             if block.file is not None and block.reason is None:
                 target = workspace / block.file

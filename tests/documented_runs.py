@@ -5,12 +5,12 @@ words ``arithprobe`` and ``python`` (``OURS``) are functions there, which hand t
 imported everything already. Of other commands it knows ``SHELL``; an unknown one fails the block, wherever it stands.
 
 A long script (``LONG``) is only asked for its ``--help``, after it has read the documented options; all of these have
-to stand in that help. A sweep's whole grid is checked by ``--dry_run``, and one small trial of it is run.
+to stand in that help. A sweep's trial is run here too: a worker would import everything again, and engines have tests
+of their own.
 """
 
 import contextlib
 import io
-import json
 import logging
 import os
 import re
@@ -18,87 +18,20 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 from unittest import mock
 
-import yaml
+from documented_settings import quick
 from matplotlib.figure import Figure
 
 from arithprobe import cli
+from arithprobe.sweeps.engine import Outcome, Task
 
 SHELL = ("cat", "cp", "cut", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sort", "tail", "wc")
 OURS = ("arithprobe", ".venv/bin/arithprobe", "python", "python3", ".venv/bin/python")
 LONG = ("benchmark", "benchmark_sweep", "four_models", "measure_fit", "minimal_edits", "train_recipes")
-
-SIZES = {"model.d_model": 16, "model.d_ff": 32}
-BRIEF = ("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu")
-SMALL = tuple(word for name, value in SIZES.items() for word in (f"--{name}", str(value)))
-FIT = (
-    *SMALL, *BRIEF,
-    *("--trainer.limit_train_batches", "3", "--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"),
-)  # fmt: skip
-QUICK: Mapping[str, tuple[str, ...]] = {  # as few as each command takes, whatever is documented
-    "fit": FIT,
-    "validate": BRIEF,
-    "test": BRIEF,
-    "predict": BRIEF,
-    "probe": (
-        *("--twins", "1", "--fourier_permutations", "19", "--frequencies", "1", "--subspace_draws", "1"),
-        *("--mlp_shuffles", "1", "--mlp_hidden", "8", "--small_periods", "2"),
-    ),
-    "intervene": ("--draws", "19", "--variable_draws", "19"),
-    "heads": ("--draws", "19", "--twins", "1"),
-    "reproduce": (
-        *("--shuffles", "2", "--mlp_shuffles", "2", "--twins", "1", "--mlp_epochs", "2", "--mlp_settings", "8x1"),
-    ),
-}  # fmt: skip
-LESS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # of these only so much, where the documentation names none
-    "probe": {"--targets": ("sum", "x1"), "--positions": ("last",)},
-    "heads": {"--sample_idx": ("0",)},
-    "intervene": {"--sites": ("resid_mid.1",), "--positions": ("last",), "--variables": ("sum",)},
-}
-MEASURE = {
-    "frequencies": [1], "ablate": 1, "probe_dimension": 8, "permutations": 19, "twins": 1, "draws": 19,
-    "no_mlp": True,
-}  # fmt: skip
-
-
-def quick(words: Sequence[str]) -> list[list[str]]:
-    """The runs of ``arithprobe`` that a documented line becomes, in order."""
-    command = words[0] if words else ""
-    if any(word in words for word in ("-h", "--help", "--help_all")):
-        return [list(words)]
-    if command == "sweep":
-        return [list(words)] if "--dry_run" in words else [[*words, "--dry_run"], [*words, *_one_trial(words)]]
-    less = [word for name, few in LESS.get(command, {}).items() if name not in words for word in (name, *few)]
-    steps = ("--trainer.max_steps", "6" if "--ckpt_path" in words else "3") if command == "fit" else ()
-    untrained = command in ("validate", "test", "predict") and not {"--ckpt_path", "--model.weights"} & set(words)
-    return [[*words, *QUICK.get(command, ()), *less, *steps, *(SMALL if untrained else ())]]
-
-
-def _one_trial(words: Sequence[str]) -> list[str]:
-    """Options that leave one small trial of a sweep."""
-    given: dict[str, Any] = {}
-    for option, value in pairwise(words):
-        if option == "--config":
-            given |= yaml.safe_load(Path(value).read_text())
-        elif option.startswith("--"):
-            given[option[2:]] = yaml.safe_load(value)
-    first = given["grid"][0] if isinstance(given["grid"], list) else given["grid"]
-    grid = {key: [SIZES.get(key, values[0])] for key, values in first.items()}
-    settings = {
-        "trainer.max_epochs": 1, "trainer.limit_train_batches": 3, "trainer.log_every_n_steps": 1, **SIZES,
-    }  # fmt: skip
-    settings = given.get("set", {}) | {
-        key: value for key, value in settings.items() if key not in grid and key not in given.get("rules", {})
-    }
-    if recipe := settings.get("data.recipe"):
-        settings["data.recipe"] = recipe | {"rows": 1500}
-    measure = (word for key, value in MEASURE.items() for word in (f"--measure.{key}", json.dumps(value)))
-    return ["--grid", json.dumps(grid), "--set", json.dumps(settings), "--jobs", "1", *measure]
 
 
 class Said(NamedTuple):
@@ -127,6 +60,19 @@ def own_output(out: TextIO, err: TextIO) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def imports_of(folder: Path) -> Iterator[None]:
+    """Within the block, modules of a folder can be imported; after it, they are forgotten."""
+    place, before = folder.resolve(), set(sys.modules)
+    try:
+        with mock.patch.object(sys, "path", [str(place), *sys.path]):
+            yield
+    finally:
+        for name in set(sys.modules) - before:
+            if Path(getattr(sys.modules[name], "__file__", None) or "/").resolve().parent == place:
+                del sys.modules[name]
+
+
 def call(words: Sequence[str]) -> Said:
     """Run ``arithprobe ...`` or ``python ...`` in this process and folder."""
     out, err = io.StringIO(), io.StringIO()
@@ -138,8 +84,22 @@ def call(words: Sequence[str]) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
+class Here:
+    """An engine of sweeps that runs trials in this process."""
+
+    name = "loky"
+
+    def __init__(self, *settings: object) -> None: ...
+
+    def check(self) -> None: ...
+
+    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome]:
+        yield from (Outcome(trial, task(trial)) for trial in trials)
+
+
 def _arithprobe(words: Sequence[str]) -> int:
-    return next((code for run in quick(words) if (code := cli.main(run))), 0)
+    with mock.patch("arithprobe.cli.sweep.LokyEngine", Here):
+        return next((code for run in quick(words) if (code := cli.main(run))), 0)
 
 
 def _python(words: Sequence[str]) -> int:
@@ -149,25 +109,21 @@ def _python(words: Sequence[str]) -> int:
         sys.stderr.write("python is run for scripts/NAME.py and -m arithprobe only\n")
         return 2
     is_long = Path(words[0]).stem in LONG
-    before = set(sys.modules)
-    argv, path = [*words, *(["--help"] if is_long else [])], [str(Path("scripts").resolve()), *sys.path]
+    argv = [*words, *(["--help"] if is_long else [])]
     try:
-        with mock.patch.object(sys, "argv", argv), mock.patch.object(sys, "path", path):
+        with imports_of(Path("scripts")), mock.patch.object(sys, "argv", argv):
             runpy.run_path(words[0], run_name="__main__")
     except SystemExit as stopped:
         if stopped.code:
             raise
-    finally:
-        for name in set(sys.modules) - before:
-            if Path(str(getattr(sys.modules[name], "__file__", ""))).parent.name == "scripts":
-                del sys.modules[name]
     return _unknown_options(words) if is_long else 0
 
 
 def _unknown_options(words: Sequence[str]) -> int:
     """Say which options of a script its help, which has just been written, does not have."""
     said = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
-    unknown = [word for word in words if word.startswith("--") and not re.search(rf"{word}\b", said)]
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    unknown = [option for option in options if not re.search(rf"{option}\b", said)]
     sys.stderr.writelines(f"{words[0]} has no option {word}\n" for word in unknown)
     return 2 if unknown else 0
 
@@ -261,6 +217,6 @@ def _failure(code: int, place: Path, line: int) -> Failed | None:
         return None
     said = (place / "said").read_text()
     own = re.findall(rf"{re.escape(str(place / 'block'))}: line (\d+): ", said)  # what bash itself complains of
-    noted = (place / "line").read_text() if (place / "line").exists() else line
-    at = int(own[-1] if own else noted)
-    return Failed(at, "\n".join([f"exit code {code}", *said.splitlines()[-20:]]))
+    if not own and (place / "line").exists():
+        own = [(place / "line").read_text()]
+    return Failed(int(own[-1]) if own else line, "\n".join([f"exit code {code}", *said.splitlines()[-20:]]))

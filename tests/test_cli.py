@@ -308,8 +308,9 @@ def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
     events = {name for name in files if name.startswith("events.")}
     assert len(events) == 1
     assert files - events == {
-        "config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json", "predictions.tsv", "checkpoints/best.ckpt",
-        "checkpoints/last.ckpt", "probes/ridge.jsonl", "figures/ridge_sum.png", "figures/ridge_sum.svg",
+        "config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json", "predictions.tsv", "provenance.json",
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "probes/ridge.jsonl",
+        "figures/ridge_sum.png", "figures/ridge_sum.svg",
     }  # fmt: skip
     assert f"tensorboard --logdir {tmp_path / 'lightning_logs'}" in out
     assert "NOT LEARNED" in out

@@ -1,13 +1,15 @@
 """Every command of README.md and docs/ runs: what is documented is what is tested."""
 
 import re
+import sys
 import traceback
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from documented import PageError, make_workspace, mentions, pages, parse, run_page
-from documented_runs import call, quick
+from documented_runs import call
+from documented_settings import quick
 from micro import one_thread  # noqa: F401
 
 from arithprobe.cli import _COMMANDS
@@ -157,6 +159,12 @@ def test_lines_mean_what_they_mean_to_a_shell(run_text):
     found = {path.name: path.read_text().split() for path in (folder / "a" / "b").iterdir()}
     assert list(found["one word.txt"]) == found["twice.txt"][:2] and found["one word.txt"][0] == "arithprobe"
     assert (len(found["twice.txt"]), found["count.txt"]) == (4, ["1"])
+
+
+def test_a_module_that_a_page_writes_is_its_own(run_text):
+    """The names of modules are those of the process; the next page may write another one."""
+    run_text("<!-- file: mine_of_a_page.py -->\n```python\nx = 1\n```\n```python\nimport mine_of_a_page\n```\n")
+    assert "mine_of_a_page" not in sys.modules and "json" in sys.modules  # the control
 
 
 def test_python_blocks_share_names_and_files_lie_where_they_run(run_text):

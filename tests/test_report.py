@@ -8,13 +8,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+from browser import page as visit
 from conftest import SMALL, assert_refused, read_jsonl
 
-from arithprobe import cli
+from arithprobe import cli, report
+from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
+from arithprobe.reports.blocks import Missing, Table
+from arithprobe.reports.causal_sections import heads
+from arithprobe.reports.histories import curves
+from arithprobe.reports.origin_sections import origin
 from arithprobe.reports.page import SECTIONS
+from arithprobe.reports.run import read_run
 
+LARGEST_MB = 8
 CALLBACKS = [
     {"class_path": "RidgeProbing", "init_args": {"targets": ["sum", "residue"], "positions": ["last", "role"]}},
     {"class_path": "FourierProbing", "init_args": {"frequencies": 3}},
@@ -80,56 +89,63 @@ class Page(HTMLParser):
         return [json.loads(one) for one in re.findall(r'<script type="application/json">(\{.*?\})</script>', self.text)]
 
 
-@pytest.fixture
-def page(run):
-    def call(*words) -> Page:
-        code, out, err = run("report", *words)
-        assert code == 0, err
-        path = re.search(r"report: (\S+)", out)
-        return Page(Path(path[1]))
-
-    return call
+@pytest.fixture(scope="module")
+def page(made) -> Page:
+    """The page of the run with every callback."""
+    path = made / "whole.html"
+    path.write_text(report([made / "whole" / "version_0"]))
+    return Page(path)
 
 
-def test_every_section_is_there_and_the_gate_is_first(page, whole):
-    found = page(whole)
-    assert found.headings == [section.name for section in SECTIONS]
-    assert found.headings[0] == "gate"
-    assert {f"#{name}" for name in found.headings} < set(found.links)
-    assert len(found.labels) == found.text.count("<svg ") > 8  # every picture says what it found
-    assert all(len(label.partition(". ")[2]) > 20 for label in found.labels)
+@pytest.fixture(scope="module")
+def both(made) -> Page:
+    """The page of the two runs, side by side."""
+    path = made / "both.html"
+    path.write_text(report([made / "whole" / "version_0", made / "bare" / "version_0"]))
+    return Page(path)
 
 
-def test_the_page_needs_nothing_but_itself(page, whole):
-    found = page(whole)
-    assert all(link.startswith(("#", "data:")) for link in found.links)
-    assert not {"link", "iframe", "object", "embed"} & set(found.tags)
-    assert "url(http" not in found.text and "@import" not in found.text
+def test_every_section_is_there_and_the_gate_is_first(page):
+    assert page.headings == [section.name for section in SECTIONS]
+    assert page.headings[0] == "gate"
+    assert {f"#{name}" for name in page.headings} < set(page.links)
 
 
-def test_no_id_is_there_twice_and_every_reference_leads_somewhere(page, made):
-    found = page(made / "whole" / "version_0", made / "bare" / "version_0", "-o", made / "both.html")
-    assert len(found.ids) == len(set(found.ids))
-    references = {link[1:] for link in found.links if link.startswith("#")}
-    references |= set(re.findall(r"url\(#([^)]+)\)", found.text))
-    assert references and references <= set(found.ids)
+def test_every_picture_says_what_it_found(page):
+    assert len(page.labels) == page.text.count("<svg ") > 8
+    assert all(len(label.partition(". ")[2]) > 20 for label in page.labels)
+    assert len(set(page.labels)) == len(page.labels)
 
 
-def test_a_model_that_has_not_learned_is_said_to_in_every_section(page, whole):
-    verdicts = json.loads((whole / "behaviour.json").read_text())
-    assert verdicts["best"]["verdict"] == "NOT LEARNED"  # a second of training
-    found = page(whole)
-    assert "not about the task" in found.text
-    assert found.text.count("NOT LEARNED: what is shown here") == len(SECTIONS) - 2  # but the gate and the origin
-    for one in verdicts.values():
-        one |= {"verdict": "LEARNED"}
-    (whole / "behaviour.json").write_text(json.dumps(verdicts))
-    assert "NOT LEARNED: what is shown here" not in page(whole).text
+def test_the_page_needs_nothing_but_itself(page):
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags)
+    assert "url(http" not in page.text and "@import" not in page.text
 
 
-def test_the_maps_hold_what_the_run_recorded(page, whole):
-    lines = read_jsonl(whole / "probes" / "ridge.jsonl")
-    cubes = page(whole).cubes()
+def test_no_id_is_there_twice_and_every_reference_leads_somewhere(both):
+    assert len(both.ids) == len(set(both.ids))
+    references = {link[1:] for link in both.links if link.startswith("#")}
+    references |= set(re.findall(r"url\(#([^)]+)\)", both.text))
+    assert len(references) > 50 and references <= set(both.ids)
+
+
+def test_a_model_that_has_not_learned_is_said_to_in_every_section(made, tmp_path):
+    folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
+    verdicts = json.loads((folder / "behaviour.json").read_text())
+    said = {}
+    for verdict in ("NOT LEARNED", "LEARNED"):
+        changed = {name: one | {"verdict": verdict} for name, one in verdicts.items()}
+        (folder / "behaviour.json").write_text(json.dumps(changed))
+        said[verdict] = report([folder])
+    assert said["NOT LEARNED"].count("NOT LEARNED: what is shown here") == len(SECTIONS) - 2  # but gate and origin
+    assert NOT_LEARNED_WARNING in said["NOT LEARNED"]
+    assert "what is shown here" not in said["LEARNED"] and NOT_LEARNED_WARNING not in said["LEARNED"]
+
+
+def test_the_maps_hold_what_the_run_recorded(page, made):
+    lines = read_jsonl(made / "whole" / "version_0" / "probes" / "ridge.jsonl")
+    cubes = page.cubes()
     assert len(cubes) == 3  # two targets, one circle
     assert cubes[0]["steps"] == [line["step"] + 1 for line in lines] and len(lines) == 4
     cells = [cell for cell in lines[1]["cells"] if cell["target"] == "sum"]
@@ -137,69 +153,71 @@ def test_the_maps_hold_what_the_run_recorded(page, whole):
     width = len(cells) // len(sites)
     for number, cell in enumerate(cells):
         row, column = divmod(number, width)
-        at = len(sites) - 1 - row, column  # the last layer is on top
-        shown = cubes[0]["values"][1][at[0]][at[1]]
+        up = len(sites) - 1 - row  # the last layer is on top
+        shown = cubes[0]["values"][1][up][column]
         assert shown == (None if cell["r2"] is None else pytest.approx(cell["r2"], abs=6e-4))
-        assert cubes[0]["beaten"][1][at[0]][at[1]] == int(cell["p"] is not None and cell["p"] <= 0.05)
+        assert cubes[0]["beaten"][1][up][column] == int(cell["p"] is not None and cell["p"] <= 0.05)
 
 
-def test_what_was_not_measured_names_its_command(page, made):
-    found = page(made / "bare" / "version_0")
-    for command in ("probe", "intervene", "heads", "reproduce"):
-        assert f"arithprobe {command} " in found.text
-    assert "RidgeProbing" in found.text and not found.cubes()
-    assert found.headings == [section.name for section in SECTIONS]
+def test_what_was_not_measured_names_its_command(made):
+    bare = read_run(made / "bare" / "version_0")
+    missing = {section.name: [one for one in section.of(bare) if isinstance(one, Missing)] for section in SECTIONS[5:]}
+    named = {name: one[0].command.split()[1] for name, one in missing.items() if one and one[0].command}
+    assert named == {"fourier": "probe", "interventions": "intervene", "heads": "heads", "reproduction": "reproduce"}
+    assert "RidgeProbing" in missing["curves"][0].text and "EmergenceProbing" in missing["emergence"][0].text
 
 
-def test_results_in_the_folder_are_on_the_page(page, whole, run):
-    """Before the command has run its section asks for it; afterwards it holds its table and picture."""
+def test_results_in_the_folder_are_on_the_page(whole, run):
+    """Before the command has run its section asks for it; afterwards it holds the pictures."""
     data = json.loads((whole / "provenance.json").read_text())["data"]["val"]["path"]
-    before = page(whole)
-    asked = re.search(r"arithprobe heads [^<]*", before.text)[0].split()
+    before = heads(read_run(whole))
+    (asked,) = (one.command.split() for one in before if isinstance(one, Missing))
     assert asked[asked.index("--data") + 1] == data and asked[asked.index("--output_dir") + 1] == str(whole / "heads")
-    code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--patch_rows", 40, "--max_examples", 60)
+    code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60)
     assert code == 0, err
-    after = page(whole)
-    assert "arithprobe heads " not in after.text
-    assert len(after.labels) > len(before.labels)
+    after = heads(read_run(whole))
+    assert not any(isinstance(one, Missing) for one in after)
+    assert len(after) > len(before) and "ablation of one head costs most for L" in after[-1].finding
 
 
-def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(page, whole):
+def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):
     kept = json.loads((whole / "provenance.json").read_text())
     data = Path(kept["data"]["val"]["path"])
     content = data.read_bytes()
     assert kept["data"]["val"]["sha256"] == hashlib.sha256(content).hexdigest()
-    found = page(whole)
     checkpoint = hashlib.sha256((whole / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
-    for one in (kept["data"]["val"]["sha256"], kept["data"]["train"]["sha256"], kept["split"]["sha256"], kept["code"]):
-        assert one in found.text
-    assert checkpoint in found.text and "CHANGED" not in found.text
+    hashes = {kept["data"][part]["sha256"] for part in ("train", "val")} | {kept["split"]["sha256"], kept["code"]}
+    shown = {row[2]: row[0] for row in hashes_of(whole)}
+    assert hashes | {checkpoint} == set(shown) and not any("CHANGED" in name for name in shown.values())
     assert kept["split"]["shared_pairs"] == kept["split"]["shared_sums"] == 0  # split by sum
     data.write_bytes(content + b"1 + 1 (mod 11) = ?\t2\n")
     try:
-        assert "CHANGED since the fit" in page(whole).text
+        assert [row[0] for row in hashes_of(whole) if "CHANGED" in row[0]] == ["val rows now, CHANGED since the fit"]
     finally:
         data.write_bytes(content)
 
 
-def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(run, made, tmp_path):
-    both = made / "whole" / "version_0", made / "bare" / "version_0"
-    code, out, err = run("report", *both, "-o", tmp_path / "both.html")
-    assert code == 0, err
-    assert "different tasks" in out and 'id="tasks"' in (tmp_path / "both.html").read_text()
-    again = shutil.copytree(both[1], tmp_path / "again")
-    code, out, err = run("report", both[1], again, "-o", tmp_path / "same.html")
-    assert code == 0, err
-    assert "different tasks" not in out and 'id="tasks"' not in (tmp_path / "same.html").read_text()
+def hashes_of(folder: Path) -> list:
+    tables = [one for one in origin(read_run(folder)) if isinstance(one, Table)]
+    return next(one for one in tables if one.caption.startswith("Hashes")).rows
 
 
-def test_a_run_without_a_configuration_or_a_table_is_read_from_its_events(page, whole):
+def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(both, made, tmp_path):
+    assert 'id="tasks"' in both.text and both.headings == [section.name for section in SECTIONS]
+    again = shutil.copytree(made / "bare" / "version_0", tmp_path / "again")
+    assert 'id="tasks"' not in report([made / "bare" / "version_0", again])
+
+
+def test_a_run_without_a_table_is_read_from_its_events(whole):
     """As of a Trainer in Python with TensorBoard only."""
-    with_table = page(whole)
     (whole / "config.yaml").unlink()
+    with_table = list(curves(read_run(whole)))
     (whole / "metrics.csv").unlink()
-    from_events = page(whole)
-    assert from_events.labels == with_table.labels
+    from_events = list(curves(read_run(whole)))
+    assert [one.target for one in from_events] == [one.target for one in with_table] and len(with_table) == 4
+    for ours, theirs in zip(from_events, with_table, strict=True):
+        assert ours.steps == theirs.steps and ours.sites == theirs.sites
+        torch.testing.assert_close(ours.score, theirs.score, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path):
@@ -223,4 +241,92 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     assert not (whole / "report.html").exists()
     (whole / "behaviour.json").write_text(behaviour)
     assert_refused(run("report", whole, "-o", tmp_path), "is a folder; expected a file")
-    assert run("report", whole, "-o", tmp_path / "out.html")[0] == 0  # the control: nothing is wrong with it now
+
+
+def test_the_command_writes_the_page_and_says_where(run, made, tmp_path):
+    """The control of the refusals: nothing is wrong with this run."""
+    bare = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
+    code, out, err = run("report", bare)
+    assert code == 0, err
+    assert f"report: {bare / 'report.html'}" in out and "LEARNED" in out
+    assert (bare / "report.html").read_text().startswith("<!doctype html>")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of 'rgb(r, g, b)', after WCAG 2."""
+    parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(seen, place: str) -> float:
+    """Contrast of letters at a place with the page behind them."""
+    ink = seen.eval_on_selector(place, "one => getComputedStyle(one).color")
+    paper = seen.evaluate("getComputedStyle(document.body).backgroundColor")
+    light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.slow
+def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made):
+    one = made / "whole.html"
+    with visit() as seen:
+        seen.page.goto(one.as_uri())
+        assert seen.page.title().startswith("whole/version_0: NOT LEARNED")
+        for section in SECTIONS:
+            assert seen.page.locator(f"section#{section.name} h2").is_visible()
+        cube = seen.page.locator(".cube").first
+        data = json.loads(cube.locator("script").text_content())
+        slider, cell = cube.locator("input"), cube.locator("tbody td").first
+        for key, step in (("Home", 0), ("ArrowRight", 1), ("End", len(data["steps"]) - 1)):
+            slider.press(key)
+            said = f"after {data['steps'][step]} steps"
+            assert cube.locator("output").text_content() == said == slider.get_attribute("aria-valuetext")
+            value = data["values"][step][0][0]
+            assert cell.text_content().startswith("-" if value is None else f"{value:.2f}")
+        assert not seen.errors and not seen.foreign
+        took = seen.page.evaluate("performance.getEntriesByType('navigation')[0].duration")
+        assert 0 < took < 10_000  # milliseconds; the figure is in the guide
+    assert one.stat().st_size < LARGEST_MB * 1e6
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_both_widths_and_themes_can_be_read(both, made, width, theme):
+    """Nothing is wider than the window, and letters stand out from the page."""
+    with visit(width=width) as seen:
+        seen.page.emulate_media(color_scheme=theme)
+        seen.page.goto((made / "both.html").as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        for place in ("body", ".shows", "figcaption", "nav a", ".not-learned", ".missing p"):
+            assert contrast(seen.page, place) > 4.5  # WCAG AA
+        paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (luminance(paper) < 0.05) == (theme == "dark")
+        assert not seen.errors
+
+
+@pytest.mark.slow
+def test_the_theme_is_chosen_by_hand_too_and_paper_is_white(page, made):
+    with visit() as seen:
+        seen.page.goto((made / "whole.html").as_uri())
+        button, papers = seen.page.locator("#theme"), []
+        for _ in range(2):
+            button.press("Enter")
+            papers.append(seen.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert luminance(papers[0]) > 0.9 and luminance(papers[1]) < 0.05  # light, then dark
+        seen.page.emulate_media(media="print", color_scheme="dark")
+        assert luminance(seen.page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+        assert not seen.page.locator("nav").is_visible()
+
+
+@pytest.mark.slow
+def test_a_page_with_an_error_is_found_out(page, tmp_path):
+    """The control: a script that fails, and a picture from elsewhere."""
+    broken = tmp_path / "broken.html"
+    text = page.text.replace('"use strict";', "missing();", 1)
+    broken.write_text(text.replace("</main>", '<img src="https://example.org/one.png" alt=""></main>'))
+    with visit() as seen:
+        seen.page.goto(broken.as_uri())
+        assert any("missing is not defined" in error for error in seen.errors)
+        assert any("Content Security Policy" in error for error in seen.errors)  # the page forbids it

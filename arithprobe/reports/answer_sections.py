@@ -126,8 +126,8 @@ def unchanged(run: Run) -> list[Block]:
         f"by {said} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
     )
     header = (
-        "d", "MSE, all rows (the notebook's)", "of these out of range", "of another length", "rows kept", "MSE, kept rows",
-        "their MSE at d = 0", "share of the distance of unrelated problems",
+        "d", "MSE, all rows (the notebook's)", "of these out of range", "of another length", "rows kept",
+        "MSE, kept rows", "their MSE at d = 0", "share of the distance of unrelated problems",
     )  # fmt: skip
     return [
         picture(invariance_chart(found, run.behaviour), finding, "Answers to (x + d) + (y - d)"),

@@ -76,11 +76,12 @@ def _ledger(run: Run) -> Iterator[Block]:
             f"Most is lost at {most['site']}@{most['position']} without {most['target']} ({most['subspace']}): "
             f"{_percent(most['effects'][kind]['skill_lost'])} of the skill."
         )
-    header = ("where", "subspace", "held-out R2", "RMSE without it", "skill lost", "p against random", "R2 left (ridge)",
-              "R2 left (MLP)", "steering slope")  # fmt: skip
+    header = (
+        "where", "subspace", "held-out R2", "RMSE without it", "skill lost", "p against random", "R2 left (ridge)",
+        "R2 left (MLP)", "steering slope",
+    )  # fmt: skip
     yield from pictures_of(run, "ledger", [(name, said, caption) for name, caption in _INTERVENTIONS])
-    yield Table("Mean ablation in the model's own forward pass; the sites after which only the readout comes are left out",
-                header, table)  # fmt: skip
+    yield Table("Mean ablation in the model's own forward pass, where more than the readout comes after", header, table)
 
 
 def _percent(value: float | None) -> str:

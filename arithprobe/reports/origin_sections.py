@@ -27,8 +27,8 @@ def origin(run: Run) -> list[Block]:
     if "split" in known:
         split = known["split"]
         blocks.append(Words(
-            f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} validation "
-            f"rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
+            f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} "
+            f"validation rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
         ))  # fmt: skip
     if run.config_text is not None:
         blocks.append(Source("Configuration", run.config_text, folded=True))

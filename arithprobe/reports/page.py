@@ -83,7 +83,8 @@ SECTIONS = (
         "That nothing else would do: compare the random subspaces.", causal_sections.interventions,
     ),
     Section(
-        "heads", "Attention heads", "What the heads look at from the last token, and what the answers lose without each.",
+        "heads", "Attention heads",
+        "What the heads look at from the last token, and what the answers lose without each.",
         "Attention is no explanation: heads that look at the operands need not matter.", causal_sections.heads,
     ),
     Section(

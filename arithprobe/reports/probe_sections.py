@@ -76,8 +76,8 @@ def _curve_finding(one: ProbeHistory) -> str:
     score, null = float(one.score[last, at]), float(one.null_high[last, at])
     compared = "above" if score > null else "not above"
     return (
-        f"{one.metric} of {one.target} at {one.sites[at]} goes from {float(one.score[first, at]):.3f} to {score:.3f} after "
-        f"{steps_made(one.steps[last])} steps, {compared} its null ({null:.3f})."
+        f"{one.metric} of {one.target} at {one.sites[at]} goes from {float(one.score[first, at]):.3f} to {score:.3f} "
+        f"after {steps_made(one.steps[last])} steps, {compared} its null ({null:.3f})."
     )
 
 
