@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile  # a file stays in one process
 
 .PHONY: fit test check docs linkcheck setup clean
 
@@ -9,14 +10,14 @@ fit: $(READY)  ## train REG-SUM and probe it
 	$(BIN)/arithprobe fit --config configs/reg_sum.yaml
 
 test: $(READY)  ## the whole suite
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 check: $(READY)  ## lint, types, layers, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 docs: $(READY)  ## the documentation site, build/docs/index.html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs

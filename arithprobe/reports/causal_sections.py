@@ -5,6 +5,7 @@ from typing import Any
 
 from arithprobe.analysis.columns import Columns, cell, number, shown_rows
 from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
+from arithprobe.reports.findings import costliest, of_heads, of_interventions
 from arithprobe.reports.histories import steps_made
 from arithprobe.reports.probe_sections import analysis_command, pictures_of
 from arithprobe.reports.records import read_json
@@ -61,27 +62,28 @@ def _live_finding(lines: list[dict[str, Any]], target: str) -> str:
 
 def _ledger(run: Run) -> Iterator[Block]:
     rows = [row for row in read_json(run.results["ledger"]) if not row["near_tautological"]]
-    kind = "mean" if rows and "mean" in rows[0]["effects"] else None
+    rest = read_json(run.results["intervene"]) if "intervene" in run.results else None
+    kinds = [name for name in ("mean", "zero", "resample") if rows and name in rows[0]["effects"]]
+    if not kinds or rest is None:
+        yield Words("Nothing was ablated where more than the readout comes after.")
+        return
+    kind = kinds[0]
+    said = of_interventions(rows, rest, kind)
+    named = [(name, said[name], caption) for name, caption in _INTERVENTIONS if name in said]
+    yield from pictures_of(run, "ledger", named)
     table = [
         (f"{row['site']}@{row['position']}", f"{row['target']}:{row['subspace']}", number(row["held_out_r2"]),
          number(row["effects"][kind]["delta_rmse"]), _percent(row["effects"][kind]["skill_lost"]),
          _p(row["effects"][kind]), number(row["residual_r2_linear"]), number(row["residual_r2_mlp"]),
          number(row["steering_slope"]))
-        for row in rows if kind is not None
+        for row in rows
     ]  # fmt: skip
-    most = max(rows, key=lambda row: row["effects"][kind]["skill_lost"] or 0.0) if table else None
-    said = "Nothing was ablated away from the readout."
-    if most is not None:
-        said = (
-            f"Most is lost at {most['site']}@{most['position']} without {most['target']} ({most['subspace']}): "
-            f"{_percent(most['effects'][kind]['skill_lost'])} of the skill."
-        )
     header = (
-        "where", "subspace", "held-out R2", "RMSE without it", "skill lost", "p against random", "R2 left (ridge)",
+        "where", "subspace", "held-out R2", "rise of the RMSE", "skill lost", "p against random", "R2 left (ridge)",
         "R2 left (MLP)", "steering slope",
     )  # fmt: skip
-    yield from pictures_of(run, "ledger", [(name, said, caption) for name, caption in _INTERVENTIONS])
-    yield Table("Mean ablation in the model's own forward pass, where more than the readout comes after", header, table)
+    caption = f"{kind.capitalize()} ablation in the model's own forward pass, where more than the readout comes after"
+    yield Table(caption, header, table)
 
 
 def _percent(value: float | None) -> str:
@@ -98,8 +100,9 @@ def heads(run: Run) -> list[Block]:
     live = stored_picture(run.folder / "figures", "heads_scores", _heads_finding(run), "Heads at the last validation")
     blocks += [] if live is None else [live]
     if "head_stats" in run.results:
-        said = _measured_heads(read_json(run.results["head_stats"]))
-        blocks += pictures_of(run, "head_stats", [(name, said, caption) for name, caption in _HEADS])
+        said = of_heads(read_json(run.results["head_stats"]))
+        named = [(name, said[name], caption) for name, caption in _HEADS if name in said]
+        blocks += pictures_of(run, "head_stats", named)
     else:
         blocks.append(Missing("The heads have not been read in full.", analysis_command(run, "heads")))
     return blocks
@@ -109,22 +112,7 @@ def _heads_finding(run: Run) -> str:
     if not run.lines["heads"]:
         return "Scores of each head."
     last = run.lines["heads"][-1]
-    return _costliest(last["ablation"]["delta_rmse"], last["ablation"]["kind"])
-
-
-def _measured_heads(record: dict[str, Any]) -> str:
-    causal = record["causal"]
-    if causal is None:
-        return "Attention of each head, without ablation."
-    main = next(one for one in causal["ablations"] if one["kind"] == causal["main"])
-    return _costliest(main["delta_rmse"], causal["main"])
-
-
-def _costliest(costs: list[list[float | None]], kind: str) -> str:
-    cost, layer, head = max(
-        (value or 0.0, layer, head) for layer, line in enumerate(costs) for head, value in enumerate(line)
-    )
-    return f"{kind} ablation of one head costs most for L{layer}H{head}: RMSE {cost:+.3g}."
+    return costliest(last["ablation"]["delta_rmse"], last["ablation"]["kind"])
 
 
 def reproduction(run: Run) -> list[Block]:

@@ -137,19 +137,35 @@ def _frequencies_finding(one: Map) -> str:
 
 
 def _spectra(run: Run) -> Iterator[Picture]:
-    record = read_json(run.results["probe"]).get("fourier")
+    whole = read_json(run.results["probe"])
+    record = whole["fourier"]
+    named = [("small_periods", _small_finding(whole["small_periods_best"]), "Small periods")]
     if record is not None:
         name = f"{record['quantity']}mod{record['period']}"
         key = record["sites"][_LAST_SITE]["key_frequencies"]
         said = f"Frequencies of {name} above the null at the readout: {', '.join(map(str, key)) or 'none'}."
-        yield from pictures_of(run, "probe", [
+        named = [
             (f"fourier_{name}", said, f"Spectrum of {name} at the readout"),
             ("frequencies_by_site", said, "Frequencies by site"),
-            ("frequencies_left_out", "Loss of the answers without, and with only, each frequency.",
-             "Excluded and restricted frequencies"),
-        ])  # fmt: skip
-    yield from pictures_of(
-        run, "probe", [("small_periods", "Held-out R2 of small periods of each quantity.", "Small periods")]
+            ("frequencies_left_out", _planes_finding(whole["planes"]), "Excluded and restricted frequencies"),
+            *named,
+        ]
+    yield from pictures_of(run, "probe", named)
+
+
+def _small_finding(best: Sequence[dict[str, Any]]) -> str:
+    found = [f"{one['quantity']} mod {one['period']} (R2 {one['r2']:.2f})" for one in best if one["found"]]
+    return f"Small periods above permuted labels: {', '.join(found) or 'none'}."
+
+
+def _planes_finding(planes: Sequence[dict[str, Any]]) -> str:
+    tried = [one for one in planes if one["without_key"] is not None and one["only_key"] is not None]
+    if not tried:
+        return "No frequency is above the null at any site."
+    last = tried[-1]
+    without, only = (f"{last[name]['exact']:.1%}" for name in ("without_key", "only_key"))
+    return (
+        f"At {last['site']} {without} of the answers are exact without the key frequencies, {only} with nothing else."
     )
 
 

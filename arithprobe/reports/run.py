@@ -12,6 +12,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, Verdict
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
@@ -108,8 +109,12 @@ class Run:
     @property
     def data_file(self) -> str:
         """The validation rows' file, for commands."""
-        data = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
-        return str(data or self.config.get("data", {}).get("val_file") or "data/REG-SUM_val.tsv")
+        kept = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
+        data = self.config.get("data", {})
+        if kept or data.get("val_file"):
+            return str(kept or data["val_file"])
+        recipe = DataRecipe(**data.get("recipe", {}))
+        return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
 
 
 def read_run(folder: str | Path) -> Run:
