@@ -52,8 +52,9 @@ def _section(title: str, underline: str = "-") -> list[str]:
 
 @cache
 def public_names() -> dict[str, Any]:
-    """What ``arithprobe.__all__`` names."""
-    return {name: getattr(arithprobe, name) for name in arithprobe.__all__}
+    """The classes and functions that ``arithprobe.__all__`` names; its constants stand in their modules."""
+    every = {name: getattr(arithprobe, name) for name in arithprobe.__all__}
+    return {name: found for name, found in every.items() if hasattr(found, "__module__")}
 
 
 def modules_of(name: str) -> Iterator[str]:
