@@ -209,8 +209,11 @@ def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(both, made, t
 
 
 def test_a_run_without_a_table_is_read_from_its_events(whole):
-    """As of a Trainer in Python with TensorBoard only."""
+    """As of a Trainer in Python with TensorBoard only; its options are in hparams.yaml, with tuples."""
     (whole / "config.yaml").unlink()
+    options = whole / "hparams.yaml"
+    options.write_text(options.read_text().replace("betas:", "betas: !!python/tuple"))
+    assert read_run(whole).config["betas"] == [0.9, 0.999]
     with_table = list(curves(read_run(whole)))
     (whole / "metrics.csv").unlink()
     from_events = list(curves(read_run(whole)))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from arithprobe.analysis.invariance import invariance
 from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import load_model
 from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
 from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
@@ -69,9 +68,10 @@ def answers(run: Run) -> list[Block]:
     found = run.answers
     if found is None:
         return [Missing("The answers were not kept (no predictions.tsv).", "")]
-    modulus = found.dataset.modulus if _answers_residues(run) else None
+    residues = run.loaded is not None and run.loaded.objective.residues
+    modulus = found.dataset.modulus if residues else None
     given = found.dataset.answers.double(), found.predictions
-    constant = _train_mean(run)
+    constant = None if run.loaded is None else run.loaded.train_mean
     behaviour, one = run.behaviour, run.behaviour
     spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
     where = f"{found.moment} answers to {len(found.dataset)} validation rows"
@@ -92,23 +92,14 @@ def answers(run: Run) -> list[Block]:
     ]  # fmt: skip
 
 
-def _answers_residues(run: Run) -> bool:
-    objective = str(run.config.get("model", run.config).get("objective", ""))
-    return "CircularMSE" in objective or "ResidueCrossEntropy" in objective
-
-
-def _train_mean(run: Run) -> float | None:
-    return None if run.checkpoint is None else load_model(run.checkpoint).train_mean
-
-
 def unchanged(run: Run) -> list[Block]:
     """The invariance curve, computed now from the best checkpoint."""
-    if run.checkpoint is None or run.answers is None:
+    if run.loaded is None or run.answers is None:
         return [
             Missing("Without a checkpoint and its validation rows the answers to shifted problems are unknown.", "")
         ]
     try:
-        found = invariance(load_model(run.checkpoint), run.answers.dataset)
+        found = invariance(run.loaded, run.answers.dataset)
     except ArithprobeError as error:  # rows of another task than the checkpoint's
         return [Missing(f"Not computed: {error}", "")]
     rows = [

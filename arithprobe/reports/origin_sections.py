@@ -19,7 +19,7 @@ def origin(run: Run) -> list[Block]:
             "made."
         ))  # fmt: skip
     blocks += [
-        Source("Fit it again", _again(run)),
+        Source("Run it again", _again(run)),
         Source("Make this page again", shlex.join(["arithprobe", "report", str(run.folder)])),
         Table("Hashes (SHA-256)", ("what", "where", "hash"), _hashes(run, known)),
         Table("Versions and machine", ("what", "the run", "this page"), _versions(known)),
@@ -38,7 +38,8 @@ def origin(run: Run) -> list[Block]:
 def _again(run: Run) -> str:
     known = run.provenance or {}
     if (run.folder / "config.yaml").is_file():
-        command = shlex.join(["arithprobe", "fit", "--config", str(run.folder / "config.yaml")])
+        stage = "fit" if "last" in run.judged else next(iter(run.judged))
+        command = shlex.join(["arithprobe", stage, "--config", str(run.folder / "config.yaml")])
         given = known.get("command")
         begun = "" if given is None else f"# as it was started: {shlex.join(['arithprobe', *given])}\n"
         return f"{begun}{command}"

@@ -16,6 +16,7 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
+from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.problems import task_title
 from arithprobe.reports.records import Scalars, read_json, read_lines, read_scalars
 
@@ -25,6 +26,13 @@ _NEEDED = {
     "ridge": ("step", "cells"), "fourier": ("step", "cells", "quantity", "period"), "mlp": ("step", "cells"),
     "ablation": ("step", "cells"), "heads": ("step", "heads", "ablation"),
 }  # fmt: skip
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # no stubs
+    """Reads what Lightning writes into ``hparams.yaml``, tuples too."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_yaml_seq)
 
 
 class Judged(NamedTuple):
@@ -89,9 +97,15 @@ class Run:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The best checkpoint, or the last; None where there is none."""
-        kept = (self.folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
-        return next((path for path in kept if path.is_file()), None)
+        """The best checkpoint, or the last, or the newest of those with other names; None where there is none."""
+        kept = {path.stem: path for path in (self.folder / "checkpoints").glob("*.ckpt") if path.is_file()}
+        newest = max(kept.values(), key=lambda path: path.stat().st_mtime, default=None)
+        return kept.get("best") or kept.get("last") or newest
+
+    @cached_property
+    def loaded(self) -> LoadedModel | None:
+        """The model of that checkpoint; None without one."""
+        return None if self.checkpoint is None else load_model(self.checkpoint)
 
     @property
     def task(self) -> str:
@@ -103,7 +117,11 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration as values; empty where there is none."""
-        found = yaml.safe_load(self.config_text or "")
+        try:
+            found = yaml.load(self.config_text or "", _Loader)
+        except yaml.YAMLError as error:
+            where = self.folder / "config.yaml"
+            raise ArithprobeError(f"{where}: is no YAML ({' '.join(str(error).split())}); delete it") from error
         return found if isinstance(found, dict) else {}
 
     @property
