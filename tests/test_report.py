@@ -16,11 +16,14 @@ from arithprobe import cli, report
 from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
-from arithprobe.reports.blocks import Missing, Table
+from arithprobe.reports.answer_sections import unchanged
+from arithprobe.reports.blocks import Missing, Table, Words
 from arithprobe.reports.causal_sections import heads
-from arithprobe.reports.histories import curves
+from arithprobe.reports.findings import costliest, of_interventions
+from arithprobe.reports.histories import curves, ridge_maps
 from arithprobe.reports.origin_sections import origin
 from arithprobe.reports.page import SECTIONS
+from arithprobe.reports.probe_sections import ladder as evidence
 from arithprobe.reports.run import read_run
 
 LARGEST_MB = 8
@@ -156,7 +159,7 @@ def test_the_maps_hold_what_the_run_recorded(page, made):
         up = len(sites) - 1 - row  # the last layer is on top
         shown = cubes[0]["values"][1][up][column]
         assert shown == (None if cell["r2"] is None else pytest.approx(cell["r2"], abs=6e-4))
-        assert cubes[0]["beaten"][1][up][column] == int(cell["p"] is not None and cell["p"] <= 0.05)
+        assert cubes[0]["beaten"][1][up][column] == int(cell["p"] is not None and cell["p"] <= 0.05 and cell["r2"] > 0)
 
 
 def test_what_was_not_measured_names_its_command(made):
@@ -177,7 +180,76 @@ def test_results_in_the_folder_are_on_the_page(whole, run):
     assert code == 0, err
     after = heads(read_run(whole))
     assert not any(isinstance(one, Missing) for one in after)
-    assert len(after) > len(before) and "ablation of one head costs most for L" in after[-1].finding
+    assert len(after) > len(before) and not any(isinstance(one, Words) for one in after)
+    assert any("ablation of one head costs most for L" in one.finding for one in after)
+
+
+def test_a_result_of_another_model_is_said_to_be_one(whole, made):
+    """The same file in the folder of the run it was measured on is not."""
+    ladder = {"behaviour": {}, "checkpoint": str(whole / "checkpoints" / "best.ckpt"), "rungs": [], "claims": []}
+    (whole / "probe").mkdir()
+    for path, warned in ((ladder["checkpoint"], False), (str(made / "bare" / "version_0" / "best.ckpt"), True)):
+        (whole / "probe" / "ladder.json").write_text(json.dumps(ladder | {"checkpoint": path}))
+        said = [one.text for one in evidence(read_run(whole)) if isinstance(one, Words)]
+        assert [path in text for text in said] == [True] * warned
+
+
+def test_a_run_that_had_not_learned_at_its_end_is_warned_of(made, tmp_path):
+    """Maps and curves are of the last validation, whatever the best was."""
+    folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
+    verdicts = json.loads((folder / "behaviour.json").read_text())
+    verdicts["best"] |= {"verdict": "PARTLY LEARNED"}
+    verdicts["last"] |= {"verdict": "NOT LEARNED"}
+    (folder / "behaviour.json").write_text(json.dumps(verdicts))
+    run = read_run(folder)
+    assert run.behaviour.verdict == "PARTLY LEARNED" and run.at_the_end.verdict == "NOT LEARNED"
+    assert report([folder]).count("NOT LEARNED at the last validation: what is shown here") == len(SECTIONS) - 2
+
+
+def test_a_validation_in_the_folder_of_a_fit_is_no_part_of_its_curves(whole):
+    before, maps = list(curves(read_run(whole))), ridge_maps(read_run(whole))
+    ridge = whole / "probes" / "ridge.jsonl"
+    extra = read_jsonl(ridge)[-1] | {"stage": "validate", "step": None}
+    ridge.write_text(ridge.read_text() + json.dumps(extra) + "\n")
+    table = (whole / "metrics.csv").read_text().splitlines()
+    column = table[0].split(",").index("ridge_sum/final@last/r2")
+    row = [""] * len(table[0].split(","))
+    row[column], row[table[0].split(",").index("step")] = "0.77", str(before[0].steps[-1] + 1)
+    (whole / "metrics.csv").write_text("\n".join([*table, ",".join(row)]) + "\n")
+    assert [one.steps for one in curves(read_run(whole))] == [one.steps for one in before]
+    assert ridge_maps(read_run(whole))["sum"].steps == maps["sum"].steps == (3, 6, 9, 12)
+
+
+def test_the_curve_says_when_the_checkpoint_is_of_another_moment(whole):
+    assert not [one for one in unchanged(read_run(whole)) if isinstance(one, Words)]
+    predictions = whole / "predictions.tsv"
+    heading, *rows = predictions.read_text().splitlines()
+    moved = [[*row.split("\t")[:2], *(str(float(value) + 30) for value in row.split("\t")[2:])] for row in rows]
+    predictions.write_text("\n".join([heading, *map("\t".join, moved)]) + "\n")
+    (warning,) = (one for one in unchanged(read_run(whole)) if isinstance(one, Words))
+    assert warning.bad and "best.ckpt does not give the answers" in warning.text
+
+
+def test_findings_know_gaps():
+    assert costliest([[None, 2.0], [5.0, None]], "mean") == "mean ablation of one head costs most for L1H0: RMSE +5."
+    assert costliest([[-3.0, None]], "mean").endswith("L0H0: RMSE -3.")
+    assert "no cost" in costliest([[None]], "mean")
+    rows = [ledger_row("embed", None, 9.0), ledger_row("resid_mid.1", None, 18.0)]
+    said = of_interventions(rows, {"interchange": [], "patching": None, "symmetry": []}, "mean")
+    assert "no skill to lose" in said["decodable_against_used"]
+    assert "resid_mid.1@last" in said["ablation_against_random"] and "+18" in said["ablation_against_random"]
+    rows = [ledger_row("embed", 0.1, 9.0), ledger_row("resid_mid.1", 0.4, 3.0)]
+    said = of_interventions(rows, {"interchange": [], "patching": None, "symmetry": []}, "mean")
+    assert "resid_mid.1@last" in said["decodable_against_used"] and "40%" in said["decodable_against_used"]
+    assert "embed@last" in said["ablation_against_random"]
+
+
+def ledger_row(site: str, lost: float | None, rise: float) -> dict:
+    effect = {"skill_lost": lost, "delta_rmse": rise, "random": {"isotropic": {"p": 0.05}}}
+    return {
+        "site": site, "position": "last", "target": "sum", "subspace": "probe", "held_out_r2": 0.5,
+        "steering_slope": None, "effects": {"mean": effect},
+    }  # fmt: skip
 
 
 def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):
@@ -244,6 +316,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     assert not (whole / "report.html").exists()
     (whole / "behaviour.json").write_text(behaviour)
     assert_refused(run("report", whole, "-o", tmp_path), "is a folder; expected a file")
+    assert_refused(run("report", whole, "-o", whole / "metrics.csv"), "expected one that ends in .html")
 
 
 def test_the_command_writes_the_page_and_says_where(run, made, tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class Provenance(Callback):
         parts = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
         rows = {part: rows_behind(loader) for part, loader in parts.items() if loader is not None}
         record = {
-            "command": None if self.command is None else list(self.command),
+            "folder": str(Path.cwd()), "command": None if self.command is None else list(self.command),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(), "code": code_hash(), "device": str(module.device),
             "processes": trainer.world_size, "threads": torch.get_num_threads(),

@@ -30,6 +30,8 @@ def run(words: Sequence[str] | None) -> None:
     path = Path(given.output or (Path(given.runs[0]) / _NAME if len(given.runs) == 1 else _NAME))
     if path.is_dir():
         raise ArithprobeError(f"{path}: is a folder; expected a file to write")
+    if path.suffix not in (".html", ".htm"):
+        raise ArithprobeError(f"{path}: is no name of a page; expected one that ends in .html")
 
     from rich.console import Console
     from rich.markup import escape

@@ -45,5 +45,5 @@ def run(words: Sequence[str] | None) -> None:
     check_task(loaded, dataset, given.task, options)
     with steps(step_count(options)) as progress:
         found = reproduce(loaded, dataset, given.task, options, progress)
-    write_whole(path, to_json(found.to_dict()) + "\n")
+    write_whole(path, to_json({"checkpoint": given.checkpoint} | found.to_dict()) + "\n")
     print_reproduction(found, path)

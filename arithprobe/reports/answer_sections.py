@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 from arithprobe.analysis.invariance import invariance
-from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour
+from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour, difference
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
 from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
 from arithprobe.reports.blocks import Block, Missing, Table, Words, picture
-from arithprobe.reports.histories import steps_made
+from arithprobe.reports.histories import of_the_fit, steps_made
 from arithprobe.reports.run import Run
 
 
@@ -28,7 +28,7 @@ def gate(run: Run) -> list[Block]:
         "exact [95 %]",
         "off round the circle",
     )
-    blocks: list[Block] = [Words(NOT_LEARNED_WARNING, bad=True)] if run.behaviour.verdict == "NOT LEARNED" else []
+    blocks: list[Block] = [Words(NOT_LEARNED_WARNING, bad=True)] if run.unlearned else []
     return [*blocks, Table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
 
 
@@ -43,23 +43,26 @@ def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None)
 
 def training(run: Run) -> list[Block]:
     """Loss, skill and exact answers over the fit."""
-    skill = run.scalars.get("val/skill", [])
+    if not run.is_fit:
+        return [Missing("This folder is of one pass over some rows, not of a fit.", "")]
+    skill = of_the_fit(run, run.scalars.get("val/skill", []))
     if not skill:
-        return [Missing("This run has no training curves: it is no fit, or nothing was logged.", "")]
+        return [Missing("No skill was logged, or none was a number: such a model has diverged.", "")]
     kept, exact_match, around = (_columns(run, f"val/{name}")[1] for name in ("skill", "exact_match", "circular_error"))
     losses = (*_columns(run, "train/loss"), *_columns(run, "val/loss"))
     curves = TrainingCurves(*losses, kept, exact_match, around or None)
     first, last = skill[0][1], skill[-1][1]
-    exact = run.scalars.get("val/exact_match", [(0, math.nan)])[-1][1]
+    exact = run.at_the_end.exact_match
     finding = (
         f"Skill goes from {first:.3f} at the first to {last:.3f} at the last of {len(skill)} validations, with "
         f"{exact:.1%} of the answers exact at the end."
     )
-    return [picture(training_curves(curves, run.behaviour), finding, "Loss, skill and exact answers by training step")]
+    return [picture(training_curves(curves, run.at_the_end), finding, "Loss, skill and exact answers by training step")]
 
 
 def _columns(run: Run, tag: str) -> tuple[Sequence[float], Sequence[float]]:
     points = run.scalars.get(tag, [])
+    points = points if tag.startswith("train/") else of_the_fit(run, points)
     return [step for step, _ in points], [value for _, value in points]
 
 
@@ -74,8 +77,13 @@ def answers(run: Run) -> list[Block]:
     constant = None if run.loaded is None else run.loaded.train_mean
     behaviour, one = run.behaviour, run.behaviour
     spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
-    where = f"{found.moment} answers to {len(found.dataset)} validation rows"
+    n = int(found.predictions.isfinite().sum())
+    where = f"{found.moment} answers to {n} rows"
+    doubt = (
+        f"predictions.tsv has answers to {n} rows, the verdict is of {one.n}: the pictures are not of the same rows."
+    )
     return [
+        *([] if n == one.n else [Words(doubt, bad=True)]),
         picture(
             parity(*given, behaviour, modulus, constant=constant),
             f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.", f"Parity: {where}",
@@ -109,6 +117,10 @@ def unchanged(run: Run) -> list[Block]:
         )
         for at, d in enumerate(found.shifts)
     ]  # fmt: skip
+    kept = difference(run.answers.predictions, run.answers.dataset.answers.double(), found.circle)
+    known, source = kept[kept.isfinite()], run.checkpoint.name if run.checkpoint is not None else ""
+    off = len(known) == found.n and not math.isclose(float(known.square().mean()), found.own_mse, rel_tol=1e-2)
+    doubt = f"{source} does not give the answers that the run kept ({run.answers.moment}): this is of other weights."
     far = [at for at, d in enumerate(found.shifts) if d]
     index = [float(found.index[at]) for at in far if not math.isnan(found.index[at])]
     said = f"between {min(index):.3f} and {max(index):.3f}" if index else "nothing that can be told"
@@ -121,7 +133,8 @@ def unchanged(run: Run) -> list[Block]:
         "MSE, kept rows", "their MSE at d = 0", "share of the distance of unrelated problems",
     )  # fmt: skip
     return [
-        picture(invariance_chart(found, run.behaviour), finding, "Answers to (x + d) + (y - d)"),
+        *([Words(doubt, bad=True)] if off else []),
+        picture(invariance_chart(found, run.behaviour), finding, f"Answers to (x + d) + (y - d), by {source}"),
         Table("Kept: in the range of the data, and every operand as long as before", header, rows),
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from arithprobe.plotting.render import Figure, to_svg
+from arithprobe.reports.records import read_text
 
 _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')
@@ -116,7 +117,7 @@ def stored_picture(folder: Path, name: str, finding: str, caption: str) -> Pictu
     """A picture that a run or a command left, as SVG, or else as PNG; None where there is none."""
     drawn, pixels = folder / f"{name}.svg", folder / f"{name}.png"
     if drawn.is_file():
-        return Picture(_themed(drawn.read_text()), finding, caption)
+        return Picture(_themed(read_text(drawn)), finding, caption)
     if pixels.is_file():
         content = base64.b64encode(pixels.read_bytes()).decode()
         return Picture(f'<img alt="" src="data:image/png;base64,{content}">', finding, caption)

@@ -7,7 +7,7 @@ from arithprobe.analysis.columns import Columns, cell, number, shown_rows
 from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
 from arithprobe.reports.findings import costliest, of_heads, of_interventions
 from arithprobe.reports.histories import steps_made
-from arithprobe.reports.probe_sections import analysis_command, pictures_of
+from arithprobe.reports.probe_sections import analysis_command, foreign, pictures_of
 from arithprobe.reports.records import read_json
 from arithprobe.reports.run import Run
 
@@ -52,6 +52,8 @@ def _live_finding(lines: list[dict[str, Any]], target: str) -> str:
     if not own:
         return f"Without {target} only sites just before the readout were tried."
     most = max(own, key=lambda cell: cell["delta_rmse"] or 0.0)
+    if most["delta_rmse"] is None:
+        return f"What taking out {target} costs is no number: the model has diverged."
     high = most["random"]["matched"]["high"] or most["random"]["isotropic"]["high"]
     beside = "" if high is None else f", random subspaces at most {high:+.3g} (95 %)"
     return (
@@ -68,6 +70,7 @@ def _ledger(run: Run) -> Iterator[Block]:
         yield Words("Nothing was ablated where more than the readout comes after.")
         return
     kind = kinds[0]
+    yield from foreign(run, rest)
     said = of_interventions(rows, rest, kind)
     named = [(name, said[name], caption) for name, caption in _INTERVENTIONS if name in said]
     yield from pictures_of(run, "ledger", named)
@@ -100,7 +103,9 @@ def heads(run: Run) -> list[Block]:
     live = stored_picture(run.folder / "figures", "heads_scores", _heads_finding(run), "Heads at the last validation")
     blocks += [] if live is None else [live]
     if "head_stats" in run.results:
-        said = of_heads(read_json(run.results["head_stats"]))
+        record = read_json(run.results["head_stats"])
+        said = of_heads(record)
+        blocks += foreign(run, record)
         named = [(name, said[name], caption) for name, caption in _HEADS if name in said]
         blocks += pictures_of(run, "head_stats", named)
     else:
@@ -131,9 +136,8 @@ def reproduction(run: Run) -> list[Block]:
               "untrained, held out")  # fmt: skip
     meanings = [(name, sentence) for name, sentence in record["meaning"].items()]
     return [
-        Words(
-            "Numbers by the original notebook's protocol (in-sample, padding included) are no evidence by themselves."
-        ),
+        *foreign(run, record),
+        Words("Numbers by the notebook's protocol (in-sample, padding included) are no evidence by themselves."),
         Table(f"{record['task']}, {record['rows']} rows", header, rows),
         Table("What each means", ("quantity", "meaning"), meanings),
     ]

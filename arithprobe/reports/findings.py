@@ -1,5 +1,6 @@
 """What the stored pictures of interventions and heads say, in a sentence each, from the numbers beside them."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,17 +15,25 @@ def of_interventions(rows: list[dict[str, Any]], rest: dict[str, Any], kind: str
         rest: ``intervene.json``.
         kind: The ablation to speak of.
     """
-    most = max(rows, key=lambda row: row["effects"][kind]["skill_lost"] or 0.0)
-    effect = most["effects"][kind]
-    where = f"{most['site']}@{most['position']} without {most['target']} ({most['subspace']})"
+    lost = [row for row in rows if row["effects"][kind]["skill_lost"] is not None]
+    most = max(lost, key=lambda row: row["effects"][kind]["skill_lost"], default=None)
+    used = "There is no skill to lose."
+    if most is not None:
+        share, read = most["effects"][kind]["skill_lost"], most["held_out_r2"]
+        used = f"Most is lost at {_where(most)}: {share:.0%} of the skill, where the probe reads R2 {read:.3f}."
+    costly = max(rows, key=lambda row: row["effects"][kind]["delta_rmse"] or 0.0)
+    effect = costly["effects"][kind]
     p = [f"{name} {one['p']:.3g}" for name, one in effect["random"].items() if one["p"] is not None]
     found = {
-        "decodable_against_used": f"Most is lost at {where}: {_share(effect['skill_lost'])} of the skill, where the "
-        f"probe reads R2 {most['held_out_r2']:.3f}.",
-        "ablation_against_random": f"The largest rise of the RMSE is {effect['delta_rmse']:+.3g}, at {where}; "
-        f"p against random subspaces: {', '.join(p) or 'none to compare with'}.",
+        "decodable_against_used": used,
+        "ablation_against_random": f"The RMSE rises most at {_where(costly)}: {effect['delta_rmse'] or 0.0:+.3g}; p "
+        f"against random subspaces: {', '.join(p) or 'none to compare with'}.",
     }
     return found | dict(_moved(rows)) | dict(_swapped(rest)) | dict(_kept(rest))
+
+
+def _where(row: dict[str, Any]) -> str:
+    return f"{row['site']}@{row['position']} without {row['target']} ({row['subspace']})"
 
 
 def _moved(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -53,7 +62,7 @@ def _swapped(rest: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _kept(rest: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    same = [one for one in rest["symmetry"] if one["change"] == "x + d, y - d"]
+    same = [one for one in rest["symmetry"] if one["change"] == "x + d, y - d" and one["distance"] is not None]
     if same:
         worst = max(same, key=lambda one: one["distance"])
         moved = f"by at most {worst['distance']:.3g} (d = {worst['d']})"
@@ -75,9 +84,10 @@ def of_heads(record: dict[str, Any]) -> dict[str, str]:
         return found | {"head_scores": "Scores of each head, without ablation."}
     main = next(one for one in causal["ablations"] if one["kind"] == causal["main"])
     cost = costliest(main["delta_rmse"], causal["main"])
-    against = causal["attention_against_effect"][0]["correlation"]
     found |= {"head_scores": cost, "head_ablation": cost}
-    if against["rho"] is not None:
+    measures = [one["correlation"] for one in causal["attention_against_effect"]]
+    if measures and measures[0]["rho"] is not None:
+        against = measures[0]
         found["head_effects"] = (
             f"Attention to the operands against the cost of ablation: rank correlation {against['rho']:.2f}, p = "
             f"{against['p']:.2g}, {against['n']} heads."
@@ -91,13 +101,12 @@ def of_heads(record: dict[str, Any]) -> dict[str, str]:
 def costliest(costs: _Costs, kind: str) -> str:
     """Which head costs most."""
     cost, layer, head = largest(costs)
+    if math.isnan(cost):
+        return f"{kind} ablation of the heads has no cost that can be told."
     return f"{kind} ablation of one head costs most for L{layer}H{head}: RMSE {cost:+.3g}."
 
 
 def largest(table: _Costs) -> tuple[float, int, int]:
-    """The largest entry of a table with gaps, and its place."""
-    return max((value or 0.0, row, column) for row, line in enumerate(table) for column, value in enumerate(line))
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
+    """The largest entry of a table with gaps, and its place; NaN where there is none."""
+    cells = [(value, row, column) for row, line in enumerate(table) for column, value in enumerate(line)]
+    return max(((value, *place) for value, *place in cells if value is not None), default=(math.nan, 0, 0))  # type: ignore[return-value]

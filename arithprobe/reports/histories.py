@@ -45,7 +45,7 @@ def curves(run: Run) -> Iterator[ProbeHistory]:
             continue
         if tag.analysis in _CURVES and tag.position == "last":
             metrics = scores.setdefault((tag.analysis, tag.target), {})
-            metrics.setdefault(tag.metric, {})[tag.site] = dict(points)
+            metrics.setdefault(tag.metric, {})[tag.site] = dict(of_the_fit(run, points))
     order = list(
         dict.fromkeys(cell.get("target") for name in _CURVES for line in run.lines[name] for cell in line["cells"])
     )
@@ -75,6 +75,15 @@ def _history(
     )  # fmt: skip
 
 
+def of_the_fit(run: Run, points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The points of a curve without those of a validation after the fit, or between two, in the same folder."""
+    if not run.is_fit:
+        return list(points)
+    last = run.judged["last"].step
+    every = {line["step"] for name in ("ridge", "fourier") for line in run.lines[name]}
+    return [(step, value) for step, value in points if (last is None or step <= last) and (not every or step in every)]
+
+
 def _place(name: str, order: Sequence[str | None]) -> int:
     """Where a name stands; those that are not named, last."""
     return order.index(name) if name in order else len(order)
@@ -92,7 +101,7 @@ def ridge_maps(run: Run) -> dict[str, Map]:
     targets = list(dict.fromkeys(cell["target"] for line in lines for cell in line["cells"]))
     return {
         target: _map(lines, [[cell for cell in line["cells"] if cell["target"] == target] for line in lines],
-                     "position", lambda cell: cell["p"] is not None and cell["p"] <= 0.05)
+                     "position", lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p"] or 1.0) <= 0.05)
         for target in targets
     }  # fmt: skip
 
@@ -103,7 +112,10 @@ def fourier_maps(run: Run) -> dict[str, Map]:
     for name in dict.fromkeys(f"{line['quantity']}mod{line['period']}" for line in run.lines["fourier"]):
         lines = [line for line in run.lines["fourier"] if f"{line['quantity']}mod{line['period']}" == name]
         found[name] = _map(
-            lines, [line["cells"] for line in lines], "frequency", lambda cell: (cell["p_max"] or 1.0) <= 0.05
+            lines,
+            [line["cells"] for line in lines],
+            "frequency",
+            lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p_max"] or 1.0) <= 0.05,
         )
     return found
 

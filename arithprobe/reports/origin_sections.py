@@ -1,6 +1,7 @@
 """Where a run comes from: configuration, versions, hashes, and the commands that make it again."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from arithprobe.analysis.provenance import code_hash, file_record, versions
@@ -52,8 +53,10 @@ def _hashes(run: Run, known: dict[str, Any]) -> list[tuple[str, str, str]]:
     for part, one in data.items():
         count = f" ({one['rows']} rows)" if "rows" in one else ""
         rows.append((f"{part} rows{count}", one["path"], one["sha256"] or "no such file"))
-        if known and (now := file_record(one["path"])["sha256"]) not in (one["sha256"], None):
-            rows.append((f"{part} rows now, CHANGED since the fit", one["path"], now))
+        if known.get("folder") == str(Path.cwd()) or Path(one["path"]).is_absolute():
+            now = file_record(one["path"])["sha256"] if known else one["sha256"]
+            if now != one["sha256"]:
+                rows.append((f"{part} rows now, CHANGED since the fit", one["path"], now or "no such file"))
     if "split" in known:
         rows.append(("split: operands of both parts, in order", "", known["split"]["sha256"]))
     if run.checkpoint is not None:

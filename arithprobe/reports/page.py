@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from arithprobe.analysis.provenance import versions
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.colours import colour_scale
 from arithprobe.reports import answer_sections, causal_sections, origin_sections, probe_sections
-from arithprobe.reports.blocks import Block, Picture, with_own_ids
+from arithprobe.reports.blocks import Block, Picture, Words, with_own_ids
 from arithprobe.reports.run import Run, read_run
 
 Progress = Callable[[str], None]
@@ -55,7 +56,7 @@ SECTIONS = (
     ),
     Section(
         "invariance", "Invariance under (x + d, y - d)",
-        "Whether problems with the same answer get the same answer. Computed for this page, from the best checkpoint.",
+        "Whether problems with the same answer get the same answer. Computed for this page, from the checkpoint.",
         "Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
         answer_sections.unchanged,
     ),
@@ -126,7 +127,10 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     for place, folder in zip(places, folders, strict=True):
         if places.count(place) > 1:
             raise ArithprobeError(f"{folder}: is named twice")
-    return [read_run(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders]
+    while len({run.name for run in runs}) < len(runs):
+        runs = [replace(run, parts=run.parts + 1) for run in runs]
+    return runs
 
 
 def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
@@ -137,7 +141,7 @@ def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
         progress: Told the name of each section as it starts.
 
     Raises:
-        ArithprobeError: If a record has not the form that a section needs.
+        ArithprobeError: If a file that a section needs cannot be read.
     """
     sections = []
     for section in SECTIONS:
@@ -161,18 +165,16 @@ def step_count() -> int:
 
 
 def _part(run: Run, section: Section) -> list[Block]:
-    """What a section says of a run; a file of another form is the user's to mend.
-
-    Raises:
-        ArithprobeError: If a record lacks what the section needs.
-    """
+    """What a section says of a run; where a record has another form, that."""
     try:
         return section.of(run)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ArithprobeError(
-            f"{run.folder}: a record has not the form that '{section.title}' needs ({error!r}); it was written by "
-            "another version, or edited: fit or measure again"
-        ) from error
+    except ArithprobeError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        return [Words(
+            f"A record of {run.folder} has not the form that this section needs ({error!r}). It was written by another "
+            "version, or edited: fit or measure again.", bad=True,
+        )]  # fmt: skip
 
 
 def _numbered() -> Callable[[Picture], Markup]:

@@ -1,18 +1,22 @@
 """What can be read from the states: the ladder, curves over training, maps, frequencies, emergence."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
-from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, picture, stored_picture
+from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
 from arithprobe.reports.histories import Map, curves, fourier_maps, ridge_maps, steps_made
 from arithprobe.reports.records import read_json
 from arithprobe.reports.run import Run
 
 _LAST_SITE = "final"
+_TELLING = 4  # parts of a path, NAME/version_N/checkpoints/best.ckpt
 
 
 def analysis_command(run: Run, command: str, *more: str) -> str:
@@ -22,7 +26,17 @@ def analysis_command(run: Run, command: str, *more: str) -> str:
         "arithprobe", command, *more, "--checkpoint", str(run.checkpoint or run.folder / "checkpoints" / "best.ckpt"),
         data, run.data_file, "--output_dir", str(run.folder / command),
     )  # fmt: skip
-    return " ".join(words)
+    return shlex.join(words)
+
+
+def foreign(run: Run, record: dict[str, Any]) -> list[Block]:
+    """A warning where a result is of other weights than those of the run's checkpoint."""
+    measured, ours = str(record.get("checkpoint", "a checkpoint that was not named")), run.checkpoint
+    if "weights" in record and run.loaded is not None:
+        same = record["weights"] == weights_hash(run.loaded.model)
+    else:  # paths as typed, from any folder: their ends are compared
+        same = ours is not None and Path(measured).parts[-_TELLING:] == ours.resolve().parts[-_TELLING:]
+    return [] if same else [Words(f"Measured on {measured}, which is not this run's {ours}.", bad=True)]
 
 
 def pictures_of(run: Run, file: str, named: Sequence[tuple[str, str, str]]) -> Iterator[Picture]:
@@ -50,7 +64,7 @@ def ladder(run: Run) -> list[Block]:
     header = ("claim", "shape", "highest rung", "at", "stopped by", "because")
     table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
     chart = pictures_of(run, "ladder", [("ladder", f"Highest rungs: {said}.", "Rungs by claim and site")])
-    return [table, *chart]
+    return [*foreign(run, record), table, *chart]
 
 
 def _reason(claim: dict[str, Any]) -> str:
@@ -61,9 +75,11 @@ def _reason(claim: dict[str, Any]) -> str:
 def over_training(run: Run) -> list[Block]:
     """The score of each probe at the last token, beside its null."""
     found = [
-        picture(probe_curves(one, run.behaviour), _curve_finding(one), f"{one.analysis} probe of {one.target}")
+        picture(probe_curves(one, run.at_the_end), _curve_finding(one), f"{one.analysis} probe of {one.target}")
         for one in curves(run)
     ]
+    if not found and any(run.lines[name] for name in ("ridge", "fourier", "mlp")):
+        return [Missing("Probes ran, and no score is a number: the model has diverged.", "")]
     return [*found] or [Missing("No probe ran during this fit; add callbacks such as RidgeProbing.", "")]
 
 
@@ -122,7 +138,8 @@ def fourier(run: Run) -> list[Block]:
         )
         blocks += [] if live is None else [live]
     if "probe" in run.results:
-        blocks += _spectra(run)
+        whole = read_json(run.results["probe"])
+        blocks += [*foreign(run, whole), *_spectra(run, whole)]
     if not blocks:
         return [
             Missing("No frequency was looked for; add the callback FourierProbing.", analysis_command(run, "probe"))
@@ -136,8 +153,7 @@ def _frequencies_finding(one: Map) -> str:
     return f"Frequencies above the null at {one.sites[at]} after {one.steps[-1]} steps: {', '.join(key) or 'none'}."
 
 
-def _spectra(run: Run) -> Iterator[Picture]:
-    whole = read_json(run.results["probe"])
+def _spectra(run: Run, whole: dict[str, Any]) -> Iterator[Picture]:
     record = whole["fourier"]
     named = [("small_periods", _small_finding(whole["small_periods_best"]), "Small periods")]
     if record is not None:

@@ -18,7 +18,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ArithprobeError: If it cannot be read, or is not whole.
     """
-    text = _text(path)
+    text = read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -38,7 +38,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
@@ -62,7 +62,7 @@ def read_scalars(folder: Path) -> Scalars:
 
 def _of_table(path: Path) -> Scalars:
     found: Scalars = {}
-    for number, row in enumerate(csv.DictReader(_text(path).splitlines()), start=2):
+    for number, row in enumerate(csv.DictReader(read_text(path).splitlines()), start=2):
         try:
             step = int(float(row["step"]))
             for tag, value in row.items():
@@ -86,7 +86,12 @@ def _of_events(folder: Path) -> Scalars:
     return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in tags}
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ArithprobeError: If it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

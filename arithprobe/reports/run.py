@@ -18,7 +18,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
 from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.problems import task_title
-from arithprobe.reports.records import Scalars, read_json, read_lines, read_scalars
+from arithprobe.reports.records import Scalars, read_json, read_lines, read_scalars, read_text
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
@@ -80,10 +80,28 @@ class Run:
     results: dict[str, Path]
     """Files of the commands on its checkpoint that lie in the folder, by name: ``ladder``, ``ledger``, ..."""
 
+    parts: int = 2
+    """How many parts of its folder tell it from the others on the page."""
+
     @property
     def name(self) -> str:
-        """The last two parts of its folder, ``reg_sum/version_0``."""
-        return "/".join(self.folder.resolve().parts[-2:])
+        """The last parts of its folder, ``reg_sum/version_0``."""
+        return "/".join(self.folder.resolve().parts[-self.parts :])
+
+    @property
+    def unlearned(self) -> list[str]:
+        """The moments at which it had not learned; maps and curves are of the last, answers of the best."""
+        return [name for name, one in self.judged.items() if one.behaviour.verdict == "NOT LEARNED"]
+
+    @property
+    def at_the_end(self) -> Behaviour:
+        """The last verdict, of the weights that live probes saw last."""
+        return self.judged["last"].behaviour if self.is_fit else self.behaviour
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it is a fit, not a pass of ``validate`` or ``test``."""
+        return "last" in self.judged
 
     @property
     def behaviour(self) -> Behaviour:
@@ -100,6 +118,9 @@ class Run:
         """The best checkpoint, or the last, or the newest of those with other names; None where there is none."""
         kept = {path.stem: path for path in (self.folder / "checkpoints").glob("*.ckpt") if path.is_file()}
         newest = max(kept.values(), key=lambda path: path.stat().st_mtime, default=None)
+        judged = Path(str(self.config.get("ckpt_path")))  # that of validate and test
+        if not kept and not self.is_fit and judged.is_file():
+            return judged
         return kept.get("best") or kept.get("last") or newest
 
     @cached_property
@@ -129,6 +150,8 @@ class Run:
         """The validation rows' file, for commands."""
         kept = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
         data = self.config.get("data", {})
+        if self.moment == "test" and data.get("test_file"):
+            return str(data["test_file"])
         if kept or data.get("val_file"):
             return str(kept or data["val_file"])
         recipe = DataRecipe(**data.get("recipe", {}))
@@ -146,13 +169,14 @@ def read_run(folder: str | Path) -> Run:
     scalars = read_scalars(folder)
     judged = _judged(folder / "behaviour.json")
     config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
-    optional = {name: folder / f"{name}.json" for name in ("provenance", "emergence")}
+    optional = (folder / f"{name}.json" for name in ("provenance", "emergence"))
+    provenance, emergence = (read_json(path) if path.is_file() else None for path in optional)
     return Run(
         folder, judged, scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
         _answers(folder, "best" if "best" in judged else next(iter(judged))),
-        None if config is None else config.read_text(),
-        **{name: read_json(path) if path.is_file() else None for name, path in optional.items()},
+        None if config is None else read_text(config),
+        provenance, emergence,
         results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
     )  # fmt: skip
 
@@ -162,7 +186,7 @@ def _require_run(folder: Path) -> None:
         raise ArithprobeError(f"{folder}: is no folder; expected a run folder, lightning_logs/NAME/version_N")
     if any((folder / mark).is_file() for mark in _MARKS) or any(folder.glob("events.out.tfevents.*")):
         return
-    inside = sorted(path.parent for mark in _MARKS for path in folder.glob(f"*/{mark}"))
+    inside = sorted(path.parent for mark in _MARKS for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{mark}"))
     meant = f"; did you mean {inside[-1]}?" if inside else ""
     raise ArithprobeError(
         f"{folder}: is no run folder, it has none of {', '.join(_MARKS)}; expected lightning_logs/NAME/version_N, "
@@ -197,14 +221,15 @@ def _records(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
         missing = [name for name in needed if name not in line]
         if missing:
             raise ArithprobeError(f"{path}:{number}: has no {', '.join(missing)}; delete this line, or fit again")
-    return found
+    fitted = [line for line in found if line.get("stage", "fit") == "fit"]
+    return fitted or found  # a validation after the fit, in its folder, is no part of the curves
 
 
 def _answers(folder: Path, moment: str) -> Answers | None:
     path = folder / "predictions.tsv"
     if not path.is_file():
         return None
-    heading, *rows = path.read_text().splitlines()
+    heading, *rows = read_text(path).splitlines() or [""]
     names = heading.split("\t")
     column = names.index(moment) if moment in names else len(names) - 1
     cells = [row.split("\t") for row in rows]

@@ -1,6 +1,6 @@
 "use strict";
 const colours = JSON.parse(document.getElementById("colours").textContent);
-const bright = 0.6; // of the scale: above, letters are dark
+const bright = 0.45; // of the scale: above, letters are dark
 
 function paint(cell, value, beaten, dense) {
   cell.textContent = "";
