@@ -79,9 +79,7 @@ def answers(run: Run) -> list[Block]:
     spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
     n = int(found.predictions.isfinite().sum())
     where = f"{found.moment} answers to {n} rows"
-    doubt = (
-        f"predictions.tsv has answers to {n} rows, the verdict is of {one.n}: the pictures are not of the same rows."
-    )
+    doubt = f"predictions.tsv has {n} answers that are numbers, the verdict is of {one.n} rows: not the same."
     return [
         *([] if n == one.n else [Words(doubt, bad=True)]),
         picture(

@@ -31,7 +31,9 @@ def analysis_command(run: Run, command: str, *more: str) -> str:
 
 def foreign(run: Run, record: dict[str, Any]) -> list[Block]:
     """A warning where a result is of other weights than those of the run's checkpoint."""
-    measured, ours = str(record.get("checkpoint", "a checkpoint that was not named")), run.checkpoint
+    measured, ours = record.get("checkpoint"), run.checkpoint
+    if measured is None:
+        return [Words("Its file does not name the checkpoint it was measured on; it may not be this run's.", bad=True)]
     if "weights" in record and run.loaded is not None:
         same = record["weights"] == weights_hash(run.loaded.model)
     else:  # paths as typed, from any folder: their ends are compared
