@@ -109,7 +109,7 @@ def _shifted(
     answers = own if d == 0 else _answers(loaded, ids, lengths, batch_size)
     x, y = dataset.x + d, dataset.y - d
     same_length = lengths == dataset.lengths
-    kept = comparable(dataset, (dataset.x, dataset.y), (x, y)) & same_length
+    kept = comparable(dataset, (dataset.x, dataset.y), (x, y))
     errors, before = (_squares(one, dataset.answers, circle) for one in (answers, own))
     apart = difference(answers, own, circle).abs()
     return _Shifted(

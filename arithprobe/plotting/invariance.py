@@ -10,10 +10,10 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.invariance import Invariance
+from arithprobe.plotting.panels import logarithmic_over
 from arithprobe.plotting.steering import panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREY, VERMILION, new_figure
+from arithprobe.plotting.style import BLUE, GREY, VERMILION, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
-from arithprobe.plotting.training import logarithmic_over
 
 _EXACT = 1e-3  # answer units squared; what is below is rounding, and the axis goes on to 0 in a straight line
 _SMALL = 0.001  # of the index
@@ -39,7 +39,7 @@ def invariance_chart(found: Invariance, behaviour: Behaviour | None) -> Figure:
     _index(right, found, order, names)
     for panel in (left, right):
         panel.set_xlim(-0.5, len(names) - 0.5)
-        panel.grid(axis="y", linewidth=0.4, alpha=0.5)
+        row_lines(panel)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
     low, high = found.operands
@@ -99,7 +99,7 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
     if not np.isfinite(values).any():
         reason = "all answers are alike, or\ntoo few problems stay in range: nothing can be told"
         panel.text(0.5, 0.5, reason, ha="center", va="center", transform=panel.transAxes, fontsize=9)
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
     panel.set_ylim(-0.06 * top, top)
     panel.set_ylabel("I: distance of the two answers,\nover that of unrelated problems", fontsize=9)
     kept = [found.kept[column] for column in order]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,6 +17,7 @@ from torch import Tensor
 from arithprobe.plotting.style import GREY, INK, TINY
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
+_DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
 
 
 def heat(
@@ -91,6 +93,19 @@ def logarithmic(panel: Axes) -> None:
     panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.yaxis.set_minor_formatter(NullFormatter())
+
+
+def logarithmic_over(panel: Axes, values: npt.NDArray[np.float64]) -> None:
+    """A logarithmic axis upwards, with a number at 1, 2 and 5, or, over many decades, at some of these alone.
+
+    Args:
+        panel: The panel.
+        values: What is drawn in it, all above 0, at least one.
+    """
+    if math.log10(values.max() / values.min()) <= _DECADES:
+        logarithmic(panel)
+    else:
+        panel.set_yscale("log")
 
 
 def mark_uniform(bar: Colorbar, value: float) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import lowest, name_axes
 from arithprobe.plotting.steering import empty_figure, panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREY, LIGHT, new_figure
+from arithprobe.plotting.style import BLUE, GREY, LIGHT, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is
@@ -109,7 +109,7 @@ def _draw(
             panel.annotate(
                 f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=7, color="black"
             )  # fmt: skip
-    panel.axhline(0, color="black", linewidth=0.6)
+    zero_line(panel)
 
 
 def _ends(steps: tuple[int, ...]) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """Loss, skill and exact answers over the course of training."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import EXACT_MATCH_LEARNED, SKILL_FLOOR, Behaviour
-from arithprobe.plotting.panels import logarithmic
-from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure
+from arithprobe.plotting.panels import logarithmic_over
+from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 
 _MANY = 100  # training losses; beyond, their running mean is drawn over them
 _WINDOWS = 40  # of the running mean, one after another
 _LOWEST = -0.5  # of the axis of skill: what is worse stands at its end
-_DECADES = 2.0  # beyond, only whole decades have numbers
 _Column = npt.NDArray[np.float64]
 
 
@@ -62,7 +60,7 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
         panels[2].set_ylim(0, 1.1 * max(off.max(initial=0.0), 1.0))
         panels[2].set_ylabel("mean distance\nround the circle\n(answer units)", fontsize=9)
     for panel in panels:
-        panel.grid(axis="y", linewidth=0.4, alpha=0.5)
+        row_lines(panel)
     for panel in panels[:2]:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
@@ -71,19 +69,6 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
     text = f"Training: loss, and how good the answers are ({validations} validation{'s' * (validations != 1)})"
     set_title(panels[0], text, behaviour)
     return figure
-
-
-def logarithmic_over(panel: Axes, values: _Column) -> None:
-    """A logarithmic axis upwards, with a number at 1, 2 and 5, or, over many decades, at some of these alone.
-
-    Args:
-        panel: The panel.
-        values: What is drawn in it, all above 0, at least one.
-    """
-    if math.log10(values.max() / values.min()) <= _DECADES:
-        logarithmic(panel)
-    else:
-        panel.set_yscale("log")
 
 
 def _losses(panel: Axes, curves: TrainingCurves) -> None:

@@ -75,7 +75,7 @@ def answers(run: Run) -> list[Block]:
     modulus = found.dataset.modulus if residues else None
     given = found.dataset.answers.double(), found.predictions
     constant = None if run.loaded is None else run.loaded.train_mean
-    behaviour, one = run.behaviour, run.behaviour
+    one = run.behaviour
     spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
     n = int(found.predictions.isfinite().sum())
     where = f"{found.moment} answers to {n} rows"
@@ -83,16 +83,16 @@ def answers(run: Run) -> list[Block]:
     return [
         *([] if n == one.n else [Words(doubt, bad=True)]),
         picture(
-            parity(*given, behaviour, modulus, constant=constant),
+            parity(*given, one, modulus, constant=constant),
             f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.", f"Parity: {where}",
         ),
         picture(
-            residual_histogram(*given, behaviour, modulus),
+            residual_histogram(*given, one, modulus),
             f"Errors of the answers: RMSE {one.rmse:.3g}, mean {one.bias:+.3g}, {one.exact_match:.1%} exact.",
             f"Residuals: {where}",
         ),
         picture(
-            residuals_against_truth(*given, behaviour, modulus, constant=constant),
+            residuals_against_truth(*given, one, modulus, constant=constant),
             f"Errors against the right answer: {spread}.", f"Residuals against the right answer: {where}",
         ),
     ]  # fmt: skip

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from arithprobe.attention.records import head_name
+
 _Costs = list[list[float | None]]
 
 
@@ -76,7 +78,7 @@ def of_heads(record: dict[str, Any]) -> dict[str, str]:
     most = max(every, key=lambda one: one["operand_mass"])
     uniform = record["uniform"]["operand_mass"]
     found = {
-        "head_roles": f"L{most['layer']}H{most['head']} gives the operands most of its attention, "
+        "head_roles": f"{head_name(most['layer'], most['head'])} gives the operands most of its attention, "
         f"{most['operand_mass']:.0%}; uniform attention gives {uniform:.0%}."
     }
     causal = record["causal"]
@@ -94,7 +96,7 @@ def of_heads(record: dict[str, Any]) -> dict[str, str]:
         )
     if causal["patching"] is not None:
         share, layer, head = largest(causal["patching"]["recovered"])
-        found["head_patching"] = f"Most of the gap to another answer comes with L{layer}H{head}: {share:.0%}."
+        found["head_patching"] = f"Most of the gap to another answer comes with {head_name(layer, head)}: {share:.0%}."
     return found
 
 
@@ -103,7 +105,7 @@ def costliest(costs: _Costs, kind: str) -> str:
     cost, layer, head = largest(costs)
     if math.isnan(cost):
         return f"{kind} ablation of the heads has no cost that can be told."
-    return f"{kind} ablation of one head costs most for L{layer}H{head}: RMSE {cost:+.3g}."
+    return f"{kind} ablation of one head costs most for {head_name(layer, head)}: RMSE {cost:+.3g}."
 
 
 def largest(table: _Costs) -> tuple[float, int, int]:
