@@ -2,15 +2,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cpu
 
-.PHONY: fit test check docs linkcheck setup clean
+.PHONY: fit test test-quick test-long check docs linkcheck setup clean
 
 fit: $(READY)  ## train REG-SUM and probe it
 	$(BIN)/arithprobe fit --config configs/reg_sum.yaml
 
-test: $(READY)  ## the whole suite
+test: $(READY)  ## the suite: every law
 	$(TESTS)
+
+test-quick: $(READY)  ## what takes a moment, for the inner loop
+	$(TESTS) -m "not slow and not long"
+
+test-long: $(READY)  ## many seeds and much chance: calibrations, fuzzing, kills; not in CI
+	$(TESTS) -m long -rP
 
 check: $(READY)  ## lint, types, layers, tests
 	$(BIN)/ruff check .
