@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
-    from arithprobe.errors import ArithprobeError, SharedRowsWarning
+    from arithprobe.errors import ArithprobeError, SharedRowsWarning, ThreadsWarning
     from arithprobe.interventions.erasure import Eraser, load_eraser
     from arithprobe.models.checkpoints import load_model
     from arithprobe.models.hooks import capture, edit
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems import Problem
     from arithprobe.reports.page import report
+    from arithprobe.threads import use_threads
     from arithprobe.tokenizer import decode, encode, pad_batch
     from arithprobe.training.module import ArithmeticModule
 
@@ -77,6 +78,7 @@ _HOME = {
     "ScaledMSE": "models.objectives",
     "SharedRowsWarning": "errors",
     "TensorBoardOverview": "callbacks",
+    "ThreadsWarning": "errors",
     "TinyTransformer": "models.transformer",
     "analyse_heads": "analysis.heads",
     "best_periods": "probes.circles",
@@ -93,6 +95,7 @@ _HOME = {
     "report": "reports.page",
     "reproduce": "analysis.reproduce",
     "run_over": "analysis.forward",
+    "use_threads": "threads",
 }
 
 __all__ = [
@@ -125,6 +128,7 @@ __all__ = [
     "ScaledMSE",
     "SharedRowsWarning",
     "TensorBoardOverview",
+    "ThreadsWarning",
     "TinyTransformer",
     "analyse_heads",
     "best_periods",
@@ -141,6 +145,7 @@ __all__ = [
     "report",
     "reproduce",
     "run_over",
+    "use_threads",
 ]
 
 

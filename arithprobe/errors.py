@@ -1,4 +1,4 @@
-"""The one exception for mistakes of a user, the one warning, and what may have been meant."""
+"""The one exception for mistakes of a user, the warnings, and what may have been meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,6 +13,10 @@ class ArithprobeError(ValueError):
 
 class SharedRowsWarning(UserWarning):
     """Validation rows repeat training rows, in a split mode that allows it."""
+
+
+class ThreadsWarning(UserWarning):
+    """A fit goes on with another number of threads, so no longer bit for bit."""
 
 
 class OtherCheckpointWarning(UserWarning):

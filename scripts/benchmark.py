@@ -1,7 +1,8 @@
 """Speed claims, side by side in one run: ``python scripts/benchmark.py [--only NAME] [--json FILE]``.
 
 Machines are shared and noisy, so a figure is a ratio to something timed in the same run, with the same threads: the
-median of runs that take turns. Each case is a record: ``name, ours_s, other_s, ratio, target, met``.
+median of runs that take turns. Each case is a record: ``name, ours_s, other_s, ratio, target, met``; ``threads`` is a
+table of its own, of how threads wait.
 """
 
 import argparse
@@ -12,12 +13,15 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 import torch
 from benchmark_case import Case, Side, untrained_on_rows
 from benchmark_heads import head_cases
+from benchmark_start import start_cases
+from benchmark_threads import threads_table
 from sklearn.linear_model import RidgeCV
 from torch import nn
 
@@ -202,7 +206,7 @@ def _without(basis: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
 GROUPS = {
     "load_pandas": load_cases, "load_loop": load_cases, "ridge": ridge_cases, "ridge_floor": ridge_cases,
     "mlp": mlp_cases, "mlp_classes": mlp_cases, "ablation_last": ablation_cases, "ablation_all": ablation_cases,
-    "heads": head_cases, "heads_ablation": head_cases,
+    "heads": head_cases, "heads_ablation": head_cases, "start": start_cases,
 }  # fmt: skip
 """Where each case comes from."""
 
@@ -226,11 +230,11 @@ def measure(case: Case) -> dict[str, str | float | bool]:
 def main() -> None:
     """Run one case or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=list(GROUPS), help="one case; all by default")
+    parser.add_argument("--only", choices=[*GROUPS, "threads"], help="one case; all by default")
     parser.add_argument("--json", type=Path, help="write the records to a file")
     arguments = parser.parse_args()
     sys.stdout.write(f"{torch.get_num_threads()} threads; ratio = other / ours\n")
-    records = []
+    records: list[dict[str, Any]] = []
     for group in dict.fromkeys(GROUPS.values()):
         if arguments.only is not None and GROUPS[arguments.only] is not group:
             continue
@@ -241,10 +245,12 @@ def main() -> None:
             records.append(record)
             sys.stdout.write(
                 f"{case.name:<14} ours {record['ours_s']:7.3f} s  other {record['other_s']:7.3f} s  "
-                f"ratio {record['ratio']:6.2f} (target {case.target}: {'met' if record['met'] else 'MISSED'})  "
+                f"ratio {record['ratio']:6.2f} (target {case.target:.3g}: {'met' if record['met'] else 'MISSED'})  "
                 f"{case.what}\n"
             )
             sys.stdout.flush()
+    if arguments.only in (None, "threads"):
+        records += threads_table()
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(records, indent=2) + "\n")
 

@@ -1,6 +1,8 @@
 """A fit that goes on from a checkpoint draws the numbers that it would have drawn without the stop."""
 
 import random
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-_KEY = "arithprobe_random_state"
+from arithprobe.errors import ThreadsWarning
+
+_KEY, _THREADS = "arithprobe_random_state", "arithprobe_threads"
 
 
 class RandomState(Callback):
@@ -18,6 +22,9 @@ class RandomState(Callback):
     where there are several. With them a fit that goes on from a checkpoint of the *end of a training epoch* is, bit for
     bit, the fit that was never stopped: weights, optimizer, losses. With the default options ``last.ckpt`` is such a
     checkpoint.
+
+    It also keeps the number of threads, because sums in another order have other last bits. ``arithprobe fit`` goes on
+    with that number unless you say one; where it is another, a :class:`~arithprobe.errors.ThreadsWarning` says so.
 
     From a checkpoint in the *middle* of an epoch (a ``val_check_interval`` in steps) a fit does not go on exactly: the
     order of the rows is not kept, so what is left of the epoch is drawn anew from all rows. Nor does it with
@@ -33,10 +40,13 @@ class RandomState(Callback):
         """Store the states of all processes."""
         if trainer.state.fn == TrainerFn.FITTING:
             checkpoint[_KEY] = _of_all_processes(trainer, _states(trainer.strategy.root_device))
+            checkpoint[_THREADS] = torch.get_num_threads()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore the state of this process; the order of the first epoch is drawn before any other hook."""
         stored = checkpoint.get(_KEY, [])
+        if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
+            _compare(threads_of(checkpoint), torch.get_num_threads())
         if trainer.state.fn == TrainerFn.FITTING and len(stored) == trainer.world_size:
             self._restored = stored[trainer.global_rank]
             _restore(self._restored, trainer.strategy.root_device)
@@ -60,6 +70,22 @@ class RandomState(Callback):
         """Restore it again after an epoch that had no batches left: Lightning has begun an order for nothing."""
         if self._restored is not None:
             _restore(self._restored, trainer.strategy.root_device)
+
+
+def threads_of(checkpoint: Mapping[str, Any]) -> int | None:
+    """The number of threads that a checkpoint was trained with; None where it does not say."""
+    said = checkpoint.get(_THREADS)
+    return said if isinstance(said, int) and said > 0 else None
+
+
+def _compare(stored: int | None, own: int) -> None:
+    if stored is not None and stored != own:
+        warnings.warn(
+            f"the checkpoint was trained with {stored} threads, this fit goes on with {own}: its results are as good, "
+            f"but not bit for bit those of {stored} (--threads {stored} gives these)",
+            ThreadsWarning,
+            stacklevel=2,
+        )
 
 
 def _states(device: torch.device) -> dict[str, Any]:

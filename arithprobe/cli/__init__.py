@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from arithprobe import __version__
 from arithprobe.cli.help import help_of
 from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.threads import choose_threads
 
 _COMMANDS = {
     "fit": ("training", "train a model, and probe it while it trains"),
@@ -52,6 +53,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if not module:
             meant = did_you_mean(command, _COMMANDS)
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
+        if "torch" not in sys.modules:  # else its threads are settled: the caller's affair
+            choose_threads()
         importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
     except KeyboardInterrupt:
         sys.stderr.write("arithprobe: interrupted\n")

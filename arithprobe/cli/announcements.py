@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TextIO
 
-from arithprobe.errors import SharedRowsWarning
+from arithprobe.errors import SharedRowsWarning, ThreadsWarning
 
 _IRRELEVANT = (
     "The '.*_dataloader' does not have many workers",  # a batch is one tensor index; workers would slow it down
@@ -72,7 +72,7 @@ def announcements() -> Iterator[Announcements]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int,
             file: TextIO | None = None, line: str | None = None,
         ) -> None:  # fmt: skip
-            if issubclass(category, SharedRowsWarning):
+            if issubclass(category, (SharedRowsWarning, ThreadsWarning)):
                 held.warn(str(message))
             else:
                 show(message, category, filename, lineno, file, line)

@@ -9,6 +9,7 @@ run:
   --config FILE                   a YAML file of options; several add up, later ones win
   --name run                      name of the run: the folder under lightning_logs
   --seed_everything 0             seed of initialisation, data order and dropout
+  --threads N                     threads that compute; yours (OMP_NUM_THREADS) or two if not given
   --ckpt_path FILE                a Lightning checkpoint to go on from, or to judge
   --print_config                  print all options as YAML, and stop
 

@@ -13,8 +13,9 @@ import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.cli.complaints import complaint
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.files import require_writable
+from arithprobe.threads import use_threads
 
 if TYPE_CHECKING:
     from arithprobe.data.dataset import ArithmeticDataset
@@ -36,6 +37,7 @@ def add_checkpoint_options(parser: ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=str, help="Folder of the results.")
     parser.add_argument("--n_heads", type=int | None, help="Attention heads of a plain state_dict; 4 if not given.")
     parser.add_argument("--scale", type=float | None, help="Scale of a plain state_dict's answers; 2000 if not given.")
+    parser.add_argument("--threads", type=int | None, help="Threads that compute; yours or two if not given.")
 
 
 def add_options(parser: ArgumentParser, kind: type[Any]) -> None:
@@ -84,6 +86,8 @@ def checkpoint_command(
     parser.add_argument("--data", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
     add_options(parser, kind)
     given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
+    if given.threads is not None:
+        require_at_least("", threads=(given.threads, 1))
     return given, options_from(given, kind)
 
 
@@ -96,6 +100,8 @@ def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.models.checkpoints import load_model
 
+    if given.threads is not None:
+        use_threads(given.threads)
     rows = ArithmeticDataset.from_tsv(given.data)
     return rows, load_model(given.checkpoint, given.n_heads, given.scale)
 

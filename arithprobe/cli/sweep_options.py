@@ -14,7 +14,8 @@ from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.sweeps.grid import Trial, Values, trials_of
 
 _OWN = (
-    "name", "ckpt_path", "checkpoint.dirpath", "checkpoint.filename", "trainer.default_root_dir", "trainer.logger"
+    "name", "threads", "ckpt_path", "checkpoint.dirpath", "checkpoint.filename", "trainer.default_root_dir",
+    "trainer.logger",
 )  # fmt: skip
 EngineName = Literal["loky", "ray"]
 _DESCRIPTION = (

@@ -93,7 +93,7 @@ def _fit(folder: TrialFolder) -> None:
         "fit", *("--config", str(folder.path / CONFIG)),
         *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
         *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", Path(BEST).stem),
-        *("--trainer.enable_progress_bar", "false"),
+        *("--trainer.enable_progress_bar", "false", "--threads", "null"),  # those that the worker has
     ]  # fmt: skip
     for name, options in observers.items():
         words.append(f"--trainer.callbacks+={json.dumps({'class_path': name, 'init_args': options})}")

@@ -20,6 +20,7 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
     TensorBoardOverview,
 )
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
+from arithprobe.callbacks.random_state import threads_of
 from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
@@ -30,6 +31,7 @@ from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import read_checkpoint
 from arithprobe.models.objective import Objective
+from arithprobe.threads import default_threads, use_chosen_threads, use_threads
 from arithprobe.training.module import ArithmeticModule
 
 _CHECKPOINT = {  # best.ckpt, whatever the epoch
@@ -108,6 +110,7 @@ class ArithprobeCLI(LightningCLI):
         """Add the run's name and its checkpoints."""
         parser.add_argument("--help_all", action="help", help="Show all options and exit.")
         parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
+        parser.add_argument("--threads", type=int | None, help="Threads that compute; yours or two if not given.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({f"checkpoint.{key}": value for key, value in _CHECKPOINT.items()})
         parser.set_defaults({"model.objective": {"class_path": "ScaledMSE"}})
@@ -142,6 +145,8 @@ class ArithprobeCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make module, data and trainer; what a constructor refuses is the user's mistake."""
+        if (threads := self._option("threads")) is not None:
+            use_threads(threads)
         try:
             super().instantiate_classes()
         except ArithprobeError:
@@ -170,12 +175,15 @@ class ArithprobeCLI(LightningCLI):
     def _preflight(self) -> None:
         """Find what is wrong with data, model and folders before anything is written."""
         stage = str(self.subcommand)
+        use_chosen_threads(default_threads(self.trainer.num_devices))
         self.datamodule.setup(stage)
         datasets = [self.datamodule.dataset(part) for part in parts_of(stage)]
         self.model.check_data(self.datamodule.recipe.divisor, max(dataset.max_length for dataset in datasets))
         path = self._option("ckpt_path")
         if path is not None:
             check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
+            if stage == "fit" and (threads := threads_of(read_checkpoint(path))) is not None:
+                use_chosen_threads(threads)
         elif stage in ("validate", "test"):
             _ = self.datamodule.train_mean  # the constant predictor: no checkpoint says what it is
         check_trainer(self.trainer, self.model, self.datamodule, stage)
