@@ -23,7 +23,7 @@ class Leave(Callback):
 
 
 def start_cases() -> Iterator[Case]:
-    """The shipped REG-SUM with its five callbacks: imports, options, rows, checks, and the sanity check of all probes."""
+    """The shipped REG-SUM with its five callbacks: imports, options, rows, checks, the sanity check."""
 
     def ours() -> object:
         with tempfile.TemporaryDirectory() as folder:
