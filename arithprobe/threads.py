@@ -12,10 +12,11 @@ import os
 import sys
 from collections.abc import MutableMapping
 
-from arithprobe.errors import require_at_least
+from arithprobe.errors import ArithprobeError
 
 MOST = 2
 """Threads by default, on a machine with as many cores."""
+_LIMIT = 1024  # a slip of the finger beyond it would take the whole machine
 _NUMBER = "OMP_NUM_THREADS"
 _NUMBERS = (_NUMBER, "MKL_NUM_THREADS")
 _CHOSEN = "ARITHPROBE_CHOSE_THREADS"  # that number, where no user has said one; processes that this one starts know it
@@ -44,15 +45,18 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> None:
     Args:
         environment: Of the process.
     """
-    if not any(name in environment for name in ("OMP_WAIT_POLICY", *_WAITING)):
+    if not any(environment.get(name) for name in ("OMP_WAIT_POLICY", *_WAITING)):
         environment.update(_WAITING)
-    if not any(name in environment for name in _NUMBERS):
+    if not any(environment.get(name) for name in _NUMBERS):
         environment[_NUMBER] = environment[_CHOSEN] = str(default_threads())
 
 
 def are_chosen() -> bool:
-    """Whether the number of threads is our choice, so that another may take its place."""
-    return os.environ.get(_CHOSEN, "") == os.environ.get(_NUMBER)
+    """Whether the number of threads is still our choice, so that another may take its place."""
+    import torch
+
+    chosen = os.environ.get(_CHOSEN)
+    return chosen is not None and chosen == os.environ.get(_NUMBER) == str(torch.get_num_threads())
 
 
 def use_threads(number: int | None = None) -> int:
@@ -69,10 +73,10 @@ def use_threads(number: int | None = None) -> int:
         The number of threads that PyTorch now uses.
 
     Raises:
-        ArithprobeError: If the number is less than 1.
+        ArithprobeError: If the number is none, or out of range.
     """
     if number is not None:
-        require_at_least("", threads=(number, 1))
+        require_threads(number)
     if "torch" not in sys.modules:
         choose_threads()
     if number is not None:
@@ -80,6 +84,16 @@ def use_threads(number: int | None = None) -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def require_threads(number: object) -> None:
+    """Refuse what is no number of threads.
+
+    Raises:
+        ArithprobeError: If it is none, less than 1, or more than any machine has.
+    """
+    if type(number) is not int or not 1 <= number <= _LIMIT:
+        raise ArithprobeError(f"threads is {number!r}; expected a number from 1 to {_LIMIT}")
 
 
 def use_chosen_threads(number: int) -> None:
@@ -93,8 +107,8 @@ def use_chosen_threads(number: int) -> None:
 
 
 def _use(number: int) -> None:
-    os.environ[_NUMBER] = str(number)
-    os.environ.pop(_CHOSEN, None)
     import torch
 
     torch.set_num_threads(number)
+    os.environ[_NUMBER] = str(number)
+    os.environ.pop(_CHOSEN, None)

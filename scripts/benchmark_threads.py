@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-EPOCHS, ROUNDS = 2, 3
+EPOCHS, ROUNDS = 1, 3
 _WAITS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")  # what a user may have set is not what is measured
 _CORES = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 POLICIES: dict[str, dict[str, str]] = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import assert_refused
 
+from arithprobe.callbacks.random_state import threads_to_go_on_with
 from arithprobe.errors import ArithprobeError
 from arithprobe.threads import are_chosen, choose_threads, cores, default_threads, use_chosen_threads, use_threads
 
@@ -39,6 +40,7 @@ def chosen(number, monkeypatch):
     ("said", "added"),
     [
         ({}, CHOSEN | WAITING),
+        ({"OMP_NUM_THREADS": ""}, CHOSEN | WAITING),  # says nothing
         ({"OMP_NUM_THREADS": "7"}, WAITING),
         ({"MKL_NUM_THREADS": "7"}, WAITING),
         ({"OMP_WAIT_POLICY": "active"}, CHOSEN),
@@ -111,12 +113,38 @@ def test_a_choice_gives_way_and_what_a_user_has_said_does_not(monkeypatch):
     assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], are_chosen()) == (2, "2", False)
 
 
-def test_fewer_than_one_are_refused(run, small_fit):
-    with pytest.raises(ArithprobeError, match="threads is 0; expected 1 or more"):
-        use_threads(0)
-    assert_refused(run(*small_fit, "--threads", 0), "threads is 0; expected 1 or more")
+def test_what_nobody_has_set_is_no_choice(monkeypatch):
+    assert not are_chosen()
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert not are_chosen()
+    chosen(2, monkeypatch)
+    assert are_chosen()  # control
+    torch.set_num_threads(1)  # the user's
+    use_chosen_threads(2)
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("number", [0, -1, 1025, 10**12, 2.5, True, "2"])
+def test_what_is_no_number_of_threads_is_refused(number):
+    with pytest.raises(ArithprobeError, match=r"threads is .*; expected a number from 1 to 1024"):
+        use_threads(number)
+    assert not set(NAMES) & set(os.environ)
+
+
+@pytest.mark.parametrize("said", ["2", True, 2.0, 0, -3, 10**12, None])
+def test_a_checkpoint_that_says_nonsense_says_nothing(said):
+    one = {"arithprobe_random_state": [{}], "arithprobe_threads": said}
+    assert threads_to_go_on_with(one, 1) is None
+    assert threads_to_go_on_with(one | {"arithprobe_threads": 1}, 1) == 1  # control
+    assert threads_to_go_on_with(one | {"arithprobe_threads": 1}, 2) is None  # of another number of processes
+
+
+@pytest.mark.slow
+def test_a_command_refuses_what_is_no_number_of_threads(run, small_fit):
+    said = "threads is 0; expected a number from 1 to 1024"
+    assert_refused(run(*small_fit, "--threads", 0), said)
     words = ["--checkpoint", "x.ckpt", "--data", "x.tsv", "--output_dir", "out"]
-    assert_refused(run("probe", *words, "--threads", 0), "threads is 0; expected 1 or more")
+    assert_refused(run("probe", *words, "--threads", 0), said)
     assert_refused(run(*small_fit, "--threads", "many"), "threads: expected int or null, got 'many'")
 
 
@@ -129,8 +157,9 @@ def test_a_fit_goes_on_with_the_threads_it_began_with_or_says_so(run, small_fit,
     code, _, err = run(*on, "--threads", 1)
     (line,) = (one for one in err.splitlines() if "threads" in one)
     assert code == 0
-    assert line.startswith("arithprobe: warning: the checkpoint was trained with 2 threads, this fit goes on with 1: ")
+    assert line.startswith("arithprobe: warning: the checkpoint's number of threads is 2, this fit goes on with 1: ")
     assert "threads" not in run(*on, "--threads", 2)[2]  # control
     chosen(1, monkeypatch)
+    monkeypatch.setattr("arithprobe.callbacks.random_state.cores", lambda: 2)  # on any machine
     code, _, err = run(*on)
     assert (code, torch.get_num_threads(), "threads" in err) == (0, 2, False)

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from arithprobe.errors import ThreadsWarning
+from arithprobe.threads import cores
 
 _KEY, _THREADS = "arithprobe_random_state", "arithprobe_threads"
 
@@ -46,7 +47,7 @@ class RandomState(Callback):
         """Restore the state of this process; the order of the first epoch is drawn before any other hook."""
         stored = checkpoint.get(_KEY, [])
         if trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero:
-            _compare(threads_of(checkpoint), torch.get_num_threads())
+            _compare(_threads_of(checkpoint), torch.get_num_threads())
         if trainer.state.fn == TrainerFn.FITTING and len(stored) == trainer.world_size:
             self._restored = stored[trainer.global_rank]
             _restore(self._restored, trainer.strategy.root_device)
@@ -72,17 +73,31 @@ class RandomState(Callback):
             _restore(self._restored, trainer.strategy.root_device)
 
 
-def threads_of(checkpoint: Mapping[str, Any]) -> int | None:
-    """The number of threads that a checkpoint was trained with; None where it does not say."""
+def threads_to_go_on_with(checkpoint: Mapping[str, Any], processes: int) -> int | None:
+    """The number of threads with which a fit goes on bit for bit.
+
+    Args:
+        checkpoint: Its checkpoint.
+        processes: Of the fit.
+
+    Returns:
+        None where it would not, or the checkpoint does not say, or this machine has not so many cores.
+    """
+    stored = _threads_of(checkpoint)
+    same = stored is not None and stored <= cores() and len(checkpoint.get(_KEY, [])) == processes
+    return stored if same else None
+
+
+def _threads_of(checkpoint: Mapping[str, Any]) -> int | None:
     said = checkpoint.get(_THREADS)
-    return said if isinstance(said, int) and said > 0 else None
+    return said if type(said) is int and said > 0 else None
 
 
 def _compare(stored: int | None, own: int) -> None:
     if stored is not None and stored != own:
         warnings.warn(
-            f"the checkpoint was trained with {stored} threads, this fit goes on with {own}: its results are as good, "
-            f"but not bit for bit those of {stored} (--threads {stored} gives these)",
+            f"the checkpoint's number of threads is {stored}, this fit goes on with {own}: its results are as good, but "
+            f"not bit for bit the same (--threads {stored} would make them so)",
             ThreadsWarning,
             stacklevel=2,
         )

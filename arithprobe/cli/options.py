@@ -13,9 +13,9 @@ import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.cli.complaints import complaint
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable
-from arithprobe.threads import use_threads
+from arithprobe.threads import require_threads, use_threads
 
 if TYPE_CHECKING:
     from arithprobe.data.dataset import ArithmeticDataset
@@ -87,7 +87,7 @@ def checkpoint_command(
     add_options(parser, kind)
     given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
     if given.threads is not None:
-        require_at_least("", threads=(given.threads, 1))
+        require_threads(given.threads)
     return given, options_from(given, kind)
 
 

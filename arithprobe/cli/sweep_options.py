@@ -12,6 +12,7 @@ from arithprobe.cli.options import command_parser, options_from, parse
 from arithprobe.cli.run_folder import LOG_FOLDER, require_name
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.sweeps.grid import Trial, Values, trials_of
+from arithprobe.threads import require_threads
 
 _OWN = (
     "name", "threads", "ckpt_path", "checkpoint.dirpath", "checkpoint.filename", "trainer.default_root_dir",
@@ -68,7 +69,8 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
         ArithprobeError: For any mistake, in one line.
     """
     given = parse(_parser(), words, required=("base", "grid", "name"))
-    require_at_least("", threads=(given.threads, 1), retries=(given.retries, 0), gpus=(given.gpus, 0))
+    require_at_least("", retries=(given.retries, 0), gpus=(given.gpus, 0))
+    require_threads(given.threads)
     if given.jobs is not None:
         require_at_least("", jobs=(given.jobs, 1))
     for name, value in (("address", given.address), ("gpus", given.gpus)):

@@ -18,6 +18,7 @@ from filelock import Timeout
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.folder import BEST, CONFIG, RESUME, TrialFolder
+from arithprobe.threads import use_threads
 
 _WAIT_S = 60
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
@@ -59,10 +60,9 @@ def run_trial(
 
 
 def _run(folder: TrialFolder, parameters: Mapping[str, Any], threads: int, options: ScaleOptions) -> None:
-    import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     with threadpool_limits(threads):
         best = folder.checkpoints / BEST
         if folder.is_trained and not _has(best, "state_dict"):

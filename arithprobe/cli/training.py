@@ -20,7 +20,7 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
     TensorBoardOverview,
 )
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
-from arithprobe.callbacks.random_state import threads_of
+from arithprobe.callbacks.random_state import threads_to_go_on_with
 from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
@@ -182,8 +182,10 @@ class ArithprobeCLI(LightningCLI):
         path = self._option("ckpt_path")
         if path is not None:
             check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
-            if stage == "fit" and (threads := threads_of(read_checkpoint(path))) is not None:
-                use_chosen_threads(threads)
+            if stage == "fit":
+                threads = threads_to_go_on_with(read_checkpoint(path), self.trainer.world_size)
+                if threads is not None:
+                    use_chosen_threads(threads)
         elif stage in ("validate", "test"):
             _ = self.datamodule.train_mean  # the constant predictor: no checkpoint says what it is
         check_trainer(self.trainer, self.model, self.datamodule, stage)
