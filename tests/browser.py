@@ -49,27 +49,37 @@ def chromium() -> str:
 
 
 @contextmanager
-def page(*, width: int = 1280, height: int = 900) -> Iterator[Visit]:
-    """A page of a new browser, which is closed at the end; only this machine and its files answer it.
-
-    Args:
-        width: Of the window, in pixels.
-        height: Of the window, in pixels.
-    """
+def started() -> Iterator[Any]:
+    """A new browser, which is closed at the end."""
     path = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(_WORDS))
         try:
-            context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
-            visit = Visit(context.new_page())
-            context.route("**/*", lambda route: _answer(route, visit.foreign))
-            visit.page.on("console", lambda said: visit.errors.append(said.text) if said.type == "error" else None)
-            visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
-            yield visit
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def visited(browser: Any, *, width: int = 1280, height: int = 900) -> Iterator[Visit]:
+    """A page that knows of no other; only this machine and its files answer it.
+
+    Args:
+        browser: As started.
+        width: Of the window, in pixels.
+        height: Of the window, in pixels.
+    """
+    context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
+    try:
+        visit = Visit(context.new_page())
+        context.route("**/*", lambda route: _answer(route, visit.foreign))
+        visit.page.on("console", lambda said: visit.errors.append(said.text) if said.type == "error" else None)
+        visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
+        yield visit
+    finally:
+        context.close()
 
 
 def is_local(address: str) -> bool:

@@ -18,6 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from conftest import ROOT
 from documented_runs import imports_of, own_output, run_bash
 
 from arithprobe.data.sampling import DataRecipe, sample
-from arithprobe.data.tsv import write_tsv
+from arithprobe.data.tsv import format_tsv
 
 RUNNABLE = ("bash", "python")
 ALIASES = {"sh": "bash", "shell": "bash", "zsh": "bash", "py": "python", "python3": "python"}
@@ -199,17 +200,19 @@ def make_workspace(folder: Path, needs: Sequence[str] = (), finished: Finished |
     for path in (ROOT / "configs").glob("*.yaml"):
         data = yaml.safe_load(path.read_text()).get("data", {})
         if "recipe" in data and "train_file" not in data:
-            _write_few(DataRecipe(**data["recipe"]), folder / "data")
+            for file, rows in _few(DataRecipe(**data["recipe"])).items():
+                (folder / "data" / file).write_text(rows)
     for name in needs:
         assert finished is not None
         shutil.copytree(finished(name), folder / "lightning_logs" / name)
     return folder
 
 
-def _write_few(recipe: DataRecipe, folder: Path) -> None:
+@cache
+def _few(recipe: DataRecipe) -> dict[str, str]:
+    """The files of a recipe, with few rows: names and texts."""
     few = replace(recipe, rows=round(ROWS / recipe.val_fraction))
-    for part, pairs in sample(few).items():
-        write_tsv(folder / recipe.file_name(part), pairs.problems(recipe))
+    return {recipe.file_name(part): format_tsv(pairs.problems(recipe)) for part, pairs in sample(few).items()}
 
 
 def run_page(page: Page, workspace: Path, messages: Path) -> int:

@@ -45,14 +45,18 @@ class Said(NamedTuple):
     """On stderr."""
 
 
-@contextlib.contextmanager
-def own_output(out: TextIO, err: TextIO) -> Iterator[None]:
-    """Within the block, what is written to stdout and stderr is written there, and figures are made but stay white.
+def white_figures() -> contextlib.AbstractContextManager[object]:
+    """Within the block, figures are made and saved but stay white.
 
     To draw them takes most of the time; they have tests of their own.
     """
-    white = mock.patch.object(Figure, "draw", lambda figure, renderer: None)
-    with white, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    return mock.patch.object(Figure, "draw", lambda figure, renderer: None)
+
+
+@contextlib.contextmanager
+def own_output(out: TextIO, err: TextIO) -> Iterator[None]:
+    """Within the block, what is written to stdout and stderr is written there, and figures stay white."""
+    with white_figures(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
             for handler in logging.getLogger(name).handlers:  # Lightning took stderr when it was imported
                 if isinstance(handler, logging.StreamHandler):

@@ -158,6 +158,14 @@ PLANTED = (
 )
 
 
+@functools.cache
+def some(case, count=500):
+    """A model, and the first of its rows."""
+    loaded, rows = case()
+    pairs = zip(rows.x[:count].tolist(), rows.y[:count].tolist(), strict=True)
+    return loaded, _dataset(Problem(x, y, rows.modulus) for x, y in pairs)
+
+
 def direction(name):
     """(D,) of length 1."""
     return _frame()[NAMES.index(name)]
@@ -179,9 +187,13 @@ def _problems(digits, modulus, rows):
 
 
 def _loaded(model, objective, problems):
-    rows = ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), "planted"))
+    rows = _dataset(problems)
     mean = float(rows.answers.double().mean())
     return LoadedModel("planted", "wired by hand", model, objective, mean, task_title(rows.modulus)), rows
+
+
+def _dataset(problems):
+    return ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), "planted"))
 
 
 def _gather(problem, n_outputs, hinges):

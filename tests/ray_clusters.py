@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sweep_tasks import by_name
 
-_HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+_HEALTH = {"health_check_initial_delay_ms": 200, "health_check_period_ms": 200, "health_check_failure_threshold": 3}
 
 
 @contextmanager
@@ -78,12 +79,22 @@ def started_on(folder):
     return path.read_text().split() if path.exists() else []
 
 
-def wait_for_go(folder):
-    """Note the machine and the GPUs, and be done when there is a file ``go`` beside the folder."""
+def _note_machine(folder):
     import ray
 
-    (Path(folder) / "gpus.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     with (Path(folder) / "machines.txt").open("a") as file:
         file.write(ray.get_runtime_context().get_node_id() + "\n")
+
+
+def by_name_there(folder):
+    """Note the machine, and do what the name of the folder says."""
+    _note_machine(folder)
+    return by_name(folder)
+
+
+def wait_for_go(folder):
+    """Note the machine and the GPUs, and be done when there is a file ``go`` beside the folder."""
+    (Path(folder) / "gpus.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    _note_machine(folder)
     while not (Path(folder).parent / "go").exists():
         time.sleep(0.05)

@@ -1,10 +1,14 @@
 """``DirectionAblation``: the live figures are those of the pure functions on the same rows."""
 
+import copy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Trainer
+from short_fits import files_in
 
 from arithprobe.callbacks import DirectionAblation
 from arithprobe.data.datamodule import ArithmeticDataModule
@@ -16,21 +20,23 @@ from arithprobe.probes.tags import Tag
 from arithprobe.training.module import ArithmeticModule
 
 
-@pytest.fixture
-def validated(small_data, tmp_path):
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
     """One validation of an untrained model, and its callback."""
+    files, root = files_in(tmp_path_factory.mktemp("data")), tmp_path_factory.mktemp("validated")
     torch.manual_seed(0)
     module, callback = ArithmeticModule(**SMALL), DirectionAblation(["sum", "summod10f1"], ablation="zero")
-    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
-    trainer = Trainer(accelerator="cpu", callbacks=[callback], default_root_dir=tmp_path, enable_progress_bar=False)
+    data = ArithmeticDataModule(str(files["train"]), str(files["val"]), recipe=DataRecipe(split="sum"))
+    trainer = Trainer(accelerator="cpu", callbacks=[callback], default_root_dir=root, enable_progress_bar=False)
     trainer.validate(module, datamodule=data, verbose=False)
-    return module, callback, trainer, ArithmeticDataset.from_tsv(small_data["val"])
+    return module, callback, trainer, ArithmeticDataset.from_tsv(files["val"])
 
 
+@pytest.mark.slow
 def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
     """Recomputed from nothing but the model's own parts: ridge by its normal equations, the head by hand."""
     module, _, trainer, rows = validated
-    model = module.model.eval()
+    model = copy.deepcopy(module.model).eval()
     held = fold_of(rows.x + rows.y, 5) == 0
     with torch.no_grad():
         outputs, cache = model.run_with_cache(rows.ids.long(), rows.lengths)
@@ -49,17 +55,19 @@ def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
     assert abs(live) > 0.01
 
 
-def test_everything_announced_is_logged_and_recorded(validated, tmp_path):
+@pytest.mark.slow
+def test_everything_announced_is_logged_and_recorded(validated):
     _, callback, trainer, _ = validated
+    folder = Path(trainer.log_dir)
     logged = {tag for tag in trainer.callback_metrics if tag.startswith("ablation_")}
     assert logged <= set(callback.tags())
     assert {Tag.parse(tag).metric for tag in logged} >= {"delta_rmse", "isotropic_high"}
-    (record,) = read_jsonl(next(tmp_path.glob("lightning_logs/version_*/probes/ablation.jsonl")))
+    (record,) = read_jsonl(folder / "probes" / "ablation.jsonl")
     assert record["verdict"] == "NOT LEARNED"
     assert len(record["cells"]) == 2 * 5
     assert {cell["site"] for cell in record["cells"] if cell["near_tautological"]} == {"resid_post.1", "final"}
     assert all(set(cell["random"]) == {"isotropic", "matched"} for cell in record["cells"])
-    assert len(list(tmp_path.glob("lightning_logs/version_*/figures/ablation_*.png"))) == 2
+    assert len(list(folder.glob("figures/ablation_*.png"))) == 2
     assert len(callback.findings()) == 2
     assert np.isfinite(record["seconds"]["compute"])
 

@@ -82,6 +82,7 @@ def row_of(events):
     return values, [metric.name.tag for metric in columns.metric_infos]
 
 
+@pytest.mark.slow
 def test_the_layout_grows_with_what_is_logged_and_never_has_more(probed):
     """Its control: a misspelt tag."""
     first, last = layouts_of(probed.events)
@@ -97,6 +98,7 @@ def test_the_layout_grows_with_what_is_logged_and_never_has_more(probed):
     assert astray(last, logged) == ["ridge_sum/embed@last/null_lower$"]
 
 
+@pytest.mark.slow
 def test_a_score_is_drawn_over_the_band_of_its_null(probed):
     layout, scalars = layouts_of(probed.events)[-1], probed.events.Scalars
     bands = [chart.margin.series[0] for category in layout.category for chart in category.chart if chart.margin.series]
@@ -127,6 +129,7 @@ def test_tensorboard_reads_tags_as_patterns():
     assert list(overview(tags, tags[:2])) == ["Has it learned?"]  # half a band is none
 
 
+@pytest.mark.slow
 def test_a_fit_is_one_row_with_its_last_figures(probed, tmp_path):
     """Its control: without the callback Lightning writes a row with a placeholder."""
     given, figures = row_of(probed.events)
@@ -153,6 +156,7 @@ def test_a_trial_of_a_sweep_leaves_the_row_to_the_sweep(tmp_path):
     assert "custom_scalars__config__" in events.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_the_summary_opens_with_the_verdict_and_says_what_was_found(probed):
     (point,) = probed.events.Tensors("summary/text_summary")
     verdict, warning, findings, facts = point.tensor_proto.string_val[0].decode().split("\n\n")
@@ -170,6 +174,7 @@ def test_the_summary_opens_with_the_verdict_and_says_what_was_found(probed):
         assert fact in facts
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_summarised_without_a_layout(run, small_fit, small_data, tmp_path):
     code, out, _ = run(*small_fit)
     assert code == 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from browser import chromium, page
+from browser import chromium, started, visited
 
 TIMEOUT_MS = 90_000
 
@@ -40,7 +40,7 @@ def test_a_person_sees_curves_over_nulls_pictures_rows_and_the_verdict(run, smal
     code, out, err = run(*small_fit, "--trainer.callbacks", "RidgeProbing")
     assert code == 0, err
     link = re.search(r"http://localhost:6006(\S+)", out)[1]
-    with tensorboard(tmp_path / "lightning_logs") as address, page() as visit:
+    with tensorboard(tmp_path / "lightning_logs") as address, started() as browser, visited(browser) as visit:
         visit.page.set_default_timeout(TIMEOUT_MS)
         find = visit.page.locator
         visit.page.goto(address + link)

@@ -1,6 +1,5 @@
 """Claims on made states: a line, a circle, and what could be taken for one; the control task against scikit-learn."""
 
-import itertools
 import re
 
 import numpy as np
@@ -26,6 +25,7 @@ from arithprobe.probes.targets import angle_columns, pair_of, target_values
 N, D, K = 600, 12, 23
 LAST = PositionTable(("last",), torch.zeros(N, 1, dtype=torch.int64), torch.ones(N, 1, dtype=torch.bool))
 EVERY = torch.arange(N)
+MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10)]
 
 
 class Rows:
@@ -142,7 +142,7 @@ def test_residues_told_apart_are_no_circle():
 
 
 @pytest.mark.parametrize("period", [5, 13])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, *MORE_SEEDS])
 def test_a_direction_for_every_residue_is_not_geometric_and_a_circle_is(period, seed):
     """However its frequencies come out, none is read better than any other naming of the residues is."""
     rows = Rows(seed)
@@ -259,7 +259,7 @@ def test_a_claim_of_two_values_has_no_other_order():
     assert not np.isnan(scored("x1", placed(carry[:, None]))["relabelled"])  # the control
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [0, 1, *MORE_SEEDS])
 def test_of_three_values_a_reflection_is_no_other_name(seed):
     """It lies on the same line, and would be read as well; of the four orders that are left R2 is a quarter."""
     thirds = ROWS.x % 3
@@ -350,31 +350,37 @@ def test_a_claim_that_the_data_does_not_have_is_refused():
 # the control task, against scikit-learn
 
 
-def gcv(states, labels, alphas=ALPHAS):
-    """Ridge with the penalty that generalised cross-validation picks, in units of the mean variance of the states."""
+def gcv(states, labels, others, alphas=ALPHAS):
+    """What ridge predicts of other states, column by column.
+
+    With the penalty that generalised cross-validation picks, in units of the mean variance of the states.
+    """
     centred = states - states.mean(axis=0)
     unit = centred.var(axis=0).mean()
     eigenvalues = np.linalg.eigvalsh(centred.T @ centred)
     n, scores, models = len(labels), [], []
     for alpha in alphas:
         models.append(Ridge(alpha=alpha * unit, solver="cholesky").fit(states, labels))
-        errors = np.square(labels - models[-1].predict(states)).sum()
+        errors = np.square(labels - models[-1].predict(states)).sum(axis=0)
         scores.append(n * errors / (n - 1 - (eigenvalues / (eigenvalues + alpha * unit)).sum()) ** 2)
-    return models[int(np.argmin(scores))]
+    best = np.argmin(scores, axis=0)
+    return np.stack([models[one].predict(others)[:, column] for column, one in enumerate(best)], axis=1)
 
 
-def by_scikit_learn(states, rows, types, columns, folds=5):
-    """Pooled held-out R2, columns standardised over all rows and scored together."""
+def by_scikit_learn(states, rows, types, labels, folds=5):
+    """Pooled held-out R2 of each of some labels, their columns standardised over all rows and scored together."""
+    columns = torch.cat(labels, dim=1)
     columns = ((columns - columns.mean(dim=0)) / columns.std(dim=0)).numpy()
     fold = fold_of(pair_of(rows.x, rows.y), folds).numpy()
     known = np.array([bool(((types == one) & (fold != own)).any()) for one, own in zip(types, fold, strict=True)])
     predicted = np.full_like(columns, np.nan)
-    for index, column in itertools.product(range(folds), range(columns.shape[1])):
+    for index in range(folds):
         train, test = known & (fold != index), known & (fold == index)
-        predicted[test, column] = gcv(states[train], columns[train, column]).predict(states[test])
+        predicted[test] = gcv(states[train], columns[train], states[test])
     weights = columns[known].var(axis=0)
     each = r2_score(columns[known], predicted[known], multioutput="raw_values")
-    return float(each @ weights / weights.sum()), int(known.sum())
+    owner = np.repeat(np.arange(len(labels)), [one.shape[1] for one in labels])
+    return np.bincount(owner, each * weights) / np.bincount(owner, weights), int(known.sum())
 
 
 TYPES = {"sum": TOTAL, "x": ROWS.x, "y": ROWS.y}
@@ -395,15 +401,13 @@ def test_task_and_control_are_those_of_scikit_learn(width, group):
     survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, group, width, draws=2, seed=3)
     survey.update({"s": states[:, None]}, EVERY)
     found = survey.scores()
-    for number, target in enumerate(targets):
-        task, n = by_scikit_learn(states.numpy(), ROWS, types.numpy(), target.columns)
-        controls = [
-            by_scikit_learn(states.numpy(), ROWS, types.numpy(), control_labels(target.columns, types, 3 + draw))[0]
-            for draw in range(2)
-        ]
-        assert float(found.task[number]) == pytest.approx(task, abs=1e-6)
-        assert float(found.control[number]) == pytest.approx(np.mean(controls), abs=1e-6)
-        assert found.n == n < N
+    own = [target.columns for target in targets]
+    labels = [*own, *(control_labels(columns, types, 3 + draw) for draw in range(2) for columns in own)]
+    expected, n = by_scikit_learn(states.numpy(), ROWS, types.numpy(), labels)
+    task, *controls = expected.reshape(3, len(targets))
+    assert found.task.flatten().tolist() == pytest.approx(task, abs=1e-6)
+    assert found.control.flatten().tolist() == pytest.approx(np.mean(controls, axis=0), abs=1e-6)
+    assert found.n == n < N
 
 
 @pytest.mark.parametrize("group", TYPES)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SMALL, assert_refused
+from short_fits import command, files_in, fit_words, run_of
 from test_transformer import Original
 
 from arithprobe.data.dataset import ArithmeticDataset
@@ -28,6 +29,15 @@ def refused(outcome, folder, before):
     assert lines[0].startswith("arithprobe: error: ")
     assert sorted(folder.rglob("*")) == before
     return lines[0].removeprefix("arithprobe: error: ")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """The folder of the checkpoints of the small fit, which is done once and left as it is."""
+    folder = tmp_path_factory.mktemp("trained")
+    code, _, err = command(*fit_words(files_in(folder), folder))
+    assert code == 0, err
+    return run_of(folder) / "checkpoints"
 
 
 @pytest.fixture
@@ -143,9 +153,9 @@ def test_bad_configurations(fails, tmp_path, yaml, message):
     assert message in fails("--config", path)
 
 
-def test_checkpoints_that_do_not_fit(run, small_fit, tmp_path, fails):
-    assert run(*small_fit)[0] == 0
-    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+@pytest.mark.slow
+def test_checkpoints_that_do_not_fit(checkpoints, tmp_path, fails):
+    best = checkpoints / "best.ckpt"
     said = fails("--ckpt_path", best, "--model.d_model", 32)
     assert "another architecture: 'model.tok.weight' has shape (21, 16), the model expects (21, 32)" in said
     plain = tmp_path / "plain.pt"
@@ -216,6 +226,7 @@ def test_without_a_logger_nothing_of_the_users_is_overwritten(run, small_fit, tm
     assert (tmp_path / "config.yaml").read_text().startswith("# mine")
 
 
+@pytest.mark.slow
 def test_last_is_the_last_epoch_and_best_the_best(run, small_fit, tmp_path):
     """A fit whose best epoch, by an odd taste, is its first: what has one name comes from one epoch."""
     assert run(*small_fit, "--trainer.max_epochs", 4, "--checkpoint.mode", "max")[0] == 0
@@ -256,13 +267,14 @@ def test_the_short_help_names_options_as_they_are(run, capsys):
         assert (
             f"--{option.removesuffix('.scale')}" in everything
         )  # the options of a class are listed by --help_all CLASS
-        if default not in ("FILE", "DIR", "RidgeProbing") and option != "print_config":
+        if default not in ("FILE", "DIR", "N", "RidgeProbing") and option != "print_config":
             path = option.replace("objective.", "objective.init_args.").split(".")
             value = functools.reduce(lambda tree, key: tree[key], path, defaults)
             value = value["class_path"].rpartition(".")[2] if isinstance(value, dict) else value
             assert str(value).replace(" ", "").lower() == default.lower(), option
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_the_same_code(tmp_path):
     words = [sys.executable, "-m", "arithprobe", "generate", "--rows", "1"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -300,6 +312,7 @@ def test_generate_refuses(run, words, message, tmp_path, monkeypatch):
     assert message in refused(run("generate", *words), tmp_path, [])
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
     code, out, _ = run(*small_fit, "--name", "mine", "--trainer.callbacks", "RidgeProbing")
     assert code == 0
@@ -321,21 +334,21 @@ def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
     assert (folder.parent / "version_1" / "metrics.csv").exists()
 
 
-def test_validate_test_and_predict_take_a_checkpoint(run, small_fit, small_data, tmp_path):
-    assert run(*small_fit)[0] == 0
-    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+@pytest.mark.slow
+def test_validate_test_and_predict_take_a_checkpoint(run, checkpoints, small_data, tmp_path):
+    best = checkpoints / "best.ckpt"
     rows = small_data["val"]
     options = [
         *("--ckpt_path", best, "--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false"),
         *("--data.val_file", rows, "--data.test_file", rows),
     ]
     answers = []
-    for version, command in enumerate(("validate", "test", "predict"), start=1):
-        assert run(command, *options, "--trainer.callbacks", "RidgeProbing")[0] == 0
+    for version, stage in enumerate(("validate", "test", "predict")):
+        assert run(stage, *options, "--trainer.callbacks", "RidgeProbing")[0] == 0
         folder = tmp_path / "lightning_logs" / "run" / f"version_{version}"
         answers.append((folder / "predictions.tsv").read_text())
-        assert (folder / "behaviour.json").exists() == (command != "predict")
-        assert (folder / "probes" / "ridge.jsonl").exists() == (command == "validate")
+        assert (folder / "behaviour.json").exists() == (stage != "predict")
+        assert (folder / "probes" / "ridge.jsonl").exists() == (stage == "validate")
     assert answers[0] == answers[1] == answers[2]
     assert "\tprediction\n" in answers[0]
 
@@ -360,12 +373,14 @@ def test_an_original_checkpoint_gives_the_original_predictions(run, small_data, 
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_not(run, small_fit, tmp_path):
-    assert run(*small_fit)[0] == 0
+@pytest.mark.slow
+def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_not(
+    run, small_fit, checkpoints, tmp_path
+):
     logs = tmp_path / "lightning_logs" / "run"
-    best = logs / "version_0" / "checkpoints" / "last.ckpt"
-    assert run(*small_fit, "--ckpt_path", best, "--model.dropout", 0.5, "--trainer.max_epochs", 3)[0] == 0
-    assert "dropout: 0.5" in (logs / "version_1" / "config.yaml").read_text()
+    last = checkpoints / "last.ckpt"
+    assert run(*small_fit, "--ckpt_path", last, "--model.dropout", 0.5, "--trainer.max_epochs", 3)[0] == 0
+    assert "dropout: 0.5" in (logs / "version_0" / "config.yaml").read_text()
     words = [
         "validate",
         *small_fit[1:7],
@@ -374,8 +389,8 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
         "--trainer.enable_progress_bar",
         "false",
     ]
-    assert run(*words, "--ckpt_path", best, "--model.d_model", 8)[0] == 0
-    assert "d_model: 16" in (logs / "version_2" / "config.yaml").read_text()
+    assert run(*words, "--ckpt_path", last, "--model.d_model", 8)[0] == 0
+    assert "d_model: 16" in (logs / "version_1" / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -383,11 +398,9 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
     [("norm", "pre", "'post'"), ("positions", "place", "'absolute'"), ("n_heads", 4, "2"), ("lr", 0.5, "0.002"),
      ("schedule", "cosine", "'constant'"), ("betas", "[0.5, 0.5]", r"[\(\[]0.9, 0.999[\)\]]")],
 )  # fmt: skip
-def test_a_fit_goes_on_as_it_began(option, value, stored, run, small_fit, tmp_path):
+def test_a_fit_goes_on_as_it_began(option, value, stored, run, small_fit, checkpoints):
     """What a checkpoint restores, or the shapes of its weights do not tell, cannot be changed on the way."""
-    assert run(*small_fit)[0] == 0
-    last = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "last.ckpt"
-    done = run(*small_fit, "--ckpt_path", last, f"--model.{option}", value)
+    done = run(*small_fit, "--ckpt_path", checkpoints / "last.ckpt", f"--model.{option}", value)
     assert_refused(done, rf"last.ckpt: has {option} {stored}, here it is .*; a run goes on as it began")
 
 

@@ -147,6 +147,7 @@ def test_a_block_in_a_list_loses_its_indentation_only(tmp_path):
     assert (block.text, block.file) == ("if x:\n    y\n\n", "a.py")
 
 
+@pytest.mark.slow
 def test_lines_mean_what_they_mean_to_a_shell(run_text):
     folder = run_text(
         "```bash\n"
@@ -167,6 +168,7 @@ def test_a_module_that_a_page_writes_is_its_own(run_text):
     assert "mine_of_a_page" not in sys.modules and "json" in sys.modules  # the control
 
 
+@pytest.mark.slow
 def test_python_blocks_share_names_and_files_lie_where_they_run(run_text):
     folder = run_text(
         "<!-- file: deep/mine.txt -->\n```text\nrows\n```\n```python\nfrom pathlib import Path\nkept = 2\n```\n"
@@ -176,6 +178,7 @@ def test_python_blocks_share_names_and_files_lie_where_they_run(run_text):
     assert (folder / "out.txt").read_text() == "rows\nrows\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["make test", "make test || true", "make test | cat", "x=$(make test)", "if make; then ls; fi"]
 )
@@ -184,6 +187,7 @@ def test_an_unknown_command_fails_the_page_wherever_it_stands(run_text, line):
         run_text(f"text\n```bash\nls\n{line}\n```\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -206,6 +210,7 @@ def test_what_python_raises_points_into_the_page(run_text):
     assert (Path(last.filename).name, last.lineno) == ("page.md", 5)
 
 
+@pytest.mark.slow
 def test_a_long_script_is_asked_whether_it_has_the_options(tmp_path, monkeypatch):
     monkeypatch.chdir(make_workspace(tmp_path / "workspace"))
     assert call(["python", "scripts/train_recipes.py", "--jobs", "2", "--threads", "1"]).code == 0

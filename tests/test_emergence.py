@@ -3,11 +3,14 @@
 import csv
 import json
 import math
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from conftest import SMALL, assert_refused, read_jsonl
 from lightning.pytorch import Callback, Trainer, seed_everything
+from short_fits import command, files_in, fit_words, run_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arithprobe.analysis.forward import random_init_twin
@@ -15,8 +18,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.callbacks import EmergenceProbing
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.data.sampling import DataRecipe, sample
-from arithprobe.data.tsv import write_tsv
+from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.objectives import ScaledMSE
@@ -108,19 +110,29 @@ def test_runs_side_by_side_where_never_is_later_than_any_step():
     assert next(iter(found)) == "residuemod7 (first)"
 
 
-@pytest.fixture
-def modular(tmp_path):
-    recipe = DataRecipe(task="mod", modulus=7, rows=500, split="sum", val_fraction=0.3, max_operand=120)
-    parts = sample(recipe)
-    return {part: write_tsv(tmp_path / f"mod_{part}.tsv", parts[part].problems(recipe)) for part in parts}
+MODULAR = ("--data.recipe.task", "mod", "--data.recipe.modulus", 7)
 
 
-@pytest.fixture
-def modular_fit(small_fit, modular):
-    words = [*small_fit]
-    for part in ("train", "val"):
-        words[words.index(f"--data.{part}_file") + 1] = modular[part]
-    return [*words, "--data.recipe.task", "mod", "--data.recipe.modulus", 7, *OFTEN]
+@pytest.fixture(scope="module")
+def modular(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("modular"), task="mod", modulus=7)
+
+
+class Observed(NamedTuple):
+    """What a fit left."""
+
+    folder: Path
+    out: str
+
+
+@pytest.fixture(scope="module")
+def observed(modular, tmp_path_factory):
+    """A fit with four validations and without other untrained networks than its own beginning."""
+    folder = tmp_path_factory.mktemp("observed")
+    words = [*fit_words(modular, folder), *MODULAR, *OFTEN, *PROBE, "--trainer.callbacks.twins", 0]
+    code, out, err = command(*words)
+    assert code == 0, err
+    return Observed(run_of(folder), out)
 
 
 class Plant(Callback):
@@ -178,6 +190,7 @@ def test_the_same_values_on_other_rows_do_not_emerge(modular):
     assert said.startswith("emerged: nothing; never: sum10, ")
 
 
+@pytest.mark.slow
 def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
     """And it would, if one other initialisation were all it is compared with."""
 
@@ -218,13 +231,12 @@ def test_an_untrained_network_leaves_every_generator_alone(monkeypatch):
         torch.manual_seed(0)
 
 
-def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validation(run, modular_fit, tmp_path):
-    code, out, err = run(*modular_fit, *PROBE, "--trainer.callbacks.twins", 0)
-    assert code == 0, err
+@pytest.mark.slow
+def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validation(observed):
+    folder, out = observed
     assert "emerged: " in out and "never: " in out and "residuemod7f" in out
     said = " ".join(out.split())
     assert "emergence probing took" in out
-    folder = tmp_path / "lightning_logs" / "run" / "version_0"
     lines = read_jsonl(folder / "probes" / "emergence.jsonl")
     found = json.loads((folder / "emergence.json").read_text())
     assert next(iter(found)) == "verdict" and found["verdict"] == "NOT LEARNED"
@@ -261,16 +273,17 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     assert "emergence_variables/variable x step" in events["images"]
 
 
-def test_outside_a_fit_it_does_nothing(run, modular_fit, tmp_path):
-    assert run(*modular_fit, *PROBE)[0] == 0
-    best = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
+@pytest.mark.slow
+def test_outside_a_fit_it_does_nothing(run, observed, modular, tmp_path):
     code, out, err = run(
-        "validate", "--ckpt_path", best, "--trainer.default_root_dir", tmp_path, *PROBE,
-        "--trainer.enable_progress_bar", "false", *modular_fit[1:5], *modular_fit[-8:-4],
+        "validate", "--ckpt_path", observed.folder / "checkpoints" / "best.ckpt", *PROBE, *MODULAR,
+        *("--data.train_file", modular["train"], "--data.val_file", modular["val"]),
+        *("--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false"),
     )  # fmt: skip
     assert code == 0, err
     assert "emerged" not in out
-    assert not (best.parent.parent.parent / "version_1" / "emergence.json").exists()
+    assert (run_of(tmp_path) / "behaviour.json").exists()  # the control
+    assert not list(tmp_path.rglob("emergence.json"))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +351,8 @@ def two_runs(tmp_path):
     return [tmp_path / "run0", tmp_path / "run1"]
 
 
-def test_the_command_sets_runs_side_by_side(run, two_runs, modular_fit, tmp_path):
+@pytest.mark.slow
+def test_the_command_sets_runs_side_by_side(run, two_runs, observed, tmp_path):
     out_dir = tmp_path / "out"
     code, out, err = run("emergence", "--runs", *two_runs, "--output_dir", out_dir)
     assert code == 0, err
@@ -349,13 +363,11 @@ def test_the_command_sets_runs_side_by_side(run, two_runs, modular_fit, tmp_path
     found = json.loads((out_dir / "emergence.json").read_text())
     assert found["variables"][0]["steps"] == [20, None] and found["variables"][0]["emerged_in"] == 1
     assert (out_dir / "figures" / "emergence_runs.png").stat().st_size > 5000
-    assert run(*modular_fit, *PROBE, "--trainer.callbacks.twins", 0)[0] == 0
-    real = tmp_path / "lightning_logs" / "run" / "version_0"
-    code, out, err = run("emergence", "--runs", real, "--output_dir", out_dir)
+    code, out, err = run("emergence", "--runs", observed.folder, "--output_dir", out_dir)
     assert code == 0, err
     assert "NOT LEARNED" in out and "not about the task" in out and "went on from a checkpoint" not in out
     assert_refused(
-        run("emergence", "--runs", two_runs[0], real, "--output_dir", out_dir),
+        run("emergence", "--runs", two_runs[0], observed.folder, "--output_dir", out_dir),
         r"'x \+ y \(mod 7\)'.* expected one task",
     )
 

@@ -1,33 +1,39 @@
 """FourierProbing in a fit: what it logs and writes, and what it refuses."""
 
 import pytest
+import torch
 from conftest import read_jsonl
+from short_fits import command, files_in, fit_words, run_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from arithprobe.data.sampling import DataRecipe, sample
-from arithprobe.data.tsv import write_tsv
-
 PROBE = ("--trainer.callbacks", "FourierProbing", "--trainer.callbacks.frequencies", 3)
+BEST_IN_IT = ("--checkpoint.monitor", "fourier_residuemod7/final@last/r2_max", "--checkpoint.mode", "max")
 
 
-@pytest.fixture
-def modular_fit(small_fit, tmp_path):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("mod"), task="mod", modulus=7)
+
+
+def modular_words(files, folder):
     """The words of a short fit on (mod 7) problems."""
-    recipe = DataRecipe(task="mod", modulus=7, rows=500, split="sum", val_fraction=0.3, max_operand=120)
-    parts = sample(recipe)
-    files = {part: write_tsv(tmp_path / f"mod_{part}.tsv", parts[part].problems(recipe)) for part in parts}
-    words = list(small_fit)
-    for part in ("train", "val"):
-        words[words.index(f"--data.{part}_file") + 1] = files[part]
-    return [*words, "--data.recipe.task", "mod", "--data.recipe.modulus", 7]
+    return [*fit_words(files, folder), "--data.recipe.task", "mod", "--data.recipe.modulus", 7]
 
 
-def test_it_logs_curves_writes_records_and_draws_the_map(run, modular_fit, tmp_path):
-    code, out, err = run(*modular_fit, *PROBE)
+@pytest.fixture(scope="module")
+def probed(files, tmp_path_factory):
+    """The folder of a fit whose best checkpoint is best in a Fourier score, and what it said."""
+    root = tmp_path_factory.mktemp("probed")
+    code, out, err = command(*modular_words(files, root), *PROBE, *BEST_IN_IT)
     assert code == 0, err
+    return run_of(root), out
+
+
+@pytest.mark.slow
+def test_it_logs_curves_writes_records_and_draws_the_map(probed):
+    folder, out = probed
     assert "fourier probes of 'residue' mod 7 at final@last: mean R2" in out
     assert "decoded (chance " in out
-    folder = tmp_path / "lightning_logs" / "run" / "version_0"
     lines = read_jsonl(folder / "probes" / "fourier.jsonl")
     assert [line["epoch"] for line in lines] == [0, 1]
     assert [line["verdict"] for line in lines] == ["NOT LEARNED"] * 2
@@ -41,11 +47,13 @@ def test_it_logs_curves_writes_records_and_draws_the_map(run, modular_fit, tmp_p
     assert "fourier_residuemod7/frequency x step" in events["images"]
 
 
-def test_a_checkpoint_can_be_best_in_a_fourier_score(run, modular_fit, tmp_path):
-    tag = "fourier_residuemod7/final@last/r2_max"
-    code, _, err = run(*modular_fit, *PROBE, "--checkpoint.monitor", tag, "--checkpoint.mode", "max")
-    assert code == 0, err
-    assert (tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "best.ckpt").exists()
+@pytest.mark.slow
+def test_a_checkpoint_can_be_best_in_a_fourier_score(probed):
+    folder, _ = probed
+    curve = EventAccumulator(str(folder)).Reload().Scalars("fourier_residuemod7/final@last/r2_max")
+    r2 = [point.value for point in curve]
+    best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert len(r2) == 2 and best["epoch"] == r2.index(max(r2))
 
 
 @pytest.mark.parametrize(
@@ -56,17 +64,19 @@ def test_a_checkpoint_can_be_best_in_a_fourier_score(run, modular_fit, tmp_path)
         (["--trainer.callbacks.frequencies", "[4]"], "residuemod7: no frequency can be probed"),
     ],
 )
-def test_options_that_do_not_fit_are_one_line_before_any_training(run, modular_fit, tmp_path, words, message):
-    code, _, err = run(*modular_fit, *PROBE, *words)
+def test_options_that_do_not_fit_are_one_line_before_any_training(run, files, tmp_path, words, message):
+    code, _, err = run(*modular_words(files, tmp_path), *PROBE, *words)
     assert code == 2
     assert message in err and err.count("\n") == 1
     assert not (tmp_path / "lightning_logs").exists()
 
 
+@pytest.mark.slow
 def test_k_is_unknown_for_sums_until_a_period_is_given(run, small_fit):
-    code, _, err = run(*small_fit, *PROBE)
+    once = [*small_fit, *PROBE, "--trainer.max_epochs", 1]
+    code, _, err = run(*once)
     assert code == 2
     assert "k is unknown" in err and "give a quantity (sum, x, y) and a period" in err
-    code, out, err = run(*small_fit, *PROBE, "--trainer.callbacks.quantity", "x", "--trainer.callbacks.period", 10)
+    code, out, err = run(*once, "--trainer.callbacks.quantity", "x", "--trainer.callbacks.period", 10)
     assert code == 0, err
     assert "fourier probes of 'x' mod 10" in out

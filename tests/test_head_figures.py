@@ -142,6 +142,7 @@ def written(axes):
     return {tuple(round(part) for part in text.get_position()): text.get_text() for text in axes.texts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("about", [((1, 1), None, FAILED), ((2, 4), 97, LEARNED)], ids=["failed", "learned"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_fits_a_page_names_its_axes_and_can_be_read(name, about):
@@ -313,6 +314,7 @@ def test_the_uniform_value_of_a_score_is_in_its_title_and_on_its_scale(modulus):
     assert [bool(bar.lines) for bar in bars_of(figure)] == [True] * 4 + [False] * 4
 
 
+@pytest.mark.slow
 def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     one = found((2, 2))
     figure = head_scores(one.statistics, one.copying, None, None, LEARNED, 1200)
@@ -468,7 +470,8 @@ def test_the_rank_correlation_is_above_its_panel():
     assert "uniform attention" not in labels(figure.legends[0].get_texts())
 
 
-@pytest.mark.parametrize("size", [(2, 4), (6, 4)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(2, 4), (3, 8)], ids=str)
 def test_names_cover_neither_points_nor_each_other(size):
     figure = drawn("against", size)
     to_rgb(figure)

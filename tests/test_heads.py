@@ -1,9 +1,12 @@
 """``arithprobe heads``: the statistics and effects of a checkpoint's heads, its files, and its complaints."""
 
+import io
 import itertools
 import json
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,31 +14,69 @@ from conftest import SMALL, assert_refused
 from looped import looped_statistics
 from micro import one_thread  # noqa: F401
 
+from arithprobe import cli
 from arithprobe.analysis.heads import analyse_heads, step_count
 from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.analysis.heads_record import record_of
 from arithprobe.attention.heads import operand_mass
+from arithprobe.cli.heads import _draw
+from arithprobe.cli.heads_table import print_report
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.sampling import DataRecipe, sample
+from arithprobe.data.tsv import write_tsv
 from arithprobe.models.checkpoints import load_model
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.plotting.render import to_rgb
 
 NOTEBOOK = ["layer", "head", "mass_x", "mass_y", "mass_plus", "mass_mod", "mass_others", "copy_score", "balance_score",
             "entropy"]  # fmt: skip
 QUICK = HeadOptions(draws=5, twins=1)
 
 
+def untrained(path, **sizes):
+    """A checkpoint of a model that was never trained."""
+    torch.manual_seed(0)
+    torch.save(TinyTransformer(**SMALL | sizes).state_dict(), path)
+    return path
+
+
+def words_of(**given):
+    given |= {"n_heads": 2, "draws": 5, "twins": 1}
+    return ["heads", *(str(word) for name, value in given.items() for word in (f"--{name}", value))]
+
+
+class Made(NamedTuple):
+    """What the command did."""
+
+    code: int
+    out: str
+    err: str
+    stats: dict
+    pictures: set
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The command, with everything that it does by itself, on the rows of the fixture ``small_data``."""
+    folder = tmp_path_factory.mktemp("heads")
+    recipe = DataRecipe(rows=500, split="sum", val_fraction=0.3, max_operand=120)
+    data = write_tsv(folder / "val.tsv", sample(recipe)["val"].problems(recipe))
+    words = words_of(checkpoint=untrained(folder / "model.pt"), data=data, output_dir=folder / "out")
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = cli.main(words)
+    stats = json.loads((folder / "out" / "head_stats.json").read_text())
+    pictures = {path.stem for path in (folder / "out" / "figures").iterdir()}
+    return Made(code, out.getvalue(), err.getvalue(), stats, pictures)
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
-    torch.manual_seed(0)
-    path = tmp_path / "model.pt"
-    torch.save(TinyTransformer(**SMALL).state_dict(), path)
-    return path
+    return untrained(tmp_path / "model.pt")
 
 
 @pytest.fixture
 def words(checkpoint, small_data, tmp_path):
-    given = {"checkpoint": checkpoint, "data": small_data["val"], "output_dir": tmp_path / "out", "n_heads": 2,
-             "draws": 5, "twins": 1}  # fmt: skip
-    return ["heads", *(word for name, value in given.items() for word in (f"--{name}", value))]
+    return words_of(checkpoint=checkpoint, data=small_data["val"], output_dir=tmp_path / "out")
 
 
 @pytest.fixture
@@ -44,16 +85,22 @@ def loaded(checkpoint):
 
 
 @pytest.fixture
+def shallow(tmp_path):
+    """Of one layer."""
+    return load_model(untrained(tmp_path / "shallow.pt", n_layers=1), n_heads=2)
+
+
+@pytest.fixture
 def rows(small_data):
     return ArithmeticDataset.from_tsv(small_data["val"])
 
 
-def test_every_head_has_the_notebooks_figures_and_the_honest_ones(words, run, tmp_path):
-    code, out, err = run(*words)
-    assert (code, err) == (0, "")
-    assert out.startswith("NOT LEARNED")
-    assert all(f"L{layer}H{head} " in out for layer in (0, 1) for head in (0, 1))
-    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
+@pytest.mark.slow
+def test_every_head_has_the_notebooks_figures_and_the_honest_ones(made):
+    assert (made.code, made.err) == (0, "")
+    assert made.out.startswith("NOT LEARNED")
+    assert all(f"L{layer}H{head} " in made.out for layer in (0, 1) for head in (0, 1))
+    stats = made.stats
     assert stats["behaviour"]["verdict"] == "NOT LEARNED"
     for layer in (0, 1):
         for head in (0, 1):
@@ -70,24 +117,21 @@ def test_every_head_has_the_notebooks_figures_and_the_honest_ones(words, run, tm
     assert stats["uniform"]["mass"]["mod"] == 0
     assert sum(stats["causal"]["direct"].values()) == pytest.approx(1)
     assert len(stats["by_role"]["role_mass"][0][0]) == len(stats["by_role"]["roles"]) == 13
-    pictures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
-    assert pictures == {
+    assert made.pictures == {
         "attention_0", "attention_1", "attention_2", "head_ablation", "head_categories", "head_effects",
         "head_patching", "head_roles", "head_scores", "head_sweeps", "roles_layer0", "roles_layer1",
     }  # fmt: skip
 
 
-def test_the_statistics_are_those_of_a_plain_loop_and_the_record_and_the_table_show_them(
-    loaded, rows, words, run, tmp_path
-):
+@pytest.mark.slow
+def test_the_statistics_are_those_of_a_plain_loop_and_the_record_and_the_table_show_them(loaded, rows, made):
     report = analyse_heads(loaded, rows, replace(QUICK, no_causal=True))
     found = report.statistics
     loop = looped_statistics(loaded.model, rows.texts(), rows.ids.long(), rows.lengths, found.roles)
     torch.testing.assert_close(found.mass, loop.mass, atol=1e-6, rtol=0)
     torch.testing.assert_close(found.norm, loop.norm, atol=1e-5, rtol=0)
-    _, out, _ = run(*words)
-    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
-    lines = [line.split() for line in out.splitlines() if re.match(r" ?L\dH\d ", line)]
+    stats = made.stats
+    lines = [line.split() for line in made.out.splitlines() if re.match(r" ?L\dH\d ", line)]
     attention, effects = ({line[0]: line[1:] for line in part} for part in (lines[:4], lines[4:]))
     share = loop.norm / loop.norm.sum(dim=-1, keepdim=True)
     for layer, head in itertools.product(range(2), range(2)):
@@ -113,18 +157,22 @@ def test_the_statistics_are_those_of_a_plain_loop_and_the_record_and_the_table_s
     torch.testing.assert_close(torch.tensor(values[1]).double(), operand_mass(loop.norm), atol=1e-5, rtol=0)
 
 
-def test_heads_that_cost_nothing_are_not_ranked(words, run, tmp_path):
+@pytest.mark.slow
+def test_heads_that_cost_nothing_are_not_ranked(shallow, tmp_path, capsys):
     """Of equal prompts every head writes its mean: what is left is rounding, and no order."""
     tsv = tmp_path / "same.tsv"
     tsv.write_text("12 + 30 = ?\t42\n" * 30)
-    words[4] = tsv
-    code, out, err = run(*words)
-    assert (code, err) == (0, "")
+    report = analyse_heads(shallow, ArithmeticDataset.from_tsv(tsv), QUICK)
+    print_report(report, [])
+    out = capsys.readouterr().out
     assert "mean ablation of no head costs anything" in out
-    assert "nothing to compare (4 heads)" in out
-    stats = json.loads((tmp_path / "out" / "head_stats.json").read_text())
-    assert stats["heads"][0][0]["delta_rmse"]["mean"] == 0.0
-    assert abs(stats["heads"][0][0]["delta_rmse"]["zero"]) > 0  # the control
+    assert "nothing to compare (2 heads)" in out
+    cost = record_of(report, QUICK)["heads"][0][0]["delta_rmse"]
+    assert cost["mean"] == 0.0
+    assert abs(cost["zero"]) > 0  # the control
+    figures = _draw(report)
+    assert {"head_ablation", "head_effects", "head_patching"} < set(figures)
+    assert to_rgb(figures["head_ablation"]).std() > 0 < to_rgb(figures["head_effects"]).std()
 
 
 @pytest.mark.parametrize("name", ["head_scores.png", "head_scores.svg"])
@@ -136,7 +184,9 @@ def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(name, words
     assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
+    words[2] = untrained(tmp_path / "shallow.pt", n_layers=1)
     figures = tmp_path / "out" / "figures"
     figures.mkdir(parents=True)
     for name in ("attention_0", "head_ablation", "head_shot"):
@@ -189,15 +239,17 @@ def test_attention_is_compared_with_the_effect_of_the_ablation_asked_for(loaded,
     assert agreement.correlation.n == 4
 
 
-def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(loaded, run, words, tmp_path):
+@pytest.mark.slow
+def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(shallow, tmp_path, capsys):
     tsv = tmp_path / "few.tsv"
     tsv.write_text("1 + 2 = ?\t3\n10 + 2 = ?\t12\n")
-    words[4] = tsv
-    code, out, err = run(*words)
-    assert (code, err) == (0, "")
-    assert "left out: patching and resample ablation: fewer than 2 rows have another of the same layout" in out
-    assert {path.stem for path in (tmp_path / "out" / "figures").glob("attention*")} == {"attention_0", "attention_1"}
-    assert not (tmp_path / "out" / "figures" / "head_patching.png").exists()
+    report = analyse_heads(shallow, ArithmeticDataset.from_tsv(tsv), QUICK)
+    print_report(report, [])
+    said = "left out: patching and resample ablation: fewer than 2 rows have another of the same layout"
+    assert said in capsys.readouterr().out
+    figures = _draw(report)
+    assert {name for name in figures if name.startswith("attention")} == {"attention_0", "attention_1"}
+    assert "head_patching" not in figures and "head_ablation" in figures
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def trained(files, tmp_path, callback, epochs=None, change=lambda module: None, 
     return module, trainer, ArithmeticDataset.from_tsv(files["val"])
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     callback = HeadAnalysis(ablation="zero", max_examples=40)
     module, trainer, rows = trained(small_data, tmp_path, callback)
@@ -67,14 +68,6 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     assert "ablation of one head costs most for L" in callback.findings()[0]
 
 
-def test_the_heatmap_is_among_the_images_of_tensorboard_at_the_step_of_the_curves(small_data, tmp_path):
-    trained(small_data, tmp_path, HeadAnalysis(every=2), epochs=2, logger=TensorBoardLogger(tmp_path, "board"))
-    events = EventAccumulator(str(tmp_path / "board" / "version_0"), size_guidance={"images": 0}).Reload()
-    (image,) = events.Images("heads_scores/layer x head")
-    (curve,) = events.Scalars("heads_operandmass/pattern.1@last/h0")
-    assert image.step == curve.step > 0
-
-
 def test_states_that_overflow_after_the_last_attention_are_no_reason_to_stop(small_data, tmp_path):
     def broken(module):
         module.model.enc.blocks[-1].linear2.weight.data[0, 0] = torch.nan
@@ -85,18 +78,26 @@ def test_states_that_overflow_after_the_last_attention_are_no_reason_to_stop(sma
     assert not any(tag.startswith("heads_") for tag in trainer.callback_metrics)
 
 
+@pytest.mark.slow
 def test_only_rows_that_were_validated_are_ablated(small_data, tmp_path):
     trained(small_data, tmp_path, HeadAnalysis(), limit_val_batches=2)
     (record,) = read_jsonl(next(tmp_path.glob("lightning_logs/version_*/probes/heads.jsonl")))
     assert record["rows"] == record["ablation"]["n"] == 64
 
 
-def test_every_second_validation_of_a_fit_is_looked_at(small_data, tmp_path):
+@pytest.mark.slow
+def test_every_second_validation_of_a_fit_is_looked_at_and_drawn_at_the_step_of_the_curves(small_data, tmp_path):
+    """In a file, and among the images of TensorBoard."""
     callback = HeadAnalysis(every=2)
-    trained(small_data, tmp_path, callback, epochs=5)
-    records = read_jsonl(next(tmp_path.glob("lightning_logs/version_*/probes/heads.jsonl")))
+    trained(small_data, tmp_path, callback, epochs=5, logger=TensorBoardLogger(tmp_path, "board"))
+    folder = tmp_path / "board" / "version_0"
+    records = read_jsonl(folder / "probes" / "heads.jsonl")
     assert [record["epoch"] for record in records] == [1, 3]
     assert callback._model is None  # nothing of the model is kept between validations
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    images, curve = events.Images("heads_scores/layer x head"), events.Scalars("heads_operandmass/pattern.1@last/h0")
+    assert [image.step for image in images] == [point.step for point in curve] and len(curve) == 2
+    assert 0 < curve[0].step < curve[1].step
 
 
 @pytest.mark.parametrize(

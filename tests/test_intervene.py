@@ -1,15 +1,23 @@
 """``arithprobe intervene``: the ledger of a checkpoint, its files, and its complaints."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from conftest import SMALL, assert_refused
+from micro import one_thread  # noqa: F401
+from short_fits import command, files_in
 
+from arithprobe.analysis.intervene import intervene
+from arithprobe.analysis.intervene_options import InterveneOptions
+from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.erasure import load_eraser
+from arithprobe.models.checkpoints import load_model
 from arithprobe.models.transformer import TinyTransformer
 
 BRIEF = ["--draws", 19, "--variable_draws", 19, "--n_heads", 2]
+QUICK = ["--no_mlp", "--no_patching"]
 ROW = {
     "site", "position", "subspace", "rank", "held_out_r2", "effects", "refit_delta_mse", "residual_r2_linear",
     "residual_r2_mlp", "steering_slope", "interchange", "near_tautological",
@@ -22,27 +30,48 @@ def plain(path, seed=0, **sizes):
     return path
 
 
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Words without a folder to write to."""
+    folder = tmp_path_factory.mktemp("given")
+    return ["intervene", "--checkpoint", plain(folder / "model.pt"), "--data", files_in(folder)["val"], *BRIEF]
+
+
 @pytest.fixture
-def words(small_data, tmp_path):
-    checkpoint = plain(tmp_path / "model.pt")
-    return [
-        "intervene",
-        "--checkpoint",
-        checkpoint,
-        "--data",
-        small_data["val"],
-        "--output_dir",
-        tmp_path / "out",
-        *BRIEF,
-    ]
+def words(given, tmp_path):
+    return [*given, "--output_dir", tmp_path / "out"]
 
 
-def test_the_ledger_has_a_row_for_every_site_position_and_subspace(words, run, tmp_path):
-    code, out, err = run(*words)
+@pytest.fixture(scope="module")
+def whole(given, tmp_path_factory):
+    """A run with everything in it: its folder, and what it said."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, out, err = command(*given, "--output_dir", folder)
     assert (code, err) == (0, "")
+    return folder, out
+
+
+@pytest.fixture(scope="module")
+def ledger(whole):
+    return ledger_in(whole[0])
+
+
+def told(words, **options):
+    """What is found without patching and MLPs; nothing is written and drawn."""
+    checkpoint, data = (words[words.index(name) + 1] for name in ("--checkpoint", "--data"))
+    options = InterveneOptions(**options, no_mlp=True, no_patching=True, draws=19, variable_draws=19)
+    return intervene(load_model(checkpoint, 2, None), ArithmeticDataset.from_tsv(data), options)
+
+
+def ledger_in(folder):
+    return json.loads((folder / "ledger.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_ledger_has_a_row_for_every_site_position_and_subspace(whole, ledger):
+    folder, out = whole
     assert out.startswith("NOT LEARNED")
     assert "the model's own head has" in out
-    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
     sites = ["embed", "resid_mid.0", "resid_post.0", "resid_mid.1", "resid_post.1", "final"]
     expected = [(s, p, k) for s in sites for p in ("last", "all") for k in ("sum:probe", "sum:leace")]
     assert [(row["site"], row["position"], row["subspace"]) for row in ledger] == expected
@@ -54,66 +83,62 @@ def test_the_ledger_has_a_row_for_every_site_position_and_subspace(words, run, t
             assert effect["skill_lost"] is None  # there is no skill to lose
             for family in effect["random"].values():
                 assert len(family["delta_rmse"]) == 19 or (family["p"] is None and family["note"])
-    rest = json.loads((tmp_path / "out" / "intervene.json").read_text())
+    rest = json.loads((folder / "intervene.json").read_text())
     assert rest["behaviour"]["verdict"] == "NOT LEARNED"
     assert {one["variable"] for one in rest["interchange"]} == {"x", "y", "sum", "carry1"}
-    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 4
+    assert len(list((folder / "figures").glob("*.png"))) >= 4
 
 
-def test_random_subspaces_outside_the_probes_rows_have_their_column_and_their_mark(words, run, tmp_path):
-    brief = ("--sites", "resid_post.0", "--positions", "last", "--no_mlp", "--no_patching", "--erasers", "leace")
+@pytest.mark.slow
+def test_random_subspaces_outside_the_probes_rows_have_their_column_and_their_mark(whole, words, run, tmp_path):
+    brief = (*QUICK, "--sites", "resid_post.0", "--positions", "last", "--erasers", "leace")
     code, out, err = run(*words, *brief, "--families", "isotropic", "outside")
     assert (code, err) == (0, "")
-    (row,) = json.loads((tmp_path / "out" / "ledger.json").read_text())
+    (row,) = ledger_in(tmp_path / "out")
     assert all(list(effect["random"]) == ["isotropic", "outside"] for effect in row["effects"].values())
     assert "outside, changing as much" in out
     assert (tmp_path / "out" / "figures" / "ablation_against_random.png").stat().st_size > 5000
-    code, out, err = run(*words, *brief)  # the control: not asked for
-    assert (code, err) == (0, "") and "outside, changing" not in out
+    assert "outside, changing" not in whole[1]  # the control: not asked for
 
 
-def test_no_linear_probe_finds_what_leace_took_out_of_every_token(words, run, tmp_path):
-    run(*words, "--no_patching", "--positions", "all")
-    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
-    left = {row["subspace"]: row for row in ledger if row["site"] == "resid_post.0"}
+@pytest.mark.slow
+def test_no_linear_probe_finds_what_leace_took_out_of_every_token(ledger):
+    left = {row["subspace"]: row for row in ledger if (row["site"], row["position"]) == ("resid_post.0", "all")}
     assert left["sum:leace"]["residual_r2_linear"] < 0.1 < left["sum:leace"]["held_out_r2"]
 
 
-def test_positions_are_edited_together_that_are_named_together(words, run, tmp_path):
-    code, _, err = run(*words, "--no_mlp", "--no_patching", "--sites", "embed", "--positions", "x1+y1", "x1", "3")
-    assert (code, err) == (0, "")
-    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
-    effect = {row["position"]: row["effects"]["zero"]["removed"] for row in ledger if row["subspace"] == "sum:leace"}
+@pytest.mark.slow
+def test_positions_are_edited_together_that_are_named_together(words):
+    few = {"sites": ("embed",), "erasers": ("leace",), "ablations": ("zero",), "positions": ("x1+y1", "x1", "3")}
+    effect = {row.position: row.effect("zero").removed for row in told(words, **few).ledger}
     assert list(effect) == ["x1+y1", "x1", "3"]
     assert effect["x1+y1"] > effect["x1"]
 
 
+@pytest.mark.slow
 def test_sum_and_residue_are_taken_out_of_a_model_of_residues_and_planes_when_asked_for(words, run, tmp_path):
     tsv = tmp_path / "mod.tsv"
     tsv.write_text("".join(f"{x} + {y} (mod 7) = ?\t{(x + y) % 7}\n" for x in range(10, 34, 2) for y in range(10, 24)))
-    words[4] = tsv
-    code, _, err = run(*words, "--sites", "resid_post.0", "--no_mlp", "--no_patching")
+    words[words.index("--data") + 1] = tsv
+    few = {"sites": ("resid_post.0",), "positions": ("last",), "erasers": ("leace",), "ablations": ("mean",)}
+    assert [row.target for row in told(words, **few).ledger] == ["sum", "residue"]
+    chosen = [word for name, values in few.items() for word in (f"--{name}", *values)]
+    code, _, err = run(*words, *QUICK, *chosen, "--targets", "residuemod7f1to3")
     assert (code, err) == (0, "")
-    named = {row["target"] for row in json.loads((tmp_path / "out" / "ledger.json").read_text())}
-    assert named == {"sum", "residue"}
-    code, _, err = run(*words, "--sites", "resid_post.0", "--no_mlp", "--no_patching", "--targets", "residuemod7f1to3")
-    ledger = json.loads((tmp_path / "out" / "ledger.json").read_text())
-    assert {(row["target"], row["rank"]) for row in ledger} == {("residuemod7f1to3", 6)}
+    assert [(row["target"], row["rank"]) for row in ledger_in(tmp_path / "out")] == [("residuemod7f1to3", 6)]
 
 
-def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(words, run, tmp_path):
-    first = [*words, "--no_mlp", "--no_patching", "--sites", "resid_mid.1"]
-    run(*first)
-    file = tmp_path / "out" / "erasers" / "resid_mid.1@all.sum.leace.pt"
-    before = json.loads((tmp_path / "out" / "ledger.json").read_text())[3]
-    kept = file.rename(tmp_path / "kept.pt")
-    code, _, err = run(*first, "--eraser", kept)
-    (again,) = json.loads((tmp_path / "out" / "ledger.json").read_text())
-    assert (code, err, again["position"]) == (0, "", "all")
-    assert again["effects"]["mean"]["delta_rmse"] == pytest.approx(before["effects"]["mean"]["delta_rmse"], abs=1e-9)
-    other = [*first, "--eraser", kept]
-    other[2] = plain(tmp_path / "other.pt", seed=1)
-    code, _, err = run(*other)
+@pytest.mark.slow
+def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(whole, ledger, words, run, tmp_path):
+    name = ("resid_mid.1", "all", "sum:leace")
+    (before,) = (row for row in ledger if (row["site"], row["position"], row["subspace"]) == name)
+    kept = shutil.copy(whole[0] / "erasers" / "resid_mid.1@all.sum.leace.pt", tmp_path / "kept.pt")
+    (again,) = told(words, eraser=str(kept), ablations=("mean",)).ledger  # a warning would be an error
+    assert again.position == "all"
+    assert again.effect("mean").delta_rmse == pytest.approx(before["effects"]["mean"]["delta_rmse"], abs=1e-9)
+    first = [*words, *QUICK, "--eraser", kept, "--ablations", "mean"]
+    first[first.index("--checkpoint") + 1] = plain(tmp_path / "other.pt", seed=1)
+    code, _, err = run(*first)
     assert code == 0
     assert err.startswith("arithprobe: warning:")
     assert "was fitted on other weights" in err
@@ -152,20 +177,19 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, me
     assert not (tmp_path / "out" / "ledger.json").exists()
 
 
-def test_an_eraser_of_another_width_and_a_file_that_is_none_are_refused(words, run, tmp_path):
-    run(*words, "--no_mlp", "--no_patching", "--sites", "embed", "--positions", "last")
-    file = tmp_path / "out" / "erasers" / "embed@last.sum.probe.pt"
-    kept = file.rename(tmp_path / "kept.pt")
+@pytest.mark.slow
+def test_an_eraser_of_another_width_and_a_file_that_is_none_are_refused(whole, words, run, tmp_path):
+    kept = whole[0] / "erasers" / "embed@last.sum.probe.pt"
     wider = list(words)
-    wider[2] = plain(tmp_path / "wider.pt", d_model=32)
+    wider[wider.index("--checkpoint") + 1] = plain(tmp_path / "wider.pt", d_model=32)
     assert "the eraser is for states of width 16" in run(*wider, "--eraser", kept)[2]
-    assert "is no eraser" in run(*words, "--eraser", words[2])[2]
+    assert "is no eraser" in run(*words, "--eraser", words[words.index("--checkpoint") + 1])[2]
 
 
 def test_too_few_rows_are_refused(words, run, tmp_path):
     tsv = tmp_path / "few.tsv"
     tsv.write_text("1 + 2 = ?\t3\n2 + 1 = ?\t3\n")
-    words[4] = tsv
+    words[words.index("--data") + 1] = tsv
     code, _, err = run(*words)
     assert code == 2
     assert "expected two or more of each" in err

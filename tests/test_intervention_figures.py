@@ -1,5 +1,6 @@
 """The figures of interventions show what was found, where it was found, and whether the model has learned."""
 
+import functools
 import math
 import warnings
 from dataclasses import replace
@@ -121,6 +122,16 @@ FIGURES = {
 }  # fmt: skip
 
 
+@functools.cache
+def seen(name):
+    """The figure of a model that has not learned, drawn; a warning is an error."""
+    figure = FIGURES[name](FAILED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert to_rgb(figure).std() > 0
+    return figure
+
+
 def title_of(figure):
     return next(axes._left_title for axes in figure.axes if "Model" in axes.get_title(loc="left"))
 
@@ -141,11 +152,7 @@ def panel_named(figure, words):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_draws_without_warnings_and_names_its_axes(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = FIGURES[name](LEARNED)
-        pixels = to_rgb(figure)
-    assert pixels.std() > 0
+    figure = seen(name)
     for axes in figure.axes:
         if axes.axison and axes.has_data():
             named_by_another = any(
@@ -158,17 +165,17 @@ def test_every_figure_draws_without_warnings_and_names_its_axes(name):
 @pytest.mark.parametrize("name", [*(name for name in FIGURES if "," not in name), "steering, nothing"])
 def test_a_model_that_has_not_learned_is_said_in_red(name):
     assert (LEARNED.verdict, FAILED.verdict) == ("LEARNED", "NOT LEARNED")
-    failed, good, unknown = (title_of(FIGURES[name](behaviour)) for behaviour in (FAILED, LEARNED, None))
+    failed, good, unknown = map(title_of, (seen(name), FIGURES[name](LEARNED), FIGURES[name](None)))
     assert "NOT LEARNED" in failed.get_text()
     assert failed.get_color() == "firebrick" != good.get_color() == unknown.get_color()
     assert "behaviour unknown" in unknown.get_text()
 
 
+@pytest.mark.slow
 def test_titles_do_not_run_into_the_legend():
     """A title that is wider than its panels would push them aside or be written over."""
     for name in ("used", "used, one row", "random", "interchange", "symmetry"):
-        figure = FIGURES[name](FAILED)
-        to_rgb(figure)
+        figure = seen(name)
         title = title_of(figure).get_window_extent()
         assert title.x1 <= figure.bbox.x1, name
         for legend in figure.legends:

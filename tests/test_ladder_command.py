@@ -1,12 +1,14 @@
 """``arithprobe probe`` and the ladder of evidence: what is written, what is printed, what is refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from conftest import SMALL, assert_refused
 from micro import one_thread  # noqa: F401
 from planted import adder
+from short_fits import command
 from test_ladder import strict
 
 from arithprobe.analysis.ladder_rules import RUNGS
@@ -20,14 +22,15 @@ from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems import Problem
 
 QUICK = ("--no_mlp", "--twins", 1, "--fourier_permutations", 19, "--frequencies", 1, "--small_periods", 2,
-         "--subspace_draws", 1, "--targets", "sum", "--positions", "last")  # fmt: skip
+         "--subspace_draws", 1, "--targets", "sum", "--sites", "final", "--positions", "last")  # fmt: skip
 
 
-@pytest.fixture
-def plain(tmp_path):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
     torch.manual_seed(0)
-    torch.save(TinyTransformer(**SMALL).state_dict(), tmp_path / "plain.pt")
-    return tmp_path / "plain.pt"
+    path = tmp_path_factory.mktemp("plain") / "plain.pt"
+    torch.save(TinyTransformer(**SMALL).state_dict(), path)
+    return path
 
 
 def rows(tmp_path, count=300, **recipe):
@@ -35,23 +38,63 @@ def rows(tmp_path, count=300, **recipe):
     return write_tsv(tmp_path / "rows.tsv", sample(made)["val"].problems(made))
 
 
+def tens(tmp_path):
+    """Operands of an odd number of tens: every sum is a multiple of 20."""
+    path = tmp_path / "tens.tsv"
+    path.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(10, 410, 20) for y in range(10, 410, 20)))
+    return path
+
+
+def of(plain, folder, data, *more):
+    """Words of a probe that writes to a folder ``out``."""
+    given = ("--checkpoint", plain, "--data", data, "--output_dir", folder / "out", "--n_heads", 2)
+    return ("probe", *given, *QUICK, *more)
+
+
 @pytest.fixture
 def words(plain, tmp_path):
+    return lambda data, *more: of(plain, tmp_path, data, *more)
+
+
+@pytest.fixture(scope="module")
+def accepted(plain, tmp_path_factory):
+    """Runs that several tests look at: the folder, and what was said."""
+
     def call(data, *more):
-        given = ("--checkpoint", plain, "--data", data, "--output_dir", tmp_path / "out", "--n_heads", 2)
-        return ("probe", *given, *QUICK, *more)
+        folder = tmp_path_factory.mktemp("accepted")
+        code, out, err = command(*of(plain, folder, data(folder), *more))
+        assert (code, err) == (0, "")
+        return folder, out
 
     return call
 
 
-def written(tmp_path):
-    return strict((tmp_path / "out" / "ladder.json").read_text())
+@pytest.fixture(scope="module")
+def usual(accepted):
+    """Of 300 rows, with the usual claims."""
+    return accepted(rows)
 
 
-def pictures(tmp_path):
-    return {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+@pytest.fixture(scope="module")
+def named(accepted):
+    """Of 300 rows, all of which may be used, with claims by name, one of them twice."""
+    return accepted(rows, "--claims", "x1", "sum", "x1", "summod10f1", "--max_examples", 300)
 
 
+@pytest.fixture(scope="module")
+def of_tens(accepted):
+    return accepted(tens, "--claims", "sum10")
+
+
+def written(folder):
+    return strict((folder / "out" / "ladder.json").read_text())
+
+
+def pictures(folder):
+    return {path.stem for path in (folder / "out" / "figures").iterdir()}
+
+
+@pytest.mark.slow
 def test_the_file_has_the_behaviour_first_and_each_claim_with_its_rung(words, run, tmp_path):
     data = rows(tmp_path, task="mod", modulus=11)
     code, out, err = run(*words(data))
@@ -73,18 +116,18 @@ def test_the_file_has_the_behaviour_first_and_each_claim_with_its_rung(words, ru
     assert "ladder" in pictures(tmp_path)
 
 
-def test_claims_are_those_named_each_once(words, run, tmp_path):
-    code, _, err = run(*words(rows(tmp_path), "--claims", "x1", "sum", "x1", "summod10f1"))
-    assert (code, err) == (0, "")
-    found = {one["variable"]: one["shape"] for one in written(tmp_path)["claims"]}
+@pytest.mark.slow
+def test_claims_are_those_named_each_once(named):
+    found = {one["variable"]: one["shape"] for one in written(named[0])["claims"]}
     assert found == {"x1": "line", "sum": "line", "summod10f1": "circle"}
+    assert len(written(named[0])["claims"]) == 3
 
 
-def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_left(words, run, tmp_path):
-    data = rows(tmp_path)
-    assert run(*words(data))[0] == 0
-    assert written(tmp_path)["claims"] and "ladder" in pictures(tmp_path)  # the control
-    code, out, err = run(*words(data, "--no_ladder"))
+@pytest.mark.slow
+def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_left(usual, words, run, tmp_path):
+    assert written(usual[0])["claims"] and "ladder" in pictures(usual[0])  # the control
+    shutil.copytree(usual[0] / "out", tmp_path / "out")
+    code, out, err = run(*words(usual[0] / "rows.tsv", "--no_ladder"))
     assert (code, err) == (0, "")
     assert "ladder of evidence (" not in out and "left out: the ladder of evidence: no_ladder" in out
     assert written(tmp_path)["claims"] == [] and written(tmp_path)["left_out"] == ["the ladder of evidence: no_ladder"]
@@ -119,14 +162,14 @@ def test_a_claim_that_there_is_not_is_one_line_and_leaves_nothing(words, run, tm
         ("summod2f1", "summod2: no frequency can be probed: summod2cos1 .constant., summod2sin1 .constant."),
     ],
 )
-def test_a_claim_that_does_not_vary_is_refused_and_one_that_does_is_not(words, run, tmp_path, claim, message):
-    data = tmp_path / "tens.tsv"
-    data.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(10, 500, 20) for y in range(10, 500, 20)))
-    assert_refused(run(*words(data, "--claims", claim)), message)
+@pytest.mark.slow
+def test_a_claim_that_does_not_vary_is_refused_and_one_that_does_is_not(of_tens, words, run, tmp_path, claim, message):
+    assert_refused(run(*words(tens(tmp_path), "--claims", claim)), message)
     assert not (tmp_path / "out").exists()
-    assert run(*words(data, "--claims", "sum10"))[0] == 0
+    assert [one["variable"] for one in written(of_tens[0])["claims"]] == ["sum10"]  # the control
 
 
+@pytest.mark.slow
 def test_where_the_neighbouring_periods_do_not_vary_a_circle_is_still_scored(words, run, tmp_path):
     """All sums are multiples of 3; a circle of period 2 has no neighbour but that of 3."""
     data = tmp_path / "threes.tsv"
@@ -139,19 +182,24 @@ def test_where_the_neighbouring_periods_do_not_vary_a_circle_is_still_scored(wor
     assert not claim["evidence"][3]["passed"]
 
 
-@pytest.mark.parametrize("period", [9_999, 10_000])
-def test_the_largest_period_has_only_one_neighbour(words, run, tmp_path, period):
-    code, _, err = run(*words(rows(tmp_path), "--claims", f"summod{period}f1"))
+@pytest.mark.slow
+def test_the_largest_period_has_only_one_neighbour(words, run, tmp_path):
+    """Beside 10000 there is 9999, beside 9999 there is 9998 as well."""
+    code, _, err = run(*words(rows(tmp_path), "--claims", "summod9999f1", "summod10000f1"))
     assert (code, err) == (0, "")
+    claims = written(tmp_path)["claims"]
+    assert [one["variable"] for one in claims] == ["summod9999f1", "summod10000f1"]
+    assert all(isinstance(one["sites"][0]["read"]["neighbour"], float) for one in claims)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_task_is_refused(small_fit, words, run, tmp_path):
-    code, _, err = run(*small_fit)
+    code, _, err = run(*small_fit, "--trainer.max_epochs", 1)
     assert code == 0, err
     checkpoint = tmp_path / "lightning_logs" / "run" / "version_0" / "checkpoints" / "last.ckpt"
 
-    def on(data):
-        given = list(words(data))
+    def on(data, *more):
+        given = list(words(data, *more))
         given[given.index("--checkpoint") + 1] = checkpoint
         return run(*given)
 
@@ -159,7 +207,7 @@ def test_a_checkpoint_of_another_task_is_refused(small_fit, words, run, tmp_path
         on(rows(tmp_path, task="mod", modulus=11)), r"last.ckpt: was trained on 'x \+ y = \?'.*\(mod k\)|mod"
     )
     assert not (tmp_path / "out").exists()
-    assert on(rows(tmp_path))[0] == 0  # the control
+    assert on(rows(tmp_path), "--no_ladder")[0] == 0  # the control
     assert written(tmp_path)["checkpoint"] == str(checkpoint)
 
 
@@ -168,14 +216,16 @@ FEW = (
 )
 
 
-def test_too_few_rows_for_a_claim_that_is_named_are_refused_and_how_many_it_takes_is_said(words, run, tmp_path):
+@pytest.mark.slow
+def test_too_few_rows_for_a_claim_that_is_named_are_refused_and_how_many_it_takes_is_said(named, words, run, tmp_path):
     data = rows(tmp_path, count=150)
     assert_refused(run(*words(data, "--claims", "sum")), FEW)
     assert not (tmp_path / "out").exists()
-    assert run(*words(rows(tmp_path, count=300), "--claims", "sum"))[0] == 0  # the control
+    assert "sum" in {one["variable"] for one in written(named[0])["claims"]}  # the control
 
 
-def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(words, run, tmp_path):
+@pytest.mark.slow
+def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(usual, words, run, tmp_path):
     code, out, err = run(*words(rows(tmp_path, count=150)))
     assert (code, err) == (0, "")
     assert "left out: the ladder of evidence: " in out and "ladder of evidence (" not in out
@@ -184,8 +234,7 @@ def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(word
     (reason,) = (one for one in written(tmp_path)["left_out"] if one.startswith("the ladder of evidence: "))
     assert reason.endswith("250 rows or more, of different sums")
     assert json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]
-    code, out, _ = run(*words(rows(tmp_path, count=300)))
-    assert code == 0 and "left out: the ladder" not in out and "ladder of evidence (" in out  # the control
+    assert "left out: the ladder" not in usual[1] and "ladder of evidence (" in usual[1]  # the control
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
@@ -200,7 +249,8 @@ def test_the_usual_claims_are_the_usual_ones_in_a_list_too(kind):
         probe(loaded, few, ProbeOptions(claims=kind(["sum"]), **quick))
 
 
-def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, tmp_path):
+@pytest.mark.slow
+def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(named, words, run, tmp_path):
     """300 rows are enough; that only 100 of them may be used is what has to be said."""
     data = rows(tmp_path)
     refused = (
@@ -209,4 +259,5 @@ def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(words, run, t
     )
     assert_refused(run(*words(data, "--claims", "sum", "--max_examples", 100)), refused)
     assert not (tmp_path / "out").exists()
-    assert run(*words(data, "--claims", "sum", "--max_examples", 300))[0] == 0  # the control
+    assert "sum" in {one["variable"] for one in written(named[0])["claims"]}  # the control: 300 of the same
+    assert data.read_bytes() == (named[0] / "rows.tsv").read_bytes()

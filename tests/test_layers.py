@@ -25,6 +25,7 @@ def test_the_public_surface_is_sorted_complete_and_importable():
         _ = arithprobe.nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["import arithprobe", "from arithprobe import cli; cli.main(['fit', '--help'])"])
 def test_help_imports_nothing_heavy(words):
     code = f"import sys; {words}; print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, assert_refused
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from sklearn.metrics import log_loss
@@ -97,6 +97,7 @@ def test_descending_the_loss_leads_to_the_answers(objective):
     assert before < 0.5
 
 
+@settings(max_examples=40)
 @given(st.integers(2, 300).flatmap(lambda k: st.tuples(st.just(k), st.sets(st.integers(1, k // 2), min_size=1))))
 def test_every_residue_is_told_from_every_other_or_the_frequencies_are_refused(drawn):
     modulus, frequencies = drawn
@@ -210,7 +211,7 @@ def fitted(data, objective, tmp_path, steps=5, **options):
     module = ArithmeticModule(**SMALL, dropout=0.0, norm="pre", positions="place", objective=objective, **options)
     trainer = Trainer(
         accelerator="cpu", max_steps=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, enable_checkpointing=False, num_sanity_val_steps=0,
+        default_root_dir=tmp_path, enable_checkpointing=False, num_sanity_val_steps=0, check_val_every_n_epoch=1000,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     trainer.validate(module, datamodule=data, verbose=False)
@@ -218,6 +219,7 @@ def fitted(data, objective, tmp_path, steps=5, **options):
     return module, trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OF_SEVEN[1:], ids=repr)
 def test_a_residue_is_learned_and_said_so(objective, sevens, tmp_path):
     module, trainer = fitted(sevens, objective, tmp_path, 350, embedding_sd=0.2, lr=5e-3)

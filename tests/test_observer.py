@@ -7,6 +7,7 @@ import torch
 from conftest import SMALL
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
+from short_fits import files_in
 
 from arithprobe import callbacks
 from arithprobe.data.datamodule import ArithmeticDataModule
@@ -14,10 +15,12 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.training.module import ArithmeticModule
 
 OPTIONS = {
-    "DirectionAblation": {"every": 2, "targets": ["sum", "summod10f1"]},
+    "DirectionAblation": {"every": 2, "targets": ["sum", "summod10f1"], "sites": ["resid_mid.1", "final"], "draws": 19},
     "FourierProbing": {"quantity": "sum", "period": 10},  # the small data has no modulus
-    "HeadAnalysis": {"every": 1},
-    "MLPProbing": {"every": 2, "max_epochs": 3},
+    "EmergenceProbing": {"targets": ["sum", "sum1"]},
+    "HeadAnalysis": {"every": 2},
+    "MLPProbing": {"every": 2, "max_epochs": 3, "shuffles": 1},
+    "RidgeProbing": {"positions": ["last"]},
 }
 ALL = [partial(getattr(callbacks, name), **OPTIONS.get(name, {})) for name in callbacks.__all__]
 
@@ -61,31 +64,38 @@ def same(first, second):
     return weights and first[1].train == second[1].train and first[1].val == second[1].val
 
 
-@pytest.fixture
-def alone(small_data, tmp_path):
-    return fit([], small_data, tmp_path)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("data"))
 
 
-def test_all_callbacks_together_change_nothing(alone, small_data, tmp_path):
+@pytest.fixture(scope="module")
+def alone(files, tmp_path_factory):
+    return fit([], files, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.mark.slow
+def test_all_callbacks_together_change_nothing(alone, files, tmp_path):
     observers = [callback() for callback in ALL]
-    assert same(alone, fit(observers, small_data, tmp_path))
+    assert same(alone, fit(observers, files, tmp_path))
     assert len(alone[1].train) == 3 * 11
 
 
-def test_a_model_that_diverges_is_observed_to_its_end(small_data, tmp_path):
+@pytest.mark.slow
+def test_a_model_that_diverges_is_observed_to_its_end(files, tmp_path):
     """States that overflow have no probe, and the run goes on as it would alone."""
-    fits = [fit(observers, small_data, tmp_path, lr=1e30) for observers in ([], [callback() for callback in ALL])]
+    fits = [fit(observers, files, tmp_path, lr=1e30) for observers in ([], [callback() for callback in ALL])]
     assert [len(losses.train) for _, losses in fits] == [33, 33]
     assert not all(torch.isfinite(value).all() for value in fits[1][0].values())
 
 
-def test_the_test_can_fail(alone, small_data, tmp_path):
-    assert not same(alone, fit([Meddler()], small_data, tmp_path))
+def test_the_test_can_fail(alone, files, tmp_path):
+    assert not same(alone, fit([Meddler()], files, tmp_path))
 
 
 @pytest.mark.parametrize("callback", ALL, ids=callbacks.__all__)
-def test_a_callback_leaves_no_hook_and_no_gradient(callback, small_data, tmp_path):
-    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
+def test_a_callback_leaves_no_hook_and_no_gradient(callback, files, tmp_path):
+    data = ArithmeticDataModule(str(files["train"]), str(files["val"]), recipe=DataRecipe(split="sum"))
     module = ArithmeticModule(**SMALL)
     trainer = Trainer(
         accelerator="cpu", callbacks=[callback()], logger=False, enable_progress_bar=False, default_root_dir=tmp_path

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
-from planted import MODULUS, clock, many_handed_clock
+from planted import MODULUS, clock, many_handed_clock, some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder_causal import CausalRungs
@@ -91,10 +91,10 @@ def test_below_0_is_nothing_and_of_nothing_there_is_no_concentration(measure):
 @functools.cache
 def planes(case, site=SITE):
     """What intervenes on a model, the scores of its residue, and what its planes do at one site."""
-    loaded, rows = case()
+    loaded, rows = some(case)
     last = position_table(["last"], rows.lengths, rows.layout, rows.layouts)
     sites, d_model = loaded.model.residual_sites, loaded.model.d_model
-    survey = FourierSurvey(rows, sites, last, [CIRCLE], Split(permutations=39), d_model)
+    survey = FourierSurvey(rows, sites, last, [CIRCLE], Split(permutations=19), d_model)
     run_over(loaded, rows, [survey.update])
     scores = survey.scores()[0][0]
     rungs = CausalRungs(loaded, rows, plane_targets(scores), [site], DRAWS)
@@ -105,6 +105,7 @@ def mean(answers, figure):
     return sum(getattr(one, figure) for one in answers) / len(answers)
 
 
+@pytest.mark.slow
 def test_the_key_frequencies_are_those_that_the_clock_uses():
     for case, used in [(clock, {1}), (many_handed_clock, {1, 3, 5})]:
         _, scores, found = planes(case)
@@ -117,6 +118,7 @@ def test_the_key_frequencies_are_those_that_the_clock_uses():
     assert planes(clock)[2].gini > planes(many_handed_clock)[2].gini
 
 
+@pytest.mark.slow
 def test_without_the_frequency_that_is_used_the_answers_are_gone():
     _, _, found = planes(clock)
     guess = 1 / MODULUS
@@ -127,6 +129,7 @@ def test_without_the_frequency_that_is_used_the_answers_are_gone():
     assert min(one.skill for one in unused) > 0.7
 
 
+@pytest.mark.slow
 def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_labels_permuted_between_sums():
     """LEACE takes out of everything a little, whatever the labels: by chance some of the one plane that is used.
 
@@ -151,6 +154,7 @@ def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_labels_
     assert min(one.exact for one in random) > found.excluded[0].exact
 
 
+@pytest.mark.slow
 def test_nothing_but_the_key_planes_is_enough_and_all_but_them_is_not():
     for case in (clock, many_handed_clock):
         _, _, found = planes(case)
@@ -166,6 +170,7 @@ def test_nothing_but_the_key_planes_is_enough_and_all_but_them_is_not():
             assert worst > 2 * getattr(found.without_key, figure)
 
 
+@pytest.mark.slow
 def test_of_three_circles_each_can_be_missed_and_all_together_not():
     _, _, found = planes(many_handed_clock)
     assert min(found.excluded[f - 1].exact for f in found.key) > COMPLETE
@@ -173,6 +178,7 @@ def test_of_three_circles_each_can_be_missed_and_all_together_not():
     assert planes(clock)[2].excluded[0].exact < 2 / MODULUS  # the control: where there is one circle
 
 
+@pytest.mark.slow
 def test_where_there_is_no_circle_there_is_nothing_to_leave_out():
     rungs, scores, found = planes(clock, "resid_mid.0")
     assert scores.key_frequencies("resid_mid.0") == [] == list(found.key)
@@ -185,7 +191,7 @@ def test_where_there_is_no_circle_there_is_nothing_to_leave_out():
 
 def hooked(case, fn):
     """Answers of a whole forward pass with a hook at the last token, by the definitions."""
-    bench, rows = planes(case)[0].bench, case()[1]
+    bench, rows = planes(case)[0].bench, some(case)[1]
     ids, lengths, answers = rows.ids[bench.rows].long(), rows.lengths[bench.rows], rows.answers[bench.rows].double()
     with torch.no_grad(), edit(bench.model, SITE, fn, lengths - 1):
         outputs = bench.model(ids, lengths)
@@ -202,7 +208,7 @@ def figures(one):
 @functools.cache
 def fitted_on(case):
     """(n, D) states of the rows to fit on, from a pass of their own."""
-    loaded, rows = case()
+    loaded, rows = some(case)
     found = {}
 
     def keep(states, numbers):
@@ -216,14 +222,14 @@ def fitted_on(case):
 
 def labels_of(case, frequencies):
     """(n, K) waves of the rows to fit on."""
-    rows, plan = case()[1], planes(case)[0].plan
+    rows, plan = some(case)[1], planes(case)[0].plan
     name = planes_name("residue", MODULUS, frequencies)
     return variable_of(name, rows.x, rows.y, MODULUS).columns[plan.fit_rows]
 
 
 def relabelled(case, frequencies, by="sum"):
     """The same permuted, permutation by permutation: a sum takes the labels of another, or a row those of another."""
-    rows, plan = case()[1], planes(case)[0].plan
+    rows, plan = some(case)[1], planes(case)[0].plan
     own = labels_of(case, frequencies)
     group = {"sum": (rows.x + rows.y)[plan.fit_rows], "row": torch.arange(len(own))}[by]
     return [own[donors] for donors in permuted_rows(group, DRAWS, plan.options.seed).T]
@@ -244,6 +250,7 @@ def without(case, labels):
 
 
 @pytest.mark.parametrize("case", [clock, many_handed_clock])
+@pytest.mark.slow
 def test_excluded_and_restricted_are_edits_of_a_hook_by_another_leace(case):
     _, _, found = planes(case)
     assert figures(found.intact) == pytest.approx(hooked(case, lambda h: h), abs=1e-9)
@@ -260,6 +267,7 @@ def test_excluded_and_restricted_are_edits_of_a_hook_by_another_leace(case):
 
 
 @pytest.mark.parametrize("case", [clock, many_handed_clock])
+@pytest.mark.slow
 def test_without_shuffled_is_a_loop_over_permutations_of_the_labels_between_sums(case):
     rungs, _, found = planes(case)
     key = tuple(sorted(found.key))
@@ -274,9 +282,10 @@ def test_without_shuffled_is_a_loop_over_permutations_of_the_labels_between_sums
     assert abs(float(scores.loss[0]) - found.excluded_shuffled[0].loss) > 1e-3  # the seed is what it depends on
 
 
+@pytest.mark.slow
 def test_permuted_labels_are_those_of_one_other_sum():
     """So that the null has what sums have in common."""
-    rows, plan = clock()[1], planes(clock)[0].plan
+    rows, plan = some(clock)[1], planes(clock)[0].plan
     total = (rows.x + rows.y)[plan.fit_rows]
     for labels in relabelled(clock, (1,)):
         values = torch.cat([total[:, None].double(), labels], dim=1).round(decimals=6)

@@ -13,6 +13,7 @@ from planted import (
     direction,
     many_handed_clock,
     overshooting,
+    some,
     untrained,
 )
 
@@ -31,6 +32,7 @@ from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import target_group
 from arithprobe.probes.variables import variable_of
 
+ROWS = 800
 RENAMED = [3, 8, 0, 5, 9, 2, 7, 1, 6, 4]
 LOOKED_FOR = {
     untrained: ["sum"],
@@ -63,7 +65,7 @@ def last_token(rows):
 @functools.cache
 def readable(case, twin=None):
     """Held-out R2 at the last token, by name and site; of ``renamed`` variables, for their values in another order."""
-    loaded, rows = case()
+    loaded, rows = some(case, ROWS)
     loaded = loaded if twin is None else random_init_twin(loaded, twin)
     groups, sites = {}, loaded.model.residual_sites
     for name in LOOKED_FOR[case]:
@@ -86,7 +88,7 @@ def cell_of(case, site):
     options = InterveneOptions(
         targets=TAKEN_OUT[case, site], sites=(site,), positions=("last",), draws=19, no_mlp=True, no_patching=True
     )
-    plan = IntervenePlan(*case(), options)
+    plan = IntervenePlan(*some(case, ROWS), options)
     return Cell(Material(plan), site, plan.sets[0])
 
 
@@ -116,15 +118,16 @@ def moved(case, name, site):
 
 
 @pytest.mark.parametrize("case", WIRED)
+@pytest.mark.slow
 def test_a_wired_model_answers_every_problem_and_its_untrained_twin_none(case):
-    loaded, rows = case()
+    loaded, rows = some(case, ROWS)
     behaviour = run_over(loaded, rows).behaviour
     assert (behaviour.verdict, behaviour.exact_match) == ("LEARNED", 1.0)
     assert run_over(random_init_twin(loaded, 0), rows).behaviour.verdict == "NOT LEARNED"
 
 
 def test_what_is_called_untrained_has_learned_nothing_and_can_be_read_all_the_same():
-    assert run_over(*untrained()).behaviour.skill < 0
+    assert run_over(*some(untrained, ROWS)).behaviour.skill < 0
     assert readable(untrained)["sum"]["resid_mid.0"] > 0.8
 
 
@@ -143,6 +146,7 @@ def test_what_is_called_untrained_has_learned_nothing_and_can_be_read_all_the_sa
         (many_handed_clock, "residuemod13f1+3+5", "resid_post.0"),
     ],
 )
+@pytest.mark.slow
 def test_a_variable_can_be_read_from_its_first_site_on_and_not_before(case, name, first):
     r2 = readable(case)[name]
     sites = list(r2)
@@ -166,6 +170,7 @@ def test_renaming_its_values_hides_a_line_and_not_a_set_of_directions(case):
     assert readable(case)["renamed y1"][site] > 0.9999
 
 
+@pytest.mark.slow
 def test_an_untrained_twin_reads_half_the_sum_better_and_the_planted_variables_worse():
     twins = [readable(adder, twin=seed) for seed in range(3)]
     twin = {name: max(max(one[name].values()) for one in twins) for name in ("x", "x1", "y1")}
@@ -176,6 +181,7 @@ def test_an_untrained_twin_reads_half_the_sum_better_and_the_planted_variables_w
 
 
 @pytest.mark.parametrize(("case", "name", "site", "slope"), USED)
+@pytest.mark.slow
 def test_without_what_is_used_the_skill_is_gone_and_random_subspaces_leave_it(case, name, site, slope):
     effect, before, after = without(case, name, site, ("isotropic", "outside"))
     assert before > 0.9999
@@ -210,6 +216,7 @@ def test_without_what_is_not_used_or_kept_elsewhere_the_skill_stays(case, name, 
 
 
 @pytest.mark.parametrize(("case", "name", "site", "slope"), [*USED, (backed_up, "sum", "resid_mid.0", 0.5)])
+@pytest.mark.slow
 def test_steering_and_interchange_move_the_answer_by_the_share_that_is_read(case, name, site, slope):
     steered, swapped = moved(case, name, site)
     assert steered == pytest.approx(slope, abs=0.01)

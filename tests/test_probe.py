@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
 from conftest import SMALL, read_jsonl
+from short_fits import command
 
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
@@ -15,11 +17,12 @@ QUICK = ("--n_heads", 2, "--permutations", 19, "--fourier_permutations", 19, "--
          "--mlp_hidden", 8, "--subspace_draws", 3, "--frequencies", 3, "--small_periods", 2, 3)  # fmt: skip
 
 
-@pytest.fixture
-def plain(tmp_path):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
     torch.manual_seed(0)
-    torch.save(TinyTransformer(**SMALL).state_dict(), tmp_path / "plain.pt")
-    return tmp_path / "plain.pt"
+    path = tmp_path_factory.mktemp("plain") / "plain.pt"
+    torch.save(TinyTransformer(**SMALL).state_dict(), path)
+    return path
 
 
 def problems(tmp_path, **options):
@@ -27,21 +30,30 @@ def problems(tmp_path, **options):
     return write_tsv(tmp_path / "rows.tsv", sample(recipe)["val"].problems(recipe))
 
 
-def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(run, plain, tmp_path):
-    data = problems(tmp_path, task="mod", modulus=11)
-    code, out, err = run("probe", "--checkpoint", plain, "--data", data, "--output_dir", tmp_path / "out", *QUICK)
+@pytest.fixture(scope="module")
+def whole(plain, tmp_path_factory):
+    """A run with everything in it: its folder, and what it said."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = problems(folder, task="mod", modulus=11)
+    code, out, err = command("probe", "--checkpoint", plain, "--data", data, "--output_dir", folder / "out", *QUICK)
     assert code == 0, err
+    return folder / "out", out
+
+
+@pytest.mark.slow
+def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole):
+    folder, out = whole
     assert out.startswith("NOT LEARNED: ")
     assert "an untrained network can score as high" in out.splitlines()[1]
     for part in ("ridge probes at final@last", "untrained", "explained", "Fourier probes of 'residue' mod 11",
                  "decoded from the angles", "small periods", "readout refitted", "MLP regression of 'residue'",
                  "MLP classification of 'residue'", "cells x", "probe.json"):  # fmt: skip
         assert part in out
-    figures = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    figures = sorted(path.name for path in (folder / "figures").iterdir())
     names = ("fourier_residuemod11", "frequencies_by_site", "ladder", "mlp_against_ridge", "refitted_readout",
              "ridge_residue", "ridge_sum", "ridge_x", "ridge_y", "small_periods")  # fmt: skip
     assert figures == [f"{name}.{ending}" for name in names for ending in ("png", "svg")]
-    found = json.loads((tmp_path / "out" / "probe.json").read_text())
+    found = json.loads((folder / "probe.json").read_text())
     assert next(iter(found["behaviour"])) == "verdict"
     assert found["behaviour"]["constant_from"] == "these rows"  # a plain file cannot say
     cell = next(c for c in found["ridge"] if (c["target"], c["site"], c["position"]) == ("sum", "final", "last"))
@@ -57,17 +69,19 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(run, p
     assert {one["kind"] for one in found["mlp"]} == {"regression", "classification"}
 
 
+@pytest.mark.slow
 def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fit, small_data, tmp_path):
     probes = ("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.cross_validate", "true",
               "--trainer.callbacks.permutations", 19, "--trainer.callbacks.targets", "[sum,x1]")  # fmt: skip
-    code, _, err = run(*small_fit, *probes)
+    code, _, err = run(*small_fit, "--trainer.max_epochs", 1, *probes)
     assert code == 0, err
     folder = tmp_path / "lightning_logs" / "run" / "version_0"
     live = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
     code, _, err = run(
         "probe", "--checkpoint", folder / "checkpoints" / "last.ckpt", "--data", small_data["val"],
         "--output_dir", tmp_path / "out", "--alphas", 10.0, "--permutations", 19, "--targets", "sum", "x1",
-        "--twins", 0, "--no_mlp", "--small_periods", 2,
+        "--twins", 0, "--no_mlp", "--no_ladder", "--small_periods", 2, "--subspace_draws", 1,
+        "--fourier_permutations", 19,
     )  # fmt: skip
     assert code == 0, err
     after = json.loads((tmp_path / "out" / "probe.json").read_text())
@@ -124,24 +138,29 @@ def test_what_is_needed_is_asked_for(run, plain, tmp_path):
         assert run("probe", *words)[::2] == (2, f"arithprobe: error: --{missing} is missing\n")
 
 
+@pytest.mark.slow
 def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for(run, plain, tmp_path):
     """Even operands of few values: no parity, and too few y to hold any out."""
     rows = "".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(0, 200, 2) for y in (100, 102, 104))
     (tmp_path / "even.tsv").write_text(rows)
-    words = ("probe", "--checkpoint", plain, "--data", tmp_path / "even.tsv", "--output_dir", tmp_path / "out", *QUICK)
-    code, out, err = run(*words, "--no_mlp")
+    words = ("probe", "--checkpoint", plain, "--data", tmp_path / "even.tsv", "--output_dir", tmp_path / "out", *QUICK,
+             "--no_mlp", "--no_ladder", "--twins", 0, "--sites", "final", "--positions", "last")  # fmt: skip
+    code, out, err = run(*words)
     assert code == 0, err
     assert "left out: everything of y: " in out and "3 different values of 'y', fewer than the 5 folds" in out
     assert "left out: summod2: constant" in out and "left out: xmod2: constant" in out
     assert "y" not in {cell["target"] for cell in json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]}
-    code, _, err = run(*words, "--no_mlp", "--targets", "y")
+    code, _, err = run(*words, "--targets", "y")
     assert code == 2 and "3 different values of 'y'" in err
 
 
-def test_a_second_run_leaves_no_picture_of_the_first(run, plain, tmp_path):
+@pytest.mark.slow
+def test_a_second_run_leaves_no_picture_of_the_first(whole, run, plain, tmp_path):
+    """Of targets, circles and probes that the second does not have."""
+    shutil.copytree(whole[0] / "figures", tmp_path / "out" / "figures")
     words = ("probe", "--checkpoint", plain, "--data", problems(tmp_path), "--output_dir", tmp_path / "out", *QUICK)
-    for target in ("sum", "x"):
-        assert run(*words, "--no_mlp", "--targets", target)[0] == 0
+    assert run(*words, "--no_mlp", "--targets", "x", "--positions", "last")[0] == 0
     figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     names = ("ridge_x", "small_periods", "refitted_readout", "ladder")
     assert figures == {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
+    assert {"ridge_sum.png", "fourier_residuemod11.svg"} <= {path.name for path in (whole[0] / "figures").iterdir()}

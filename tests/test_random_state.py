@@ -1,6 +1,7 @@
 """A fit that was stopped and goes on is, bit for bit, the fit that was never stopped."""
 
 import csv
+import functools
 import json
 import random
 
@@ -9,19 +10,20 @@ import pytest
 import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from short_fits import command, files_in, fit_words
+from stopped_fits import equal, read, without_random_state
 
-from arithprobe.callbacks.random_state import _KEY, RandomState, _restore, _states
+from arithprobe.callbacks.random_state import RandomState, _restore, _states
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.training.module import ArithmeticModule
 
 PROBES = [
-    {"class_path": "RidgeProbing"},
+    {"class_path": "RidgeProbing", "init_args": {"positions": ["last"]}},
     {"class_path": "FourierProbing", "init_args": {"quantity": "sum", "period": 10}},
     {"class_path": "MLPProbing", "init_args": {"every": 1, "max_epochs": 2, "shuffles": 1}},
-    {"class_path": "EmergenceProbing", "init_args": {"frequencies": 0}},
+    {"class_path": "EmergenceProbing", "init_args": {"targets": ["sum"], "frequencies": 0, "twins": 0}},
 ]
 BY_EPOCH = ["--trainer.max_epochs", 4]
 BY_STEP = ["--trainer.max_epochs", -1, "--trainer.max_steps", 44]
@@ -29,25 +31,9 @@ VALIDATED_BY_STEP = [*BY_STEP, "--trainer.val_check_interval", 4, "--trainer.che
 LENGTHS = {
     "epochs": BY_EPOCH,
     "steps": BY_STEP,
-    "both": [*BY_EPOCH, "--trainer.max_steps", 1000],
     "validated by step": VALIDATED_BY_STEP,
-    "accumulated": [*BY_EPOCH, "--trainer.accumulate_grad_batches", 3],
+    "both, accumulated": [*BY_EPOCH, "--trainer.max_steps", 1000, "--trainer.accumulate_grad_batches", 3],
 }
-
-
-class Kept(Checkpoint):
-    """Keeps a checkpoint of the end of every training epoch, and of every validation."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        trainer.save_checkpoint(f"{self.folder}/epoch_{trainer.current_epoch + 1}.ckpt")
-
-    def on_validation_end(self, trainer, pl_module):
-        if not trainer.sanity_checking:
-            trainer.save_checkpoint(f"{self.folder}/step_{trainer.global_step}.ckpt")
 
 
 class KilledError(Exception):
@@ -71,50 +57,54 @@ class Census(Callback):
         Census.names = [type(callback).__name__ for callback in trainer.callbacks]
 
 
-@pytest.fixture
-def fit(run, small_fit, tmp_path):
-    """Fit in a folder of its own: the folder of the run, and that of its checkpoints."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("data"))
 
-    def call(name, *words, callbacks=(), dirpath=None):
-        checkpoints = dirpath or tmp_path / name / "checkpoints"
+
+@pytest.fixture(scope="module")
+def fit_in(files):
+    """Fit in a folder: the folder of the run, and that of its checkpoints."""
+
+    def call(folder, *words, callbacks=(), dirpath=None):
+        checkpoints = dirpath or folder / "checkpoints"
         options = [
-            *small_fit, "--model.schedule", "cosine", "--model.warmup_steps", 5,
-            "--trainer.default_root_dir", tmp_path / name, "--checkpoint.dirpath", checkpoints,
-            f"--trainer.callbacks={json.dumps(list(callbacks))}", *words,
+            *fit_words(files, folder), "--model.schedule", "cosine", "--model.warmup_steps", 5,
+            "--checkpoint.dirpath", checkpoints, f"--trainer.callbacks={json.dumps(list(callbacks))}", *words,
         ]  # fmt: skip
-        code, _, err = run(*options)
+        code, _, err = command(*options)
         assert code == 0, err
-        (*_, folder) = sorted((tmp_path / name / "lightning_logs" / "run").iterdir())
-        return folder, checkpoints
+        (*_, found) = sorted((folder / "lightning_logs" / "run").iterdir())
+        return found, checkpoints
 
     return call
 
 
+@pytest.fixture
+def fit(fit_in, tmp_path):
+    """Fit in a folder of its own, by name."""
+    return lambda name, *words, **options: fit_in(tmp_path / name, *words, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(fit_in, tmp_path_factory):
+    """A fit of a length that was never stopped, made once: its run, its checkpoints and those it kept on its way."""
+
+    @functools.cache
+    def call(length):
+        folder = tmp_path_factory.mktemp("whole")
+        callbacks = [*probes_of(length), kept(folder / "kept")]
+        return *fit_in(folder, *LENGTHS[length], callbacks=callbacks), folder / "kept"
+
+    return call
+
+
+def probes_of(length):
+    return PROBES if length == "epochs" else []
+
+
 def kept(folder):
-    return {"class_path": "test_random_state.Kept", "init_args": {"folder": str(folder)}}
-
-
-def read(path):
-    return torch.load(path, weights_only=True)
-
-
-def equal(first, second):
-    """Whether two checkpoints have the same weights, optimizer, schedule and place in the fit, to the last bit."""
-    trees = [
-        (one["state_dict"], one["optimizer_states"], one["lr_schedulers"], one["epoch"], one["global_step"],
-         one["loops"]["fit_loop"]["epoch_loop.state_dict"])
-        for one in (first, second)
-    ]  # fmt: skip
-    leaves, shapes = zip(*map(torch.utils._pytree.tree_flatten, trees), strict=True)
-    same = (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(*leaves, strict=True))
-    return shapes[0] == shapes[1] and all(same)
-
-
-def without_random_state(path):
-    """The control: the same checkpoint as Lightning alone would have written it."""
-    stripped = path.with_stem(f"{path.stem}_stripped")
-    torch.save({key: value for key, value in read(path).items() if key != _KEY}, stripped)
-    return stripped
+    return {"class_path": "stopped_fits.Kept", "init_args": {"folder": str(folder)}}
 
 
 def losses(folder):
@@ -132,11 +122,11 @@ def probed(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", LENGTHS)
-def test_a_fit_goes_on_from_the_end_of_an_epoch_as_if_it_had_never_stopped(length, fit, tmp_path):
+def test_a_fit_goes_on_from_the_end_of_an_epoch_as_if_it_had_never_stopped(length, fit, whole):
     """Dropout, order and schedule, and once all probes; its control: a checkpoint without the random state."""
-    probes = PROBES if length == "epochs" else []
-    folder, checkpoints = fit("whole", *LENGTHS[length], callbacks=[*probes, kept(tmp_path / "kept")])
-    stop = tmp_path / "kept" / "epoch_2.ckpt"
+    probes = probes_of(length)
+    folder, checkpoints, keeps = whole(length)
+    stop = keeps / "epoch_2.ckpt"
     resumed, goes_on = fit("resumed", *LENGTHS[length], "--ckpt_path", stop, callbacks=probes)
     alone, control = fit("control", *LENGTHS[length], "--ckpt_path", without_random_state(stop))
     end = read(checkpoints / "last.ckpt")
@@ -151,30 +141,30 @@ def test_a_fit_goes_on_from_the_end_of_an_epoch_as_if_it_had_never_stopped(lengt
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # the epoch ends again without a validation
 @pytest.mark.parametrize("length", ["epochs", "steps"])
-def test_so_it_does_from_the_validation_at_the_end_of_an_epoch(length, fit, tmp_path):
-    _, checkpoints = fit("whole", *LENGTHS[length], callbacks=[kept(tmp_path / "kept")])
-    stop, end = tmp_path / "kept" / "step_22.ckpt", read(checkpoints / "last.ckpt")
+def test_so_it_does_from_the_validation_at_the_end_of_an_epoch(length, fit, whole):
+    _, checkpoints, keeps = whole(length)
+    stop, end = keeps / "step_22.ckpt", read(checkpoints / "last.ckpt")
     assert equal(read(fit("resumed", *LENGTHS[length], "--ckpt_path", stop)[1] / "last.ckpt"), end)
     stripped = without_random_state(stop)
     assert not equal(read(fit("control", *LENGTHS[length], "--ckpt_path", stripped)[1] / "last.ckpt"), end)
 
 
 @pytest.mark.slow
-def test_in_the_middle_of_an_epoch_it_does_not_and_the_user_is_warned(fit, tmp_path):
+def test_in_the_middle_of_an_epoch_it_does_not_and_the_user_is_warned(fit, whole):
     """As the docstring says. Its control: the test above."""
-    _, checkpoints = fit("whole", *VALIDATED_BY_STEP, callbacks=[kept(tmp_path / "kept")])
+    _, checkpoints, keeps = whole("validated by step")
     with pytest.warns(PossibleUserWarning, match="ended before the epoch ended"):
-        _, goes_on = fit("resumed", *VALIDATED_BY_STEP, "--ckpt_path", tmp_path / "kept" / "step_20.ckpt")
+        _, goes_on = fit("resumed", *VALIDATED_BY_STEP, "--ckpt_path", keeps / "step_20.ckpt")
     assert not equal(read(goes_on / "last.ckpt"), read(checkpoints / "last.ckpt"))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_a_killed_fit_ends_with_the_same_best_and_last_in_its_folder(mode, fit, tmp_path):
+def test_a_killed_fit_ends_with_the_same_best_and_last_in_its_folder(mode, fit, whole, tmp_path):
     """By ``max`` the best epoch is the first, before the kill. Its control goes on with its checkpoints elsewhere."""
     words = [*BY_EPOCH, "--checkpoint.mode", mode]
-    folder, checkpoints = fit("whole", *words)
+    folder, checkpoints = whole("epochs")[:2] if mode == "min" else fit("whole", *words)
     with pytest.raises(KilledError):
         fit("killed", *words, callbacks=[{"class_path": "test_random_state.Killer"}])
     place = tmp_path / "killed" / "checkpoints"
@@ -193,14 +183,15 @@ def test_a_killed_fit_ends_with_the_same_best_and_last_in_its_folder(mode, fit, 
     assert reported == {"min": 2, "max": 3}[mode]  # of the two epochs that it saw
 
 
-def test_a_fit_may_go_on_with_other_rows(fit, small_data, tmp_path):
+@pytest.mark.slow
+def test_a_fit_may_go_on_with_other_rows(fit, files, tmp_path):
     """The answers so far have no row then; the report of the best epoch stays, as its checkpoint does."""
     _, checkpoints = fit("first", "--checkpoint.mode", "max")
-    rows = small_data["val"].read_text().splitlines(keepends=True)[:100]
-    small_data["val"].write_text("".join(rows))
+    rows, fewer = files["val"].read_text().splitlines(keepends=True)[:100], tmp_path / "fewer.tsv"
+    fewer.write_text("".join(rows))
     again = ["--trainer.max_epochs", 4, "--checkpoint.mode", "max", "--ckpt_path", checkpoints / "last.ckpt"]
     with pytest.warns(UserWarning, match="exists and is not empty"):
-        folder, _ = fit("second", *again, dirpath=checkpoints)
+        folder, _ = fit("second", *again, "--data.val_file", fewer, dirpath=checkpoints)
     header, *lines = (folder / "predictions.tsv").read_text().splitlines()
     assert (header, len(lines)) == ("problem\tanswer\tlast", 100)
     reports = json.loads((folder / "behaviour.json").read_text())
@@ -210,10 +201,11 @@ def test_a_fit_may_go_on_with_other_rows(fit, small_data, tmp_path):
     assert read(checkpoints / "best.ckpt")["epoch"] == 1
 
 
-def test_a_checkpoint_is_judged_without_the_reports_of_its_fit(run, fit, small_data, tmp_path):
+@pytest.mark.slow
+def test_a_checkpoint_is_judged_without_the_reports_of_its_fit(run, fit, files, tmp_path):
     _, checkpoints = fit("first")
     assert set(read(checkpoints / "last.ckpt")["callbacks"]["BehaviourReport"]["reports"]) == {"last", "best"}
-    words = ["validate", "--ckpt_path", checkpoints / "last.ckpt", "--data.val_file", small_data["val"]]
+    words = ["validate", "--ckpt_path", checkpoints / "last.ckpt", "--data.val_file", files["val"]]
     code, out, _ = run(*words, "--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false")
     assert code == 0 and "best" not in out
     (record,) = tmp_path.glob("lightning_logs/run/version_0/behaviour.json")
@@ -248,11 +240,11 @@ def test_only_a_fit_restores_them(small_data, tmp_path):
     first.save_checkpoint(path)
     drawn = {}
     for name, checkpoint in (("with", path), ("without", without_random_state(path))):
-        for command in ("validate", "fit"):  # the fit is over, and trains no more
+        for stage in ("validate", "fit"):  # the fit is over, and trains no more
             seed_everything(11, verbose=False)
             trainer = Trainer(**quiet, callbacks=[RandomState()])
-            getattr(trainer, command)(ArithmeticModule(**SMALL), datamodule=data, ckpt_path=checkpoint)
-            drawn[name, command] = torch.rand(1).item()
+            getattr(trainer, stage)(ArithmeticModule(**SMALL), datamodule=data, ckpt_path=checkpoint)
+            drawn[name, stage] = torch.rand(1).item()
     assert drawn["with", "validate"] == drawn["without", "validate"]
     assert drawn["with", "fit"] != drawn["without", "fit"]
 

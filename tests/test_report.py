@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser import page as visit
+from browser import started, visited
 from conftest import SMALL, assert_refused, read_jsonl
 
 from arithprobe import cli, report
@@ -26,7 +26,9 @@ from arithprobe.reports.page import SECTIONS
 from arithprobe.reports.probe_sections import ladder as evidence
 from arithprobe.reports.run import read_run
 
+pytestmark = pytest.mark.slow
 LARGEST_MB = 8
+MODEL = SMALL | {"n_layers": 1}
 CALLBACKS = [
     {"class_path": "RidgeProbing", "init_args": {"targets": ["sum", "residue"], "positions": ["last", "role"]}},
     {"class_path": "FourierProbing", "init_args": {"frequencies": 3}},
@@ -38,15 +40,15 @@ CALLBACKS = [
 
 
 def fit(folder: Path, task: str, callbacks: object, name: str) -> Path:
-    """A fit of a second or two, in the folder."""
+    """A fit of three validations, in the folder."""
     recipe = DataRecipe(task=task, modulus=11, rows=500, split="sum", val_fraction=0.3, max_operand=120)
     parts = sample(recipe)
     files = {part: write_tsv(folder / f"{task}_{part}.tsv", parts[part].problems(recipe)) for part in parts}
     words = [
         "fit", *("--name", name, "--data.train_file", files["train"], "--data.val_file", files["val"]),
         *("--data.recipe.split", "sum", "--data.recipe.task", task, "--data.recipe.modulus", 11),
-        *(word for option, value in SMALL.items() for word in (f"--model.{option}", value)),
-        *("--trainer.max_epochs", 4, "--trainer.default_root_dir", folder, "--trainer.accelerator", "cpu"),
+        *(word for option, value in MODEL.items() for word in (f"--model.{option}", value)),
+        *("--trainer.max_epochs", 3, "--trainer.default_root_dir", folder, "--trainer.accelerator", "cpu"),
         *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
         *("--trainer.log_every_n_steps", 1, f"--trainer.callbacks={json.dumps(callbacks)}", "--data.batch_size", 128),
     ]  # fmt: skip
@@ -94,18 +96,32 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(made) -> Page:
-    """The page of the run with every callback."""
-    path = made / "whole.html"
-    path.write_text(report([made / "whole" / "version_0"]))
+    """The page of the two runs, side by side."""
+    path = made / "page.html"
+    path.write_text(report([made / "whole" / "version_0", made / "bare" / "version_0"]))
     return Page(path)
 
 
 @pytest.fixture(scope="module")
-def both(made) -> Page:
-    """The page of the two runs, side by side."""
-    path = made / "both.html"
-    path.write_text(report([made / "whole" / "version_0", made / "bare" / "version_0"]))
-    return Page(path)
+def judged(made, tmp_path_factory) -> dict[str, str]:
+    """The page of three copies of the bare run, by the verdicts of best and last: what stands on it of each, and all.
+
+    Without what the answers are computed from: a verdict is said in every section, whatever is in it.
+    """
+    verdicts = {"good": ("LEARNED",) * 2, "failed": ("NOT LEARNED",) * 2, "ended": ("PARTLY LEARNED", "NOT LEARNED")}
+    folders = []
+    for name, (best, last) in verdicts.items():
+        folders.append(Path(shutil.copytree(made / "bare" / "version_0", tmp_path_factory.mktemp("judged") / name)))
+        shutil.rmtree(folders[-1] / "checkpoints")
+        (folders[-1] / "predictions.tsv").unlink()
+        path = folders[-1] / "behaviour.json"
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps(found | {"best": found["best"] | {"verdict": best},
+                                            "last": found["last"] | {"verdict": last}}))  # fmt: skip
+    text = report(folders)
+    parts = text.split('<div class="run">')[1:]
+    assert len(parts) == len(verdicts) * len(SECTIONS)
+    return {name: "".join(parts[at :: len(verdicts)]) for at, name in enumerate(verdicts)} | {"all": text}
 
 
 def test_every_section_is_there_and_the_gate_is_first(page):
@@ -126,31 +142,31 @@ def test_the_page_needs_nothing_but_itself(page):
     assert "url(http" not in page.text and "@import" not in page.text
 
 
-def test_no_id_is_there_twice_and_every_reference_leads_somewhere(both):
-    assert len(both.ids) == len(set(both.ids))
-    references = {link[1:] for link in both.links if link.startswith("#")}
-    references |= set(re.findall(r"url\(#([^)]+)\)", both.text))
-    assert len(references) > 50 and references <= set(both.ids)
+def test_no_id_is_there_twice_and_every_reference_leads_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    references = {link[1:] for link in page.links if link.startswith("#")}
+    references |= set(re.findall(r"url\(#([^)]+)\)", page.text))
+    assert len(references) > 50 and references <= set(page.ids)
 
 
-def test_a_model_that_has_not_learned_is_said_to_in_every_section(made, tmp_path):
-    folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
-    verdicts = json.loads((folder / "behaviour.json").read_text())
-    said = {}
-    for verdict in ("NOT LEARNED", "LEARNED"):
-        changed = {name: one | {"verdict": verdict} for name, one in verdicts.items()}
-        (folder / "behaviour.json").write_text(json.dumps(changed))
-        said[verdict] = report([folder])
-    assert said["NOT LEARNED"].count("NOT LEARNED: what is shown here") == len(SECTIONS) - 2  # but gate and origin
-    assert NOT_LEARNED_WARNING in said["NOT LEARNED"]
-    assert "what is shown here" not in said["LEARNED"] and NOT_LEARNED_WARNING not in said["LEARNED"]
+def test_a_model_that_has_not_learned_is_said_to_in_every_section(judged):
+    assert judged["failed"].count("NOT LEARNED: what is shown here") == len(SECTIONS) - 2  # but gate and origin
+    assert NOT_LEARNED_WARNING in judged["failed"]
+    assert "what is shown here" not in judged["good"] and NOT_LEARNED_WARNING not in judged["good"]
+
+
+def test_a_run_that_had_not_learned_at_its_end_is_warned_of(judged):
+    """Maps and curves are of the last validation, whatever the best was."""
+    said = "NOT LEARNED at the last validation: what is shown here"
+    assert judged["ended"].count(said) == judged["all"].count(said) == len(SECTIONS) - 2
+    assert '<span class="verdict partly-learned">PARTLY LEARNED</span>' in judged["ended"]
 
 
 def test_the_maps_hold_what_the_run_recorded(page, made):
     lines = read_jsonl(made / "whole" / "version_0" / "probes" / "ridge.jsonl")
     cubes = page.cubes()
     assert len(cubes) == 3  # two targets, one circle
-    assert cubes[0]["steps"] == [line["step"] + 1 for line in lines] and len(lines) == 4
+    assert cubes[0]["steps"] == [line["step"] + 1 for line in lines] and len(lines) == 3
     cells = [cell for cell in lines[1]["cells"] if cell["target"] == "sum"]
     sites = list(dict.fromkeys(cell["site"] for cell in cells))
     width = len(cells) // len(sites)
@@ -176,7 +192,7 @@ def test_results_in_the_folder_are_on_the_page(whole, run):
     before = heads(read_run(whole))
     (asked,) = (one.command.split() for one in before if isinstance(one, Missing))
     assert asked[asked.index("--data") + 1] == data and asked[asked.index("--output_dir") + 1] == str(whole / "heads")
-    code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60)
+    code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60, "--sample_idx", 0)
     assert code == 0, err
     after = heads(read_run(whole))
     assert not any(isinstance(one, Missing) for one in after)
@@ -194,18 +210,6 @@ def test_a_result_of_another_model_is_said_to_be_one(whole, made):
         assert [path in text for text in said] == [True] * warned
 
 
-def test_a_run_that_had_not_learned_at_its_end_is_warned_of(made, tmp_path):
-    """Maps and curves are of the last validation, whatever the best was."""
-    folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
-    verdicts = json.loads((folder / "behaviour.json").read_text())
-    verdicts["best"] |= {"verdict": "PARTLY LEARNED"}
-    verdicts["last"] |= {"verdict": "NOT LEARNED"}
-    (folder / "behaviour.json").write_text(json.dumps(verdicts))
-    run = read_run(folder)
-    assert run.behaviour.verdict == "PARTLY LEARNED" and run.at_the_end.verdict == "NOT LEARNED"
-    assert report([folder]).count("NOT LEARNED at the last validation: what is shown here") == len(SECTIONS) - 2
-
-
 def test_a_validation_in_the_folder_of_a_fit_is_no_part_of_its_curves(whole):
     before, maps = list(curves(read_run(whole))), ridge_maps(read_run(whole))
     ridge = whole / "probes" / "ridge.jsonl"
@@ -217,11 +221,11 @@ def test_a_validation_in_the_folder_of_a_fit_is_no_part_of_its_curves(whole):
     row[column], row[table[0].split(",").index("step")] = "0.77", str(before[0].steps[-1] + 1)
     (whole / "metrics.csv").write_text("\n".join([*table, ",".join(row)]) + "\n")
     assert [one.steps for one in curves(read_run(whole))] == [one.steps for one in before]
-    assert ridge_maps(read_run(whole))["sum"].steps == maps["sum"].steps == (3, 6, 9, 12)
+    assert ridge_maps(read_run(whole))["sum"].steps == maps["sum"].steps == (3, 6, 9)
 
 
-def test_the_curve_says_when_the_checkpoint_is_of_another_moment(whole):
-    assert not [one for one in unchanged(read_run(whole)) if isinstance(one, Words)]
+def test_the_curve_says_when_the_checkpoint_is_of_another_moment(page, whole):
+    assert "does not give the answers" not in page.text  # the control: it is of this one
     predictions = whole / "predictions.tsv"
     heading, *rows = predictions.read_text().splitlines()
     moved = [[*row.split("\t")[:2], *(str(float(value) + 30) for value in row.split("\t")[2:])] for row in rows]
@@ -274,10 +278,9 @@ def hashes_of(folder: Path) -> list:
     return next(one for one in tables if one.caption.startswith("Hashes")).rows
 
 
-def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(both, made, tmp_path):
-    assert 'id="tasks"' in both.text and both.headings == [section.name for section in SECTIONS]
-    again = shutil.copytree(made / "bare" / "version_0", tmp_path / "again")
-    assert 'id="tasks"' not in report([made / "bare" / "version_0", again])
+def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(page, judged):
+    assert 'id="tasks"' in page.text and page.headings == [section.name for section in SECTIONS]
+    assert 'id="tasks"' not in judged["all"]  # the control: three of one task
 
 
 def test_a_run_without_a_table_is_read_from_its_events(whole):
@@ -321,11 +324,13 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
 
 def test_the_command_writes_the_page_and_says_where(run, made, tmp_path):
     """The control of the refusals: nothing is wrong with this run."""
-    bare = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
+    bare = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare" / "version_0"))
     code, out, err = run("report", bare)
     assert code == 0, err
     assert f"report: {bare / 'report.html'}" in out and "LEARNED" in out
-    assert (bare / "report.html").read_text().startswith("<!doctype html>")
+    one = Page(bare / "report.html")
+    assert one.text.startswith("<!doctype html>") and one.headings == [section.name for section in SECTIONS]
+    assert "<title>bare/version_0: NOT LEARNED" in one.text and 'id="tasks"' not in one.text
 
 
 def luminance(colour: str) -> float:
@@ -343,12 +348,18 @@ def contrast(seen, place: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.slow
-def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made):
-    one = made / "whole.html"
-    with visit() as seen:
+@pytest.fixture(scope="module")
+def browser():
+    """One for all visits."""
+    with started() as found:
+        yield found
+
+
+def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made, browser):
+    one = made / "page.html"
+    with visited(browser) as seen:
         seen.page.goto(one.as_uri())
-        assert seen.page.title().startswith("whole/version_0: NOT LEARNED")
+        assert seen.page.title().startswith("whole/version_0, bare/version_0: NOT LEARNED, NOT LEARNED")
         for section in SECTIONS:
             assert seen.page.locator(f"section#{section.name} h2").is_visible()
         cube = seen.page.locator(".cube").first
@@ -367,13 +378,12 @@ def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_both_widths_and_themes_can_be_read(both, made, width, theme):
+def test_both_widths_and_themes_can_be_read(page, made, browser, width, theme):
     """Nothing is wider than the window, and letters stand out from the page."""
-    with visit(width=width) as seen:
+    with visited(browser, width=width) as seen:
         seen.page.emulate_media(color_scheme=theme)
-        seen.page.goto((made / "both.html").as_uri())
+        seen.page.goto((made / "page.html").as_uri())
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         for place in ("body", ".shows", "figcaption", "nav a", ".not-learned", ".missing p"):
             assert contrast(seen.page, place) > 4.5  # WCAG AA
@@ -382,10 +392,9 @@ def test_both_widths_and_themes_can_be_read(both, made, width, theme):
         assert not seen.errors
 
 
-@pytest.mark.slow
-def test_the_theme_is_chosen_by_hand_too_and_paper_is_white(page, made):
-    with visit() as seen:
-        seen.page.goto((made / "whole.html").as_uri())
+def test_the_theme_is_chosen_by_hand_too_and_paper_is_white(page, made, browser):
+    with visited(browser) as seen:
+        seen.page.goto((made / "page.html").as_uri())
         button, papers = seen.page.locator("#theme"), []
         for _ in range(2):
             button.press("Enter")
@@ -396,13 +405,12 @@ def test_the_theme_is_chosen_by_hand_too_and_paper_is_white(page, made):
         assert not seen.page.locator("nav").is_visible()
 
 
-@pytest.mark.slow
-def test_a_page_with_an_error_is_found_out(page, tmp_path):
+def test_a_page_with_an_error_is_found_out(page, tmp_path, browser):
     """The control: a script that fails, and a picture from elsewhere."""
     broken = tmp_path / "broken.html"
     text = page.text.replace('"use strict";', "missing();", 1)
     broken.write_text(text.replace("</main>", '<img src="https://example.org/one.png" alt=""></main>'))
-    with visit() as seen:
+    with visited(browser) as seen:
         seen.page.goto(broken.as_uri())
         assert any("missing is not defined" in error for error in seen.errors)
         assert any("Content Security Policy" in error for error in seen.errors)  # the page forbids it

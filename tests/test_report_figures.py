@@ -167,7 +167,7 @@ def test_nothing_lies_over_anything_else(name):
 @pytest.mark.parametrize("name", [name for name in FIGURES if "," not in name])
 def test_a_model_that_has_not_learned_is_said_in_red(name):
     assert (LEARNED.verdict, FAILED.verdict) == ("LEARNED", "NOT LEARNED")
-    failed, good, unknown = (title_of(FIGURES[name](behaviour)) for behaviour in (FAILED, LEARNED, None))
+    failed, good, unknown = map(title_of, (seen(name), FIGURES[name](LEARNED), FIGURES[name](None)))
     assert "NOT LEARNED" in failed.get_text()
     assert failed.get_color() == "firebrick" != good.get_color() == unknown.get_color()
     assert "behaviour unknown" in unknown.get_text()

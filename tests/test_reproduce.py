@@ -33,6 +33,7 @@ from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.splits import fold_of
 
 K = 13
+FEW = 120  # rows, where every character of each is looked at in turn
 QUICK = ReproduceOptions(shuffles=2, mlp_shuffles=2, twins=1, mlp_epochs=2, mlp_settings=("8x1", "8x2"))
 
 
@@ -45,12 +46,14 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """For each task a file of 400 problems, and one plain state_dict of an untrained model."""
+    """For each task a file of 400 problems, one of the first few, and one plain state_dict of an untrained model."""
     folder = tmp_path_factory.mktemp("reproduce")
     paths = {"checkpoint": folder / "plain.pt"}
     for task, name in (("sum", "REG-SUM"), ("mod", "REG-MODK")):
         recipe = DataRecipe(task=task, rows=500, val_fraction=0.8, max_operand=300, modulus=K)
         paths[name] = write_tsv(folder / f"{name}.tsv", sample(recipe)["val"].problems(recipe))
+        paths[f"few {name}"] = folder / f"few_{name}.tsv"
+        paths[f"few {name}"].write_bytes(b"".join(paths[name].read_bytes().splitlines(keepends=True)[:FEW]))
     torch.manual_seed(3)
     torch.save(original().state_dict(), paths["checkpoint"])
     return paths
@@ -67,6 +70,13 @@ def loaded(files):
 
 def rows_of(files, task):
     return ArithmeticDataset(read_tsv(files[task]))
+
+
+@pytest.fixture(scope="module", params=["REG-SUM", "REG-MODK"])
+def reproduced(request, files, loaded):
+    """Task, rows, what was found, and the steps that were told."""
+    steps, rows = [], rows_of(files, f"few {request.param}")
+    return request.param, rows, reproduce(loaded, rows, request.param, QUICK, steps.append), steps
 
 
 def notebook_states(files, data):
@@ -273,10 +283,9 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("task", ["REG-SUM", "REG-MODK"])
-def test_everything_stands_beside_everything(files, loaded, task):
-    steps = []
-    found = reproduce(loaded, rows_of(files, task), task, QUICK, steps.append)
+@pytest.mark.slow
+def test_everything_stands_beside_everything(reproduced):
+    task, _, found, steps = reproduced
     assert len(steps) == step_count(QUICK)
     assert set(found.columns.notebook_protocol) == KEYS[task] == set(found.meaning)
     measured = {key for key in KEYS[task] if not key.endswith("label_shuffle")}
@@ -292,10 +301,9 @@ def test_everything_stands_beside_everything(files, loaded, task):
     assert found.published["source"].startswith("printed by the original notebook")
 
 
-@pytest.mark.parametrize("task", ["REG-SUM", "REG-MODK"])
-def test_the_attention_of_each_head_is_that_of_a_plain_loop(files, loaded, task):
-    rows = rows_of(files, task)
-    found = reproduce(loaded, rows, task, replace(QUICK, no_mlp=True))
+@pytest.mark.slow
+def test_the_attention_of_each_head_is_that_of_a_plain_loop(loaded, reproduced):
+    _, rows, found, _ = reproduced
     roles = [role for layout in rows.layouts for role in layout.roles]
     arguments = loaded.model, rows.texts(), rows.ids.long(), rows.lengths, list(dict.fromkeys(roles))
     own, even = (looped_statistics(*arguments, uniform=uniform).mass for uniform in (False, True))
@@ -313,10 +321,11 @@ def test_the_attention_of_each_head_is_that_of_a_plain_loop(files, loaded, task)
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(files, loaded):
     options = replace(QUICK, no_mlp=True)
     one, same, other = (
-        reproduce(loaded, rows_of(files, "REG-SUM"), "REG-SUM", replace(options, seed=seed)) for seed in (0, 0, 1)
+        reproduce(loaded, rows_of(files, "few REG-SUM"), "REG-SUM", replace(options, seed=seed)) for seed in (0, 0, 1)
     )
     assert one.to_dict() == same.to_dict()
     assert one.columns.notebook_protocol == other.columns.notebook_protocol
@@ -343,9 +352,10 @@ def test_the_null_is_a_null_and_held_out_is_held_out(loaded, modular):
     assert r2(planted, fold=fold) > 0.8
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, capsys):
     words = ["reproduce", "--task", "REG-MODK", "--checkpoint", str(files["checkpoint"]), "--n_heads", "2", "--val",
-             str(files["REG-MODK"]), "--output_dir", str(tmp_path / "out"), "--no_mlp", "true", "--shuffles", "2",
+             str(files["few REG-MODK"]), "--output_dir", str(tmp_path / "out"), "--no_mlp", "true", "--shuffles", "2",
              "--twins", "1"]  # fmt: skip
     command(words)
     out = capsys.readouterr().out
@@ -355,7 +365,7 @@ def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, c
     assert written["task"] == "REG-MODK"
     assert written["behaviour"]["verdict"] == "NOT LEARNED"
     assert written["notebook_protocol"]["k"] == K
-    assert written["rows_used"]["run_multidim_probes"] == written["rows"] == 400
+    assert written["rows_used"]["run_multidim_probes"] == written["rows"] == FEW
     assert "mlp_reg_r2_numeric_residue" not in written["notebook_protocol"]
 
 

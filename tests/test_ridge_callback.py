@@ -9,6 +9,7 @@ from conftest import read_jsonl
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from short_fits import command, files_in, fit_words, run_of
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -23,24 +24,41 @@ from arithprobe.probes.splits import fold_of
 from arithprobe.training.module import ArithmeticModule
 
 PROBE = ["--trainer.callbacks", "RidgeProbing"]
+LAST = ["--trainer.callbacks.positions", "[last]"]
+EVERYWHERE = ["--trainer.callbacks.positions", "[last,index,role]", "--trainer.callbacks.targets", "[sum,x10]"]
+BEST_IN_IT = ["--checkpoint.monitor", "ridge_sum/final@last/r2", "--checkpoint.mode", "max"]
 
 
-def run_of(tmp_path):
-    return tmp_path / "lightning_logs" / "run" / "version_0"
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("data"))
 
 
-def test_scores_are_those_of_scikit_learn_on_the_final_weights(run, small_fit, small_data, tmp_path):
-    assert run(*small_fit, *PROBE, "--trainer.callbacks.positions", "[last,index,role]")[0] == 0
-    folder = run_of(tmp_path)
-    lines = read_jsonl(folder / "probes" / "ridge.jsonl")
+@pytest.fixture(scope="module")
+def probed(files, tmp_path_factory):
+    """The folder of a fit with probes of two targets everywhere, and what it said."""
+    root = tmp_path_factory.mktemp("probed")
+    code, out, err = command(*fit_words(files, root), *PROBE, *EVERYWHERE, *BEST_IN_IT)
+    assert code == 0, err
+    return run_of(root), out
+
+
+@pytest.fixture(scope="module")
+def lines(probed):
+    return read_jsonl(probed[0] / "probes" / "ridge.jsonl")
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_scikit_learn_on_the_final_weights(probed, lines, files):
+    folder, _ = probed
     assert [line["epoch"] for line in lines] == [0, 1]  # no line for the sanity check
     module = ArithmeticModule.load_from_checkpoint(folder / "checkpoints" / "last.ckpt").eval()
-    rows = ArithmeticDataset(read_tsv(small_data["val"]))
+    rows = ArithmeticDataset(read_tsv(files["val"]))
     with torch.no_grad():
         _, cache = module.model.run_with_cache(rows.ids.long(), rows.lengths)
     total = rows.x + rows.y
     test = (fold_of(total, 5) == 0).numpy()
-    cells = {(cell["site"], cell["position"]): cell for cell in lines[-1]["cells"]}
+    cells = {(cell["site"], cell["position"]): cell for cell in lines[-1]["cells"] if cell["target"] == "sum"}
     plus = [text.index("+") for text in rows.texts()]
     tokens = {"last": (rows.lengths - 1).tolist(), "0": [0] * len(rows), "plus": plus}
     for (site, position), token in {("final", "last"): tokens["last"], ("embed", "0"): tokens["0"],
@@ -56,21 +74,21 @@ def test_scores_are_those_of_scikit_learn_on_the_final_weights(run, small_fit, s
     assert {"last", "0", "12", "x100", "query"} <= {position for _, position in cells}
 
 
-def test_padding_is_never_probed(run, small_fit, small_data, tmp_path):
-    assert run(*small_fit, *PROBE)[0] == 0
-    lengths = read_tsv(small_data["val"]).lengths
-    for cell in read_jsonl(run_of(tmp_path) / "probes" / "ridge.jsonl")[-1]["cells"]:
-        if cell["position"] != "last":
-            assert cell["n_train"] + cell["n_test"] == (lengths > int(cell["position"])).sum()
+@pytest.mark.slow
+def test_padding_is_never_probed(lines, files):
+    lengths = read_tsv(files["val"]).lengths
+    indices = [cell for cell in lines[-1]["cells"] if cell["position"].isdigit()]
+    for cell in indices:
+        assert cell["n_train"] + cell["n_test"] == (lengths > int(cell["position"])).sum()
+    assert {int(cell["position"]) for cell in indices} == set(range(int(lengths.max())))
 
 
-def test_curves_pictures_and_records_stand_where_people_look(run, small_fit, tmp_path):
-    code, out, _ = run(*small_fit, *PROBE, "--trainer.callbacks.targets", "[sum,x10]")
-    assert code == 0
-    folder = run_of(tmp_path)
+@pytest.mark.slow
+def test_curves_pictures_and_records_stand_where_people_look(probed, lines):
+    folder, out = probed
     events = EventAccumulator(str(folder)).Reload()
     tags = events.Tags()
-    line = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
+    line = lines[-1]
     assert {cell["target"] for cell in line["cells"]} == {"sum", "x10"}
     cell = next(c for c in line["cells"] if (c["target"], c["site"], c["position"]) == ("x10", "final", "last"))
     for metric in ("r2", "null_high"):
@@ -86,30 +104,41 @@ def test_curves_pictures_and_records_stand_where_people_look(run, small_fit, tmp
     assert sum(line["seconds"].values()) > 0
 
 
+@pytest.mark.slow
+def test_its_scores_can_be_monitored(probed, lines):
+    """The best checkpoint is that of the better of two epochs."""
+    r2 = [
+        cell["r2"] for line in lines for cell in line["cells"]
+        if (cell["target"], cell["site"], cell["position"]) == ("sum", "final", "last")
+    ]  # fmt: skip
+    best = torch.load(probed[0] / "checkpoints" / "best.ckpt", weights_only=True)
+    assert r2[0] != r2[1] and best["epoch"] == r2.index(max(r2))
+
+
+@pytest.mark.slow
 def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
-    assert run(*small_fit, *PROBE, "--trainer.callbacks.cross_validate", "true")[0] == 0
+    once = ["--trainer.callbacks.cross_validate", "true", "--trainer.max_epochs", 1]
+    assert run(*small_fit, *PROBE, *LAST, *once)[0] == 0
     cells = read_jsonl(run_of(tmp_path) / "probes" / "ridge.jsonl")[-1]["cells"]
     assert next(cell for cell in cells if cell["position"] == "last")["n_test"] == 150
 
 
-def test_its_scores_can_be_monitored(run, small_fit, tmp_path):
-    monitor = ["--checkpoint.monitor", "ridge_sum/final@last/r2", "--checkpoint.mode", "max"]
-    assert run(*small_fit, *PROBE, *monitor)[0] == 0
-    assert (run_of(tmp_path) / "checkpoints" / "best.ckpt").exists()
-
-
+@pytest.mark.slow
 def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
-    assert run(*small_fit, *PROBE, "--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5)[0] == 0
+    words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
+    assert run(*small_fit, *PROBE, *LAST, *words)[0] == 0
     images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/site x position")
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
 
-def test_one_trainer_may_fit_and_then_validate(small_data, tmp_path):
+@pytest.mark.slow
+def test_one_trainer_may_fit_and_then_validate(files, tmp_path):
     """The fit's records stay; what comes after is added beside them."""
-    data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
+    data = ArithmeticDataModule(str(files["train"]), str(files["val"]), recipe=DataRecipe(split="sum"))
     module = ArithmeticModule(d_model=16, n_heads=2, d_ff=32)
+    callbacks = [RidgeProbing(positions=["last"]), BehaviourReport()]
     trainer = Trainer(
-        accelerator="cpu", max_epochs=2, callbacks=[RidgeProbing(), BehaviourReport()], enable_progress_bar=False,
+        accelerator="cpu", max_epochs=2, callbacks=callbacks, enable_progress_bar=False,
         logger=TensorBoardLogger(tmp_path, "run"), enable_model_summary=False, log_every_n_steps=1,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
-from planted import WIDTH, adder, clock, many_handed_clock
+from planted import WIDTH, adder, clock, many_handed_clock, some
+from scale_rows import QUICK, SMALL, K, network, rows_of, small
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
@@ -25,34 +25,16 @@ from arithprobe.analysis.scale import TWIN_SEED, columns, measure
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.analysis.scale_probes import ScalePlan
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.data.sampling import DataRecipe, sample
-from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
-from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.nonlinear import MOST_CLASSES
 from arithprobe.probes.splits import fold_of
 
-K = 13
+ROWS = 500
 PROBE = ("r2", "null", "untrained", "untrained_max", "in_sample")
 COST = ("probe", "random", "random_low", "random_high", "excess")
-QUICK = {"frequencies": (1, 3), "ablate": 2, "permutations": 19, "draws": 19, "mlp_shuffles": 1, "mlp_hidden": 8}
-
-
-def rows_of(count=300, modulus=K, largest=150):
-    task = {} if modulus is None else {"task": "mod", "modulus": modulus}
-    recipe = DataRecipe(rows=2 * count, val_fraction=0.5, max_operand=largest, **task)
-    return ArithmeticDataset(parse_tsv(format_tsv(sample(recipe)["val"].problems(recipe)).encode(), "rows"))
-
-
-def network(objective=None, seed=5):
-    objective = objective or ScaledMSE()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TinyTransformer(**SMALL, n_outputs=objective.n_outputs, dropout=0.0)
-    return LoadedModel("small", "random", model.eval().requires_grad_(False), objective, None, None)
 
 
 @functools.cache
@@ -61,8 +43,16 @@ def measured(case, **options):
     return measure(loaded, rows, ScaleOptions(**{**QUICK, **options}))
 
 
-def small():
-    return network(), rows_of()
+def one_circle():
+    return some(clock, ROWS)
+
+
+def three_circles():
+    return some(many_handed_clock, ROWS)
+
+
+def line():
+    return some(adder, ROWS)
 
 
 def plain_sums():
@@ -88,20 +78,23 @@ def held_out(states, labels, rows, components=None):
         project = (lambda h: h) if components is None else PCA(components).fit(states[train]).transform
         h, n = project(states[train]), train.sum()
         unit, spread = h.var(axis=0).mean(), np.linalg.svd(h - h.mean(axis=0), compute_uv=False) ** 2
-        for column, y in enumerate(labels[train].T):
-            fits = {}
-            for alpha in ALPHAS:
-                fit = Ridge(alpha * unit, solver="svd").fit(h, y)
-                freedom = (spread / (spread + alpha * unit)).sum()
-                fits[n * ((y - fit.predict(h)) ** 2).sum() / (n - 1 - freedom) ** 2] = fit
-            predicted[~train, column] = fits[min(fits)].predict(project(states[~train]))
+        found, scores = [], []
+        for alpha in ALPHAS:
+            fit = Ridge(alpha * unit, solver="svd").fit(h, labels[train])
+            inside, outside = (fit.predict(part).reshape(len(part), -1) for part in (h, project(states[~train])))
+            freedom = (spread / (spread + alpha * unit)).sum()
+            scores.append(n * ((labels[train] - inside) ** 2).sum(axis=0) / (n - 1 - freedom) ** 2)
+            found.append(outside)
+        best = np.argmin(scores, axis=0)
+        predicted[~train] = np.stack([found[one][:, column] for column, one in enumerate(best)], axis=1)
     return r2_score(labels, predicted)  # the mean over columns
 
 
 @pytest.mark.parametrize("components", [None, 5])
+@pytest.mark.slow
 def test_held_out_scores_are_those_of_scikit_learn_on_the_same_folds(components):
     (loaded, rows), name = small(), "" if components is None else "_k"
-    found, states = columns(measured(small, probe_dimension=5)), readout_states(loaded, rows)
+    found, states = columns(measured(small, probe_dimension=5, no_mlp=True)), readout_states(loaded, rows)
     for n in (1, 3):
         assert found[f"fourier{n}{name}_r2"] == pytest.approx(
             held_out(states, waves(rows, n), rows, components), abs=1e-7
@@ -114,7 +107,7 @@ def test_held_out_scores_are_those_of_scikit_learn_on_the_same_folds(components)
 @pytest.mark.parametrize("components", [None, 5])
 def test_in_sample_scores_are_those_of_the_notebooks_pipeline(components):
     (loaded, rows), name = small(), "" if components is None else "_k"
-    found, states = columns(measured(small, probe_dimension=5)), readout_states(loaded, rows)
+    found, states = columns(measured(small, probe_dimension=5, no_mlp=True)), readout_states(loaded, rows)
     first = [] if components is None else [PCA(components)]
     fit = make_pipeline(*first, StandardScaler(), Ridge(1.0))
     for n in (1, 3):
@@ -128,7 +121,7 @@ def test_untrained_scores_are_those_of_untrained_networks():
     loaded, rows = small()
     twins = [random_init_twin(loaded, TWIN_SEED + 3 + number) for number in range(2)]
     every = [held_out(readout_states(twin, rows), waves(rows, 1), rows) for twin in twins]
-    found = columns(measured(small, twins=2, seed=3))
+    found = columns(measured(small, twins=2, seed=3, no_mlp=True))
     assert found["fourier1_untrained"] == pytest.approx(np.mean(every), abs=1e-6)
     assert found["fourier1_untrained_max"] == pytest.approx(max(every), abs=1e-6)
 
@@ -151,33 +144,36 @@ def test_of_noise_in_sample_scores_grow_with_width_and_at_equal_dimension_not_an
             one, equal = figures[probe], figures[f"{probe}_k"]
             assert one.in_sample == pytest.approx(width / 599, abs=0.06)
             assert equal.in_sample == pytest.approx(16 / 599, abs=0.03)
-            for some in (one, equal):
-                assert max(some.r2, some.untrained, some.null) < 0.06
+            for each in (one, equal):
+                assert max(each.r2, each.untrained, each.null) < 0.06
         assert found[256][probe].in_sample > 0.3
 
 
+@pytest.mark.slow
 def test_at_equal_dimension_a_model_that_is_not_wider_is_read_whole():
-    whole, part = (columns(measured(small, probe_dimension=k)) for k in (SMALL["d_model"], 4))
+    whole, part = (columns(measured(small, probe_dimension=k, no_mlp=True)) for k in (SMALL["d_model"], 4))
     for probe in ("fourier1", "fourier3", "sum"):
         for name in PROBE:
             assert whole[f"{probe}_k_{name}"] == whole[f"{probe}_{name}"] == part[f"{probe}_{name}"]
             assert part[f"{probe}_k_{name}"] != part[f"{probe}_{name}"]
 
 
+@pytest.mark.slow
 def test_what_is_taken_out_without_being_used_costs_no_more_than_permuted_labels():
     """LEACE of a frequency that is not there takes out what the model uses, by chance; isotropic ones do not."""
 
     def third():
         return clock((3,))
 
-    found = columns(measured(third, ablate=1, twins=1))
+    found = columns(measured(third, ablate=1, no_mlp=True, twins=1))
     assert found["fourier1_r2"] < 0.05 and found["verdict"] == "LEARNED"
     assert found["forward_probe"] - found["forward_random"] > 0.5
     assert found["forward_excess"] < 0.1
 
 
+@pytest.mark.slow
 def test_a_circle_that_answers_are_read_from_is_found_and_used_and_random_subspaces_are_not():
-    found = columns(measured(clock, ablate=1, probe_dimension=32, twins=2))
+    found = columns(measured(one_circle, ablate=1, probe_dimension=32, twins=2))
     assert (found["verdict"], found["ablated"], found["ablated_rank"]) == ("LEARNED", f"residuemod{K}f1", 2)
     for name in ("fourier1", "fourier1_k"):
         assert found[f"{name}_r2"] > 0.99
@@ -195,15 +191,17 @@ def test_a_circle_that_answers_are_read_from_is_found_and_used_and_random_subspa
     assert max(found["mlp_null"], found["mlp_untrained"]) < 0.3
 
 
+@pytest.mark.slow
 def test_a_circle_with_others_to_fall_back_on_is_found_and_costs_the_answers_nothing():
-    found = columns(measured(many_handed_clock, ablate=1, no_mlp=True, twins=1))
+    found = columns(measured(three_circles, ablate=1, no_mlp=True, twins=1))
     assert found["fourier1_r2"] > 0.99
     assert abs(found["forward_probe"]) < 0.05  # 0.96 where it is the only one, see above
-    without_all = columns(measured(many_handed_clock, ablate=6, no_mlp=True, twins=1))
+    without_all = columns(measured(three_circles, ablate=6, no_mlp=True, twins=1))
     assert without_all["forward_probe"] > 0.9
 
 
-@pytest.mark.parametrize(("case", "target", "most"), [(clock, "residuemod13f1to2", 600), (adder, "sum", 2000)])
+@pytest.mark.parametrize(("case", "target", "most"), [(one_circle, "residuemod13f1to2", 400), (line, "sum", 2000)])
+@pytest.mark.slow
 def test_the_forward_pass_loses_what_the_ladder_of_evidence_says(case, target, most):
     loaded, rows = case()
     found = columns(measured(case, max_examples=most, no_mlp=True, twins=1))
@@ -217,12 +215,13 @@ def test_the_forward_pass_loses_what_the_ladder_of_evidence_says(case, target, m
     assert found["forward_matched"] == expected
 
 
+@pytest.mark.slow
 def test_a_network_that_was_never_trained_has_no_skill_to_lose_and_says_so():
     found = measured(small)
     assert found.behaviour.verdict == "NOT LEARNED"
     assert (found.forward, found.forward_matched) == (None, None)
     assert any(reason.startswith("forward pass: ") and "NOT LEARNED" in reason for reason in found.left_out)
-    assert not measured(clock, ablate=1, probe_dimension=32, twins=2).left_out
+    assert not measured(one_circle, ablate=1, probe_dimension=32, twins=2).left_out
 
 
 def test_rows_that_are_too_few_for_an_intervention_leave_it_out_and_say_how_many_are_needed():
@@ -248,6 +247,7 @@ def names(*probes):
     return {*found, *(f"mlp_{name}" for name in ("score", "kind", "linear", "null", "untrained"))}
 
 
+@pytest.mark.slow
 def test_columns_have_the_names_of_the_table_with_a_modulus_and_without():
     found = columns(measured(small))
     assert found.keys() == names("fourier1", "fourier3", "sum")
@@ -290,6 +290,7 @@ def test_residues_too_many_to_tell_apart_are_a_regression():
     assert found["mlp_score"] < 0.9
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bits_and_no_random_state_is_touched():
     loaded, rows = small()
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
@@ -297,25 +298,21 @@ def test_the_same_checkpoint_gives_the_same_bits_and_no_random_state_is_touched(
     assert again == measured(small)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
-    other = columns(measure(loaded, rows, ScaleOptions(**QUICK, seed=1)))
+    other = columns(measure(loaded, rows, ScaleOptions(**QUICK, seed=1, no_mlp=True)))
     assert other["fourier1_null"] != columns(again)["fourier1_null"]
     assert other["fourier1_r2"] == columns(again)["fourier1_r2"]
 
 
 @pytest.mark.slow
 def test_another_process_gives_the_same_bits():
-    words = f"import torch; torch.set_num_threads({torch.get_num_threads()}); import test_scale as t; print(t.bits())"
+    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()})"
+    words = f"{threads}; from scale_rows import bits; print(bits())"
     place = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", words], capture_output=True, text=True, check=True, cwd=place,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(place), str(place.parent)])},
     )  # fmt: skip
-    assert done.stdout.strip() == bits()
-
-
-def bits():
-    """Every digit that is measured."""
-    return repr(columns(measured(small)))
+    assert done.stdout.strip() == repr(columns(measured(small)))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The figures of a sweep show every trial by its verdict, beside its controls, against the size of the models."""
 
+import functools
 import itertools
 import math
 import warnings
@@ -15,6 +16,7 @@ from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_sca
 FACET = "model.n_layers"
 FIGURES = {"probe": probe_scaling, "ablation": ablation_scaling, "mlp": mlp_scaling}
 MARKS = {"NOT LEARNED": ("x", None), "PARTLY LEARNED": ("o", "white"), "LEARNED": ("o", "colour")}
+SIX = (1, 2, 3, 4, 6, 8)
 FIRST = {"probe": "fourier1_r2", "ablation": "refit_probe", "mlp": "mlp_score"}
 
 
@@ -42,6 +44,12 @@ def trial(layers=2, width=128, seed=0, verdict="NOT LEARNED", modulus=True, **mo
 
 def grid(depths=(2, 4, 6), widths=(128, 256, 512), seeds=3, **more):
     return [trial(layers, width, seed, **more) for layers in depths for width in widths for seed in range(seeds)]
+
+
+@functools.cache
+def usual(name):
+    """The figure of the usual grid; tests only look at it."""
+    return FIGURES[name](grid(), FACET)
 
 
 def panels(figure):
@@ -107,7 +115,7 @@ def test_all_frequencies_have_their_points_and_colours():
 
 
 def test_the_title_is_the_gate():
-    none = probe_scaling(grid(), FACET)
+    none = usual("probe")
     assert "27 of 27 trials NOT LEARNED. What is found here is not about the task" in title_of(none)
     assert none.axes[0]._left_title.get_color() == "firebrick"
     mixed = probe_scaling([*grid(seeds=1, verdict="LEARNED"), trial(seed=1), trial(seed=2, verdict=None)], FACET)
@@ -125,7 +133,7 @@ def test_the_legend_names_the_verdicts_there_are(name):
 
 
 def test_seeds_have_a_mean_and_students_interval_and_one_seed_has_none():
-    panel = panels(mlp_scaling(grid(), FACET))[0]
+    panel = panels(usual("mlp"))[0]
     values = [0.3, 0.31, 0.32]
     (mean,) = [line for line in panel.lines if line.get_gid() == "mlp_score mean"]
     assert mean.get_ydata() == pytest.approx([0.31] * 3)
@@ -135,7 +143,7 @@ def test_seeds_have_a_mean_and_students_interval_and_one_seed_has_none():
     assert [tuple(bar.get_ydata()) for bar in bars] == [pytest.approx(expected)] * 3
     single = mlp_scaling(grid(seeds=1), FACET)
     assert lines_of(single, "mlp_score interval") == [[]] * 3
-    assert ("intervals" in title_of(single), "intervals" in title_of(mlp_scaling(grid(), FACET))) == (False, True)
+    assert ("intervals" in title_of(single), "intervals" in title_of(usual("mlp"))) == (False, True)
 
 
 def test_trials_that_differ_in_more_than_the_seed_are_not_averaged():
@@ -160,7 +168,7 @@ def test_the_null_is_shaded_up_to_its_largest(part):
 
 
 def test_untrained_networks_are_dashed_and_in_sample_is_dotted_at_one_n():
-    figure = probe_scaling(grid(), FACET)
+    figure = usual("probe")
     for part, panel in zip(("", "_k"), (panels(figure)[0], panels(figure)[3]), strict=True):
         controls = {line.get_gid(): line for line in panel.lines}
         for index, n in enumerate((1, 3, 6, 12)):
@@ -200,7 +208,7 @@ def test_a_task_without_a_modulus_has_the_sum():
 
 @pytest.mark.parametrize(("line", "kind"), [(0, "refit"), (1, "forward")])
 def test_ablation_has_the_range_of_random_subspaces_and_the_excess(line, kind):
-    panel = panels(ablation_scaling(grid(), FACET))[3 * line]
+    panel = panels(usual("ablation"))[3 * line]
     named = {line.get_gid(): line for line in panel.lines}
     bars = [line for line in panel.lines if line.get_gid() == f"{kind}_random_low range"]
     assert len(bars) == 3 and all(tuple(bar.get_ydata()) == pytest.approx((0.03, 0.17)) for bar in bars)
@@ -211,7 +219,7 @@ def test_ablation_has_the_range_of_random_subspaces_and_the_excess(line, kind):
 
 def test_a_model_without_skill_to_lose_has_no_line_for_it():
     none = [row | {"forward_probe": None} for row in grid()]
-    assert len(panels(ablation_scaling(grid(), FACET))) == 6
+    assert len(panels(usual("ablation"))) == 6
     assert len(panels(ablation_scaling(none, FACET))) == 3
 
 
@@ -274,13 +282,28 @@ def test_what_is_far_off_stands_at_the_end_of_the_axis_with_its_value():
 def test_noise_stays_small():
     faint = [row | {key: 1e-4 for key in row if key.startswith("mlp_") and key != "mlp_kind"} for row in grid()]
     assert panels(mlp_scaling(faint, FACET))[0].get_ylim()[1] == pytest.approx(0.1)
-    assert panels(mlp_scaling(grid(), FACET))[0].get_ylim()[1] > 0.3
+    assert panels(usual("mlp"))[0].get_ylim()[1] > 0.3
 
 
-@pytest.mark.parametrize("depths", [(2,), (2, 4), (1, 2, 3, 4, 6, 8)])
-@pytest.mark.parametrize("widths", [(128,), (110, 1000)])
+@pytest.mark.parametrize(
+    ("depths", "widths"),
+    [((2,), (128,)), ((2, 4), (110, 1000)), pytest.param(SIX, (110, 1000), marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_overlaps_for_one_to_six_panels(name, depths, widths):
+    assert_nothing_overlaps(name, depths, widths)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("depths", [SIX[:count] for count in range(1, 7)])
+@pytest.mark.parametrize("widths", [(128,), (110, 1000), (16, 64, 256, 1024)])
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_overlaps_for_any_number_of_panels(name, depths, widths):
+    assert_nothing_overlaps(name, depths, widths)
+    print(f"{name}: {len(depths)} panels of {len(widths)} widths")
+
+
+def assert_nothing_overlaps(name, depths, widths):
     figure = FIGURES[name](grid(depths, widths, 2), FACET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

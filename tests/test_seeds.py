@@ -10,8 +10,11 @@ import pytest
 import torch
 from conftest import SMALL
 from lightning.pytorch import Callback
+from short_fits import command, files_in, fit_words, run_of
 
 from arithprobe.models.transformer import TinyTransformer
+
+pytestmark = pytest.mark.slow
 
 
 class Recorder(Callback):
@@ -41,24 +44,35 @@ class Fit(NamedTuple):
     metrics: str
 
 
-@pytest.fixture
-def fit(run, small_fit, tmp_path):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return files_in(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def fit(files, tmp_path_factory):
     """Fit with a seed, after a number of other fits in the same process."""
-    count = iter(range(100))
 
     def call(seed, *words):
-        root = tmp_path / f"fit_{next(count)}"
-        recorder = ["--trainer.callbacks", "test_seeds.Recorder", "--trainer.default_root_dir", root]
-        code, _, err = run(*small_fit, *recorder, "--seed_everything", seed, *words)
+        root = tmp_path_factory.mktemp("fit")
+        recorder = ["--trainer.callbacks", "test_seeds.Recorder", "--seed_everything", seed]
+        code, _, err = command(*fit_words(files, root), *recorder, *words)
         assert code == 0, err
         return Fit(Recorder.beginning, Recorder.order, Recorder.losses, *left_by(root))
 
     return call
 
 
+@pytest.fixture(scope="module")
+def fits(fit):
+    """Of another seed, and after it of a seed twice."""
+    other, first, again = fit(1), fit(0), fit(0)
+    return first, again, other
+
+
 def left_by(root):
     """The last weights, predictions and metrics of the one run in a folder."""
-    (folder,) = (root / "lightning_logs" / "run").iterdir()
+    folder = run_of(root)
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     return last, (folder / "predictions.tsv").read_text(), (folder / "metrics.csv").read_text()
 
@@ -75,19 +89,19 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_seed_reaches_the_initial_weights(fit):
-    first, again, other = fit(0), fit(0), fit(1)
+def test_the_seed_reaches_the_initial_weights(fits):
+    first, again, other = fits
     assert same(first.beginning, again.beginning)
     drawn = [name for name, value in first.beginning.items() if value.ndim > 1]  # biases and norms begin as 0 and 1
     assert len(drawn) == 11
     assert not any(torch.equal(first.beginning[name], other.beginning[name]) for name in drawn)
 
 
-def test_the_seed_reaches_the_order_of_the_rows_every_epoch(fit, weights):
+def test_the_seed_reaches_the_order_of_the_rows_every_epoch(fits, fit, weights):
     """Of the same weights, without dropout."""
-    first, again, other = (fit(seed, *weights, "--model.dropout", 0) for seed in (0, 0, 1))
+    assert fits[0].order == fits[1].order
+    first, other = (fit(seed, *weights, "--model.dropout", 0) for seed in (0, 1))
     assert same(first.beginning, other.beginning)
-    assert first.order == again.order
     steps = len(first.order) // 2
     epochs = [tuple(chain(*one.order[part])) for one in (first, other) for part in (slice(steps), slice(steps, None))]
     assert len(set(epochs)) == 4
@@ -106,26 +120,23 @@ def test_the_seed_reaches_dropout(fit, weights):
     assert losses[0.1, 1] != pytest.approx(losses[0.1, 0], rel=1e-3)
 
 
-def test_a_seed_makes_a_fit_to_the_last_bit(fit):
+def test_a_seed_makes_a_fit_to_the_last_bit(fits):
     """Weights, losses and predictions; its control is another seed."""
-    first, again, other = fit(0), fit(0), fit(1)
+    first, again, other = fits
     assert same(first.end, again.end) and not same(first.end, other.end)
     for name in ("losses", "predictions", "metrics"):
         assert getattr(first, name) == getattr(again, name)
         assert getattr(first, name) != getattr(other, name)
 
 
-@pytest.mark.slow
-def test_an_earlier_fit_in_the_same_process_leaves_no_trace(fit, small_fit, tmp_path):
+def test_an_earlier_fit_in_the_same_process_leaves_no_trace(fits, fit, files, tmp_path):
     """Seed 1, then seed 0, is seed 0 in a process of its own. Its control: two fits that set no seed."""
-    alone = ["--trainer.default_root_dir", tmp_path / "alone", "--seed_everything", 0]
-    command = [sys.executable, "-m", "arithprobe", *small_fit, *alone]
+    words = [sys.executable, "-m", "arithprobe", *fit_words(files, tmp_path), "--seed_everything", 0]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # bits depend on it
-    subprocess.run([str(word) for word in command], env=environment, check=True, capture_output=True, timeout=300)
-    fit(1)
-    after, left = fit(0), left_by(tmp_path / "alone")
+    subprocess.run([str(word) for word in words], env=environment, check=True, capture_output=True, timeout=300)
+    after, left = fits[0], left_by(tmp_path)
     assert same(after.end, left[0])
     assert (after.predictions, after.metrics) == left[1:]
-    unseeded = [fit("false") for _ in range(2)]
+    unseeded = [fit("false", "--trainer.max_epochs", 1) for _ in range(2)]
     assert not same(unseeded[0].beginning, unseeded[1].beginning)
     assert unseeded[0].order != unseeded[1].order

@@ -1,84 +1,37 @@
 """``arithprobe sweep`` from the command line: what is there in the end is the same, whatever happened on the way."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from conftest import ROOT, assert_refused
+from conftest import assert_refused
 from sweep_tasks import wait_for
+from swept import PLAIN, assert_same, best, equal, results, sweep_here, undisturbed, written
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe.models.checkpoints import read_checkpoint
 
-PLAIN = {
-    "name": "tiny",
-    "base": str(ROOT / "configs" / "reg_modk.yaml"),
-    "grid": {"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1]},
-    "rules": {"model.d_ff": "2 * model.d_model", "model.n_heads": "model.d_model / 8"},
-    "measure": {
-        "twins": 1, "permutations": 19, "frequencies": [1, 3], "ablate": 2, "mlp_shuffles": 1, "probe_dimension": 8,
-        "draws": 19,
-    },
-}  # fmt: skip
-
-
-def settings(tmp_path, **more):
-    """Settings of all trials: 300 rows, five epochs of 38 steps."""
-    return {
-        "data.train_file": None, "data.val_file": None, "data.data_dir": str(tmp_path / "data"), "data.batch_size": 8,
-        "data.recipe": {"task": "mod", "modulus": 97, "rows": 600, "val_fraction": 0.5},
-        "trainer.max_epochs": 5, "trainer.log_every_n_steps": 8, "trainer.accelerator": "cpu",
-        "trainer.callbacks": [{"class_path": "RidgeProbing", "init_args": {"positions": ["last"]}}],
-        **more,
-    }  # fmt: skip
-
-
-def written(tmp_path, sweep=PLAIN, **more):
-    """A configuration file."""
-    path = tmp_path / "sweep.yaml"
-    path.write_text(yaml.safe_dump(sweep | {"set": settings(tmp_path, **more)}, sort_keys=False))
-    return path
-
-
-def command(config, output, *words):
-    return [sys.executable, "-m", "arithprobe", "sweep", "--config", str(config), "--output_dir", str(output), *words]
-
-
-def results(folder):
-    """What each trial measured, and the weights behind it."""
-    return {
-        path.parent.name: json.loads(path.read_text())["columns"] for path in sorted(Path(folder).glob("*/result.json"))
-    }
-
-
-def best(folder, name):
-    return read_checkpoint(folder / name / "checkpoints" / "best.ckpt")["state_dict"]
-
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     """A sweep that nothing disturbed."""
-    tmp_path = tmp_path_factory.mktemp("undisturbed")
-    config = written(tmp_path)
-    done = subprocess.run(command(config, tmp_path / "out"), capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return tmp_path, config, tmp_path / "out", done.stdout
+    return undisturbed(tmp_path_factory.getbasetemp() / "undisturbed")
 
 
 @pytest.mark.slow
 def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
-    _, _, out, said = sweep
+    _, out, said = sweep
     found = results(out)
     assert list(found) == [f"n_layers1-d_model16-seed{s}" for s in (0, 1)]
     rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
@@ -106,14 +59,13 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
 
 @pytest.mark.slow
 def test_tensorboard_has_every_trial_with_its_parameters_and_measures(sweep):
-    _, _, out, _ = sweep
-    for name, columns in results(out).items():
-        fitted = EventAccumulator(str(out / name / "version_0")).Reload()
+    for name, columns in results(sweep.out).items():
+        fitted = EventAccumulator(str(sweep.out / name / "version_0")).Reload()
         assert {"train/loss", "val/skill"} <= set(fitted.Tags()["scalars"])
         assert "summary/text_summary" in fitted.Tags()["tensors"]
         with pytest.raises(KeyError, match="hparams"):  # or the trial would have two rows
             fitted.PluginTagToContent("hparams")
-        measures = EventAccumulator(str(out / name / "measures")).Reload()
+        measures = EventAccumulator(str(sweep.out / name / "measures")).Reload()
         (skill,) = measures.Scalars("measure/skill")
         assert skill.value == pytest.approx(columns["skill"], rel=1e-6)
         content = measures.PluginTagToContent("hparams")["_hparams_/session_start_info"]
@@ -123,80 +75,100 @@ def test_tensorboard_has_every_trial_with_its_parameters_and_measures(sweep):
 
 
 @pytest.mark.slow
-def test_seeds_differ_and_a_trial_is_a_plain_fit(sweep, tmp_path):
-    _, _, out, _ = sweep
-    found = results(out)
-    assert found["n_layers1-d_model16-seed0"] != found["n_layers1-d_model16-seed1"]
-    name = "n_layers1-d_model16-seed0"
-    words = ["fit", "--config", str(out / name / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-m", "arithprobe", *words, "--trainer.enable_progress_bar", "false"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True, cwd=tmp_path, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0
+def test_seeds_differ_and_a_trial_is_a_plain_fit(run, sweep, tmp_path, monkeypatch):
+    first, second = results(sweep.out)
+    assert results(sweep.out)[first] != results(sweep.out)[second]
+    assert not equal(best(sweep.out, first), best(sweep.out, second))
+    monkeypatch.chdir(tmp_path)
+    words = ["--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false"]
+    assert run("fit", "--config", sweep.out / first / "config.yaml", *words)[0] == 0
     (checkpoint,) = tmp_path.rglob("best.ckpt")
-    alone = read_checkpoint(checkpoint)["state_dict"]
-    assert all(alone[key].equal(value) for key, value in best(out, name).items())
+    assert equal(read_checkpoint(checkpoint)["state_dict"], best(sweep.out, first))
 
 
 @pytest.mark.slow
 def test_the_same_command_again_runs_nothing(sweep):
-    _, config, out, _ = sweep
-    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*") if "figures" not in str(path)}
-    done = subprocess.run(command(config, out), capture_output=True, text=True, check=True, timeout=60)
-    assert "training" not in done.stdout
+    before = {path: path.stat().st_mtime_ns for name in results(sweep.out) for path in (sweep.out / name).rglob("*")}
+    done = sweep_here(sweep.config, sweep.out)
+    assert done.code == 0
+    assert "[2/2]" not in done.out
+    assert "[2/2]" in sweep.said  # control: there is a line for what is run
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def was_saved(folder, since):
-    """Whether a trial has come to the end of an epoch."""
-    return any(path.stat().st_mtime > since for path in folder.glob("*/checkpoints/resume.ckpt"))
+def command(config, out, *words):
+    return [sys.executable, "-m", "arithprobe", "sweep", "--config", str(config), "--output_dir", str(out), *words]
+
+
+def killed(config, out, after, *, first="*", with_workers):
+    """Have the command come to the end of an epoch, of a trial of that name, and kill it so many seconds later."""
+    begun = time.time()
+    words = command(config, out, "--jobs", "1")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, start_new_session=True, **quiet)
+
+    def came_far():
+        saved = any(path.stat().st_mtime > begun for path in out.glob(f"{first}/checkpoints/resume.ckpt"))
+        return saved or process.poll() is not None
+
+    try:
+        assert wait_for(came_far, 120.0)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if with_workers else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
-    _, config, undisturbed, _ = sweep
+def test_killed_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
+    """By the same command again; all processes at once, as when a machine loses its power.
+
+    A worker has done the first trial, and this process does not do it again, so both make the same.
+    """
     out = tmp_path / "out"
-    chance = random.Random(0)
+    first, second = results(sweep.out)
+    killed(sweep.config, out, random.Random(0).uniform(0.0, 0.2), first=second, with_workers=True)
+    assert results(out) == {first: results(sweep.out)[first]}
+    before = (out / first / "result.json").stat().st_mtime_ns
+    done = sweep_here(sweep.config, out)
+    assert done.code == 0, done.err
+    assert f"{second}: goes on from" in done.out, "control: it was not interrupted while it trained"
+    assert (out / first / "result.json").stat().st_mtime_ns == before
+    assert_same(out, sweep.out)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_three_times_it_ends_as_if_nothing_had_happened(sweep, tmp_path, seed):
+    out = tmp_path / "out"
+    chance = random.Random(seed)
     for latest in (0.0, 0.6, 1.5):  # seconds after the end of an epoch
-        begun = time.time()
-        running = subprocess.Popen(command(config, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            assert wait_for(lambda since=begun, one=running: was_saved(out, since) or one.poll() is not None, 120.0)
-            running.wait(chance.uniform(0.0, latest))
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            running.kill()
-            running.wait()
-    assert list(out.glob("*/version_1")), "control: none was interrupted while it trained"
-    done = subprocess.run(command(config, out), capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert results(out) == results(undisturbed)
-    for name in results(out):
-        weights = best(undisturbed, name)
-        assert all(weights[key].equal(value) for key, value in best(out, name).items())
+        killed(sweep.config, out, chance.uniform(0.0, latest), with_workers=chance.random() < 0.5)
+    runs = len(list(out.glob("*/version_*")))
+    assert runs > len(list(out.glob("*/version_0"))), "control: none was interrupted while it trained"
+    print(f"seed {seed}: {len(results(out))} of 2 trials done and {runs} begun after three kills")
+    assert sweep_here(sweep.config, out).code == 0
+    assert_same(out, sweep.out)
 
 
 @pytest.mark.slow
 def test_a_lost_checkpoint_is_made_again(sweep, tmp_path):
-    _, config, undisturbed, _ = sweep
     out = tmp_path / "out"
-    shutil.copytree(undisturbed, out)
+    shutil.copytree(sweep.out, out)
     name, other = results(out)
     (out / name / "result.json").unlink()
     best_file = out / name / "checkpoints" / "best.ckpt"
     best_file.write_bytes(best_file.read_bytes()[:3000])
-    done = subprocess.run(command(config, out), capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr
-    found = results(out)
-    assert found[other] == results(undisturbed)[other]
+    done = sweep_here(sweep.config, out)
+    assert done.code == 0, done.err
     assert not (out / other / "version_1").exists()  # control: only what was lost is trained again
-    weights = best(undisturbed, name)
-    assert all(weights[key].equal(value) for key, value in best(out, name).items())
-    assert found[name] == results(undisturbed)[name]
+    assert (out / name / "version_1").exists()
+    assert_same(out, sweep.out)
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_to_stop_does_not_go_on(run, small_fit, tmp_path):
     """As early stopping decides; its control: the same checkpoint without that goes on."""
     stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "min_delta": 1e6, "patience": 1}}
@@ -216,16 +188,28 @@ def test_a_fit_that_was_to_stop_does_not_go_on(run, small_fit, tmp_path):
     assert read_checkpoint(tmp_path / "r.ckpt")["global_step"] > before["global_step"]
 
 
+FAILS = {"grid": {"model.d_model": [16], "model.lr": [1e38, 1e-3]}, "rules": {"model.n_heads": 2, "model.d_ff": 16}}
+
+
 @pytest.mark.slow
 def test_one_failing_trial_stops_no_other_and_is_named(tmp_path):
-    small = PLAIN | {
-        "grid": {"model.d_model": [16], "model.lr": [1e-3, 1e38]}, "rules": {"model.n_heads": 2, "model.d_ff": 16},
-    }  # fmt: skip
     out = tmp_path / "out"
-    run = command(written(tmp_path, small, **{"trainer.max_epochs": 1}), out)
-    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 2
-    (line,) = [one for one in done.stderr.splitlines() if one.startswith("arithprobe: error")]
+    done = sweep_here(written(tmp_path, PLAIN | FAILS, **{"trainer.max_epochs": 1}), out)
+    assert_one_failed(done.code, done.err, out)
+
+
+@pytest.mark.long
+def test_one_failing_trial_stops_no_other_in_workers(tmp_path):
+    out = tmp_path / "out"
+    words = command(written(tmp_path, PLAIN | FAILS, **{"trainer.max_epochs": 1}), out)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert_one_failed(done.returncode, done.stderr, out)
+    print("1 of 2 trials failed, each in a worker")
+
+
+def assert_one_failed(code, said, out):
+    assert code == 2
+    (line,) = [one for one in said.splitlines() if one.startswith("arithprobe: error")]
     assert "1 of 2 trials failed: d_model16-lr1e_38" in line
     assert "log.txt" in line and "runs what failed again" in line
     assert list(results(out)) == ["d_model16-lr0.001"]
@@ -279,62 +263,10 @@ def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
 
 @pytest.mark.slow
 def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
-    _, config, out, _ = sweep
+    words = ["sweep", "--config", sweep.config, "--output_dir", sweep.out]
     more = ["--grid", '{"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]
-    assert_refused(run("sweep", "--config", config, "--output_dir", out, *more), "holds another grid: .* pass --extend")
-    code, listed, _ = run("sweep", "--config", config, "--output_dir", out, *more, "--extend")
+    assert_refused(run(*words, *more), "holds another grid: .* pass --extend")
+    code, listed, _ = run(*words, *more, "--extend")
     assert code == 0 and listed.count("parameters") == 3
-    other = ["--rules", '{"model.d_ff": 16, "model.n_heads": 2}']
-    said = run("sweep", "--config", config, "--output_dir", out, *other)
+    said = run(*words, "--rules", '{"model.d_ff": 16, "model.n_heads": 2}')
     assert_refused(said, "has other settings or rows; name another --output_dir")
-
-
-@pytest.mark.slow
-def test_ray_gives_what_this_machine_gives(sweep, tmp_path):
-    from ray_clusters import ray_environment
-
-    _, config, expected, _ = sweep
-    run = command(config, tmp_path / "out", "--engine", "ray")
-    with ray_environment():
-        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert results(tmp_path / "out") == results(expected)
-    assert (tmp_path / "out" / "table.csv").read_text() == (expected / "table.csv").read_text()
-
-
-@pytest.mark.slow
-def test_a_machine_lost_in_the_middle_costs_a_sweep_nothing(sweep, tmp_path):
-    """Two machines of one CPU, two trials that train at once, so one on each; then one machine is lost."""
-    from ray_clusters import ray_environment, two_machines
-
-    _, config, expected, _ = sweep
-    out = tmp_path / "out"
-    with ray_environment(), two_machines() as machines:
-        running = subprocess.Popen(
-            command(config, out, "--engine", "ray", "--address", machines.address),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            assert wait_for(lambda: len(list(out.glob("*/checkpoints/resume.ckpt"))) == 2, 120.0)
-            assert results(out) == {}, "control: no trial was done, so both trained at once"
-            machines.lose()
-            _, said = running.communicate(timeout=200)
-        finally:
-            running.kill()
-            running.wait()
-    assert running.returncode == 0, said
-    assert results(out) == results(expected)
-    rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
-    assert [row["trial"] for row in rows] == list(results(expected))
-    started = [len(list((out / name).glob("version_*"))) for name in results(out)]
-    assert sorted(started) in ([1, 2], [2, 2])  # the trial of the lost machine was begun again
-
-
-@pytest.mark.slow
-def test_an_address_without_a_cluster_is_a_mistake_that_leaves_nothing(run, tmp_path):
-    from ray_clusters import free_port
-
-    words = ["--engine", "ray", "--address", f"127.0.0.1:{free_port()}"]
-    done = run("sweep", "--config", written(tmp_path), "--output_dir", tmp_path / "out", *words)
-    assert_refused(done, r"address is 127\.0\.0\.1:\d+; no Ray cluster can be joined there")
-    assert not (tmp_path / "out").exists()

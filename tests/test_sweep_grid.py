@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arithprobe.cli.run_folder import require_name
@@ -77,6 +77,7 @@ values = st.one_of(
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(st.lists(values, min_size=1, max_size=6, unique_by=repr))
 def test_names_are_names_of_folders_and_all_different(chosen):
     chosen = [one for n, one in enumerate(chosen) if one not in chosen[:n] or isinstance(one, bool)]

@@ -96,8 +96,8 @@ def _threads_of(checkpoint: Mapping[str, Any]) -> int | None:
 def _compare(stored: int | None, own: int) -> None:
     if stored is not None and stored != own:
         warnings.warn(
-            f"the checkpoint's number of threads is {stored}, this fit goes on with {own}: its results are as good, but "
-            f"not bit for bit the same (--threads {stored} would make them so)",
+            f"the checkpoint's number of threads is {stored}, this fit goes on with {own}: its results are as good, "
+            f"but not bit for bit the same (--threads {stored} would make them so)",
             ThreadsWarning,
             stacklevel=2,
         )
