@@ -236,7 +236,7 @@ def main() -> None:
     sys.stdout.write(f"{torch.get_num_threads()} threads; ratio = other / ours\n")
     records: list[dict[str, Any]] = []
     for group in dict.fromkeys(GROUPS.values()):
-        if arguments.only is not None and GROUPS[arguments.only] is not group:
+        if arguments.only is not None and GROUPS.get(arguments.only) is not group:
             continue
         for case in group():
             if arguments.only not in (None, case.name):

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-EPOCHS, ROUNDS = 1, 3
+EPOCHS, ROUNDS = 1, 2
 _WAITS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")  # what a user may have set is not what is measured
 _CORES = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 POLICIES: dict[str, dict[str, str]] = {
@@ -117,7 +117,9 @@ def threads_table() -> list[dict[str, Any]]:
             for condition, program in CONDITIONS.items():
                 with busy(program):
                     for name, trainee in trainees.items():
-                        seconds.setdefault((name, condition), []).append(trainee.epoch())
+                        took = trainee.epoch()
+                        sys.stderr.write(f"{condition}, {name}: {took:.1f} s\n")  # the table comes after minutes
+                        seconds.setdefault((name, condition), []).append(took)
     sys.stdout.write("\n".join(_lines(seconds)) + "\n")
     return [
         {"name": "threads", "policy": name, "condition": condition, "seconds": all_, "median": median(all_)}

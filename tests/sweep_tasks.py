@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -47,6 +48,17 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def workers_of(pid):
+    """Ids of the workers of loky that a process has started; that which cleans up after them is none."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"popen_loky" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+    return found
 
 
 def wait_for(condition, seconds=20.0):

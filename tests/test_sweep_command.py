@@ -15,7 +15,7 @@ import time
 import pytest
 import torch
 from conftest import assert_refused
-from sweep_tasks import wait_for
+from sweep_tasks import alive, wait_for, workers_of
 from swept import PLAIN, assert_same, best, equal, results, sweep_here, undisturbed, written
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -101,11 +101,13 @@ def command(config, out, *words):
 
 
 def killed(config, out, after, *, first="*", with_workers):
-    """Have the command come to the end of an epoch, of a trial of that name, and kill it so many seconds later."""
+    """Have the command come to the end of an epoch, of a trial of that name, and kill it so many seconds later.
+
+    Its workers are killed with it, or end by themselves; returns their ids.
+    """
     begun = time.time()
     words = command(config, out, "--jobs", "1")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(words, start_new_session=True, **quiet)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def came_far():
         saved = any(path.stat().st_mtime > begun for path in out.glob(f"{first}/checkpoints/resume.ckpt"))
@@ -116,20 +118,26 @@ def killed(config, out, after, *, first="*", with_workers):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            (os.killpg if with_workers else os.kill)(process.pid, signal.SIGKILL)
+        workers = workers_of(process.pid)
+        process.kill()
+        for worker in workers if with_workers else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         process.wait()
+    assert wait_for(lambda: not any(alive(worker) for worker in workers))
+    return workers
 
 
 @pytest.mark.slow
 def test_killed_it_ends_as_if_nothing_had_happened(sweep, tmp_path):
-    """By the same command again; all processes at once, as when a machine loses its power.
+    """By the same command again; with its worker, as when a machine loses its power.
 
     A worker has done the first trial, and this process does not do it again, so both make the same.
     """
     out = tmp_path / "out"
     first, second = results(sweep.out)
-    killed(sweep.config, out, random.Random(0).uniform(0.0, 0.2), first=second, with_workers=True)
+    workers = killed(sweep.config, out, random.Random(0).uniform(0.0, 0.2), first=second, with_workers=True)
+    assert len(workers) == 1
     assert results(out) == {first: results(sweep.out)[first]}
     before = (out / first / "result.json").stat().st_mtime_ns
     done = sweep_here(sweep.config, out)
