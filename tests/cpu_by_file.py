@@ -52,7 +52,9 @@ class CpuByFile:
     def pytest_terminal_summary(self, terminalreporter, config):
         if hasattr(config, "workerinput"):
             return
-        whole, inside = _spent() + sum(self.workers), sum(self.seconds.values())
+        times = os.times()  # those of the children are of the workers, where there are some
+        whole = times.user + times.system + sum(self.workers) if self.workers else _spent()
+        inside = sum(self.seconds.values())
         write = terminalreporter.write_line
         terminalreporter.section("CPU seconds")
         write(f"{whole:8.1f}  all, of which {whole - inside:.1f} to import and collect")
