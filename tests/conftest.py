@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from cpu_by_file import CpuByFile
@@ -39,9 +39,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
     def call(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:  # Lightning took stderr when it was imported
-                handler.stream = sys.stderr
+        lightning_writes_to(sys.stderr)
         code = cli.main([str(word) for word in words])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -52,15 +50,17 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 @pytest.fixture
 def small_fit(small_data: dict[str, Path], tmp_path: Path) -> list[object]:
     """Words of a fit that takes about a second, without callbacks of its own."""
-    return [
-        "fit",
-        *("--data.train_file", small_data["train"], "--data.val_file", small_data["val"]),
-        *("--data.recipe.split", "sum", "--data.batch_size", 32),
-        *(word for name, value in SMALL.items() for word in (f"--model.{name}", value)),
-        *("--trainer.max_epochs", 2, "--trainer.default_root_dir", tmp_path, "--trainer.accelerator", "cpu"),
-        *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
-        *("--trainer.log_every_n_steps", 1),
-    ]
+    from short_fits import fit_words  # which imports this module
+
+    return fit_words(small_data, tmp_path)
+
+
+def lightning_writes_to(stream: TextIO) -> None:
+    """Have Lightning's log go there: it took stderr when it was imported."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.stream = stream
 
 
 def assert_refused(done: tuple[int, str, str], message: str) -> None:

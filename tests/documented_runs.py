@@ -11,7 +11,6 @@ of their own.
 
 import contextlib
 import io
-import logging
 import os
 import re
 import runpy
@@ -23,11 +22,12 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 from unittest import mock
 
+from conftest import lightning_writes_to
 from documented_settings import quick
 from matplotlib.figure import Figure
 
 from arithprobe import cli
-from arithprobe.sweeps.engine import Outcome, Task
+from arithprobe.sweeps.engine import Outcome, Task, one_line
 
 SHELL = ("cat", "cp", "cut", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sort", "tail", "wc")
 OURS = ("arithprobe", ".venv/bin/arithprobe", "python", "python3", ".venv/bin/python")
@@ -57,10 +57,7 @@ def white_figures() -> contextlib.AbstractContextManager[object]:
 def own_output(out: TextIO, err: TextIO) -> Iterator[None]:
     """Within the block, what is written to stdout and stderr is written there, and figures stay white."""
     with white_figures(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:  # Lightning took stderr when it was imported
-                if isinstance(handler, logging.StreamHandler):
-                    handler.stream = err
+        lightning_writes_to(err)
         yield
 
 
@@ -97,8 +94,14 @@ class Here:
 
     def check(self) -> None: ...
 
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome]:
-        yield from (Outcome(trial, task(trial)) for trial in trials)
+    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
+        for trial in trials:
+            try:
+                error = task(trial)
+            except RuntimeError as raised:  # of PyTorch
+                error = one_line(raised)
+            yield Outcome(trial, error)
+            yield None
 
 
 def _arithprobe(words: Sequence[str]) -> int:

@@ -1,12 +1,11 @@
 """Short fits that several tests look at: their data, their words, and a command called in this process."""
 
 import io
-import logging
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
-from conftest import SMALL
+from conftest import SMALL, lightning_writes_to
 
 from arithprobe import cli
 from arithprobe.data.sampling import DataRecipe, sample
@@ -43,9 +42,7 @@ def command(*words):
         redirect_stderr(io.StringIO()) as err,
         mock.patch.object(sys, "argv", ["arithprobe"]),
     ):
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:
-                handler.stream = sys.stderr
+        lightning_writes_to(sys.stderr)
         code = cli.main([str(word) for word in words])
     return code, out.getvalue(), err.getvalue()
 

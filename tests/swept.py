@@ -6,7 +6,7 @@ Trials are run in this process where a test is not about processes: a worker imp
 import io
 import json
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -14,11 +14,10 @@ from unittest import mock
 import torch
 import yaml
 from conftest import ROOT
-from documented_runs import Said, own_output
+from documented_runs import Here, Said, own_output
 
 from arithprobe import cli
 from arithprobe.models.checkpoints import read_checkpoint
-from arithprobe.sweeps.engine import Outcome, Task, one_line
 
 PLAIN: Mapping[str, Any] = {
     "name": "tiny",
@@ -30,25 +29,6 @@ PLAIN: Mapping[str, Any] = {
         "probe_dimension": 8, "draws": 19,
     },
 }  # fmt: skip
-
-
-class Here:
-    """An engine of sweeps that runs trials in this process."""
-
-    name = "loky"
-
-    def __init__(self, *settings: object) -> None: ...
-
-    def check(self) -> None: ...
-
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
-        for trial in trials:
-            try:
-                error = task(trial)
-            except RuntimeError as raised:  # of PyTorch
-                error = one_line(raised)
-            yield Outcome(trial, error)
-            yield None
 
 
 class Sweep(NamedTuple):

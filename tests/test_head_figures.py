@@ -14,8 +14,9 @@ from conftest import SMALL
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from micro import one_thread, workbench  # noqa: F401
+from rendered import title_of
 from test_ablation import SHORT, transformer
-from test_intervention_figures import FAILED, LEARNED, texts, title_of
+from test_intervention_figures import FAILED, LEARNED, texts
 
 from arithprobe.attention.heads import (
     HeadStatistics,

@@ -2,12 +2,12 @@
 
 import functools
 import math
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rendered import rendered, title_of
 
 from arithprobe.behaviour import ErrorSums, judge
 from arithprobe.interventions.ablation import AblationEffect, RandomFamily
@@ -124,16 +124,8 @@ FIGURES = {
 
 @functools.cache
 def seen(name):
-    """The figure of a model that has not learned, drawn; a warning is an error."""
-    figure = FIGURES[name](FAILED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert to_rgb(figure).std() > 0
-    return figure
-
-
-def title_of(figure):
-    return next(axes._left_title for axes in figure.axes if "Model" in axes.get_title(loc="left"))
+    """The figure of a model that has not learned, drawn."""
+    return rendered(FIGURES[name](FAILED))
 
 
 def named(axes, name):

@@ -22,8 +22,11 @@ _ARCHITECTURE = ("n_heads", "norm", "positions")  # what the shapes of the weigh
 _TRAINING = ("lr", "weight_decay", "betas", "warmup_steps", "schedule", "final_lr")  # a checkpoint restores these
 
 
-def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> None:
+def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> dict[str, Any]:
     """Refuse a checkpoint of another architecture, objective, task or schedule, or one that a fit cannot go on from.
+
+    Returns:
+        What is in it.
 
     Raises:
         ArithprobeError: Naming the checkpoint.
@@ -41,6 +44,7 @@ def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: b
             raise ArithprobeError(f"{path}: has {name} {stored[name]!r}, here it is {own!r}; a run goes on as it began")
     if to_fit and "optimizer_states" not in content:
         raise ArithprobeError(f"{path}: has weights only; a fit cannot go on from it")
+    return content
 
 
 def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDataModule, stage: str) -> None:

@@ -181,9 +181,9 @@ class ArithprobeCLI(LightningCLI):
         self.model.check_data(self.datamodule.recipe.divisor, max(dataset.max_length for dataset in datasets))
         path = self._option("ckpt_path")
         if path is not None:
-            check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
+            content = check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
             if stage == "fit":
-                threads = threads_to_go_on_with(read_checkpoint(path), self.trainer.world_size)
+                threads = threads_to_go_on_with(content, self.trainer.world_size)
                 if threads is not None:
                     use_chosen_threads(threads)
         elif stage in ("validate", "test"):
