@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,6 +45,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def white() -> Iterator[None]:
+    """Figures stay white; those that a fixture of a larger scope has made are drawn."""
+    from rendered import white_figures  # which imports Matplotlib
+
+    with white_figures():
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,20 @@
-"""Figures that several test files draw and read."""
+"""Figures that several test files draw and read, and how they are left white."""
 
+import contextlib
 import warnings
+from unittest import mock
+
+from matplotlib.figure import Figure
 
 from arithprobe.plotting.render import to_rgb
+
+
+def white_figures() -> contextlib.AbstractContextManager[object]:
+    """Within the block, figures are made and saved but stay white.
+
+    To draw them takes most of the time; they have tests of their own.
+    """
+    return mock.patch.object(Figure, "draw", lambda figure, renderer: None)
 
 
 def rendered(figure):

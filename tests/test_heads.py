@@ -184,6 +184,7 @@ def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(name, words
     assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == [name]
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words, run, tmp_path):
     words[2] = untrained(tmp_path / "shallow.pt", n_layers=1)

@@ -78,6 +78,7 @@ def test_states_that_overflow_after_the_last_attention_are_no_reason_to_stop(sma
     assert not any(tag.startswith("heads_") for tag in trainer.callback_metrics)
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_only_rows_that_were_validated_are_ablated(small_data, tmp_path):
     trained(small_data, tmp_path, HeadAnalysis(), limit_val_batches=2)
@@ -85,6 +86,7 @@ def test_only_rows_that_were_validated_are_ablated(small_data, tmp_path):
     assert record["rows"] == record["ablation"]["n"] == 64
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_every_second_validation_of_a_fit_is_looked_at_and_drawn_at_the_step_of_the_curves(small_data, tmp_path):
     """In a file, and among the images of TensorBoard."""

@@ -115,6 +115,7 @@ def test_positions_are_edited_together_that_are_named_together(words):
     assert effect["x1+y1"] > effect["x1"]
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_sum_and_residue_are_taken_out_of_a_model_of_residues_and_planes_when_asked_for(words, run, tmp_path):
     tsv = tmp_path / "mod.tsv"
@@ -128,6 +129,7 @@ def test_sum_and_residue_are_taken_out_of_a_model_of_residues_and_planes_when_as
     assert [(row["target"], row["rank"]) for row in ledger_in(tmp_path / "out")] == [("residuemod7f1to3", 6)]
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(whole, ledger, words, run, tmp_path):
     name = ("resid_mid.1", "all", "sum:leace")

@@ -8,6 +8,7 @@ import torch
 from conftest import SMALL, assert_refused
 from micro import one_thread  # noqa: F401
 from planted import adder
+from rendered import white_figures
 from short_fits import command
 from test_ladder import strict
 
@@ -21,6 +22,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems import Problem
 
+pytestmark = pytest.mark.usefixtures("white")
 QUICK = ("--no_mlp", "--twins", 1, "--fourier_permutations", 19, "--frequencies", 1, "--small_periods", 2,
          "--subspace_draws", 1, "--targets", "sum", "--sites", "final", "--positions", "last")  # fmt: skip
 
@@ -62,7 +64,8 @@ def accepted(plain, tmp_path_factory):
 
     def call(data, *more):
         folder = tmp_path_factory.mktemp("accepted")
-        code, out, err = command(*of(plain, folder, data(folder), *more))
+        with white_figures():
+            code, out, err = command(*of(plain, folder, data(folder), *more))
         assert (code, err) == (0, "")
         return folder, out
 

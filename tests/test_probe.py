@@ -69,6 +69,7 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole)
     assert {one["kind"] for one in found["mlp"]} == {"regression", "classification"}
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fit, small_data, tmp_path):
     probes = ("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.cross_validate", "true",
@@ -138,6 +139,7 @@ def test_what_is_needed_is_asked_for(run, plain, tmp_path):
         assert run("probe", *words)[::2] == (2, f"arithprobe: error: --{missing} is missing\n")
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for(run, plain, tmp_path):
     """Even operands of few values: no parity, and too few y to hold any out."""
@@ -154,6 +156,7 @@ def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for
     assert code == 2 and "3 different values of 'y'" in err
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_a_second_run_leaves_no_picture_of_the_first(whole, run, plain, tmp_path):
     """Of targets, circles and probes that the second does not have."""

@@ -11,6 +11,7 @@ import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from rendered import white_figures
 from short_fits import command, files_in, fit_words
 from stopped_fits import equal, read, without_random_state
 
@@ -72,7 +73,8 @@ def fit_in(files):
             *fit_words(files, folder), "--model.schedule", "cosine", "--model.warmup_steps", 5,
             "--checkpoint.dirpath", checkpoints, f"--trainer.callbacks={json.dumps(list(callbacks))}", *words,
         ]  # fmt: skip
-        code, _, err = command(*options)
+        with white_figures():
+            code, _, err = command(*options)
         assert code == 0, err
         (*_, found) = sorted((folder / "lightning_logs" / "run").iterdir())
         return found, checkpoints

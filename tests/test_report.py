@@ -11,6 +11,7 @@ import pytest
 import torch
 from browser import started, visited
 from conftest import SMALL, assert_refused, read_jsonl
+from rendered import white_figures
 
 from arithprobe import cli, report
 from arithprobe.behaviour import NOT_LEARNED_WARNING
@@ -60,7 +61,7 @@ def fit(folder: Path, task: str, callbacks: object, name: str) -> Path:
 def made(tmp_path_factory) -> Path:
     """A folder with the run 'whole' of residues with every callback, and the run 'bare' of sums without any."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, white_figures():  # the page has figures of its own
         patch.setattr("sys.argv", ["arithprobe"])
         fit(folder, "mod", CALLBACKS, "whole")
         fit(folder, "sum", [], "bare")
@@ -192,7 +193,8 @@ def test_results_in_the_folder_are_on_the_page(whole, run):
     before = heads(read_run(whole))
     (asked,) = (one.command.split() for one in before if isinstance(one, Missing))
     assert asked[asked.index("--data") + 1] == data and asked[asked.index("--output_dir") + 1] == str(whole / "heads")
-    code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60, "--sample_idx", 0)
+    with white_figures():
+        code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60, "--sample_idx", 0)
     assert code == 0, err
     after = heads(read_run(whole))
     assert not any(isinstance(one, Missing) for one in after)

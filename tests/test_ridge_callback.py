@@ -115,6 +115,7 @@ def test_its_scores_can_be_monitored(probed, lines):
     assert r2[0] != r2[1] and best["epoch"] == r2.index(max(r2))
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
     once = ["--trainer.callbacks.cross_validate", "true", "--trainer.max_epochs", 1]
@@ -123,6 +124,7 @@ def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
     assert next(cell for cell in cells if cell["position"] == "last")["n_test"] == 150
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
@@ -131,6 +133,7 @@ def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_one_trainer_may_fit_and_then_validate(files, tmp_path):
     """The fit's records stay; what comes after is added beside them."""

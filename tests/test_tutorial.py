@@ -74,11 +74,17 @@ def unclean(cell: dict[str, Any]) -> list[str]:
 
 
 def execute(notebook: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a notebook in this interpreter's kernel, in quick settings, with a folder as its working directory."""
+    """Run a notebook in this interpreter's kernel, in quick settings, with a folder as its working directory.
+
+    Its figures are made and shown but stay white: to draw them has tests of its own.
+    """
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: no notebook can be run")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed: there is no kernel to run a notebook in")
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
     (folder / "work").mkdir()
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "white.py").write_text("from matplotlib.figure import Figure\nFigure.draw = lambda *_: None\n")
     client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder / "work")}}
     )
