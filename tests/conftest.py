@@ -1,5 +1,6 @@
 """Small data, small models, short runs."""
 
+import gc
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from arithprobe import cli
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 
+gc.set_threshold(100_000, 20, 20)  # most of what there is are modules, which stay: to look through them is for nothing
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 32}
 

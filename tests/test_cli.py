@@ -1,6 +1,7 @@
 """The command line: every mistake is one line, exit code 2, and nothing written."""
 
 import functools
+import gc
 import json
 import pickle
 import re
@@ -14,6 +15,7 @@ from conftest import ROOT, SMALL, assert_refused
 from short_fits import command, files_in, fit_words, run_of
 from test_transformer import Original
 
+from arithprobe import cli
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import read_tsv
 
@@ -282,6 +284,19 @@ def test_the_process_ends_with_the_same_code(tmp_path):
     assert (
         done.stderr == "arithprobe: error: rows is 1; expected 2 to 100000000, one at least to train and to validate\n"
     )
+
+
+def test_a_process_of_its_own_never_looks_through_its_imports_for_garbage(monkeypatch, tmp_path, capsys):
+    """The control: called from Python, a command leaves the collector as it is."""
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "--rows", "1"]
+    assert cli.main(words) == 2 and (gc.get_freeze_count(), gc.isenabled()) == (0, True)
+    monkeypatch.setattr("sys.argv", ["arithprobe", *words])
+    try:
+        assert cli.main() == 2 and gc.get_freeze_count() > 10_000 and gc.isenabled()
+    finally:
+        gc.unfreeze()
+    assert capsys.readouterr().err.count("rows is 1") == 2
 
 
 def test_generate_makes_the_committed_data(run, tmp_path):

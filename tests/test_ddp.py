@@ -26,7 +26,8 @@ PROBES = [
     {"class_path": "DirectionAblation", "init_args": {"every": 1}},
 ]
 COMMANDS = """
-import json, sys
+import gc, json, sys
+gc.disable()  # almost all that there is are modules, which stay
 from arithprobe import cli
 sys.exit(max(cli.main(words) for words in json.loads(sys.argv[1])))
 """  # one after the other in the same processes, which take long to start

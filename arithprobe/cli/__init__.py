@@ -3,6 +3,7 @@
 A user's mistake is one line on stderr and exit code 2.
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
         if "torch" not in sys.modules:  # else its threads are settled: the caller's affair
             choose_threads()
+        if args is None:  # a process of its own
+            _import_for_good(module)
         importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
     except KeyboardInterrupt:
         sys.stderr.write("arithprobe: interrupted\n")
@@ -63,6 +66,14 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"arithprobe: error: {' '.join(str(error).split())}\n")
         return 2
     return 0
+
+
+def _import_for_good(module: str) -> None:
+    """Import a command so that the garbage collector never looks at it: it would each time, and find that all stays."""
+    gc.disable()
+    importlib.import_module(f"arithprobe.cli.{module}")
+    gc.freeze()
+    gc.enable()
 
 
 def _help() -> str:

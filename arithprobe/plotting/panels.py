@@ -74,8 +74,9 @@ def annotate(
         text = (form or shown)(value)
         if text:
             panel.text(
-                column, row, text, ha="center", va="center", fontsize=size, color=ink(image, float(at[row, column]))
-            )
+                column, row, text, ha="center", va="center", fontsize=size, color=ink(image, float(at[row, column])),
+                in_layout=False,  # it is within its cell, and to measure each is slow
+            )  # fmt: skip
 
 
 def shown(value: float) -> str:
