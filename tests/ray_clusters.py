@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sweep_tasks import by_name
 
-_HEALTH = {"health_check_initial_delay_ms": 200, "health_check_period_ms": 200, "health_check_failure_threshold": 3}
+_HEALTH = {"health_check_initial_delay_ms": 200, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+"""Three seconds: a machine that is lost is soon found to be, and one that is only slow is not."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Fits that stop and go on: callbacks that keep where they were and what they saw, and whether two ended alike.
+"""Fits that stop, wait and go on: callbacks that keep where they were and what they saw, and whether two ended alike.
 
 Imports little: the processes of a distributed fit import it too.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
+from sweep_tasks import wait_for
 
 from arithprobe.callbacks.random_state import _KEY
 
@@ -45,6 +46,25 @@ class Seen(Callback):
     def on_train_end(self, trainer, pl_module):
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(self.rows))
+
+
+class Together(Callback):
+    """Waits after the first epoch until so many trials of a sweep have left their first checkpoint, or one is done.
+
+    However late another begins, they train at once.
+    """
+
+    def __init__(self, folder: str, trials: int) -> None:
+        super().__init__()
+        self.folder, self.trials = Path(folder), trials
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            assert wait_for(self._have_begun, 100.0)
+
+    def _have_begun(self):
+        count = len(list(self.folder.glob("*/checkpoints/resume.ckpt")))
+        return count == self.trials or any(self.folder.glob("*/result.json"))
 
 
 class Stopped(Checkpoint):

@@ -34,7 +34,7 @@ def tensorboard(logdir) -> Iterator[str]:
         server.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=10)
 def test_a_person_sees_curves_over_nulls_pictures_rows_and_the_verdict(run, small_fit, tmp_path):
     chromium()
     code, out, err = run(*small_fit, "--trainer.callbacks", "RidgeProbing")

@@ -14,7 +14,7 @@ from short_fits import files_in, fit_words, run_of
 from stopped_fits import equal, read
 from test_transformer import Original
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=6)
 
 SIZES = [word for name, value in SMALL.items() for word in (f"--model.{name}", value)]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]

@@ -83,7 +83,7 @@ def test_every_callback_is_described():
     assert not [name for name in importlib.import_module("arithprobe.callbacks").__all__ if name not in page]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_the_site_builds_without_a_warning(tmp_path):
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "site"]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

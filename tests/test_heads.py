@@ -13,6 +13,7 @@ import torch
 from conftest import SMALL, assert_refused
 from looped import looped_statistics
 from micro import one_thread  # noqa: F401
+from rendered import white_figures
 
 from arithprobe import cli
 from arithprobe.analysis.heads import analyse_heads, step_count
@@ -62,7 +63,7 @@ def made(tmp_path_factory):
     recipe = DataRecipe(rows=500, split="sum", val_fraction=0.3, max_operand=120)
     data = write_tsv(folder / "val.tsv", sample(recipe)["val"].problems(recipe))
     words = words_of(checkpoint=untrained(folder / "model.pt"), data=data, output_dir=folder / "out")
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+    with white_figures(), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         code = cli.main(words)
     stats = json.loads((folder / "out" / "head_stats.json").read_text())
     pictures = {path.stem for path in (folder / "out" / "figures").iterdir()}

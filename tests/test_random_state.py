@@ -35,6 +35,8 @@ LENGTHS = {
     "validated by step": VALIDATED_BY_STEP,
     "both, accumulated": [*BY_EPOCH, "--trainer.max_steps", 1000, "--trainer.accumulate_grad_batches", 3],
 }
+OF_LENGTHS = ["epochs", *(pytest.param(name, marks=pytest.mark.long) for name in ("steps", "both, accumulated"))]
+OF_LENGTHS += ["validated by step"]
 
 
 class KilledError(Exception):
@@ -123,7 +125,7 @@ def probed(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", OF_LENGTHS)
 def test_a_fit_goes_on_from_the_end_of_an_epoch_as_if_it_had_never_stopped(length, fit, whole):
     """Dropout, order and schedule, and once all probes; its control: a checkpoint without the random state."""
     probes = probes_of(length)
@@ -142,7 +144,7 @@ def test_a_fit_goes_on_from_the_end_of_an_epoch_as_if_it_had_never_stopped(lengt
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # the epoch ends again without a validation
-@pytest.mark.parametrize("length", ["epochs", "steps"])
+@pytest.mark.parametrize("length", OF_LENGTHS[:2])
 def test_so_it_does_from_the_validation_at_the_end_of_an_epoch(length, fit, whole):
     _, checkpoints, keeps = whole(length)
     stop, end = keeps / "step_22.ckpt", read(checkpoints / "last.ckpt")

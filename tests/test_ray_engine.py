@@ -20,13 +20,13 @@ import pytest
 from conftest import assert_refused
 from ray_clusters import by_name_there, free_port, ray_environment, started_on, two_machines, wait_for_go
 from sweep_tasks import alive, assert_every_trial_ends_once, attempts, by_name, folders, note, outcomes, wait_for
-from swept import assert_same, results, sweep_here, undisturbed, written
+from swept import assert_same, results, settings, sweep_here, undisturbed, written
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.ray_address import QUIET
 from arithprobe.sweeps.ray_engine import RayEngine
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=3)
 TESTS = str(Path(__file__).parent)
 
 
@@ -367,6 +367,8 @@ def test_ray_gives_what_this_machine_gives(sweep, tmp_path):
 def test_a_machine_lost_in_the_middle_costs_a_sweep_nothing(sweep, machines, tmp_path):
     """Two machines of one CPU, two trials that train at once, so one on each; then one machine is lost."""
     out, at_the_loss = tmp_path / "out", []
+    together = {"class_path": "stopped_fits.Together", "init_args": {"folder": str(out), "trials": 2}}
+    config = written(tmp_path, **{"trainer.callbacks": [*settings(tmp_path)["trainer.callbacks"], together]})
 
     def lose():
         began = wait_for(lambda: len(list(out.glob("*/checkpoints/resume.ckpt"))) == 2, 120.0)
@@ -375,7 +377,7 @@ def test_a_machine_lost_in_the_middle_costs_a_sweep_nothing(sweep, machines, tmp
 
     losing = threading.Thread(target=lose)
     losing.start()
-    done = sweep_here(sweep.config, out, "--engine", "ray", "--address", machines.address)
+    done = sweep_here(config, out, "--engine", "ray", "--address", machines.address)
     losing.join()
     assert done.code == 0, done.err
     assert at_the_loss == [(True, {})], "control: no trial was done, so both trained at once"

@@ -305,7 +305,7 @@ def test_the_same_checkpoint_gives_the_same_bits_and_no_random_state_is_touched(
 
 @pytest.mark.slow
 def test_another_process_gives_the_same_bits():
-    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()})"
+    threads = f"import gc; gc.disable(); import torch; torch.set_num_threads({torch.get_num_threads()})"
     words = f"{threads}; from scale_rows import bits; print(bits())"
     place = Path(__file__).parent
     done = subprocess.run(

@@ -14,12 +14,14 @@ import time
 
 import pytest
 import torch
+import yaml
 from conftest import assert_refused
 from sweep_tasks import alive, wait_for, workers_of
 from swept import PLAIN, assert_same, best, equal, results, sweep_here, undisturbed, written
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from arithprobe.cli.sweep_options import sweep_options
 from arithprobe.models.checkpoints import read_checkpoint
 
 
@@ -270,6 +272,15 @@ def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["RidgeProbing", "lightning.pytorch.callbacks.EarlyStopping"])
+def test_a_class_is_a_setting_by_its_short_name_and_by_its_whole_path(name, tmp_path):
+    one = {"class_path": name, "init_args": {"monitor": "val/loss"}}
+    wanted = {"set": {"trainer.callbacks": [one, one]}, "grid": {"model.objective": [one], "model.lr": [0.1]}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"name": "a", "base": "b.yaml", **wanted}))
+    (trial,) = sweep_options(["sweep", "--config", str(tmp_path / "sweep.yaml")]).trials
+    assert trial.settings == {"trainer.callbacks": [one, one], "model.objective": one, "model.lr": 0.1}
+
+
 def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
     words = ["sweep", "--config", sweep.config, "--output_dir", sweep.out]
     more = ["--grid", '{"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]

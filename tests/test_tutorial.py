@@ -94,7 +94,7 @@ def execute(notebook: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     return client.execute(env=os.environ | settings)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_it_runs_in_quick_settings_and_warns_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: no notebook can be run")
     done = execute(nbformat.read(NOTEBOOK, 4), tmp_path, monkeypatch)

@@ -127,6 +127,7 @@ class CausalRungs:
         self.bench: Workbench = self.material.bench
         self._where = self.plan.position_set("last")
         self._cells: dict[str, Cell] = {}
+        self._told: dict[tuple[str, str], CausalEvidence] = {}
 
     def cell(self, site: str) -> Cell:
         """The last token of a site."""
@@ -135,7 +136,12 @@ class CausalRungs:
         return self._cells[site]
 
     def at(self, target: str, site: str) -> CausalEvidence:
-        """The evidence for a target at a site."""
+        """The evidence for a target at a site; of claims that are one target, found once."""
+        if (target, site) not in self._told:
+            self._told[target, site] = self._at(target, site)
+        return self._told[target, site]
+
+    def _at(self, target: str, site: str) -> CausalEvidence:
         cell, options, bench = self.cell(site), self.plan.options, self.bench
         eraser = cell.eraser(target, "leace")
         run = cell.ablator.effect(eraser, "mean", FAMILIES, options.draws, options.seed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.cli.options import command_parser, options_from, parse
@@ -78,7 +78,7 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
             raise ArithprobeError(f"--{name} is for a Ray cluster; add --engine ray")
     require_name(given.name)
     base = (given.base,) if isinstance(given.base, str) else tuple(given.base)
-    trials = trials_of(given.grid, given["set"], given.rules)
+    trials = trials_of(_plain(given.grid), _plain(given["set"]), given.rules)
     own = [key for key in trials[0].settings if key in _OWN or key.startswith("trainer.logger.")]
     if own:
         raise ArithprobeError(f"{own[0]} is set by the sweep itself; take it out of grid, set and rules")
@@ -91,6 +91,15 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
         Path(given.output_dir or Path(LOG_FOLDER) / given.name), given.engine, given.address, given.jobs, given.threads,
         given.gpus, given.retries, given.extend, given.dry_run,
     )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """The value as YAML has it: jsonargparse makes a namespace of what names a class by its whole path."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _shared_keys(trials: Sequence[Trial]) -> list[str]:
