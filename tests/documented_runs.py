@@ -82,23 +82,25 @@ def call(words: Sequence[str]) -> Said:
     files = [value for option, value in pairwise(words) if option == "--config" and Path(value).is_file()]
     key = (*words, *(Path(file).read_text() for file in files))
     logs, kept = Path("lightning_logs"), Path(_KEPT.name) / str(len(_DONE))
-    before = _names(logs)
+    before = _files(logs)
     if key not in _DONE:
         done = _call(words)
-        if done.code == 0 and _names(logs) - before:
-            for name in _names(logs) - before:
-                shutil.copytree(logs / name, kept / name)
+        if done.code == 0:
+            kept.mkdir()
+            for file in _files(logs) - before:
+                (kept / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(logs / file, kept / file)
             _DONE[key] = kept, done
         return done
     kept, done = _DONE[key]
-    if _names(kept) & before:  # it would be another version
+    if _files(kept) & before:  # it would be another version
         return _call(words)
     shutil.copytree(kept, logs, dirs_exist_ok=True)
     return done
 
 
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+def _files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
 def _call(words: Sequence[str]) -> Said:

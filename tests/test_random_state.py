@@ -164,7 +164,7 @@ def test_in_the_middle_of_an_epoch_it_does_not_and_the_user_is_warned(fit, whole
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("mode", ["max", pytest.param("min", marks=pytest.mark.long)])
 def test_a_killed_fit_ends_with_the_same_best_and_last_in_its_folder(mode, fit, whole, tmp_path):
     """By ``max`` the best epoch is the first, before the kill. Its control goes on with its checkpoints elsewhere."""
     words = [*BY_EPOCH, "--checkpoint.mode", mode]

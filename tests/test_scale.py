@@ -303,8 +303,9 @@ def test_the_same_checkpoint_gives_the_same_bits_and_no_random_state_is_touched(
     assert other["fourier1_r2"] == columns(again)["fourier1_r2"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_process_gives_the_same_bits():
+    """In the suite, trials that are measured on Ray have the measures of trials in this process."""
     threads = f"import gc; gc.disable(); import torch; torch.set_num_threads({torch.get_num_threads()})"
     words = f"{threads}; from scale_rows import bits; print(bits())"
     place = Path(__file__).parent
