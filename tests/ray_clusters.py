@@ -22,6 +22,7 @@ def ray_environment() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv("RAY_AUTH_MODE", "disabled")  # or it writes a token; a process cannot change its mind
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # by default 15: beside other tests they would hardly run
         patch.setenv(
             "GRPC_ENABLE_FORK_SUPPORT", "0"
         )  # the server of clients hangs, github.com/ray-project/ray/issues/63202
