@@ -22,6 +22,8 @@ from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import Split, Target
 from arithprobe.probes.targets import angle_columns, pair_of, target_values
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 N, D, K = 600, 12, 23
 LAST = PositionTable(("last",), torch.zeros(N, 1, dtype=torch.int64), torch.ones(N, 1, dtype=torch.bool))
 EVERY = torch.arange(N)

@@ -71,6 +71,7 @@ def fails(run, small_fit, tmp_path):
         (b"5 + 7 = ?\t12\n5 \xe9 7 = ?\t12\n", ":2:3: not UTF-8 (byte 0xE9)"),
     ],
 )
+@pytest.mark.slow(seconds=0.2)
 def test_bad_files(fails, tmp_path, content, message):
     path = tmp_path / "bad.tsv"
     if content is not None:
@@ -124,6 +125,7 @@ def test_shared_rows(fails, small_data):
         (["--model.weights", "nowhere.pt"], "nowhere.pt: no such file"),
     ],
 )  # fmt: skip
+@pytest.mark.slow(seconds=0.2)
 def test_bad_options(fails, words, message):
     assert message in fails(*words)
 
@@ -413,6 +415,7 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
     [("norm", "pre", "'post'"), ("positions", "place", "'absolute'"), ("n_heads", 4, "2"), ("lr", 0.5, "0.002"),
      ("schedule", "cosine", "'constant'"), ("betas", "[0.5, 0.5]", r"[\(\[]0.9, 0.999[\)\]]")],
 )  # fmt: skip
+@pytest.mark.slow(seconds=0.2)
 def test_a_fit_goes_on_as_it_began(option, value, stored, run, small_fit, checkpoints):
     """What a checkpoint restores, or the shapes of its weights do not tell, cannot be changed on the way."""
     done = run(*small_fit, "--ckpt_path", checkpoints / "last.ckpt", f"--model.{option}", value)

@@ -71,9 +71,9 @@ def test_the_sweep_is_the_notebooks_grid(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_emergence_goes_on_top_of_a_configuration(run, tmp_path):
-    """It validates every 200 steps; here every step, three of them."""
+    """It validates every 200 steps; here every step, three of them. In the suite, docs/guide/emergence.md does so."""
     brief = ["--trainer.max_steps", 3, "--trainer.val_check_interval", 1, "--trainer.default_root_dir", tmp_path]
     words = ["--config", ROOT / "configs" / "reg_modk.yaml", "--config", ON_TOP, *IN_BRIEF, *brief]
     code, out, err = run("fit", *words)

@@ -32,6 +32,8 @@ from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import target_values
 from arithprobe.training.module import ArithmeticModule
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 NAN = math.nan
 PROBE = ("--trainer.callbacks", "EmergenceProbing")
 OFTEN = ("--trainer.val_check_interval", 4, "--trainer.max_epochs", 2)  # 2 validations an epoch of 11 batches

@@ -37,6 +37,8 @@ from arithprobe.plotting.heads import category_bars, head_scores
 from arithprobe.plotting.render import to_rgb
 from arithprobe.probes.rank import Agreement, RankCorrelation, rank_correlation
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 NAN = math.nan
 SIZES = [(1, 1), (2, 4)]
 KINDS = ("zero", "mean", "resample")
@@ -144,7 +146,13 @@ def written(axes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("about", [((1, 1), None, FAILED), ((2, 4), 97, LEARNED)], ids=["failed", "learned"])
+@pytest.mark.parametrize(
+    "about",
+    [
+        pytest.param(((1, 1), None, FAILED), id="failed", marks=pytest.mark.long),
+        pytest.param(((2, 4), 97, LEARNED), id="learned"),
+    ],
+)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_fits_a_page_names_its_axes_and_can_be_read(name, about):
     with warnings.catch_warnings():

@@ -21,6 +21,8 @@ from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
 from arithprobe.models.objectives import ScaledMSE
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 NEXT = torch.tensor([1, 2, 3, 0])  # the donors of HANDFUL: (4, 1), (6, 8), (8, 4), (2, 3)
 SIZES = [{"n_layers": 1}, {"n_layers": 2}, {"n_layers": 3, "n_heads": 4}]
 FIGURES = ("rmse", "delta_rmse", "delta_loss", "skill", "delta_exact_match")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import SMALL, assert_refused
 from micro import one_thread  # noqa: F401
+from rendered import white_figures
 from short_fits import command, files_in
 
 from arithprobe.analysis.intervene import intervene
@@ -46,7 +47,8 @@ def words(given, tmp_path):
 def whole(given, tmp_path_factory):
     """A run with everything in it: its folder, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    code, out, err = command(*given, "--output_dir", folder)
+    with white_figures():
+        code, out, err = command(*given, "--output_dir", folder)
     assert (code, err) == (0, "")
     return folder, out
 

@@ -21,6 +21,8 @@ from arithprobe.plotting.patching import interchange_chart, patching_heatmap, sy
 from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.steering import steering_curves
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 NAN = math.nan
 FAILED = judge(ErrorSums(n=100, e=0, e2=100, b=0, b2=100, p=0, p2=200, e4=100, b4=100, e2b2=100, exact=0))
 LEARNED = judge(ErrorSums(n=100, e=0, e2=0, b=0, b2=1e4, p=0, p2=1e4, e4=0, b4=1e6, e2b2=0, exact=100))

@@ -11,6 +11,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from arithprobe.probes.metrics import false_discovery, held_out_r2, permutation_p
 from arithprobe.probes.ridge import RidgeFitter
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 FOLDS = 5
 
 

@@ -14,6 +14,8 @@ from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.nonlinear import mlp_scores
 from arithprobe.probes.splits import fold_of
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 N, S, D = 300, 2, 6
 SHORT = MLPSettings(hidden=16, lr=1e-2, batch_size=32, max_epochs=12, patience=3)
 TRAIN, STOP = torch.arange(N) < 200, (torch.arange(N) >= 200) & (torch.arange(N) < 250)

@@ -17,6 +17,8 @@ from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.nonlinear import mlp_scores
 from arithprobe.training.module import ArithmeticModule
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 LEAN = {"hidden": 8, "max_epochs": 3, "shuffles": 2}
 
 

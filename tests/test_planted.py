@@ -32,6 +32,8 @@ from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import target_group
 from arithprobe.probes.variables import variable_of
 
+pytestmark = pytest.mark.slow(seconds=0.3)
+
 ROWS = 800
 RENAMED = [3, 8, 0, 5, 9, 2, 7, 1, 6, 4]
 LOOKED_FOR = {

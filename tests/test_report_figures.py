@@ -18,6 +18,8 @@ from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
 from arithprobe.plotting.render import to_svg
 from arithprobe.plotting.training import TrainingCurves, training_curves
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 NAN = math.nan
 SITES = ("embed@last", "resid_mid.0@last", "resid_post.0@last", "resid_mid.1@last", "resid_post.1@last", "final@last")
 

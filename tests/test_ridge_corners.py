@@ -12,6 +12,8 @@ from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.ridge import RidgeFitter
 
+pytestmark = pytest.mark.slow(seconds=0.1)
+
 FOLDS = 4
 
 

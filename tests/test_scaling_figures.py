@@ -13,6 +13,8 @@ from scipy import stats
 from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 FACET = "model.n_layers"
 FIGURES = {"probe": probe_scaling, "ablation": ablation_scaling, "mlp": mlp_scaling}
 MARKS = {"NOT LEARNED": ("x", None), "PARTLY LEARNED": ("o", "white"), "LEARNED": ("o", "colour")}

@@ -29,6 +29,8 @@ from arithprobe.plotting.spectrum import PlaneLosses, plane_losses
 from arithprobe.plotting.steering import empty_figure, steering_curves
 from arithprobe.plotting.titles import set_title
 
+pytestmark = pytest.mark.slow(seconds=0.2)
+
 NAN = float("nan")
 MODULES = [f"arithprobe.plotting.{one.name}" for one in pkgutil.iter_modules(plotting.__path__)]
 PLANES = PlaneLosses("final", (1, 2), (1,), (5.0, 0.1), (0.1, 0.2), {"intact": 0.1, "without": 9.0, "only": 0.5})

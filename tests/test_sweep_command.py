@@ -24,6 +24,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from arithprobe.cli.sweep_options import sweep_options
 from arithprobe.models.checkpoints import read_checkpoint
 
+pytestmark = pytest.mark.slow(seconds=0.5)
+
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
