@@ -71,9 +71,11 @@ def main(args: Sequence[str] | None = None) -> int:
 def _import_for_good(module: str) -> None:
     """Import a command so that the garbage collector never looks at it: it would each time, and find that all stays."""
     gc.disable()
-    importlib.import_module(f"arithprobe.cli.{module}")
-    gc.freeze()
-    gc.enable()
+    try:
+        importlib.import_module(f"arithprobe.cli.{module}")
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _help() -> str:
