@@ -294,11 +294,13 @@ def test_a_process_of_its_own_never_looks_through_its_imports_for_garbage(monkey
     words = ["generate", "--rows", "1"]
     assert cli.main(words) == 2 and (gc.get_freeze_count(), gc.isenabled()) == (0, True)
     monkeypatch.setattr("sys.argv", ["arithprobe", *words])
+    assert cli.main() == 2 and gc.get_freeze_count() == 0  # nor a second time
+    monkeypatch.delitem(sys.modules, "arithprobe.cli.generate")
     try:
         assert cli.main() == 2 and gc.get_freeze_count() > 10_000 and gc.isenabled()
     finally:
         gc.unfreeze()
-    assert capsys.readouterr().err.count("rows is 1") == 2
+    assert capsys.readouterr().err.count("rows is 1") == 3
 
 
 def test_generate_makes_the_committed_data(run, tmp_path):

@@ -274,15 +274,20 @@ def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["RidgeProbing", "lightning.pytorch.callbacks.EarlyStopping"])
-def test_a_class_is_a_setting_by_its_short_name_and_by_its_whole_path(name, tmp_path):
-    one = {"class_path": name, "init_args": {"monitor": "val/loss"}}
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("EarlyStopping", {"monitor": "val/loss"}),
+        ("lightning.pytorch.callbacks.EarlyStopping", {"monitor": "val/loss"}),
+        ("lightning.pytorch.callbacks.StochasticWeightAveraging", {"swa_lrs": 0.001}),
+    ],
+)
+def test_a_class_is_a_setting_by_its_short_name_and_by_its_whole_path(name, options, tmp_path):
+    one = {"class_path": name, "init_args": options}
     wanted = {"set": {"trainer.callbacks": [one, one]}, "grid": {"model.objective": [one], "model.lr": [0.1]}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"name": "a", "base": "b.yaml", **wanted}))
     (trial,) = sweep_options(["sweep", "--config", str(tmp_path / "sweep.yaml")]).trials
-    found = json.loads(json.dumps(trial.settings))  # a namespace could not be written
-    for made in (*found["trainer.callbacks"], found["model.objective"]):
-        assert (made["class_path"], made["init_args"]["monitor"]) == (name, "val/loss")
+    assert trial.settings == {"trainer.callbacks": [one, one], "model.objective": one, "model.lr": 0.1}
 
 
 def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):

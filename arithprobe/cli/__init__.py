@@ -56,9 +56,10 @@ def main(args: Sequence[str] | None = None) -> int:
             raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
         if "torch" not in sys.modules:  # else its threads are settled: the caller's affair
             choose_threads()
-        if args is None:  # a process of its own
-            _import_for_good(module)
-        importlib.import_module(f"arithprobe.cli.{module}").run(None if args is None else words)
+        name = f"arithprobe.cli.{module}"
+        if args is None and name not in sys.modules:  # a process of its own, at its beginning
+            _import_for_good(name)
+        importlib.import_module(name).run(None if args is None else words)
     except KeyboardInterrupt:
         sys.stderr.write("arithprobe: interrupted\n")
         return 130
@@ -68,11 +69,11 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _import_for_good(module: str) -> None:
-    """Import a command so that the garbage collector never looks at it: it would each time, and find that all stays."""
+def _import_for_good(name: str) -> None:
+    """Import a module so that the garbage collector never looks at it: it would each time, and find that all stays."""
     gc.disable()
     try:
-        importlib.import_module(f"arithprobe.cli.{module}")
+        importlib.import_module(name)
         gc.freeze()
     finally:
         gc.enable()

@@ -134,4 +134,4 @@ def _digest(path: Path) -> str:
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)  # of an interval of time, '0:01:00'

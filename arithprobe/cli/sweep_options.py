@@ -1,5 +1,7 @@
 """What ``arithprobe sweep`` can be told, in a file and on the command line."""
 
+import importlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +80,7 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
             raise ArithprobeError(f"--{name} is for a Ray cluster; add --engine ray")
     require_name(given.name)
     base = (given.base,) if isinstance(given.base, str) else tuple(given.base)
-    trials = trials_of(_plain(given.grid), _plain(given["set"]), given.rules)
+    trials = trials_of(_plain(given.grid), _plain(given["set"]), _plain(given.rules))
     own = [key for key in trials[0].settings if key in _OWN or key.startswith("trainer.logger.")]
     if own:
         raise ArithprobeError(f"{own[0]} is set by the sweep itself; take it out of grid, set and rules")
@@ -96,10 +98,23 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
 def _plain(value: Any) -> Any:
     """The value as YAML has it: jsonargparse makes a namespace of what names a class by its whole path."""
     if isinstance(value, Namespace):
-        value = vars(value)
+        value = _without_defaults(vars(value)) if "class_path" in value else vars(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def _without_defaults(spec: dict[str, Any]) -> dict[str, Any]:
+    """A class without the defaults of its options, which jsonargparse fills in; not all of them can be written."""
+    module, _, name = spec["class_path"].rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    options = spec.get("init_args")
+    given = {
+        key: value
+        for key, value in (vars(options) if options else {}).items()
+        if key not in parameters or value != parameters[key].default
+    }
+    return {**spec, "init_args": given}
 
 
 def _shared_keys(trials: Sequence[Trial]) -> list[str]:
