@@ -35,8 +35,8 @@ LENGTHS = {
     "validated by step": VALIDATED_BY_STEP,
     "both, accumulated": [*BY_EPOCH, "--trainer.max_steps", 1000, "--trainer.accumulate_grad_batches", 3],
 }
-OF_LENGTHS = ["epochs", *(pytest.param(name, marks=pytest.mark.long) for name in ("steps", "both, accumulated"))]
-OF_LENGTHS += ["validated by step"]
+LONG = {"steps", "both, accumulated"}
+OF_LENGTHS = [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in LENGTHS]
 
 
 class KilledError(Exception):

@@ -273,7 +273,6 @@ def test_settings_that_make_no_trial_are_refused(run, tmp_path, more, message):
     assert_refused(run("sweep", "--config", written(tmp_path, **more), "--output_dir", tmp_path / "out"), message)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -290,6 +289,7 @@ def test_a_class_is_a_setting_by_its_short_name_and_by_its_whole_path(name, opti
     assert trial.settings == {"trainer.callbacks": [one, one], "model.objective": one, "model.lr": 0.1}
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_grid_is_refused_and_can_be_extended(run, sweep):
     words = ["sweep", "--config", sweep.config, "--output_dir", sweep.out]
     more = ["--grid", '{"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1, 2]}', "--dry_run"]
