@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
@@ -71,6 +71,7 @@ class DirectionAblation(ValidationProbe):
     """
 
     analysis = "ablation"
+    remembered = ("_history", "_latest", "_count")
 
     def __init__(
         self,
@@ -109,15 +110,12 @@ class DirectionAblation(ValidationProbe):
         self._count = 0
         self._turn = False
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
         self._history, self._latest, self._count = [], [], 0
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix folds and columns."""
-        if self._survey is not None and self._survey.rows is dataset:
-            return
         sites = module.model.residual_sites[1:] if self.sites is None else tuple(dict.fromkeys(self.sites))
         for site in sites:
             if site not in module.model.site_modules:

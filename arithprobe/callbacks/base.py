@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json as to_json
@@ -22,11 +24,15 @@ from arithprobe.training.module import ArithmeticModule, ValidationOutput
 CallbackType = TypeVar("CallbackType", bound=Callback)
 
 
-class ValidationProbe(Callback):
+class ValidationProbe(SingleCallback):
     """Watches the validation pass, and reports at its end; the sanity check is not watched.
 
     Subclasses fold each batch into something of bounded size, never keep states, and draw randomness from generators of
     their own.
+
+    One callback may watch several fits and passes, of other modules and rows too. Each begins anew, but for a further
+    ``fit`` of the same trainer, module and rows: it goes on in the same run folder, and so do the histories. What is
+    validated between the two is no part of them.
 
     Attributes:
         seconds: Wall time spent in the callback, by part, over the whole fit.
@@ -34,7 +40,9 @@ class ValidationProbe(Callback):
     """
 
     analysis: str
-    """First word of its tags, and name of its file ``probes/<analysis>.jsonl``."""
+    """First word of its tags, and name of its file ``probes/<analysis>.jsonl``; of one callback of a run."""
+    remembered: tuple[str, ...] = ()
+    """Names of the attributes that a further fit of the same run goes on with; ``forget`` sets them to nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,12 +50,17 @@ class ValidationProbe(Callback):
         self.fit_seconds = 0.0
         self._fit_started = 0.0
         self._run_folder: Path | None = None
+        self._planned: tuple[object, object, ArithmeticDataset] | None = None
+        self._fit: tuple[Trainer, LightningModule] | None = None
+        self._rows: ArithmeticDataset | None = None
+        self._aside: dict[str, Any] = {}
 
     @abstractmethod
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
-        """Check the options against model and rows, and fix what depends on the rows only.
+        """Check the options against model and rows, and fix what depends on these.
 
-        Called before the first validation, so that a mistake in an option shows before any training.
+        Called before the first validation of a run, so that a mistake in an option shows before any training, and again
+        for another network, objective or other rows.
         """
 
     @abstractmethod
@@ -74,10 +87,59 @@ class ValidationProbe(Callback):
     def tags(self) -> list[str]:
         """The tags it will log, once prepared."""
 
+    def forget(self) -> None:
+        """Forget what was found in earlier fits and passes; for those that keep anything between validations."""
+
+    @property
+    def writes(self) -> str:
+        """Its records and tags."""
+        return f"probes/{self.analysis}.jsonl and tags '{self.analysis}_...'"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a second one."""
+        first = "name all targets in one" if hasattr(self, "targets") else "keep one of them"
+        return f"{first}, or make one a subclass with an 'analysis' of its own (small letters)"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run folder."""
+        """Find the run folder, and forget earlier runs, unless this is a fit that goes on."""
+        super().setup(trainer, pl_module, stage)
         self._run_folder = run_folder(trainer)
         self.seconds, self.fit_seconds = {}, 0.0
+        if stage != "fit":
+            self._aside = self._aside or {name: getattr(self, name) for name in self.remembered}
+            self.forget()
+        elif self._fit == (trainer, pl_module):
+            vars(self).update(self._aside)
+            self._aside = {}
+        else:
+            self._begin_fit(trainer, pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Prepare anew next time: an option may have been changed until then."""
+        self._planned = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Begin anew, in a fit: what came before is not known, or is of later steps."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._begin_fit(trainer, pl_module)
+
+    def plan(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+        """Prepare for a module and its rows, unless that has been done."""
+        planned = self._planned
+        if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
+            return
+        self._planned = None
+        self.prepare(module, dataset)
+        self._planned = module.model, module.objective, dataset
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy watches other runs."""
+        return vars(self) | {"_fit": None, "_planned": None}
+
+    def _begin_fit(self, trainer: Trainer, module: LightningModule) -> None:
+        self._fit, self._rows, self._aside = (trainer, module), None, {}
+        self.forget()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the fit."""
@@ -85,9 +147,13 @@ class ValidationProbe(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare; and begin, unless this is the sanity check."""
-        module = arithmetic_module(pl_module)
+        module, rows = arithmetic_module(pl_module), rows_behind(trainer.val_dataloaders)
         with self.timed("prepare"):
-            self.prepare(module, rows_behind(trainer.val_dataloaders))
+            self.plan(module, rows)
+            if trainer.state.fn == TrainerFn.FITTING:
+                if self._rows is not None and not same_rows(self._rows, rows):
+                    self.forget()
+                self._rows = rows
             if not trainer.sanity_checking:
                 self.begin(module)
 
@@ -203,6 +269,11 @@ def rows_behind(loader: Any) -> ArithmeticDataset:
     if not isinstance(dataset, ArithmeticDataset):
         raise ArithprobeError("the callback needs batches of one ArithmeticDataset, as ArithmeticDataModule makes them")
     return dataset
+
+
+def same_rows(one: ArithmeticDataset, other: ArithmeticDataset) -> bool:
+    """Whether two data sets have the same problems in the same order, and are of the same file."""
+    return one is other or (one.path == other.path and torch.equal(one.ids, other.ids))
 
 
 def run_folder(trainer: Trainer) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -19,14 +19,16 @@ from arithprobe.callbacks.base import (
     moment,
     rows_behind,
     run_folder,
+    same_rows,
     tensorboard,
     to_json,
 )
+from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
 
 
-class BehaviourReport(Callback):
+class BehaviourReport(SingleCallback):
     """Says after every validation whether the model has learned the task, and keeps its answers.
 
     Prints one line, logs the verdict as text, and writes ``behaviour.json`` and ``predictions.tsv`` (every row with the
@@ -34,10 +36,11 @@ class BehaviourReport(Callback):
     without one. ``validate``, ``test`` and ``predict`` write the same files for their one pass.
 
     A checkpoint of a fit holds its last and best so far, and a fit that goes on from it goes on with them: with the
-    best only where ``ModelCheckpoint`` does too, that is, with the same ``dirpath``.
+    best only where ``ModelCheckpoint`` does too, that is, with the same ``dirpath``. A further ``fit`` of the same
+    trainer and module goes on with them too.
 
     Attributes:
-        reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, or ``validate`` or ``test``, each with
+        reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, ``validate`` and ``test``, each with
             epoch, step and the figures of :class:`arithprobe.behaviour.Behaviour`.
     """
 
@@ -49,22 +52,38 @@ class BehaviourReport(Callback):
         self._collected: Tensor | None = None
         self._best: float | None = None
         self._folder: Path | None = None
-        self._fitting = False
+        self._run: tuple[Trainer, LightningModule] | None = None
+        self._answered: ArithmeticDataset | None = None
+
+    @property
+    def writes(self) -> str:
+        """Its files."""
+        return "behaviour.json and predictions.tsv"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run folder, forget earlier runs."""
-        self._folder, self._fitting = run_folder(trainer), stage == "fit"
-        self.reports, self._predictions, self._best, self._collected = {}, {}, None, None
+        """Find the run folder, forget other runs."""
+        super().setup(trainer, pl_module, stage)
+        self._folder, self._collected = run_folder(trainer), None
+        if self._run != (trainer, pl_module):
+            self._run = trainer, pl_module
+            self.reports, self._predictions, self._best, self._answered = {}, {}, None, None
 
-    def state_dict(self) -> dict[str, Any]:
-        """The last and the best so far, for a checkpoint."""
-        return {"reports": self.reports, "predictions": self._predictions, "best": self._best}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the last and the best so far; of two reports with a ``state_dict`` only Lightning could speak."""
+        reports = {name: one for name, one in self.reports.items() if name in ("last", "best")}
+        state = {"reports": reports, "predictions": self._predictions, "best": self._best}
+        checkpoint.setdefault("callbacks", {})[self.state_key] = state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with them, in a fit."""
-        if self._fitting:
-            self.reports, self._predictions = dict(state_dict["reports"]), dict(state_dict["predictions"])
-            self._best = state_dict["best"]
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if state and trainer.state.fn == TrainerFn.FITTING:
+            self.reports, self._predictions = dict(state["reports"]), dict(state["predictions"])
+            self._best, self._answered = state["best"], None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy watches other runs."""
+        return vars(self) | {"_run": None}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the best of a fit that went on, where its checkpoint is forgotten: it is in another folder."""
@@ -94,7 +113,8 @@ class BehaviourReport(Callback):
             loaders = {TrainerFn.TESTING: trainer.test_dataloaders, TrainerFn.PREDICTING: trainer.predict_dataloaders}
             self._rows = rows_behind(loaders.get(stage, trainer.val_dataloaders))
             n = len(self._rows)
-            self._predictions = {name: kept for name, kept in self._predictions.items() if len(kept) == n}
+            if stage == TrainerFn.FITTING:
+                self._keep_answers_to(self._rows)
             self._collected = torch.zeros(2, n, dtype=torch.float64, device=predictions.device)
         self._collected[0, batch.rows] = predictions
         self._collected[1, batch.rows] = 1
@@ -124,6 +144,12 @@ class BehaviourReport(Callback):
         self._collected = None
         return torch.where(seen > 0, predictions, torch.nan)
 
+    def _keep_answers_to(self, rows: ArithmeticDataset) -> None:
+        """Drop what was answered to other rows: a table has one set of them."""
+        same = self._answered is None or same_rows(self._answered, rows)
+        self._predictions = {name: kept for name, kept in self._predictions.items() if same and len(kept) == len(rows)}
+        self._answered = rows
+
     def _report(self, trainer: Trainer, behaviour: Behaviour | None) -> None:
         predictions = self._merge(trainer)
         if behaviour is None:
@@ -131,8 +157,9 @@ class BehaviourReport(Callback):
         report = moment(trainer) | dataclasses.asdict(behaviour)
         stage = str(report.pop("stage"))
         names = ["last", *(["best"] if self._improved(trainer) else [])] if stage == "fit" else [stage]
-        for name in names:
-            self.reports[name], self._predictions[name] = report, predictions
+        self.reports |= dict.fromkeys(names, report)
+        if stage == "fit":
+            self._predictions |= dict.fromkeys(names, predictions)
         if not trainer.is_global_zero:
             return
         self._print(trainer, behaviour)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -21,6 +21,7 @@ from arithprobe.callbacks.base import (
     tensorboard,
 )
 from arithprobe.callbacks.custom_scalars import Layout, overview
+from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.probes.tags import Tag
 from arithprobe.training.module import ArithmeticModule
@@ -33,7 +34,7 @@ _HEADLINES = {
 }  # fmt: skip
 
 
-class TensorBoardOverview(Callback):
+class TensorBoardOverview(SingleCallback):
     """Makes TensorBoard answer, before anything else, whether the model has learned and what the probes say.
 
     CUSTOM SCALARS has the behaviour first, then for each analysis and target a chart a site: a score as a line over
@@ -54,11 +55,19 @@ class TensorBoardOverview(Callback):
         self._layout: Layout = {}
         self._run_folder: Path | None = None
         self._start = self._step = 0
+        self._validated = False
+
+    @property
+    def writes(self) -> str:
+        """What a second one would write again."""
+        return "TensorBoard's layout and summary"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder, before Lightning writes the hyperparameters."""
+        super().setup(trainer, pl_module, stage)
         self._layout, self._run_folder = {}, run_folder(trainer)
         self._start = self._step = 0
+        self._validated = False
         for logger in _boards(trainer) if self.hparams else ():
             logger._default_hp_metric = False
 
@@ -70,7 +79,7 @@ class TensorBoardOverview(Callback):
         """Lay out what has been logged so far; outside a fit, summarise."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        self._step = logged_step(trainer)
+        self._step, self._validated = logged_step(trainer), True
         if trainer.state.fn == TrainerFn.FITTING:
             self._lay_out(trainer)
         else:
@@ -84,7 +93,7 @@ class TensorBoardOverview(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Summarise, and write the row that runs are compared by."""
         module = arithmetic_module(pl_module)
-        if not trainer.is_global_zero or module.behaviour is None:  # a fit without a validation has nothing to say
+        if not self._validated:  # a fit without a validation has nothing to say
             return
         self._summarise(trainer, module)
         for logger in _boards(trainer) if self.hparams else ():

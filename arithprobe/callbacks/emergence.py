@@ -65,6 +65,7 @@ class EmergenceProbing(ValidationProbe):
     """
 
     analysis = "emergence"
+    remembered = ("_history", "_losses", "_found", "_beginning", "_drawn")
 
     def __init__(
         self,
@@ -101,11 +102,10 @@ class EmergenceProbing(ValidationProbe):
         self._found: list[Emergence] = []
         self._drawn = 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
         self._history, self._losses, self._found = [], [], []
-        self._beginning, self._untrained, self._drawn, self._active = None, None, 0, False
+        self._beginning, self._drawn, self._active = None, 0, False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it is before the first step."""
@@ -114,10 +114,9 @@ class EmergenceProbing(ValidationProbe):
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix variables, folds and permutations."""
-        if self._survey is None or self._dataset is not dataset:
-            self._what = watched(dataset, self.targets, self.frequencies, self.split)
-            self._survey = self._survey_of(module, dataset, self._what, self.split)
-            self._dataset = dataset
+        self._what = watched(dataset, self.targets, self.frequencies, self.split)
+        self._survey = self._survey_of(module, dataset, self._what, self.split)
+        self._dataset, self._untrained = dataset, None
 
     def begin(self, module: ArithmeticModule) -> None:
         """Start with empty moments; before the first time, read the untrained networks."""

@@ -50,6 +50,7 @@ class FourierProbing(ValidationProbe):
     """
 
     analysis = "fourier"
+    remembered = ("_steps", "_history", "_drawn", "_decoding")
 
     def __init__(
         self,
@@ -81,15 +82,12 @@ class FourierProbing(ValidationProbe):
         self._history: list[FourierScores] = []
         self._drawn = 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
-        self._steps, self._history, self._drawn = [], [], 0
+        self._steps, self._history, self._drawn, self._decoding = [], [], 0, None
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix folds, angles and permutations."""
-        if self._survey is not None and self._survey.ridge.rows is dataset:
-            return
         period, sites = self.period or dataset.modulus, module.model.residual_sites
         if period is None:
             raise ArithprobeError(

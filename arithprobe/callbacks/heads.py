@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
@@ -44,6 +44,7 @@ class HeadAnalysis(ValidationProbe):
     """
 
     analysis = "heads"
+    remembered = ("_found", "_count", "_step")
 
     def __init__(self, ablation: AblationKind = "mean", every: int = 5, max_examples: int = 500, seed: int = 0) -> None:
         super().__init__()
@@ -59,10 +60,9 @@ class HeadAnalysis(ValidationProbe):
         self._count = 0
         self._step: int | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
-        self._found, self._count = None, 0
+        self._found, self._count, self._step = None, 0, None
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Note the rows, and the heads there are."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from arithprobe.callbacks.base import ValidationProbe, is_turn, sum_over_ranks
@@ -48,6 +48,7 @@ class MLPProbing(ValidationProbe):
     """
 
     analysis = "mlp"
+    remembered = ("_scores", "_skipped", "_count", "_done")
 
     def __init__(
         self,
@@ -79,19 +80,18 @@ class MLPProbing(ValidationProbe):
         self._count = 0
         self._done = False
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
         self._scores, self._skipped, self._count, self._done = [], [], 0, False
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix sites, labels and kinds."""
-        if self._plan is None or self._plan.dataset is not dataset:
-            self._plan = self._make_plan(module, dataset)
+        self._plan = self._make_plan(module, dataset)
 
     def begin(self, module: ArithmeticModule) -> None:
         """Start with an empty sample, if it is this validation's turn."""
         self._count += 1
+        self._sample = None  # of a pass that was interrupted
         if self._plan is not None and is_turn(module, self._count, self.every):
             lengths = self._plan.dataset.lengths
             self._sample = StateSample(lengths, self._plan.sites, module.model.d_model, self.max_examples)

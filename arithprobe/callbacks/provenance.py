@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
 from arithprobe.callbacks.base import arithmetic_module, rows_behind, run_folder
+from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import to_json, write_whole
 from arithprobe.problems import task_title
@@ -17,7 +18,7 @@ from arithprobe.problems import task_title
 FILE = "provenance.json"
 
 
-class Provenance(Callback):
+class Provenance(SingleCallback):
     """Writes ``provenance.json`` when a fit starts: what it takes to make the run again, and to tell it from another.
 
     These are the command, the time, versions of the packages, a hash of this library's own code, the device and the
@@ -30,6 +31,11 @@ class Provenance(Callback):
     def __init__(self, command: Sequence[str] | None = None) -> None:
         super().__init__()
         self.command = command
+
+    @property
+    def writes(self) -> str:
+        """Its file."""
+        return FILE
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it, in the first process."""

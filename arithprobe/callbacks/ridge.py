@@ -44,6 +44,7 @@ class RidgeProbing(ValidationProbe):
     """
 
     analysis = "ridge"
+    remembered = ("_scores", "_count", "_drawn", "_step")
 
     def __init__(
         self,
@@ -76,15 +77,13 @@ class RidgeProbing(ValidationProbe):
         self._drawn = 0
         self._step: int | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def forget(self) -> None:
         """Forget earlier runs."""
-        super().setup(trainer, pl_module, stage)
-        self._scores, self._count, self._drawn = [], 0, 0
+        self._scores, self._count, self._drawn, self._step = [], 0, 0, None
 
     def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
         """Fix folds, targets and permutations."""
-        if not self._surveys or self._surveys[0].rows is not dataset:
-            self._surveys = self._surveys_of(dataset, module)
+        self._surveys = self._surveys_of(dataset, module)
 
     def begin(self, module: ArithmeticModule) -> None:
         """Start with empty moments."""

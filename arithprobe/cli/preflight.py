@@ -60,7 +60,7 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
     tags = [f"val/{name}" for name in model.logged(data.recipe.divisor)]
     for callback in callbacks:
         if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
-            callback.prepare(model, data.dataset("val"))
+            callback.plan(model, data.dataset("val"))
             tags += callback.tags()
     if stage != "fit":
         return

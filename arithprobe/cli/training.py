@@ -21,6 +21,7 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
 )
 from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
 from arithprobe.callbacks.random_state import threads_to_go_on_with
+from arithprobe.callbacks.single import require_single
 from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.complaints import complaint
@@ -169,6 +170,8 @@ class ArithprobeCLI(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         elif (best := self._get(self.config_init, "checkpoint")).monitor is not None:  # None saves the last itself
             callbacks.append(ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False))
+        named = config.get("callbacks") or []
+        require_single([*(named if isinstance(named, list) else [named]), *callbacks])
         trainer = super()._instantiate_trainer(config, callbacks)
         for kind in () if bare else (RandomState, BehaviourReport, TensorBoardOverview):
             if find_callback(trainer, kind) is None:

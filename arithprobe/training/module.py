@@ -12,7 +12,7 @@ from arithprobe.data.dataset import Batch
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
-from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights
+from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights, weights_hash
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
@@ -58,7 +58,8 @@ class ArithmeticModule(LightningModule):
         weights: A plain ``state_dict`` file to start from, such as the original project's checkpoints.
 
     Attributes:
-        behaviour: The verdict of the last validation or test, None before it.
+        behaviour: The verdict of the last validation or test, None before it. A further ``fit`` begins with it too,
+            unless the weights were changed in between, or the data is other data.
         train_mean: Mean training answer; part of every checkpoint.
 
     Raises:
@@ -105,6 +106,7 @@ class ArithmeticModule(LightningModule):
             load_plain_weights(self.model, weights)
         self.behaviour: Behaviour | None = None
         self.train_mean: float | None = None
+        self._left: object = None  # weights and data at the end of the last fit or pass
         self._errors: AnswerErrors | None = None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -152,12 +154,17 @@ class ArithmeticModule(LightningModule):
         Raises:
             ArithprobeError: If the data's answers are not what the objective can say.
         """
-        self.behaviour = None
+        if self._left != self._weights_and_data():
+            self.behaviour = None
         recipe = self._recipe()
         if recipe is not None:
             self.objective.require_task(recipe.divisor)
         if stage == "fit":
             self.train_mean = self._mean_of_training_answers()
+
+    def teardown(self, stage: str) -> None:
+        """Note what the verdict is of."""
+        self._left = self._weights_and_data()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -219,6 +226,7 @@ class ArithmeticModule(LightningModule):
             ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task())
+        self.behaviour = None
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
@@ -243,6 +251,10 @@ class ArithmeticModule(LightningModule):
     def _task(self) -> str | None:
         recipe = self._recipe()
         return None if recipe is None else recipe.title
+
+    def _weights_and_data(self) -> object:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        return weights_hash(self.model), getattr(data, "recipe", data), getattr(data, "files", None)
 
     def _mean_of_training_answers(self) -> float:
         datamodule: Any = getattr(self.trainer, "datamodule", None)

@@ -1,0 +1,46 @@
+"""What a run has once: two callbacks that write to one place would overwrite, or mix with, each other."""
+
+from collections.abc import Iterable
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from arithprobe.errors import ArithprobeError
+
+
+class SingleCallback(Callback):
+    """A callback that says where it writes, and is refused beside another that writes there too."""
+
+    @property
+    def writes(self) -> str:
+        """The place that is its own in a run."""
+        raise NotImplementedError
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a second one."""
+        return "keep one of them"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse another callback that writes to the same place.
+
+        Raises:
+            ArithprobeError: Naming both.
+        """
+        require_single(vars(trainer)["callbacks"])
+
+
+def require_single(callbacks: Iterable[Callback]) -> None:
+    """Refuse two callbacks of one run that write to one place; curves of both would be the mean of two numbers.
+
+    Raises:
+        ArithprobeError: Naming both.
+    """
+    seen: dict[str, SingleCallback] = {}
+    for callback in callbacks:
+        if not isinstance(callback, SingleCallback):
+            continue
+        other = seen.setdefault(callback.writes, callback)
+        if other is not callback:
+            names = list(dict.fromkeys(type(one).__name__ for one in (other, callback)))
+            which = f"two {names[0]}" if len(names) == 1 else " and ".join(names)
+            raise ArithprobeError(f"trainer.callbacks: {which} both write {callback.writes}; {callback.remedy}")
