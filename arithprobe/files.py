@@ -19,6 +19,8 @@ Record = TypeVar("Record")
 def write_whole(path: str | Path, content: str | bytes) -> Path:
     """Write a file through a temporary neighbour and a rename, so that no reader ever sees half of it.
 
+    The content is on the disk before it takes the name, so that not even a machine that loses its power leaves half.
+
     Args:
         path: The file. Its folder is made where it is missing.
         content: All of the content; text is stored as UTF-8, its line ends as they are.
@@ -37,10 +39,12 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(handle)
             Path(temporary).chmod(0o666 & ~_umask())
             Path(temporary).replace(path)
         except BaseException:
-            Path(temporary).unlink()
+            Path(temporary).unlink(missing_ok=True)  # an interrupt may come just after it took the name
             raise
     except OSError as error:
         raise ArithprobeError(f"{path}: cannot be written: {error.strerror}") from error
@@ -68,6 +72,32 @@ def require_writable(folder: str | Path) -> None:
         for path in reversed(made):
             with suppress(OSError):  # another process may have put something there meanwhile
                 path.rmdir()
+
+
+def new_version(parent: str | Path) -> Path:
+    """Make the next free folder ``version_N``, which is then the caller's alone, however many ask at once.
+
+    Args:
+        parent: Where; made if it is missing.
+
+    Raises:
+        ArithprobeError: If it cannot be made.
+    """
+    parent = Path(parent)
+    taken = [int(one.name[8:]) for one in parent.glob("version_*") if one.name[8:].isdecimal()]
+    number = max(taken, default=-1) + 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = parent / f"version_{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise ArithprobeError(f"{parent}: no run folder can be made: {error.strerror}") from error
 
 
 def to_json(record: Any) -> str:

@@ -3,6 +3,7 @@
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
 from arithprobe.callbacks.board import TensorBoardOverview
+from arithprobe.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
 from arithprobe.callbacks.emergence import EmergenceProbing
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.heads import HeadAnalysis
@@ -13,13 +14,16 @@ from arithprobe.callbacks.ridge import RidgeProbing
 
 __all__ = [
     "BehaviourReport",
+    "BestCheckpoint",
     "DirectionAblation",
     "EmergenceProbing",
     "FourierProbing",
     "HeadAnalysis",
+    "LastCheckpoint",
     "MLPProbing",
     "Provenance",
     "RandomState",
     "RidgeProbing",
     "TensorBoardOverview",
+    "WholeCheckpointIO",
 ]

@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
-from arithprobe.callbacks.base import arithmetic_module, rows_behind, run_folder
+from arithprobe.callbacks.base import arithmetic_module, rows_behind
+from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import to_json, write_whole
 from arithprobe.problems import task_title

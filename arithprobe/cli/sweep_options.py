@@ -10,8 +10,9 @@ from typing import Any, Literal
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.callbacks.run_folder import LOG_FOLDER
 from arithprobe.cli.options import command_parser, options_from, parse
-from arithprobe.cli.run_folder import LOG_FOLDER, require_name
+from arithprobe.cli.run_folder import require_name
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.sweeps.grid import Trial, Values, trials_of
 from arithprobe.threads import require_threads

@@ -58,7 +58,9 @@ class ArithmeticDataModule(LightningDataModule):
         self._loaded: dict[Part, ArithmeticDataset] = {}
 
     def prepare_data(self) -> None:
-        """Make the recipe's own files where they are missing."""
+        """Make the recipe's own files where they are missing; a ``fast_dev_run`` writes nothing."""
+        if getattr(self.trainer, "fast_dev_run", False):
+            return
         stage = "fit" if self.trainer is None or self.trainer.state.fn is None else self.trainer.state.fn.value
         for part in parts_of(stage):
             if self._is_to_be_made(part):
