@@ -11,7 +11,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import new_version
 
 LOG_FOLDER = "lightning_logs"
-_CLAIM = ".run"  # is made by the one run that a folder belongs to
+_CLAIM = ".run"  # is made by the one run that takes a folder which its logger has made
 _MARKS = ("config.yaml", "behaviour.json", "provenance.json", "predictions.tsv", "probes", "checkpoints")
 _ATTRIBUTE = "_arithprobe_run_folder"
 _FOLDERED = (CSVLogger, TensorBoardLogger)  # these write into a folder a run
@@ -41,7 +41,6 @@ def run_folder(trainer: Trainer) -> Path | None:
 
 def keep_folder(trainer: Trainer, folder: Path) -> None:
     """Let a folder that has just been made be the run's; checkpoints without a place of their own go there too."""
-    (folder / _CLAIM).touch()
     for callback in vars(trainer)["callbacks"]:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(folder / "checkpoints")

@@ -154,8 +154,8 @@ def _check_monitor(monitor: str | None, known: Mapping[str, int], objective: Obj
         return
     if monitor in known:
         raise ArithprobeError(
-            f"monitor {monitor!r} is logged only at every {known[monitor]}. validation, and has to be there at each; "
-            "pass 'every: 1' to the callback that logs it"
+            f"monitor {monitor!r} is logged at validation {known[monitor]}, {2 * known[monitor]}, ... only, and is "
+            "looked at after each; give the callback that logs it 'every: 1'"
         )
     why = did_you_mean(monitor, known)
     if monitor in {f"val/{name}" for name in ScaledMSE.metrics}:

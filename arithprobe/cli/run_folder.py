@@ -78,8 +78,10 @@ def named_checkpoint(which: str, root: str | None, name: str) -> Path:
     for found in numbered if which == "hpc" else [one / "checkpoints" / f"{which}.ckpt" for one in numbered]:
         if found.is_file():
             return found
-    looked = place / pattern if which == "hpc" else parent / pattern / "checkpoints" / f"{which}.ckpt"
-    raise ArithprobeError(f"--ckpt_path is {which}; there is no {looked} (--name says whose)")
+    if which == "hpc":
+        raise ArithprobeError(f"--ckpt_path is hpc; there is no {place / pattern}")
+    looked = parent / pattern / "checkpoints" / f"{which}.ckpt"
+    raise ArithprobeError(f"--ckpt_path is {which}; there is no {looked} (--name says of which runs)")
 
 
 def require_name(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,14 +14,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def plain_ends() -> Iterator[None]:
     """Within the block, what Lightning makes of a signal becomes again what a shell expects of one.
+
+    And a thread that cannot write, as TensorBoard's, says nothing: the next one who writes will.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, where Lightning exits with code 1.
         SystemExit: With 143 after a SIGTERM, where Lightning exits with code 0, as if the run had come to its end.
     """
-    interrupt = signal.getsignal(signal.SIGINT)
+    interrupt, hook = signal.getsignal(signal.SIGINT), threading.excepthook
+    threading.excepthook = lambda told: None if _is_full(told.exc_value) else hook(told)
     try:
         yield
     except SIGTERMException as error:
@@ -30,13 +34,18 @@ def stopped_by_signals() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
+        threading.excepthook = hook
         if interrupt is not None:
             signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from the first on
 
 
 def unwritten(error: OSError) -> Exception:
     """What an error of the system is to the user: one line where a disk is full or gone, else itself."""
-    if error.errno not in _FULL:
+    if not _is_full(error):
         return error
     where = f"{error.filename}: " if error.filename else ""
     return ArithprobeError(f"{where}cannot be written: {error.strerror}; the checkpoints so far are whole")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL

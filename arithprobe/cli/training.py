@@ -33,7 +33,7 @@ from arithprobe.cli.preflight import check_checkpoint, check_folders, check_trai
 from arithprobe.cli.ranks import forget_ranks, stands_alone
 from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
 from arithprobe.cli.save_config import SaveConfig
-from arithprobe.cli.stops import stopped_by_signals, unwritten
+from arithprobe.cli.stops import plain_ends, unwritten
 from arithprobe.cli.summary import print_summary
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
@@ -52,7 +52,7 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    with announcements() as held, stopped_by_signals():
+    with announcements() as held, plain_ends():
         try:
             ArithprobeCLI.of(held, words)
         except ArithprobeError:
@@ -214,7 +214,9 @@ class ArithprobeCLI(LightningCLI):
         which = "pass --ckpt_path FILE (a Lightning checkpoint) or --model.weights FILE (a plain state_dict)"
         if stage == "predict":
             raise ArithprobeError(f"predict: no weights, so these would be an untrained network's answers; {which}")
-        self._held.warn(f"{stage}: no weights were loaded, what follows is of an untrained network; {which}")
+        self._held.warn(
+            f"{stage}: no weights were loaded, what follows is of an untrained network; {which}", first=True
+        )
 
     before_fit = before_validate = before_test = before_predict = _preflight
 
