@@ -90,9 +90,10 @@ def is_trial(trainer: Trainer) -> bool:
 def _found(trainer: Trainer) -> str | None:
     kept = vars(trainer).get(_ATTRIBUTE)
     if kept is not None and kept[0] == _key(trainer):
-        return str(kept[1])
+        return None if kept[1] is None else str(kept[1])
     if not trainer.loggers:
         rank_zero_info("no logger: there is no run folder, and what probes find is kept in no file")
+        vars(trainer)[_ATTRIBUTE] = _key(trainer), None
         return None
     own = next(iter(folders_of_loggers(trainer)), None)  # Lightning has made it before any callback is asked
     if own is None or not _claim(own):
