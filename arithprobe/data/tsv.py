@@ -134,7 +134,7 @@ def check_row(line: str) -> Problem:
         shown = answer if len(answer) <= 40 else answer[:37] + "..."
         raise ArithprobeError(f" expected a finite number as the answer, got {shown!r}")
     if float(answer) != problem.answer:
-        raise ArithprobeError(f" the answer to '{problem}' is {problem.answer}, the file says {answer[:40]}")
+        raise ArithprobeError(f" the answer to {text!r} is {problem.answer}, the file says {answer[:40]}")
     return problem
 
 
