@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, shown
 from arithprobe.problems import MAX_DIGITS, Problem, task_title
 
 Task = Literal["sum", "mod"]
@@ -59,17 +59,19 @@ class DataRecipe:
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(choices))}"
                 )
         if self.task == "mod" and not 2 <= self.modulus < 10**MAX_DIGITS:
-            raise ArithprobeError(f"modulus is {self.modulus}; expected 2 or more, of at most {MAX_DIGITS} digits")
+            raise ArithprobeError(
+                f"modulus is {shown(self.modulus)}; expected 2 or more, of at most {MAX_DIGITS} digits"
+            )
         if not 2 <= self.rows <= 10**8:
             raise ArithprobeError(
-                f"rows is {self.rows}; expected 2 to 100000000, one at least to train and to validate"
+                f"rows is {shown(self.rows)}; expected 2 to 100000000, one at least to train and to validate"
             )
         if self.seed < 0:
-            raise ArithprobeError(f"seed is {self.seed}; expected 0 or more")
+            raise ArithprobeError(f"seed is {shown(self.seed)}; expected 0 or more")
         if not 0 <= self.min_operand <= self.max_operand < 10**MAX_DIGITS:
             raise ArithprobeError(
-                f"operands run from {self.min_operand} to {self.max_operand}; expected 0 <= min_operand <= max_operand "
-                f"of at most {MAX_DIGITS} digits"
+                f"operands run from {shown(self.min_operand)} to {shown(self.max_operand)}; expected 0 <= min_operand "
+                f"<= max_operand of at most {MAX_DIGITS} digits"
             )
         if not (self.val_fraction > 0 and self.test_fraction >= 0 and self.val_fraction + self.test_fraction < 1):
             raise ArithprobeError(
