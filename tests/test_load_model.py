@@ -96,7 +96,7 @@ def test_other_files_are_refused(plain, tmp_path, change, message):
 def test_lightning_checkpoints_of_something_else_are_refused(plain, tmp_path, change):
     weights = {f"model.{name}": value for name, value in plain[0].state_dict().items()}
     torch.save({"pytorch-lightning_version": "2", "state_dict": weights} | change, tmp_path / "odd.ckpt")
-    with pytest.raises(ArithprobeError, match=r"not a checkpoint of an ArithmeticModule|expected a finite number"):
+    with pytest.raises(ArithprobeError, match=r"not a checkpoint of an ArithmeticModule|expected a (finite|whole) number"):
         load_model(tmp_path / "odd.ckpt")
 
 

@@ -8,7 +8,7 @@ from micro import one_thread  # noqa: F401
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import load_plain_weights
+from arithprobe.models.weights import load_plain_weights
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.tokenizer import VOCABULARY, encode, pad_batch
 

@@ -12,10 +12,11 @@ from arithprobe.data.dataset import Batch
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
-from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights
+from arithprobe.models.checkpoints import CHECKPOINT_KEY
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
+from arithprobe.models.weights import load_plain_weights, unwrapped
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
 from arithprobe.training.schedule import Schedule, lr_factor, require_schedule
@@ -213,12 +214,15 @@ class ArithmeticModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it.
+        """Restore it; the weights get this module's names, whichever of the two was compiled or wrapped.
 
         Raises:
             ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task())
+        own = unwrapped({name: name for name in self.state_dict()}, "this module")
+        weights = unwrapped(checkpoint["state_dict"], "the checkpoint")
+        checkpoint["state_dict"] = {own.get(name, name): value for name, value in weights.items()}
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
