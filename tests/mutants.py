@@ -100,7 +100,7 @@ def changed(content, draw):
         holder, path = inside, [*path, key]
     where = "/".join(map(str, [*path, key]))
     how = draw.choice(("value", "value", "value", "tensor", "tensor", "key", "drop", "add"))
-    if how == "tensor" and isinstance(inside, torch.Tensor):
+    if how == "tensor" and isinstance(inside, torch.Tensor) and _is_plain(inside):
         what, make = draw.choice(list(odd_tensors(inside)))
         try:
             holder[key] = make()
@@ -119,6 +119,12 @@ def changed(content, draw):
     new = draw.choice(KEYS)
     holder[new] = holder.pop(key) if how == "key" and keys else draw.choice(VALUES)
     return f"{where} as {new!r}" if how == "key" else f"{'/'.join(map(str, path))} with {new!r}: {holder[new]!r}"
+
+
+def _is_plain(tensor):
+    """Whether nothing was changed in it before."""
+    return tensor.device.type == "cpu" and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested) \
+        and tensor.numel() < 10**6
 
 
 def damaged(data, draw):

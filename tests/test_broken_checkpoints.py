@@ -1,6 +1,5 @@
 """Whatever a file holds, reading it as a checkpoint gives a model, or one line that names the file."""
 
-import copy
 import resource
 import traceback
 import warnings
@@ -9,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from conftest import SMALL
-from mutants import mutants, saved
+from mutants import mutants
 from short_fits import command, files_in, fit_words, run_of
 
 from arithprobe import cli
@@ -68,40 +67,50 @@ def fitted(tmp_path_factory):
 
 
 def tracebacks(fitted, folder, count, seed, readers):
-    """What is no ArithprobeError naming the file, and how many were read or refused."""
+    """What is no ArithprobeError that names the file, and how many were read and refused.
+
+    Args:
+        fitted: What is damaged.
+        folder: Where the damaged files go.
+        count: How many.
+        seed: Of the damage.
+        readers: Of each reader, which one in how many it reads.
+    """
     found, counts = [], Counter()
     for number, (name, data) in enumerate(mutants(fitted.contents, count, seed)):
         path = folder / "mutant.ckpt"
         path.write_bytes(data)
-        for reader, every in readers.items():
-            if number % every:
-                continue
+        for reader in (one for one, every in readers.items() if number % every == 0):
+            result = "read"
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     getattr(fitted, reader)(path)
-                counts[reader, "read"] += 1
             except ArithprobeError as error:
-                counts[reader, "refused"] += 1
-                if "mutant.ckpt" not in str(error):
-                    found.append(f"{name}: {reader}: does not name the file: {error}")
-            except Exception as error:  # whatever it is, it is the bug that is looked for
-                counts[reader, "traceback"] += 1
-                where = traceback.extract_tb(error.__traceback__)
+                result = "refused" if "mutant.ckpt" in str(error) else "file not named"
+                what = str(error)
+            except Exception as error:  # whatever it is: that is what is looked for
+                result, where = "traceback", traceback.extract_tb(error.__traceback__)
                 ours = [f"{one.filename.rpartition('/')[2]}:{one.lineno}" for one in where if "/arithprobe/" in one.filename]
-                found.append(f"{name}: {reader}: {type(error).__name__}: {str(error)[:150]!r} {ours[-3:]} {where[-1].filename}:{where[-1].lineno}")
+                what = f"{type(error).__name__} {ours[-3:]} {where[-1].filename}:{where[-1].lineno}: {str(error)[:200]!r}"
+            counts[reader, result] += 1
+            if result not in ("read", "refused"):
+                found.append(f"{name}: {reader}: {what}")
     return found, counts
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(4))
-def test_x(fitted, tmp_path, seed, capfd):
-    found, counts = tracebacks(fitted, tmp_path, 500, seed, {"read_as_probe_does": 1, "start_from": 1})
-    with capfd.disabled():
-        print(sorted(counts.items()))
-        print("\n".join(found))
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(10, 12))
-def test_y(fitted, tmp_path, seed, capfd):
-    found, counts = tracebacks(fitted, tmp_path, 100, seed, {"validate": 1, "fit": 1})
-    with capfd.disabled():
-        print(sorted(counts.items()))
-        print("\n".join(found))
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "readers"),
+    [
+        (0, 60, {"read_as_probe_does": 1, "start_from": 1, "validate": 30, "fit": 30}),
+        *(pytest.param(seed, 500, {"read_as_probe_does": 1, "start_from": 1}, marks=pytest.mark.long) for seed in (1, 2, 3)),
+        *(pytest.param(seed, 250, {"validate": 1, "fit": 1}, marks=pytest.mark.long) for seed in (4, 5)),
+    ],
+)
+def test_no_damage_gives_a_traceback_and_none_takes_memory(fitted, tmp_path, seed, count, readers):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, counts = tracebacks(fitted, tmp_path, count, seed, readers)
+    print(sorted(counts.items()))
+    assert not found, "\n".join(found)
+    assert counts["read_as_probe_does", "read"] or counts["fit", "read"]  # the control: some are still whole
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes

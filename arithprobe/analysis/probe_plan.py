@@ -188,10 +188,10 @@ class ProbePlan:
     def removed(self) -> tuple[list[Target], list[int]]:
         """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
         if self.circle is None:
-            return [self.target("sum")._replace(name="removed")], [1]
+            return [Target("removed", self.target("sum").columns)], [1]
         columns, _ = angle_columns(
             self.circle.quantity, self.circle.period, self.circle.frequencies[:_REMOVED], *self.problems
         )
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
-        widths = [target.columns.shape[1] for target in targets]
+        widths = [target.width for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]

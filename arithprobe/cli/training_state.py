@@ -3,10 +3,9 @@
 Lightning takes up a state of another kind as it is, and the run ends in a traceback: at once, or after hours.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -72,14 +71,18 @@ def _of_callback(callback: Callback, stored: Any) -> Any:
     state: dict[str, Any] = _open(callback.state_dict())
     stored = stored if isinstance(stored, dict) else {}
     if isinstance(callback, BehaviourReport):
-        kinds: dict[type, Any] = {int: 0, float: 0.0}
-        report = {one.name: kinds.get(one.type, "") for one in dataclasses.fields(Behaviour)}  # type: ignore[call-overload]
+        kinds = {int: 0, float: 0.0}
+        report = {name: kinds.get(kind, "") for name, kind in get_type_hints(Behaviour).items()}
         state["reports"] = dict.fromkeys(_keys(stored.get("reports")), report | {"epoch": 0, "step": 0})
-        sizes = {name: len(one) for name, one in (stored.get("predictions") or {}).items() if is_dense(one) and one.ndim}
-        state["predictions"] = {name: torch.zeros(sizes.get(name, 0)) for name in _keys(stored.get("predictions"))}
+        kept = stored.get("predictions")
+        state["predictions"] = {name: torch.zeros(_length(kept[name])) for name in _keys(kept)}
     if isinstance(callback, ModelCheckpoint):
         state["best_k_models"] = dict.fromkeys(_keys(stored.get("best_k_models")), torch.tensor(0.0))
     return state
+
+
+def _length(stored: Any) -> int:
+    return len(stored) if is_dense(stored) and stored.ndim else 0
 
 
 def _keys(stored: Any) -> list[str]:
@@ -142,7 +145,7 @@ def _is_like(expected: Any, found: Any) -> bool:
     if type(expected) is int:
         return type(found) is int and 0 <= found <= _MOST
     if type(expected) is float:
-        return type(found) in (int, float) and abs(found) <= float("inf")
+        return type(found) is float or (type(found) is int and abs(found) <= _MOST)
     return type(expected) is type(found)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.objective import Objective
@@ -94,14 +94,15 @@ def lightning_parts(
         ArithprobeError: If one of them is of the wrong kind, or no number where one is expected.
     """
     stored, extra, weights = content.get("hyper_parameters", {}), content.get(CHECKPOINT_KEY, {}), content["state_dict"]
-    if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in (stored, extra, weights)):
+    kinds = {type(part) for part in (stored, extra, weights)}
+    if not all(issubclass(kind, dict) for kind in kinds) or any(type(key) is not str for key in (*stored, *extra)):
         raise ArithprobeError(f"{path}: is not a checkpoint of an ArithmeticModule")
     numbers = {name: stored[name] for name in ("n_heads", "embedding_sd") if name in stored}
     if extra.get("train_mean") is not None:
         numbers["train_mean"] = extra["train_mean"]
     for name, value in numbers.items():
-        kinds = (int,) if name == "n_heads" else (int, float)
-        if type(value) not in kinds or not abs(value) <= _LARGEST:
+        allowed = (int,) if name == "n_heads" else (int, float)
+        if type(value) not in allowed or not abs(value) <= _LARGEST:
             wanted = "a whole number" if name == "n_heads" else "a finite number"
             raise ArithprobeError(f"{path}: its {name} is {value!r}; expected {wanted}, of at most {_LARGEST:.0e}")
     for name in ("vocabulary", "task"):

@@ -89,12 +89,16 @@ class FourierSurvey:
             circle = circle._replace(frequencies=tuple(columns))
             offsets = tuple(itertools.accumulate(map(len, columns.values()), initial=width))
             self.parts.append(CirclePart(circle, tuple(refused), len(targets), offsets))
-            targets += [_target(f"{circle.name}f{n}", waves) for n, waves in columns.items()]
+            own: list[Target] = []
+            for n, waves in columns.items():
+                own.append(_target(f"{circle.name}f{n}", waves, own))
+            targets += own
             controls += _relabelled(circle, rows, relabellings, split.seed)
             width = offsets[-1]
         split = split._replace(group=target_group(circles[0].quantity))
         self.ridge = RidgeSurvey(rows, sites, positions, [*targets, *controls], split, d_model)
         self._count, self._relabellings, self._width = len(targets), relabellings, width
+        self._waves = self.ridge.columns.leading(width)
         self.start()
 
     def start(self) -> None:
@@ -112,7 +116,7 @@ class FourierSurvey:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
         self.ridge.update(states, rows)
         rows = rows.cpu()
-        waves = self.ridge.columns[rows, : self._width]
+        waves = self._waves[rows]
         waves = torch.cat([waves.new_ones(len(waves), 1), waves], dim=1)
         fold = self.ridge.fold[rows]
         for block, products in enumerate(self._products):
@@ -211,16 +215,17 @@ def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> lis
         return []
     residue = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    found: list[Target] = []
     for number in range(count):
         permutation = torch.randperm(circle.period, generator=generator)
         while len(torch.unique((permutation.roll(-1) - permutation) % circle.period)) == 1:
             permutation = torch.randperm(circle.period, generator=generator)
         other = permutation[residue]
         for n, waves in angle_columns("x", circle.period, circle.frequencies, other, other, None)[0].items():
-            found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, has_null=False))
+            found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, found, has_null=False))
     return found
 
 
-def _target(name: str, waves: Mapping[str, Tensor], *, has_null: bool = True) -> Target:
-    return Target(name, torch.stack(list(waves.values()), dim=1), has_null)
+def _target(name: str, waves: Mapping[str, Tensor], before: Sequence[Target], *, has_null: bool = True) -> Target:
+    """The waves of a frequency, beside the targets of others of the same values."""
+    return Target(name, torch.stack(list(waves.values()), dim=1), has_null, before[0] if before else None)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.limits import require_within
 
 Schedule = Literal["constant", "cosine"]
 """What the learning rate does after its warm-up."""
@@ -19,6 +20,7 @@ def require_schedule(schedule: Schedule, warmup_steps: int, final_lr: float) -> 
     if schedule not in get_args(Schedule):
         raise ArithprobeError(f"schedule is {schedule!r}; expected one of {', '.join(get_args(Schedule))}")
     require_at_least("", warmup_steps=(warmup_steps, 0))
+    require_within("", warmup_steps=warmup_steps)
     if not 0 <= final_lr <= 1:
         raise ArithprobeError(f"final_lr is {final_lr}; expected a share of lr, 0 to 1")
 
