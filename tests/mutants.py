@@ -10,19 +10,25 @@ import torch
 
 HUGE = 10**30
 VALUES = (
-    None, "", "abc", "4", [], [1, "a"], (), {}, {"a": {"b": [None]}}, {1: 2}, True, False, 0, 1, -1, 3, 10**9, HUGE, -HUGE, 0.5,
-    float("nan"), float("inf"), 1e308, b"bytes", 1j, {1, 2}, torch.float16, torch.Size([2, 3]), torch.device("cpu"),
+    None, "", "abc", "4", [], [1, "a"], (), {}, {"a": {"b": [None]}}, {1: 2}, True, False, 0, 1, -1, 3, 10**9, HUGE,
+    -HUGE, 0.5, float("nan"), float("inf"), 1e308, b"bytes", 1j, {1, 2}, torch.float16, torch.Size([2, 3]),
+    torch.device("cpu"),
 )  # fmt: skip
-KEYS = (0, -7, HUGE, (), ("a", 1), b"model.tok.weight", None, True, 1.5, "", ".", "model.", "enc.layers.", "enc.layers.x.y",
-        "enc.layers.99999999999.self_attn.in_proj_weight", "state_dict", "arithprobe", "hyper_parameters")  # fmt: skip
-PREFIXES = {
-    "GIF": b"GIF89a", "GIF, zeros": b"GIF89a" + bytes(40), "PK": b"PK", "zip": b"PK\x03\x04", "zip end": b"PK\x05\x06" + bytes(18),
-    "7z": b"7z\xbc\xaf\x27\x1c", "gzip": b"\x1f\x8b\x08\x00", "pickle 2": b"\x80\x02", "pickle 4": b"\x80\x04\x95",
-    "pickle stop": b"\x80\x02.", "pickle none": b"\x80\x02N.", "pickle 9": b"\x80\x09N.", "ELF": b"\x7fELF\x02\x01\x01",
-    "PNG": b"\x89PNG\r\n\x1a\n", "PDF": b"%PDF-1.7\n", "tar": b"a.pt" + bytes(96) + b"0000644\0", "text": b"1 + 2 = ?\t3\n",
-    "JSON": b'{"a": 1}', "empty": b"", "zero": b"\0", "zeros": bytes(512), "newline": b"\n", "UTF-16": b"\xff\xfea\0b\0",
-    "HTML": b"<!DOCTYPE html>", "git lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "int": b"I1\n.",
-    "safetensors": (8).to_bytes(8, "little") + b'{"a":{}}', "HDF5": b"\x89HDF\r\n\x1a\n", "rar": b"Rar!\x1a\x07", "legacy": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+KEYS = (
+    0, -7, HUGE, (), ("a", 1), b"model.tok.weight", None, True, 1.5, "", ".", "model.", "enc.layers.", "enc.layers.x.y",
+    "enc.layers.99999999999.self_attn.in_proj_weight", "state_dict", "arithprobe", "hyper_parameters",
+)  # fmt: skip
+BEGINNINGS = {
+    "GIF": b"GIF89a", "a longer GIF": b"GIF89a" + bytes(40), "PK": b"PK", "zip": b"PK\x03\x04",
+    "the end of a zip": b"PK\x05\x06" + bytes(18), "7z": b"7z\xbc\xaf\x27\x1c", "gzip": b"\x1f\x8b\x08\x00",
+    "pickle 2": b"\x80\x02", "pickle 4": b"\x80\x04\x95", "an empty pickle": b"\x80\x02.",
+    "a pickled None": b"\x80\x02N.", "pickle 9": b"\x80\x09N.", "a pickled number": b"I1\n.",
+    "ELF": b"\x7fELF\x02\x01\x01", "PNG": b"\x89PNG\r\n\x1a\n", "PDF": b"%PDF-1.7\n",
+    "tar": b"a.pt" + bytes(96) + b"0000644\0", "rows": b"1 + 2 = ?\t3\n", "JSON": b'{"a": 1}',
+    "nothing": b"", "a zero": b"\0", "zeros": bytes(512), "a new line": b"\n", "UTF-16": b"\xff\xfea\0b\0",
+    "HTML": b"<!DOCTYPE html>", "LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "safetensors": (8).to_bytes(8, "little") + b'{"a":{}}', "HDF5": b"\x89HDF\r\n\x1a\n", "rar": b"Rar!\x1a\x07",
+    "the older format": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
 }  # fmt: skip
 
 
@@ -42,8 +48,11 @@ def odd_tensors(tensor):
     yield "sparse", lambda: tensor.float().to_sparse()
     yield "CSR", lambda: real.reshape(1, -1).to_sparse_csr()
     yield "quantised", lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.qint8)
-    yield "by channel", lambda: torch.quantize_per_channel(
-        real[:, None], torch.ones(len(real)), torch.zeros(len(real)), 0, torch.quint8
+    yield (
+        "by channel",
+        lambda: torch.quantize_per_channel(
+            real[:, None], torch.ones(len(real)), torch.zeros(len(real)), 0, torch.quint8
+        ),
     )
     yield "requires grad", lambda: tensor.detach().float().requires_grad_()
     yield "parameter", lambda: torch.nn.Parameter(tensor.detach().float())
@@ -123,26 +132,34 @@ def changed(content, draw):
 
 def _is_plain(tensor):
     """Whether nothing was changed in it before."""
-    return tensor.device.type == "cpu" and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested) \
+    return (
+        tensor.device.type == "cpu"
+        and tensor.layout is torch.strided
+        and not (tensor.is_quantized or tensor.is_nested)
         and tensor.numel() < 10**6
+    )
 
 
 def damaged(data, draw):
     """Damage bytes, and say how."""
     how = draw.choice(("cut", "flip", "flip", "prefix", "alone", "zip", "repeat", "legacy", "hole"))
     at = draw.randrange(len(data))
-    prefix = draw.choice(list(PREFIXES))
+    prefix = draw.choice(list(BEGINNINGS))
     if how == "cut":
         return f"cut at {at}", data[:at]
     if how == "flip":
         bytes_ = bytearray(data)
         for _ in range(draw.choice((1, 4, 64))):
-            bytes_[draw.choice((draw.randrange(len(data)), draw.randrange(2000), -draw.randrange(1, 2000)))] = draw.randrange(256)
+            bytes_[draw.choice((draw.randrange(len(data)), draw.randrange(2000), -draw.randrange(1, 2000)))] = (
+                draw.randrange(256)
+            )
         return "bytes changed", bytes(bytes_)
     if how == "prefix":
-        return f"begins as {prefix}", PREFIXES[prefix] + data[len(PREFIXES[prefix]) :]
+        return f"begins as {prefix}", BEGINNINGS[prefix] + data[len(BEGINNINGS[prefix]) :]
     if how == "alone":
-        return f"is {prefix}", PREFIXES[prefix] + bytes(draw.randrange(256) for _ in range(draw.choice((0, 0, 3, 40))))
+        return f"is {prefix}", BEGINNINGS[prefix] + bytes(
+            draw.randrange(256) for _ in range(draw.choice((0, 0, 3, 40)))
+        )
     if how == "repeat":
         return "twice", data + data
     if how == "hole":

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import SMALL
-from mutants import mutants
+from conftest import SMALL, assert_refused
+from mutants import BEGINNINGS, mutants
 from short_fits import command, files_in, fit_words, run_of
 
 from arithprobe import cli
@@ -48,7 +48,14 @@ class Fitted:
     def call(self, name, path):
         """A whole command."""
         words = [name, *self.words[1:], "--ckpt_path", path, "--trainer.logger", "false"]
-        words += ["--trainer.enable_checkpointing", "false", "--trainer.max_epochs", 3, "--trainer.limit_train_batches", 1]
+        words += [
+            "--trainer.enable_checkpointing",
+            "false",
+            "--trainer.max_epochs",
+            3,
+            "--trainer.limit_train_batches",
+            1,
+        ]
         code = cli.main([str(word) for word in words])
         assert code in (0, 2)
         if code == 2:
@@ -89,10 +96,14 @@ def tracebacks(fitted, folder, count, seed, readers):
             except ArithprobeError as error:
                 result = "refused" if "mutant.ckpt" in str(error) else "file not named"
                 what = str(error)
-            except Exception as error:  # whatever it is: that is what is looked for
+            except Exception as error:  # noqa: BLE001 (whatever it is, that is what is looked for)
                 result, where = "traceback", traceback.extract_tb(error.__traceback__)
-                ours = [f"{one.filename.rpartition('/')[2]}:{one.lineno}" for one in where if "/arithprobe/" in one.filename]
-                what = f"{type(error).__name__} {ours[-3:]} {where[-1].filename}:{where[-1].lineno}: {str(error)[:200]!r}"
+                ours = [
+                    f"{one.filename.rpartition('/')[2]}:{one.lineno}" for one in where if "/arithprobe/" in one.filename
+                ]
+                what = (
+                    f"{type(error).__name__} {ours[-3:]} {where[-1].filename}:{where[-1].lineno}: {str(error)[:200]!r}"
+                )
             counts[reader, result] += 1
             if result not in ("read", "refused"):
                 found.append(f"{name}: {reader}: {what}")
@@ -103,7 +114,10 @@ def tracebacks(fitted, folder, count, seed, readers):
     ("seed", "count", "readers"),
     [
         (0, 60, {"read_as_probe_does": 1, "start_from": 1, "validate": 30, "fit": 30}),
-        *(pytest.param(seed, 500, {"read_as_probe_does": 1, "start_from": 1}, marks=pytest.mark.long) for seed in (1, 2, 3)),
+        *(
+            pytest.param(seed, 500, {"read_as_probe_does": 1, "start_from": 1}, marks=pytest.mark.long)
+            for seed in (1, 2, 3)
+        ),
         *(pytest.param(seed, 250, {"validate": 1, "fit": 1}, marks=pytest.mark.long) for seed in (4, 5)),
     ],
 )
@@ -114,3 +128,77 @@ def test_no_damage_gives_a_traceback_and_none_takes_memory(fitted, tmp_path, see
     assert not found, "\n".join(found)
     assert counts["read_as_probe_does", "read"] or counts["fit", "read"]  # the control: some are still whole
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
+
+
+EXAMPLES = {
+    "keys that are no names": lambda content: content["state_dict"] | {7: torch.zeros(1)},
+    "a key that is bytes": lambda content: {b"tok.weight": torch.zeros(21, 16)},
+    "no heads": lambda content: {**content, "hyper_parameters": content["hyper_parameters"] | {"n_heads": None}},
+    "a mean that no answer is": lambda content: {
+        **content,
+        "arithprobe": content["arithprobe"] | {"train_mean": 10**30},
+    },
+    "a weight that is not there": lambda content: with_weight(content, torch.empty(21, 16, device="meta")),
+    "a weight larger than the file": lambda content: with_weight(content, torch.zeros(1).expand(21, 2**40)),
+    "a mean that is a list": lambda content: {**content, "arithprobe": content["arithprobe"] | {"train_mean": [1.0]}},
+}
+
+
+def with_weight(content, tensor):
+    return {**content, "state_dict": content["state_dict"] | {"model.tok.weight": tensor}}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_was_found_is_refused_in_one_line(fitted, tmp_path, name):
+    torch.save(EXAMPLES[name](fitted.lightning), tmp_path / "found.ckpt")
+    with pytest.raises(ArithprobeError, match=r"^[^\n]*found.ckpt: [^\n]+$"):
+        fitted.read_as_probe_does(tmp_path / "found.ckpt")
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_a_short_file_that_begins_like_another_is_refused(tmp_path, name):
+    (tmp_path / "found.ckpt").write_bytes(BEGINNINGS[name])
+    with pytest.raises(ArithprobeError, match=r"^[^\n]*found.ckpt: [^\n]+$"):
+        load_model(tmp_path / "found.ckpt")
+
+
+def changed(content, *keys, to):
+    """The content with one value changed."""
+    key, *rest = keys
+    return {**content, key: changed(content[key], *rest, to=to) if rest else to}
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "message"),
+    [
+        (("loops",), {"fit_loop": {}}, "loops/fit_loop/state_dict is missing"),
+        (("loops", "fit_loop", "epoch_progress"), None, "loops/fit_loop/epoch_progress is None; expected parts"),
+        (("optimizer_states",), [{"state": {}, "param_groups": []}], "optimizer_states/0/param_groups has 0 items"),
+        (("optimizer_states",), "abc", "optimizer_states is 'abc'; expected a list"),
+        (("lr_schedulers",), None, "lr_schedulers is None; expected a list"),
+        (("callbacks", "BehaviourReport", "reports"), {"last": {}}, "BehaviourReport/reports/last/verdict is missing"),
+        (("arithprobe_random_state",), [{"python": 1}], "its random states cannot be restored"),
+        (("pytorch-lightning_version",), 4, "was written by Lightning 4; expected a version from 2.0"),
+        (("epoch",), 10**30, "epoch is 1000.*; expected a count"),
+    ],
+    ids=str,
+)
+def test_a_fit_refuses_a_state_that_it_cannot_take_up_before_it_writes_anything(
+    fitted, tmp_path, run, keys, to, message
+):
+    torch.save(changed(fitted.lightning, *keys, to=to), tmp_path / "other.ckpt")
+    words = [*fitted.words, "--trainer.default_root_dir", tmp_path, "--ckpt_path", tmp_path / "other.ckpt"]
+    assert_refused(run(*words), f"other.ckpt: .*{message}")
+    assert [one.name for one in tmp_path.iterdir()] == ["other.ckpt"]
+
+
+def test_a_fit_goes_on_from_a_checkpoint_of_a_compiled_model(fitted, tmp_path, run):
+    weights = {
+        name.replace("model.", "model._orig_mod.", 1): one for name, one in fitted.lightning["state_dict"].items()
+    }
+    torch.save({**fitted.lightning, "state_dict": weights}, tmp_path / "compiled.ckpt")
+    words = [*fitted.words, "--trainer.default_root_dir", tmp_path, "--trainer.max_epochs", 3]
+    code, _, err = run(*words, "--ckpt_path", tmp_path / "compiled.ckpt")
+    assert code == 0, err
+    own = torch.load(run_of(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert list(own["state_dict"]) == list(fitted.lightning["state_dict"])

@@ -126,8 +126,7 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
             raise ArithprobeError(f"{path}: {key!r} is {_kind(weight)}; expected a tensor of real numbers")
         if weight.shape != value.shape:
             raise ArithprobeError(
-                f"{path}: another architecture: {key!r} has shape {_shape(weight)}, "
-                f"the model expects {_shape(value)}"
+                f"{path}: another architecture: {key!r} has shape {_shape(weight)}, the model expects {_shape(value)}"
             )
     unknown = [key for key in found if key not in expected]
     if unknown:

@@ -203,7 +203,8 @@ def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[i
     others = [(n, circle.period + step, n) for step in (-1, 1) for n in circle.frequencies]
     if rows.modulus is not None and circle.period != rows.modulus:
         others += [(n, rows.modulus, round(n * rows.modulus / circle.period)) for n in circle.frequencies]
-    targets, numbers = [], []
+    targets: list[Target] = []
+    numbers = []
     for own, period, frequency in others:
         if not 2 <= period <= LARGEST_PERIOD or own * period == frequency * circle.period:
             continue

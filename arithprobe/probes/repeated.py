@@ -1,14 +1,15 @@
 """Labels of many rows, of which few are distinct: what a million rows are probed for takes the memory of the few."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-class Repeated(NamedTuple):
+@dataclass(frozen=True)
+class Repeated:
     """(N, K) values, each distinct row of them kept once; as they are where most are distinct."""
 
     table: Tensor
@@ -25,9 +26,9 @@ class Repeated(NamedTuple):
             like: Values that may repeat in the same rows: the index is then shared.
         """
         if like is not None and like.index is not None and len(like.index) == len(values):
-            table = values.new_empty(len(like.table), values.shape[1])
-            table[like.index.long()] = values
-            if torch.equal(table[like.index.long()], values):
+            table, index = values.new_zeros(len(like.table), values.shape[1]), like.index.long()
+            table[index] = values
+            if torch.equal(table[index], values):
                 return cls(table, like.index)
         key = (values @ values.new_tensor(np.random.default_rng(0).standard_normal(values.shape[1]))).numpy()
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
@@ -39,17 +40,42 @@ class Repeated(NamedTuple):
         table, index = values[torch.from_numpy(first[order])], torch.from_numpy(rank[inverse.reshape(-1)])
         if not torch.equal(table[index], values):  # NaN, or two keys that are one by chance
             return cls(values, None)
-        narrow = next(kind for kind in (torch.uint8, torch.int16, torch.int32) if len(table) <= torch.iinfo(kind).max)
-        return cls(table, index.to(narrow))
+        return cls(table, narrow(index, len(table)))
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """(B, K) the values of (B,) rows."""
         return self.table[rows if self.index is None else self.index[rows].long()]
 
     @property
+    def mean(self) -> Tensor:
+        """(K,) mean over rows."""
+        return self.table.mean(dim=0) if self.index is None else self._shares @ self.table
+
+    @property
+    def variance(self) -> Tensor:
+        """(K,) variance over rows."""
+        if self.index is None:
+            return self.table.var(dim=0)
+        n = len(self.index)
+        return self._shares @ (self.table - self.mean).square() * (n / (n - 1))
+
+    @property
+    def _shares(self) -> Tensor:
+        """(U,) share of the rows that each of the distinct has."""
+        if self.index is None:
+            return self.table.new_full((len(self.table),), 1 / len(self.table))
+        counts = torch.bincount(self.index, minlength=len(self.table))
+        return counts.to(self.table) / len(self.index)
+
+    @property
     def whole(self) -> Tensor:
         """(N, K) the values of all rows."""
         return self.table if self.index is None else self.table[self.index.long()]
+
+
+def narrow(index: Tensor, count: int) -> Tensor:
+    """An index into so many, in the narrowest integers that hold it."""
+    return index.to(next(kind for kind in (torch.uint8, torch.int16, torch.int32) if count <= torch.iinfo(kind).max))
 
 
 class RepeatedColumns:
@@ -60,13 +86,13 @@ class RepeatedColumns:
     """
 
     def __init__(self, parts: Iterable[Repeated]) -> None:
-        self._parts: list[Repeated] = []
+        alike: list[list[Repeated]] = []
         for part in parts:
-            last = self._parts[-1] if self._parts else None
-            if last is not None and _repeat_alike(last, part):
-                self._parts[-1] = last._replace(table=torch.cat([last.table, part.table], dim=1))
+            if alike and _repeat_alike(alike[-1][0], part):
+                alike[-1].append(part)
             else:
-                self._parts.append(part)
+                alike.append([part])
+        self._parts = [replace(some[0], table=torch.cat([one.table for one in some], dim=1)) for some in alike]
         self.width = sum(part.table.shape[1] for part in self._parts)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
@@ -78,7 +104,7 @@ class RepeatedColumns:
         found, left = [], count
         for part in self._parts:
             if left > 0:
-                found.append(part._replace(table=part.table[:, :left]))
+                found.append(replace(part, table=part.table[:, :left]))
             left -= part.table.shape[1]
         return RepeatedColumns(found)
 

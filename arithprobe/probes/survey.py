@@ -4,6 +4,7 @@ What `RidgeProbing` does at every validation and `arithprobe probe` does to a ch
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -42,14 +43,19 @@ class Target:
 
     Args:
         name: What it is called in tags, tables and files.
-        columns: (N, k) float64 values: one column, or cosine and sine of an angle, which are scored together.
+        columns: (N, k) float64 values: one column, or cosine and sine of an angle, which are scored together; or the
+            same, kept by distinct values.
         has_null: Whether permuted labels ride along; a control needs none. Targets without come last.
         like: A target that may repeat in the same rows, which saves memory.
     """
 
-    def __init__(self, name: str, columns: Tensor, has_null: bool = True, like: "Target | None" = None) -> None:
+    def __init__(
+        self, name: str, columns: Tensor | Repeated, has_null: bool = True, like: "Target | None" = None
+    ) -> None:
         self.name, self.has_null = name, has_null
-        self.repeated = Repeated.of(columns, None if like is None else like.repeated)
+        if isinstance(columns, Tensor):
+            columns = Repeated.of(columns, None if like is None else like.repeated)
+        self.repeated: Repeated = columns
 
     @property
     def columns(self) -> Tensor:
@@ -58,7 +64,7 @@ class Target:
 
     @property
     def width(self) -> int:
-        """k."""
+        """Number k of columns."""
         return self.repeated.table.shape[1]
 
 
@@ -122,11 +128,10 @@ class RidgeSurvey:
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
         means, scales, parts = [], [], []
         for target in self.targets:
-            raw = target.columns
-            means.append(raw.mean(dim=0))
-            scales.append(raw.var(dim=0).mean().sqrt().expand(target.width))
             own = target.repeated
-            parts.append(own._replace(table=(own.table - means[-1]) / scales[-1]))  # R2 is the same, rounding is better
+            means.append(own.mean)
+            scales.append(own.variance.mean().sqrt().expand(target.width))
+            parts.append(replace(own, table=(own.table - means[-1]) / scales[-1]))  # R2 is the same, rounding is better
         self._mean, self._scale, self.columns = torch.cat(means), torch.cat(scales), RepeatedColumns(parts)
         self._donors = PermutedRows(group, split.permutations, split.seed)
         widths = torch.tensor([target.width for target in self.targets])
