@@ -12,7 +12,14 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.models.weights import checkpoint_in, is_dense, is_lightning, read_checkpoint, require_same_shapes
+from arithprobe.models.weights import (
+    checkpoint_in,
+    is_dense,
+    is_lightning,
+    kind_of,
+    read_checkpoint,
+    require_same_shapes,
+)
 from arithprobe.problems import MAX_DIGITS
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 
@@ -103,8 +110,8 @@ def lightning_parts(
     for name, value in numbers.items():
         allowed = (int,) if name == "n_heads" else (int, float)
         if type(value) not in allowed or not abs(value) <= _LARGEST:
-            wanted = "a whole number" if name == "n_heads" else "a finite number"
-            raise ArithprobeError(f"{path}: its {name} is {value!r}; expected {wanted}, of at most {_LARGEST:.0e}")
+            wanted = "a whole number" if name == "n_heads" else f"a finite number, of at most {_LARGEST:.0e}"
+            raise ArithprobeError(f"{path}: its {name} is {value!r}; expected {wanted}")
     for name in ("vocabulary", "task"):
         if not isinstance(extra.get(name, ""), (str, type(None))):
             raise ArithprobeError(f"{path}: its {name} is {extra[name]!r}; expected text")
@@ -143,7 +150,9 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
         value = weights.get(key)
         if not is_dense(value) or value.ndim != 2:
             known = ", ".join(map(str, list(weights)[:3])) or "nothing"
-            what = "is missing" if value is None else "is not a matrix"
+            what = (
+                "is missing" if key not in weights else "is not a matrix" if is_dense(value) else f"is {kind_of(value)}"
+            )
             what += "" if attention else ", and there is no attention"
             raise ArithprobeError(f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known})")
         shapes[key] = value.shape

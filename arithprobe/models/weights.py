@@ -123,7 +123,7 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
             raise ArithprobeError(f"{path}: {key!r} is missing; expected shape {_shape(value)} (the file has: {known})")
         weight = found[key]
         if not is_dense(weight) or not weight.is_floating_point():
-            raise ArithprobeError(f"{path}: {key!r} is {_kind(weight)}; expected a tensor of real numbers")
+            raise ArithprobeError(f"{path}: {key!r} is {kind_of(weight)}; expected a tensor of real numbers")
         if weight.shape != value.shape:
             raise ArithprobeError(
                 f"{path}: another architecture: {key!r} has shape {_shape(weight)}, the model expects {_shape(value)}"
@@ -147,7 +147,7 @@ def is_dense(value: object) -> TypeGuard[Tensor]:
     )
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """What a value is instead of a tensor of real numbers."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"

@@ -171,8 +171,8 @@ def distinct_angle_columns(
     """As :func:`angle_columns`, of each place on the circle once: its U columns, and the (N,) place of each row."""
     values, place = torch.unique(_values(f"{quantity}mod{period}", x, y, modulus), return_inverse=True)
     nothing = torch.zeros_like(values)
-    places = (nothing, values) if quantity == "y" else (values, nothing)
-    columns, refused = angle_columns(quantity, period, frequencies, *places, modulus)
+    first, second = (nothing, values) if quantity == "y" else (values, nothing)
+    columns, refused = angle_columns(quantity, period, frequencies, first, second, modulus)
     return columns, refused, place
 
 
