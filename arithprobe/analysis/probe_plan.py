@@ -36,8 +36,8 @@ from arithprobe.probes.targets import (
 _REMOVED = 12  # frequencies whose waves are taken out before the readout is refitted, as in the notebook
 
 
-_BYTES_OF_A_ROW = 1000.0  # ids, positions, groups, folds; measured
-_COPIES = 5  # of the labels made together, at most, before equal ones are kept once; measured
+_BYTES_OF_A_ROW = 500.0  # ids, positions, groups, folds; measured
+_COPIES = 3  # of the labels made together, at most, before equal ones are kept once; measured
 
 
 def memory_of(dataset: ArithmeticDataset, options: ProbeOptions) -> float:
