@@ -15,7 +15,7 @@ _MOST: dict[str, tuple[float, str]] = {
     "embedding_sd": (1000, "the states of everything else begin near 1"),
     "warmup_steps": (10**9, "no fit has so many steps"),
     "batch_size": (10**6, "a batch is in memory at once, with its states"),
-    "folds": (100, "each of them has moments of its own"),
+    "folds": (1000, "each of them has moments of its own"),
     "permutations": (10_000, _DRAWS),
     "fourier_permutations": (10_000, _DRAWS),
     "shuffles": (10_000, _DRAWS),
@@ -61,7 +61,7 @@ def require_within(owner: str, **values: float) -> None:
     for name, value in values.items():
         most, reason = _MOST[name]
         if not value <= most:
-            raise ArithprobeError(f"{owner}{name} is {value}; expected at most {most:g} ({reason})")
+            raise ArithprobeError(f"{owner}{name} is {value}; expected at most {most} ({reason})")
 
 
 def require_memory(what: str, needed: float) -> None:

@@ -98,6 +98,12 @@ def unwrapped(weights: Mapping[Any, Any], path: str | Path) -> dict[str, Any]:
     return found
 
 
+def named_as(own: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights under the names that a module has itself, whichever of the two was compiled or wrapped."""
+    names = unwrapped({name: name for name in own}, "this module")
+    return {names.get(name, name): value for name, value in unwrapped(weights, "the checkpoint").items()}
+
+
 def load_plain_weights(model: nn.Module, path: str | Path) -> None:
     """Load a plain ``state_dict`` file into a model.
 

@@ -11,18 +11,15 @@ from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import Batch
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
-from arithprobe.limits import require_memory, require_within
 from arithprobe.models.blocks import Norm
 from arithprobe.models.checkpoints import CHECKPOINT_KEY
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
-from arithprobe.models.weights import load_plain_weights, unwrapped
+from arithprobe.models.weights import load_plain_weights, named_as
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
-from arithprobe.training.schedule import Schedule, lr_factor, require_schedule
-
-_TRAINING = 16  # bytes of a weight, with its gradient and AdamW's two moments
+from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, require_room, require_schedule
 
 
 class ValidationOutput(TypedDict):
@@ -90,16 +87,7 @@ class ArithmeticModule(LightningModule):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
-            raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
-        require_within("", lr=lr)
-        if lr * weight_decay > 1:
-            raise ArithprobeError(
-                f"lr is {lr}, weight_decay {weight_decay}; expected lr * weight_decay of at most 1 (a step takes that "
-                "share of every weight away)"
-            )
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):  # type: ignore[redundant-expr]
-            raise ArithprobeError(f"betas are {list(betas)}; expected two numbers, 0 or more and below 1")
+        require_adamw(lr, weight_decay, betas)
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
         require_schedule(schedule, warmup_steps, final_lr)
         self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
@@ -111,8 +99,7 @@ class ArithmeticModule(LightningModule):
         self.model = TinyTransformer(
             d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs, norm, positions, embedding_sd
         )
-        parameters = sum(one.numel() for one in self.model.parameters())
-        require_memory(f"to train a model of {parameters:.2g} weights", _TRAINING * parameters)
+        require_room(sum(one.numel() for one in self.model.parameters()))
         if weights is not None:
             load_plain_weights(self.model, weights)
         self.behaviour: Behaviour | None = None
@@ -231,9 +218,7 @@ class ArithmeticModule(LightningModule):
             ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task())
-        own = unwrapped({name: name for name in self.state_dict()}, "this module")
-        weights = unwrapped(checkpoint["state_dict"], "the checkpoint")
-        checkpoint["state_dict"] = {own.get(name, name): value for name, value in weights.items()}
+        checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
