@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from arithprobe.errors import ArithprobeError
 
+_TRIES = 20
 Record = TypeVar("Record")
 
 
@@ -57,17 +58,25 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         ArithprobeError: If the folder cannot be made or written.
     """
-    folder = Path(folder)
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for left in reversed(range(_TRIES)):
+        try:
+            _try_writing(Path(folder))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and left:  # another process tried it too, and has tidied up
+                continue
+            raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
+        return
+
+
+def _try_writing(folder: Path) -> None:
     made: list[Path] = []
     try:
-        for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            with suppress(FileExistsError):  # as another process has just made it
+                path.mkdir()
+                made.append(path)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
     finally:
         for path in reversed(made):
             with suppress(OSError):  # another process may have put something there meanwhile
@@ -87,13 +96,15 @@ def new_version(parent: str | Path) -> Path:
     taken = [int(one.name[8:]) for one in parent.glob("version_*") if one.name[8:].isdecimal()]
     number = max(taken, default=-1) + 1
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         while True:
             folder = parent / f"version_{number}"
+            parent.mkdir(parents=True, exist_ok=True)
             try:
                 folder.mkdir()
             except FileExistsError:
                 number += 1
+            except FileNotFoundError:  # another process that only tried the parent has removed it
+                continue
             else:
                 return folder
     except OSError as error:

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.limits import require_within
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 
 FEWEST_PERMUTATIONS = 19
 """With fewer no p-value reaches 5 %."""
-MOST_DRAWS = 10_000
-"""Random subspaces beside one."""
-LARGEST_SEED = 2**32 - 1
-"""Of NumPy's generators."""
 _LARGEST_PERIOD, _LARGEST_SMALL_PERIOD = 10_000, 100
 
 
@@ -77,7 +74,7 @@ class ProbeOptions:
             "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_at_most("", seed=(self.seed, LARGEST_SEED))
+        require_within("", **{name: getattr(self, name) for name in least})
         for name in ("targets", "sites", "positions", "alphas", "claims"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")

@@ -17,6 +17,7 @@ from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.files import write_whole
+from arithprobe.limits import require_within
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.emergence import emergence_map
@@ -80,6 +81,11 @@ class EmergenceProbing(ValidationProbe):
         require_at_least(
             "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS), twins=(twins, 0),
             figure_every=(figure_every, 1), seed=(seed, 0),
+        )  # fmt: skip
+        largest = max(frequencies, default=0) if isinstance(frequencies, Sequence) else frequencies or 0
+        require_within(
+            "EmergenceProbing: ", frequencies=largest, folds=folds, permutations=permutations, twins=twins,
+            figure_every=figure_every, seed=seed,
         )  # fmt: skip
         if isinstance(frequencies, Sequence):
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))

@@ -9,6 +9,7 @@ from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.limits import require_within
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import Circle, FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
@@ -65,6 +66,11 @@ class FourierProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        largest = frequencies if isinstance(frequencies, int) else max(frequencies, default=0)
+        require_within(
+            "FourierProbing: ", frequencies=largest, folds=folds, permutations=permutations, max_examples=max_examples,
+            figure_every=figure_every, seed=seed,
+        )  # fmt: skip
         self.frequencies = tuple(range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies)
         require_at_least(
             "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),

@@ -14,9 +14,10 @@ from arithprobe.callbacks.run_folder import is_trial
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.files import require_writable
-from arithprobe.models.checkpoints import read_checkpoint, require_same_shapes
+from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.weights import read_checkpoint, require_same_shapes
 from arithprobe.training.module import ArithmeticModule
 from arithprobe.training.schedule import lr_factor
 
@@ -35,12 +36,12 @@ def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: b
         ArithprobeError: Naming the checkpoint.
     """
     content = read_checkpoint(path)
-    require_same_shapes(model.state_dict(), content["state_dict"], path)
+    stored, _, weights = lightning_parts(content, path)
+    require_same_shapes(model.state_dict(), weights, path)
     try:
         model.check_origin(content, task)
     except ArithprobeError as error:
         raise ArithprobeError(f"{path}: {error}") from None
-    stored = content.get("hyper_parameters", {})
     for name in (*_ARCHITECTURE, *(_TRAINING if to_fit else ())):
         own = model.hparams.get(name)
         if name in stored and _as_list(stored[name]) != _as_list(own):

@@ -103,7 +103,7 @@ def _fit(folder: TrialFolder) -> None:
 
 def _has(checkpoint: Path, part: str) -> bool:
     """Whether a checkpoint is whole and has that part: a machine that lost its power may have left half of one."""
-    from arithprobe.models.checkpoints import read_checkpoint
+    from arithprobe.models.weights import read_checkpoint
 
     try:
         return part in read_checkpoint(checkpoint)

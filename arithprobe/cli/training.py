@@ -35,10 +35,12 @@ from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, 
 from arithprobe.cli.save_config import SaveConfig
 from arithprobe.cli.stops import plain_ends, unwritten
 from arithprobe.cli.summary import print_summary
+from arithprobe.cli.training_state import check_training_state
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
+from arithprobe.models.weights import is_lightning, read_checkpoint
 from arithprobe.threads import default_threads, use_chosen_threads, use_threads
 from arithprobe.training.module import ArithmeticModule
 
@@ -140,8 +142,10 @@ class ArithprobeCLI(LightningCLI):
             self.config[self.config["subcommand"]]["ckpt_path"] = str(path)
         if self._option("model").get("weights") is not None:
             raise ArithprobeError("pass --ckpt_path or --model.weights, not both")
-        if not isinstance(read_checkpoint(path).get("state_dict"), dict):
+        content = read_checkpoint(path)
+        if not is_lightning(content):
             raise ArithprobeError(f"{path}: is no Lightning checkpoint; pass a plain state_dict as --model.weights")
+        lightning_parts(content, path)
         if self.config["subcommand"] != "fit":
             try:
                 super()._parse_ckpt_path()
@@ -193,6 +197,7 @@ class ArithprobeCLI(LightningCLI):
         path = self._option("ckpt_path")
         if path is not None:
             content = check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
+            check_training_state(content, self.trainer, self.model, stage, path)
             if stage == "fit":
                 threads = threads_to_go_on_with(content, self.trainer.world_size)
                 if threads is not None:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arithprobe.errors import ArithprobeError, shown
+from arithprobe.limits import require_memory
 from arithprobe.problems import MAX_DIGITS, Problem, task_title
 
 Task = Literal["sum", "mod"]
 SplitMode = Literal["pair", "unordered_pair", "sum"]
+_BYTES_OF_A_ROW = 300.0  # drawn, as a problem and as text; measured
 Part = Literal["train", "val", "test"]
 
 
@@ -131,8 +133,9 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
     the rows; a part may then be larger than its share by less than one group.
 
     Raises:
-        ArithprobeError: If a part would be empty: too few rows or groups.
+        ArithprobeError: If a part would be empty: too few rows or groups; or for more rows than memory holds.
     """
+    require_memory(f"rows is {recipe.rows}: to draw and write them", _BYTES_OF_A_ROW * recipe.rows)
     generator = np.random.default_rng(recipe.seed)
     dtype = np.int32 if recipe.max_operand < 2**31 - 1 else np.int64
 

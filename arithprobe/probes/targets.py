@@ -181,6 +181,17 @@ def angle_columns(
     return found, refused
 
 
+def distinct_angle_columns(
+    quantity: Quantity, period: int, frequencies: Sequence[int], x: Tensor, y: Tensor, modulus: int | None
+) -> tuple[dict[int, dict[str, Tensor]], list[str], Tensor]:
+    """As :func:`angle_columns`, of each place on the circle once: its U columns, and the (N,) place of each row."""
+    values, place = torch.unique(_values(f"{quantity}mod{period}", x, y, modulus), return_inverse=True)
+    nothing = torch.zeros_like(values)
+    first, second = (nothing, values) if quantity == "y" else (values, nothing)
+    columns, refused = angle_columns(quantity, period, frequencies, first, second, modulus)
+    return columns, refused, place
+
+
 def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
     whole = {"x": x, "y": y, "sum": x + y}
     if modulus is not None:
