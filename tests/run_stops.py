@@ -4,6 +4,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
@@ -24,7 +25,7 @@ class Signalled(Callback):
 class Bare(Logger):
     """A logger that names no folder of a run, as those of services do; it keeps the images that it is given."""
 
-    images: list = []
+    images: ClassVar[list] = []
 
     @property
     def name(self):

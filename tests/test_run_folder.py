@@ -128,13 +128,14 @@ def test_fits_of_one_name_that_begin_at_once_part_fifty_times(tmp_path, monkeypa
 def fitted(files, callbacks=(), **options):
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, callbacks=[BehaviourReport(), RidgeProbing(), *callbacks],
-        enable_progress_bar=False, enable_model_summary=False, **options,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, **options,
     )  # fmt: skip
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]))
     trainer.fit(ArithmeticModule(d_model=8, n_layers=1, n_heads=1, d_ff=8), datamodule=data)
     return trainer
 
 
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
 @pytest.mark.slow(seconds=2)
 def test_in_python_too_no_run_writes_into_the_folder_of_another(small_data, tmp_path):
     for _ in range(2):  # the user says one version twice
@@ -163,7 +164,7 @@ def test_without_a_logger_python_is_told_that_nothing_is_kept(small_data, tmp_pa
         fitted(small_data, logger=False, enable_checkpointing=False)
     said = [record.getMessage() for record in caplog.records if "no run folder" in record.getMessage()]
     assert said == ["no logger: there is no run folder, and what probes find is kept in no file"]
-    assert {path.name for path in tmp_path.iterdir()} == {"train.tsv", "val.tsv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"small_train.tsv", "small_val.tsv"}
 
 
 @pytest.mark.parametrize(

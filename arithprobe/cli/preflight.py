@@ -1,7 +1,7 @@
 """What is checked before a run writes anything."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,6 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
     for callback in callbacks if ours else []:
         if isinstance(callback, (EarlyStopping, ModelCheckpoint)):
             _check_monitor(callback.monitor, {"train/loss": 1, **tags}, model.objective)
-    _check_states(callbacks)
 
 
 def _as_list(value: Any) -> Any:
@@ -130,8 +129,12 @@ def _limited(trainer: Trainer, part: str, n: int) -> int:
     return min(n, limit) if isinstance(limit, int) else int(limit * n)
 
 
-def _check_states(callbacks: list[Callback]) -> None:
-    """Refuse two callbacks whose states in a checkpoint would have one name; Lightning does, with advice for others."""
+def check_states(callbacks: Sequence[Callback]) -> None:
+    """Refuse two callbacks whose states in a checkpoint would have one name: Lightning does, in words for developers.
+
+    Raises:
+        ArithprobeError: Naming their class.
+    """
     seen: dict[str, Callback] = {}
     for callback in callbacks:
         if seen.setdefault(callback.state_key, callback) is not callback and is_overridden("state_dict", callback):

@@ -29,7 +29,7 @@ from arithprobe.callbacks.run_folder import is_trial, run_folder
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.checkpoint_options import DEFAULTS, checkpoints_of, place_of
 from arithprobe.cli.complaints import complaint
-from arithprobe.cli.preflight import check_checkpoint, check_folders, check_trainer
+from arithprobe.cli.preflight import check_checkpoint, check_folders, check_states, check_trainer
 from arithprobe.cli.ranks import forget_ranks, stands_alone
 from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
 from arithprobe.cli.save_config import SaveConfig
@@ -176,6 +176,8 @@ class ArithprobeCLI(LightningCLI):
             callbacks += checkpoints_of(asked, self._option("checkpoint"))
         if stands_alone(config["devices"], config["num_nodes"]):
             forget_ranks()
+        given = config.get("callbacks") or []
+        check_states([*(given if isinstance(given, list) else [given]), *callbacks])
         trainer = super()._instantiate_trainer(config, callbacks)
         for kind in () if bare else (RandomState, BehaviourReport, TensorBoardOverview):
             if find_callback(trainer, kind) is None:
