@@ -12,8 +12,8 @@ _GIVES_UP = ("strict", "surrogateescape")  # the latter stands in the C locale, 
 def any_text() -> Iterator[None]:
     r"""Within the block, stdout and stderr take every text, whatever their encoding; afterwards they are as they were.
 
-    A file name that is no UTF-8, the dot of a progress bar in ASCII or a code page: each becomes ``\\udce4`` or
-    ``\\u2022`` instead of a traceback. What the user chose, as by ``PYTHONIOENCODING=ascii:replace``, stays.
+    A file name that is no UTF-8, the dot of a progress bar in ASCII or a code page: each becomes ``\udce4`` or
+    ``\u2022`` instead of a traceback. What the user chose, as by ``PYTHONIOENCODING=ascii:replace``, stays.
     """
     with ExitStack() as afterwards:
         for stream in (sys.stdout, sys.stderr):
