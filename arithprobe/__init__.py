@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         RandomState,
         RidgeProbing,
         TensorBoardOverview,
-        WholeCheckpointIO,
     )
     from arithprobe.data.datamodule import ArithmeticDataModule
     from arithprobe.data.dataset import ArithmeticDataset
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from arithprobe.reports.page import report
     from arithprobe.threads import use_threads
     from arithprobe.tokenizer import decode, encode, pad_batch
+    from arithprobe.training.checkpoint_io import WholeCheckpointIO
     from arithprobe.training.module import ArithmeticModule
 
 __version__ = "0.1.0"
@@ -83,7 +83,7 @@ _HOME = {
     "ScaledMSE": "models.objectives",
     "SharedRowsWarning": "errors",
     "TensorBoardOverview": "callbacks",
-    "WholeCheckpointIO": "callbacks",
+    "WholeCheckpointIO": "training.checkpoint_io",
     "ThreadsWarning": "errors",
     "TinyTransformer": "models.transformer",
     "analyse_heads": "analysis.heads",

@@ -14,9 +14,9 @@ from conftest import assert_refused
 from run_stops import no_file_larger_than
 from short_fits import files_in, fit_words, run_of
 
-from arithprobe.callbacks import WholeCheckpointIO
 from arithprobe.files import write_whole
 from arithprobe.models.checkpoints import load_model
+from arithprobe.training.checkpoint_io import WholeCheckpointIO
 
 
 def steps_of(folder):

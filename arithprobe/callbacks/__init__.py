@@ -3,7 +3,7 @@
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport
 from arithprobe.callbacks.board import TensorBoardOverview
-from arithprobe.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from arithprobe.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from arithprobe.callbacks.emergence import EmergenceProbing
 from arithprobe.callbacks.fourier import FourierProbing
 from arithprobe.callbacks.heads import HeadAnalysis
@@ -25,5 +25,4 @@ __all__ = [
     "RandomState",
     "RidgeProbing",
     "TensorBoardOverview",
-    "WholeCheckpointIO",
 ]

@@ -1,14 +1,8 @@
-"""The checkpoints of a run: ``best.ckpt``, ``last.ckpt``, whole or not at all."""
+"""The checkpoints of a run: ``best.ckpt`` and ``last.ckpt``."""
 
-import io
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-
-from arithprobe.files import write_whole
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -45,29 +39,3 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, dirpath: str | None = None) -> None:
         super().__init__(dirpath, filename="last", enable_version_counter=False)
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, onto the disk, and then renames it: a kill leaves the one before.
-
-    Lightning's own writes it into the folder of temporary files and moves it, which on another filesystem is a copy
-    over the old one. ``Trainer(plugins=[WholeCheckpointIO()])``; the commands do this.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save it.
-
-        Args:
-            checkpoint: The content.
-            path: The file; an address such as ``s3://...`` is left to Lightning.
-            storage_options: Not used.
-
-        Raises:
-            ArithprobeError: If it cannot be written.
-        """
-        if "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_whole(path, content.getvalue())

@@ -23,7 +23,6 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
     TensorBoardOverview,
 )
 from arithprobe.callbacks.base import callbacks_of, find_callback
-from arithprobe.callbacks.checkpoints import WholeCheckpointIO
 from arithprobe.callbacks.random_state import threads_to_go_on_with
 from arithprobe.callbacks.run_folder import is_trial, run_folder
 from arithprobe.cli.announcements import Announcements, announcements
@@ -42,6 +41,7 @@ from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
 from arithprobe.models.weights import is_lightning, read_checkpoint
 from arithprobe.threads import default_threads, use_chosen_threads, use_threads
+from arithprobe.training.checkpoint_io import WholeCheckpointIO
 from arithprobe.training.module import ArithmeticModule
 
 
