@@ -9,6 +9,7 @@ from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.limits import require_within
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import Circle, FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
@@ -66,6 +67,11 @@ class FourierProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        largest = frequencies if isinstance(frequencies, int) else max(frequencies, default=0)
+        require_within(
+            "FourierProbing: ", frequencies=largest, folds=folds, permutations=permutations, max_examples=max_examples,
+            figure_every=figure_every, seed=seed,
+        )  # fmt: skip
         wanted = range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies
         self.frequencies = several("FourierProbing: frequencies", wanted, int)
         require_at_least(

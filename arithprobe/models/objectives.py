@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, several
 from arithprobe.models.objective import Objective
 from arithprobe.problems import task_title
 

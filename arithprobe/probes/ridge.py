@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice, leading_axes
 from arithprobe.probes.parallel import in_threads
 from arithprobe.probes.ridge_scores import RidgeScores
