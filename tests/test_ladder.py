@@ -18,8 +18,9 @@ from arithprobe.analysis import probe_plan
 from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.ladder import climb
 from arithprobe.analysis.ladder_causal import CausalRungs, RandomCost, chance_of
+from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder_record import THRESHOLDS, ladder_record
-from arithprobe.analysis.ladder_rules import RUNGS, necessary, sufficient
+from arithprobe.analysis.ladder_rules import RUNGS
 from arithprobe.analysis.probe import probe, step_count
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.cli.ladder_table import print_ladders
