@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 
 Verdict = Literal["NOT LEARNED", "PARTLY LEARNED", "LEARNED"]
 
@@ -143,6 +144,13 @@ class Behaviour:
     """Mean distance of prediction and answer round the circle of residues, in answer units: about k / 4 for a guess.
     NaN without a modulus k."""
 
+    @property
+    def state(self) -> State:
+        """Whether the gate is passed; NOT LEARNED is also what cannot be told."""
+        if self.verdict != "NOT LEARNED":
+            return HOLDS
+        return CANNOT_BE_TOLD if self.reason.startswith(CANNOT_BE_TOLD) else FAILS
+
     def __str__(self) -> str:
         """The verdict and its reason, as shown above every probe result."""
         return f"{self.verdict}: {self.reason}"
@@ -216,9 +224,9 @@ def _reason(of: Behaviour, modulus: int | None, residues: bool) -> str:
         part = "in part" if residues else "coarse"
         return f"{part}: {figures}" if of.verdict == "PARTLY LEARNED" else figures
     if math.isnan(of.skill_low):
-        return f"cannot be told: the answers are all the train mean, or the predictions are not numbers; {exact}"
+        return f"{CANNOT_BE_TOLD}: the answers are all the train mean, or the predictions are not numbers; {exact}"
     if of.n < MIN_ROWS:
-        return f"too few rows to tell ({of.n}): {skill}, {exact}"
+        return f"{CANNOT_BE_TOLD}: too few rows ({of.n}): {skill}, {exact}"
     spread = f"predictions vary by sd {of.prediction_sd:.3g}, answers by {of.answer_sd:.3g}"
     if residues and of.prediction_sd < _CONSTANT * of.answer_sd:
         return f"answers one residue: {skill}, {spread}, {exact}"
@@ -232,7 +240,7 @@ def _reason(of: Behaviour, modulus: int | None, residues: bool) -> str:
 def _against_the_baseline(of: Behaviour, residues: bool) -> str:
     baseline = "a guess" if residues else "predicting the mean"
     if of.skill_high > SKILL_FLOOR and (of.skill > SKILL_FLOOR or of.skill_high - of.skill_low > 1):
-        return f"too few rows to tell ({of.n})"
+        return f"{CANNOT_BE_TOLD}: too few rows ({of.n})"
     if of.skill < -_FAR_BELOW:
         return f"worse than {baseline}"
     if of.skill_low > 0:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from arithprobe.analysis.forward import random_init_twin
+from arithprobe.analysis.ladder_record import state_of_step, what_stops
 from arithprobe.models.checkpoints import load_model
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.plotting.render import to_png, to_rgb, to_svg
@@ -109,7 +110,7 @@ def ladder_table(models: list[Model]) -> Iterator[str]:
             yield _row(
                 one.name, f"{behaviour['verdict']}, {behaviour['exact_match']:.1%}", name, f"**{claim['rung']}**",
                 where, *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")), without,
-                claim["stopped_by"].partition(":")[0] or "-",
+                what_stops(claim["stopped_by"])[0] if claim["stopped_by"] else "-",
             )  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def main() -> None:
     if given.picture is not None:
         lines = [
             (f"{one.name}: {claim['variable']} at {claim['site']}",
-             [(each["rung"], each["passed"], each["figure"]) for each in claim["evidence"]])
+             [(each["rung"], state_of_step(each), each["figure"]) for each in claim["evidence"]])
             for one in models for claim in one.ladder["claims"]
         ]  # fmt: skip
         figure = ladder_chart(lines, models[0].ladder["rungs"][1:], None)

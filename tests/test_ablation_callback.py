@@ -1,6 +1,8 @@
 """``DirectionAblation``: the live figures are those of the pure functions on the same rows."""
 
 import copy
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,23 @@ def test_everything_announced_is_logged_and_recorded(validated):
     assert len(list(folder.glob("figures/ablation_*.png"))) == 2
     assert len(callback.findings()) == 2
     assert np.isfinite(record["seconds"]["compute"])
+
+
+@pytest.mark.slow
+def test_where_no_random_subspace_compares_the_line_says_that_it_cannot_be_told_and_why(validated, monkeypatch):
+    callback = validated[1]
+    assert not any("cannot be told: the reason" in line for line in callback.findings())  # the control
+    bare = [
+        replace(
+            one.effect, families=tuple(replace(each, p=math.nan, note="the reason") for each in one.effect.families)
+        )
+        for one in callback._latest
+    ]
+    monkeypatch.setattr(
+        callback, "_latest", [one._replace(effect=effect) for one, effect in zip(callback._latest, bare, strict=True)]
+    )
+    for line in callback.findings():
+        assert "isotropic cannot be told: the reason, matched cannot be told: the reason; " in line
 
 
 def test_an_unknown_site_is_refused_and_those_there_are_listed(small_data, tmp_path):

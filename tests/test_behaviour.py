@@ -72,7 +72,7 @@ def test_verdicts(residues):
     assert exact.verdict == "LEARNED"
     few = judged(residues[:4] + 20 * noise[:4], residues[:4], mean)
     assert few.verdict == "NOT LEARNED"
-    assert few.reason.startswith("too few rows to tell (4)")
+    assert few.reason.startswith("cannot be told: too few rows (4)")
 
 
 def test_wording_follows_the_interval(residues):

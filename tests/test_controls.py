@@ -1,5 +1,7 @@
 """What needs no training, and no network at all."""
 
+import math
+
 import pytest
 import torch
 from sklearn.linear_model import RidgeCV
@@ -46,18 +48,39 @@ def test_the_residue_is_not_in_the_text(rows):
     assert all(scores[0].r2.item() < 0.05 for scores in found.values())
 
 
-def scores(r2):
-    one = torch.tensor([[r2]], dtype=torch.float64)
-    return CellScores("ridge", "sum", "sum", ("final",), ("last",), one, one, one, one, one, one[..., None], *[one] * 4)
+def scores(r2, shuffled=0.01):
+    one, null = (torch.tensor([[value]], dtype=torch.float64) for value in (r2, shuffled))
+    return CellScores(
+        "ridge", "sum", "sum", ("final",), ("last",), one, one, one, one, one, null[..., None], *[one] * 4
+    )
 
 
 def test_what_twins_reach_is_explained_without_training():
     compared = compare_with_twins(scores(0.8), scores(0.6), scores(0.2))
     assert compared.twin.item() == pytest.approx(0.4)
     assert (compared.twin_low.item(), compared.twin_high.item()) == (0.2, 0.6)
-    assert compared.explained.item() == pytest.approx(0.5)
+    assert compared.explained.item() == pytest.approx(0.5) and compared.why_not(0, 0) == ""
     assert compare_with_twins(scores(0.8), scores(-3.0)).explained.item() == 0
-    assert torch.isnan(compare_with_twins(scores(-0.1), scores(0.5)).explained)
+    assert compare_with_twins(scores(0.8), scores(0.8)).explained.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("trained", "twin", "why"),
+    [
+        (0.337, 0.601, "untrained reads more"),
+        (-0.1, 0.5, "untrained reads more"),
+        (0.004, 0.008, "cannot be told: R2 is not above 0 and shuffled labels"),  # no 200 % of nothing
+        (0.008, 0.004, "cannot be told: R2 is not above 0 and shuffled labels"),
+        (-0.1, -0.2, "cannot be told: R2 is not above 0 and shuffled labels"),
+        (0.0, 0.0, "cannot be told: R2 is not above 0 and shuffled labels"),
+        (math.nan, math.nan, "cannot be told: R2 is not above 0 and shuffled labels"),
+        (0.8, math.nan, "cannot be told: the R2 of an untrained network is no number"),
+    ],
+)
+def test_where_there_is_no_share_that_needs_no_training_the_reason_is_said(trained, twin, why):
+    for shuffled in (0.01, math.nan) if abs(trained) > 0.01 else (0.01,):  # without permutations, 0 is the floor
+        found = compare_with_twins(scores(trained, shuffled), scores(twin))
+        assert math.isnan(found.explained.item()) and found.why_not(0, 0) == why
 
 
 def test_a_control_label_is_fixed_for_its_type_and_says_nothing_of_the_value():

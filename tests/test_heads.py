@@ -101,6 +101,7 @@ def test_every_head_has_the_notebooks_figures_and_the_honest_ones(made):
     assert (made.code, made.err) == (0, "")
     assert made.out.startswith("NOT LEARNED")
     assert all(f"L{layer}H{head} " in made.out for layer in (0, 1) for head in (0, 1))
+    assert "p against random dimensions of z: cannot be told, 5 draws are too few." in " ".join(made.out.split())
     stats = made.stats
     assert stats["behaviour"]["verdict"] == "NOT LEARNED"
     for layer in (0, 1):

@@ -6,6 +6,8 @@ import io
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -18,17 +20,22 @@ from arithprobe.analysis import probe_plan
 from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.ladder import climb
 from arithprobe.analysis.ladder_causal import CausalRungs, RandomCost, chance_of
-from arithprobe.analysis.ladder_record import THRESHOLDS, ladder_record
-from arithprobe.analysis.ladder_rules import RUNGS, necessary, sufficient
+from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
+from arithprobe.analysis.ladder_record import THRESHOLDS, ladder_record, state_of_step
+from arithprobe.analysis.ladder_rules import RUNGS
 from arithprobe.analysis.probe import probe, step_count
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.cli.ladder_table import print_ladders
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json
+from arithprobe.logic import State
+from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.circles import Circle
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.problems import Problem
+from arithprobe.reports.blocks import Table
+from arithprobe.reports.probe_sections import ladder as page_ladder
 
 pytestmark = pytest.mark.slow  # the thresholds too are told from a report
 MORE = {clock: ["sum", "residuemod13f1+2"]}  # claims that PLANTED does not have
@@ -99,10 +106,14 @@ def test_a_claim_stands_at_its_earliest_site_and_a_later_one_may_be_higher(case,
 
 
 def test_sufficient_without_necessary_is_not_a_rung():
-    """The sum of the clock moves the answers as it should; but so fine a line does not survive random subspaces."""
+    """The sum of the clock moves the answers as it should; but so fine a line does not survive random subspaces.
+
+    Without it nothing is left, but random subspaces cost skill too: that is no evidence that it is not necessary.
+    """
     found = ladder(clock, "sum")
     *_, need, move = found.own.evidence
-    assert (need.passed, move.passed) == (False, True)
+    assert (need.state, move.state) == ("cannot be told", "holds")
+    assert "subspaces cost" in need.reason.partition(";")[0]
     assert found.own.causal.skill_left < 0.1  # destroyed it is
     assert (found.rung, found.stopped_by.partition(":")[0]) == ("geometric", "necessary")
 
@@ -157,12 +168,13 @@ def test_the_rank_and_the_rest_of_the_states_are_told():
     assert ladder(adder, "sum").sites[-1].causal.only_head_remains
 
 
-def test_without_untrained_networks_nothing_is_selective():
+def test_without_untrained_networks_what_is_selective_cannot_be_told():
     names = ["sum", "x1"]
     found = probe(*some(adder, ROWS), options(names, twins=0)).ladder
     for one in found:
         assert one.rung == "decodable"
-        assert one.stopped_by.startswith("selective: ") and "no untrained network was probed" in one.stopped_by
+        why = "cannot be told: no untrained network was probed (twins is 0)"
+        assert one.stopped_by.startswith(f"selective: {why}") and one.own.evidence[2].state == "cannot be told"
         assert one.own.causal is None
     assert [ladder(adder, name).rung for name in names] == ["sufficient", "geometric"]  # the control: with one
 
@@ -233,8 +245,10 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
         assert family.note == note or (family.family == "outside" and math.isnan(family.exact_lost))
     assert {family.family for family in found.random if family.note == note} >= {"isotropic", "shuffled"}
     need = next(one for one in few.own.evidence if one.rung == "necessary")
-    assert not need.passed and f"isotropic: {note}" in need.reason and f"shuffled: {note}" in need.reason
+    assert need.state == "cannot be told" and need.reason.startswith("cannot be told: ") and not found.learned
+    assert f"isotropic: {note}" in need.reason and f"shuffled: {note}" in need.reason
     every = CausalRungs(loaded, problems(pairs), ["sum"], [found.site])  # the control
+    assert every.at("sum", found.site).learned
     for family in every.at("sum", found.site).random:
         assert "NOT LEARNED" not in family.note and not math.isnan(family.skill_lost)
 
@@ -273,6 +287,12 @@ def test_exact_answers_may_be_twice_those_of_a_guess_within_the_interval(chance)
     assert len(passed) - 1 > twice * n  # the control: more than twice a guess
 
 
+def costs(**lost):
+    """All families cost nothing, but for some."""
+    harmless = {"isotropic": 0.0, "outside": 0.0, "shuffled": 0.0}
+    return tuple(cost(family, value) for family, value in (harmless | lost).items())
+
+
 def cost(family, lost):
     return RandomCost(family, lost, 0.0, 0.5, "" if lost == lost else "there are none")
 
@@ -281,26 +301,36 @@ def cost(family, lost):
 def test_random_subspaces_may_cost_less_than_a_twentieth_of_the_skill(family):
     limit = THRESHOLDS["random_cost"]
     other = {"isotropic": "outside", "outside": "isotropic"}[family]
-    for lost, passed in [(limit - JUST, True), (limit, False)]:
-        assert necessary(causal(random=(cost(family, lost), cost(other, 0.0)))).passed == passed
+    for lost, state in [(limit - JUST, "holds"), (limit, "cannot be told")]:
+        found = necessary(causal(random=costs(**{family: lost, other: 0.0})))
+        assert found.state == state
+        assert found.reason.startswith(f"cannot be told: {family} subspaces cost 5.0% of the skill too; ") == (
+            lost == limit
+        )
 
 
 def test_the_blind_family_has_to_be_there_and_the_one_outside_need_not():
-    none = math.nan
-    assert necessary(causal(random=(cost("isotropic", 0.0), cost("outside", none)))).passed
-    assert not necessary(causal(random=(cost("isotropic", none), cost("outside", 0.0)))).passed
-    assert "outside: there are none" in necessary(causal(random=(cost("isotropic", 0.0), cost("outside", none)))).reason
+    none = necessary(causal(random=costs(isotropic=math.nan)))
+    assert none.state == "cannot be told" and none.reason.startswith("cannot be told: isotropic: there are none; ")
+    outside = necessary(causal(random=costs(outside=math.nan)))
+    assert outside.state == "holds" and "outside: there are none" in outside.reason
+
+
+@pytest.mark.parametrize("random", [{"isotropic": math.nan}, {"outside": 0.9}, {"shuffled": math.nan}])
+def test_what_is_not_destroyed_is_not_necessary_whatever_control_is_missing(random):
+    for changed in ({"skill": 0.9}, {"exact": 0.9}):
+        assert necessary(causal(**changed, random=costs(**random))).state == "does not hold"
+    assert necessary(causal(random=costs(**random))).state == "cannot be told"  # the control
 
 
 @pytest.mark.parametrize("left", [0.0, 0.08])
 def test_labels_that_say_nothing_may_cost_half_of_what_the_variable_costs(left):
     """What LEACE takes out for them is one of the few dimensions in which states vary: it costs its share of all."""
-    harmless = (cost("isotropic", 0.0), cost("outside", 0.0))
     limit = THRESHOLDS["shuffled_cost"] * (1 - left)
-    for lost, passed in [(0.0, True), (limit - JUST, True), (limit + JUST, False), (1.0, False), (math.nan, True)]:
-        found = necessary(causal(intact_skill=1.0, skill=left, random=(*harmless, cost("shuffled", lost))))
-        assert found.passed == passed, lost
-    shown = necessary(causal(random=(*harmless, cost("shuffled", 0.3)))).reason
+    for lost, passed in [(0.0, True), (limit - JUST, True), (limit + JUST, False), (1.0, False), (math.nan, False)]:
+        found = necessary(causal(intact_skill=1.0, skill=left, random=costs(shuffled=lost)))
+        assert found.state == ("holds" if passed else "cannot be told"), lost
+    shown = necessary(causal(random=costs(shuffled=0.3))).reason
     assert "shuffled subspaces of rank 1 cost 30.0% of the skill and 0.0 points of exact answers (p = 0.50)" in shown
 
 
@@ -341,8 +371,13 @@ def test_a_swap_makes_the_whole_shift_within_a_tenth_and_more_than_random_ones()
 @pytest.mark.parametrize("missing", ["steering", "interchange"])
 def test_where_arithmetic_says_nothing_or_figures_are_missing_nothing_is_sufficient(missing):
     found = sufficient(causal(**{missing: None}))
-    assert not found.passed
-    assert found.reason == "cannot be told: arithmetic does not say where the answer goes with sum, or it never differs"
+    assert found.state == "cannot be told"
+    why = "arithmetic does not say where the answer goes with sum, or it never differs"
+    assert found.reason.startswith(f"cannot be told: {why}; ")
+    other = {"steering": {"interchange": swapped(0.5)}, "interchange": {"steering": steered(0.5)}}[missing]
+    fails = sufficient(causal(**{missing: None}, **other))  # what is known is enough
+    assert fails.state == "does not hold" and fails.reason.endswith(f"; {why}")
+    assert sufficient(causal(steering=None, interchange=None)).reason == f"cannot be told: {why}"
     assert sufficient(causal()).passed and "cannot be told" not in sufficient(causal()).reason  # the control
     assert not sufficient(causal(steering=steered(math.nan))).passed
     assert not sufficient(causal(interchange=swapped(math.nan))).passed
@@ -359,7 +394,7 @@ def test_where_arithmetic_says_nothing_or_figures_are_missing_nothing_is_suffici
 )
 def test_why_it_cannot_be_told_is_said(target, r2, reason):
     found = sufficient(causal(target=target, held_out_r2=r2, steering=None))
-    assert not found.passed and found.reason.startswith(f"cannot be told: {reason}")
+    assert found.state == "cannot be told" and found.reason.startswith(f"cannot be told: {reason}")
 
 
 def read(name="sum", frequencies=None, **changed):
@@ -441,14 +476,16 @@ def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_perio
 @pytest.mark.parametrize(
     ("frequencies", "reason"),
     [
-        (None, "two values lie on a line in any order: it cannot be told"),
-        ((3,), "two or three values are a circle anyhow: it cannot be told"),
+        (None, "two values lie on a line in any order"),
+        ((3,), "two or three values are a circle anyhow"),
     ],
 )
 def test_of_too_few_values_no_shape_can_be_told_and_nothing_is_geometric(frequencies, reason):
     name = "sum" if frequencies is None else "residue"
     found = evidence(read(name, frequencies, relabelled=math.nan), 0.5)["geometric"]
-    assert (found.passed, found.figure, found.reason) == (False, "too few values", reason)
+    assert found.state == "cannot be told" and found.reason.startswith(f"cannot be told: {reason}; ")
+    fails = evidence(read(name, frequencies, relabelled=math.nan, low=-JUST), 0.5)["geometric"]
+    assert fails.state == "does not hold" and fails.reason.endswith(f"; {reason}")  # better than bad is not good
     assert evidence(read(name, frequencies), 0.5)["geometric"].passed  # the control
 
 
@@ -477,7 +514,7 @@ def test_planes_claimed_by_name_are_intervened_on_where_all_of_them_are_read_wel
     both = [0.99, THRESHOLDS["readable_r2"]]
     assert asked(read("residuemod13f1+4", (1, 4), r2=both)) == (["residuemod13f1+4"], ["resid_post.0"])
     found = asked(read("residuemod13f1+4", (1, 4), r2=[0.99, 0.94]))
-    assert found == "necessary: R2 0.940 is the highest, below 0.95"
+    assert found == "necessary: cannot be told: R2 0.940 is the highest, below 0.95: it was not taken out"
     assert asked(read("residue", (1, 4), r2=[0.99, 0.94])) == (["residuemod13f1+4"], ["resid_post.0"])  # any is enough
 
 
@@ -518,7 +555,7 @@ def asked(scores):
 def test_a_site_is_intervened_on_from_an_r2_of_95_percent_on():
     limit = THRESHOLDS["readable_r2"]
     assert asked(read(r2=limit)) == (["sum"], ["resid_post.0"])
-    assert asked(read(r2=limit - 0.001)) == "necessary: R2 0.949 is the highest, below 0.95"
+    assert asked(read(r2=limit - 0.001)).startswith("necessary: cannot be told: R2 0.949 is the highest, below 0.95")
 
 
 def test_frequencies_that_carry_half_or_more_and_are_significant_go_together():
@@ -563,9 +600,10 @@ def test_the_record_says_of_each_claim_its_rung_its_evidence_and_what_stops_it(c
     for written, one in zip(record["claims"], of.ladder, strict=True):
         assert (written["rung"], written["stopped_by"]) == (one.rung, one.stopped_by)
         assert (written["site"], written["shape"]) == (one.own.site, one.shape)
-        assert [(step["rung"], step["passed"], step["reason"]) for step in written["evidence"]] == [
-            (step.rung, step.passed, step.reason) for step in one.own.evidence
+        assert [(step["rung"], step["state"], step["passed"], step["reason"]) for step in written["evidence"]] == [
+            (step.rung, step.state, step.state == "holds", step.reason) for step in one.own.evidence
         ]
+        assert written["evidence"] == next(at for at in written["sites"] if at["site"] == one.own.site)["evidence"]
         assert [site["site"] for site in written["sites"]] == [site.site for site in one.sites]
         for site, own in zip(written["sites"], one.sites, strict=True):
             assert (site["causal"] is None) == (own.causal is None)
@@ -589,11 +627,18 @@ def test_what_is_printed_names_the_rung_and_what_stops_the_next():
         block = lines[first:last]
         assert block[0].startswith(f"{one.variable} ") and f": {one.rung.upper()} at {one.own.site}@last" in block[0]
         stops = [line for line in block if line.startswith("  stopped by ")]
-        assert stops == ([f"  stopped by {one.stopped_by.partition(':')[0]}"] if one.stopped_by else [])
-        said = [line.split(":")[0].split() for line in block[1:] if line.startswith(("  yes", "  NO", "  (yes)"))]
+        rung, _, reason = one.stopped_by.partition(": ")
+        rung += ": cannot be told" * reason.startswith("cannot be told: ")
+        assert stops == ([f"  stopped by {rung}"] if one.stopped_by else [])
+        said = [
+            line.split(":")[0].split() for line in block[1:] if line.startswith(("  yes", "  NO", "  (yes)", "  ?"))
+        ]
         above = RUNGS.index(one.rung)
         assert said == [
-            ["NO" if not step.passed else "yes" if number < above else "(yes)", step.rung]
+            [
+                {"does not hold": "NO", "cannot be told": "?"}.get(step.state, "yes" if number < above else "(yes)"),
+                step.rung,
+            ]
             for number, step in enumerate(one.own.evidence[1:], start=1)
         ]
 
@@ -607,7 +652,11 @@ def test_what_is_higher_further_along_is_printed_and_where_only_the_readout_is_l
 def test_a_rung_above_one_that_fails_is_printed_in_brackets():
     block = printed(clock).partition("sum on a line: GEOMETRIC")[2].partition("stopped by")[0]
     marks = {line.split(":")[0].split()[1]: line.split()[0] for line in block.splitlines()[1:] if line.strip()}
-    assert list(marks.values()) == ["yes", "yes", "yes", "NO", "(yes)"] and list(marks) == list(RUNGS[2:])
+    assert list(marks.values()) == ["yes", "yes", "yes", "?", "(yes)"] and list(marks) == list(RUNGS[2:])
+    assert (
+        "necessary: cannot be told"
+        in printed(clock).partition("sum on a line: GEOMETRIC")[2].partition("stopped by")[2]
+    )
     other = printed(clock).partition("residue round a circle")[2].partition("residuemod13f1 round a circle")
     assert "yes   sufficient" in other[0] and "(yes)" not in other[0] and other[2]  # the control
 
@@ -616,3 +665,57 @@ def test_without_claims_nothing_is_printed():
     text = io.StringIO()
     print_ladders(Console(file=text), [])
     assert text.getvalue() == ""
+
+
+# what pages and pictures make of it
+
+
+def page_of(record, folder):
+    """The blocks of a run's page, of a run that has nothing else."""
+    (folder / "ladder.json").write_text(json.dumps(record))
+    run = SimpleNamespace(results={"ladder": folder / "ladder.json"}, checkpoint=None, loaded=None)
+    return next(one for one in page_ladder(run) if isinstance(one, Table)).rows
+
+
+def recorded(one):
+    of = report(clock)
+    return json.loads(to_json(ladder_record(of.checkpoint, of.data, of.behaviour, [one])))
+
+
+def test_the_page_says_what_cannot_be_told_and_why(tmp_path):
+    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "sum")), tmp_path)
+    assert stopped == "necessary: cannot be told" and "subspaces cost" in because.partition(";")[0]
+    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "y1")), tmp_path)  # the control
+    assert stopped == "geometric" and because.startswith("a line: ")
+    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "residue")), tmp_path)
+    assert (stopped, because) == ("nothing", "every rung holds")
+
+
+def test_a_file_of_two_states_makes_a_page_and_a_picture_still(tmp_path):
+    """As earlier versions wrote it."""
+    record = recorded(ladder(clock, "sum"))
+    steps = record["claims"][0]["evidence"]
+    for step in steps:
+        del step["state"]
+    assert [state_of_step(step) for step in steps] == ["holds"] * 4 + ["cannot be told", "holds"]  # its reason says so
+    steps[4]["reason"] = steps[4]["reason"].removeprefix("cannot be told: ")
+    record["claims"][0]["stopped_by"] = f"necessary: {steps[4]['reason']}"
+    states = [state_of_step(step) for step in steps]
+    assert states == ["holds"] * 4 + ["does not hold", "holds"]
+    ((*_, rung, _, stopped, because),) = page_of(record, tmp_path)
+    assert (rung, stopped, because) == ("GEOMETRIC", "necessary", steps[4]["reason"])
+    lines = [("sum", [(step["rung"], state, step["figure"]) for step, state in zip(steps, states, strict=True)])]
+    assert "cannot be told" not in cells_of(lines)
+
+
+def cells_of(lines):
+    return "\n".join(text.get_text() for text in ladder_chart(lines, RUNGS[1:], None).axes[0].texts)
+
+
+def test_the_picture_says_in_the_cell_what_cannot_be_told_in_a_colour_of_its_own():
+    lines = [(state, [("behaviour", state, "skill 1.00")]) for state in get_args(State)]
+    axes = ladder_chart(lines, RUNGS[1:], None).axes[0]
+    assert cells_of(lines).count("skill 1.00\ncannot be told") == cells_of(lines).count("cannot be told") == 1
+    first = [one.get_facecolor() for one in axes.patches if one.get_x() < 0]
+    assert len(set(first)) == 3 and len({one.get_facecolor() for one in axes.patches}) == 4  # one is not tried
+    assert all(state in axes.get_xlabel() for state in get_args(State))

@@ -60,13 +60,31 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole)
     assert cell["group"] == "sum"
     for name in ("r2", "low", "high", "null_high", "p", "n_test", "edf", "alpha", "random_init_r2"):
         assert isinstance(cell[name], float)
-    assert cell["explained_by_init"] == pytest.approx(max(cell["random_init_r2"], 0) / cell["r2"])
     assert {c["features"] for c in found["surface"]} == {"lengths", "characters"}
     assert [f["frequency"] for f in found["fourier"]["sites"]["final"]["frequencies"]] == [1, 2, 3]
     periods = {(one["quantity"], one["period"]) for one in found["small_periods"]}
     assert periods == {(quantity, k) for quantity in ("sum", "x", "y", "residue") for k in (2, 3)}
     assert "summod2sin1 (constant)" in [name for one in found["small_periods"] for name in one["refused"]]
     assert {one["kind"] for one in found["mlp"]} == {"regression", "classification"}
+
+
+@pytest.mark.slow
+def test_the_part_that_needs_no_training_is_a_part_or_words(whole):
+    folder, out = whole
+    cells = json.loads((folder / "probe.json").read_text())["ridge"]
+    for cell in cells:
+        if (share := cell["explained_by_init"]) is None:
+            assert cell["explained_by_init_reason"].startswith(("untrained reads more", "cannot be told: "))
+        else:
+            assert 0 <= share <= 1 and share == pytest.approx(max(cell["random_init_r2"], 0) / cell["r2"])
+            assert "explained_by_init_reason" not in cell
+    more = [cell for cell in cells if cell.get("explained_by_init_reason") == "untrained reads more"]
+    assert more and all(cell["random_init_r2"] > max(cell["r2"], cell["null_high"], 0) for cell in more)
+    lines = [line for line in out.partition("explained")[2].splitlines() if line.split()]
+    shown = {line.split()[0]: "reads more" in line for line in lines}
+    last = {cell["target"] for cell in more if (cell["site"], cell["position"]) == ("final", "last")}
+    assert {name for name, found in shown.items() if found and name in ("x", "y", "sum", "residue")} == last
+    assert "(reads more: untrained reads more" in out
 
 
 @pytest.mark.usefixtures("white")
@@ -78,13 +96,14 @@ def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fi
     assert code == 0, err
     folder = tmp_path / "lightning_logs" / "run" / "version_0"
     live = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
-    code, _, err = run(
+    code, out, err = run(
         "probe", "--checkpoint", folder / "checkpoints" / "last.ckpt", "--data", small_data["val"],
         "--output_dir", tmp_path / "out", "--alphas", 10.0, "--permutations", 19, "--targets", "sum", "x1",
         "--twins", 0, "--no_mlp", "--no_ladder", "--small_periods", 2, "--subspace_draws", 1,
         "--fourier_permutations", 19,
     )  # fmt: skip
     assert code == 0, err
+    assert "untrained, explained: cannot be told, no untrained network was probed (twins is 0)." in out
     after = json.loads((tmp_path / "out" / "probe.json").read_text())
     assert after["behaviour"]["skill"] == pytest.approx(live["skill"])
     assert after["behaviour"]["constant_from"] == "the training rows"

@@ -19,7 +19,7 @@ from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.reports.answer_sections import unchanged
 from arithprobe.reports.blocks import Missing, Table, Words
-from arithprobe.reports.causal_sections import heads
+from arithprobe.reports.causal_sections import heads, lost_share, p_beside
 from arithprobe.reports.findings import costliest, of_interventions
 from arithprobe.reports.histories import curves, ridge_maps
 from arithprobe.reports.origin_sections import origin
@@ -248,6 +248,19 @@ def test_findings_know_gaps():
     said = of_interventions(rows, {"interchange": [], "patching": None, "symmetry": []}, "mean")
     assert "resid_mid.1@last" in said["decodable_against_used"] and "40%" in said["decodable_against_used"]
     assert "embed@last" in said["ablation_against_random"]
+
+
+def test_the_page_says_why_a_p_and_a_loss_of_skill_cannot_be_told():
+    rows = [ledger_row("embed", None, 9.0), ledger_row("resid_mid.1", 0.5, 9.0)]
+    rows[0]["effects"]["mean"]["random"]["matched"] = {"p": None, "note": "there is nothing to take out"}
+    lost, p = _cells_of(rows[0])
+    assert lost == "cannot be told: there was no skill to lose"
+    assert p == "isotropic 0.05, matched cannot be told: there is nothing to take out"
+    assert _cells_of(rows[1]) == ("50%", "isotropic 0.05")  # the control
+
+
+def _cells_of(row: dict) -> tuple[str, str]:
+    return lost_share(row["effects"]["mean"]["skill_lost"]), p_beside(row["effects"]["mean"])
 
 
 def ledger_row(site: str, lost: float | None, rise: float) -> dict:

@@ -43,7 +43,7 @@ FIGURES = {
     "interchange": lambda: interchange_chart([("embed", "x", swap())], None),
     "symmetry": lambda: symmetry_chart(TESTS[:1], LEARNED),
     "planes": lambda: plane_losses([PLANES], LEARNED),
-    "ladder": lambda: ladder_chart([("sum at final", [("decodable", True, "R2 0.9")])], ["decodable", "used"], None),
+    "ladder": lambda: ladder_chart([("sum at final", [("decodable", "holds", "R2 0.9")])], ["decodable", "used"], None),
     "empty": lambda: empty_figure("Nothing", "nothing to see", None),
 }
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor
 
 from arithprobe.analysis.ladder_causal import CausalEvidence, CausalRungs
+from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder_rules import (
     CARRIED,
     LEVEL,
@@ -23,11 +24,10 @@ from arithprobe.analysis.ladder_rules import (
     ReadFigures,
     Rung,
     figures_at,
-    necessary,
     read_evidence,
-    sufficient,
 )
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.probes.variables import planes_name
 
@@ -45,7 +45,7 @@ class SiteLadder:
     rung: Rung
     """The highest reached."""
     stopped_by: str
-    """What stops the next; empty at the top."""
+    """What stops the next, ``necessary: ...``, or ``necessary: cannot be told: ...``; empty at the top."""
     evidence: tuple[Evidence, ...]
     """Every rung tried, from the lowest."""
     causal: CausalEvidence | None
@@ -151,8 +151,8 @@ def _settled(one: SiteLadder, evidence: tuple[Evidence, ...]) -> SiteLadder:
         if not found.passed:
             return replace(one, evidence=evidence, rung=rung, stopped_by=f"{found.rung}: {found.reason}")
         rung = found.rung
-    stop = "" if rung == RUNGS[-1] else f"necessary: R2 {one.read.r2:.3f} is the highest, below {READABLE}"
-    return replace(one, evidence=evidence, rung=rung, stopped_by=stop)
+    stop = f"necessary: {CANNOT_BE_TOLD}: R2 {one.read.r2:.3f} is the highest, below {READABLE}: it was not taken out"
+    return replace(one, evidence=evidence, rung=rung, stopped_by="" if rung == RUNGS[-1] else stop)
 
 
 def _is_ready(one: SiteLadder) -> bool:

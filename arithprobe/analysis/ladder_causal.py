@@ -56,6 +56,8 @@ class CausalEvidence:
     """Where."""
     n: int
     """Rows intervened on."""
+    learned: bool
+    """Whether they alone say that the task is learned, at least in part; without skill there is none to lose."""
     rank: int
     """Dimensions that LEACE takes out."""
     held_out_r2: float
@@ -149,10 +151,11 @@ class CausalRungs:
         kept = bench.scores(only_kept(cell, eraser))
         spread = cell.fit.centred_gram[0].trace() / cell.fit.n[0]
         return CausalEvidence(
-            target=target, site=site, n=len(bench), rank=eraser.rank, held_out_r2=float(r2[0]),
-            variance=run.effect.removed / float(spread), intact_skill=float(bench.intact.skill),
-            intact_exact=float(bench.intact.exact_match), skill=run.effect.skill, exact=run.effect.exact_match,
-            chance=chance_of(bench.answers), kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
+            target=target, site=site, n=len(bench), learned=bench.behaviour.verdict != "NOT LEARNED",
+            rank=eraser.rank, held_out_r2=float(r2[0]), variance=run.effect.removed / float(spread),
+            intact_skill=float(bench.intact.skill), intact_exact=float(bench.intact.exact_match),
+            skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(bench.answers),
+            kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
             random=(*(self._random(run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
             steering=cell.steering(self.plan.fitted[target], r2), interchange=cell.swap(eraser, options.draws),
             only_head_remains=only_head_remains(bench.model, site),

@@ -1,4 +1,8 @@
-"""The ladder of evidence as plain values, for ``ladder.json``."""
+"""The ladder of evidence as plain values, for ``ladder.json``.
+
+A step has its ``state`` (holds, does not hold, cannot be told), and ``passed``, whether it holds: all that files of
+earlier versions have.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,6 +12,7 @@ from arithprobe.analysis import ladder_rules as rules
 from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_causal import CausalEvidence
 from arithprobe.behaviour import SKILL_FLOOR, Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 
 THRESHOLDS = {
     "skill_floor": SKILL_FLOOR, "level": rules.LEVEL, "margin_r2": rules.MARGIN, "readable_r2": rules.READABLE,
@@ -26,7 +31,7 @@ def ladder_record(
         "thresholds": THRESHOLDS, "left_out": left_out,
         "claims": [
             {"variable": one.variable, "shape": one.shape, "rung": one.rung, "site": one.own.site,
-             "stopped_by": one.stopped_by, "evidence": [asdict(evidence) for evidence in one.own.evidence],
+             "stopped_by": one.stopped_by, "evidence": _steps(one.own),
              "sites": [_site(site) for site in one.sites]}
             for one in ladders
         ],
@@ -35,7 +40,33 @@ def ladder_record(
 
 def _site(one: SiteLadder) -> dict[str, Any]:
     causal = None if one.causal is None else _causal(one.causal)
-    return asdict(one) | {"read": one.read._asdict(), "causal": causal}
+    return asdict(one) | {"read": one.read._asdict(), "evidence": _steps(one), "causal": causal}
+
+
+def _steps(one: SiteLadder) -> list[dict[str, Any]]:
+    return [asdict(evidence) | {"passed": evidence.passed} for evidence in one.evidence]
+
+
+def state_of_step(step: dict[str, Any]) -> State:
+    """Whether a rung of ``ladder.json`` holds, also of files that know two states only."""
+    if "state" in step:
+        return next((one for one in (HOLDS, FAILS) if one == step["state"]), CANNOT_BE_TOLD)
+    return HOLDS if step["passed"] else CANNOT_BE_TOLD if CANNOT_BE_TOLD in step["reason"] else FAILS
+
+
+def what_stops(stopped_by: str) -> tuple[str, str]:
+    """The rung that stops a claim, and whether it cannot be told; and the reason.
+
+    >>> what_stops("necessary: cannot be told: there are no others"), what_stops("selective: R2 0.9")
+    (('necessary: cannot be told', 'there are no others'), ('selective', 'R2 0.9'))
+    """
+    rung, _, reason = (stopped_by or "nothing: every rung holds").partition(": ")
+    undecided = f"{CANNOT_BE_TOLD}: "
+    return (
+        (f"{rung}: {CANNOT_BE_TOLD}", reason.removeprefix(undecided))
+        if reason.startswith(undecided)
+        else (rung, reason)
+    )
 
 
 def _causal(found: CausalEvidence) -> dict[str, Any]:

@@ -6,7 +6,7 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 ``decodable``   R2 on held-out groups above permuted labels (p <= 0.05; of a circle, the largest over frequencies)
 ``selective``   above a control task and above untrained networks
 ``geometric``   on a line, or round a circle of this period and no neighbouring one; with its values renamed at random,
-                19 times, it is read worse by 0.05 at least. Of two values on a line, three on a circle, none can tell
+                19 times, it is read worse by 0.05 at least (two values on a line, three on a circle: cannot be told)
 ``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
                 those of a guess (the lower end of their interval is); random subspaces of its rank, blind ones and such
                 outside of it as change the states as much, if there are any, cost less than 5 % of the skill, and what
@@ -15,6 +15,11 @@ r"""The rungs of the ladder of evidence, and what each asks for.
                 between problems, it makes the intended shift within a tenth, and more than random subspaces; the part
                 that the rest of the model does not see makes none of it (Makelov et al. 2024)
 =============== ======================================================================================================
+
+A rung holds, does not hold, or *cannot be told*. What is read no better than by a control, or does nothing when it is
+taken out or moved, does not hold, whatever else is missing. Where all that is known holds, but a control could not be
+made, it cannot be told; nor can it where the answers are gone without the variable, or follow it, and a control has the
+same effect: then it may be any part of the state that did it. What cannot be told stops the climb as well, and says so.
 
 After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geiger et al. 2021 (sufficient).
 """
@@ -25,11 +30,9 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
-from arithprobe.analysis.ladder_causal import SHUFFLED, CausalEvidence
 from arithprobe.behaviour import Behaviour
-from arithprobe.probes.accuracy import binomial_interval
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, State, above, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
-from arithprobe.probes.variables import planes_of
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
@@ -53,7 +56,6 @@ SLOPE = 0.1
 """How far the response to moving a variable may be from what arithmetic demands."""
 SWAPPED = 0.1
 """How far the share of the intended shift that a swap makes may be from all of it."""
-_BLIND = "isotropic"  # the family that there always is
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,46 @@ class Evidence:
 
     rung: Rung
     """Which."""
-    passed: bool
+    state: State
     """Whether it holds, by the thresholds of this module."""
     figure: str
-    """What to look at first, in a few letters."""
+    """What to look at first, in a few letters; empty where there is nothing to look at."""
     reason: str
-    """The figures that decide, in words."""
+    """The figures that decide, in words; what cannot be told begins so, and says why."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds."""
+        return self.state == HOLDS
+
+
+class Part(NamedTuple):
+    """One of the things that a rung asks for."""
+
+    holds: bool | None
+    """None where it cannot be told."""
+    why: str = "a figure is no number"
+    """Why not, then."""
+
+
+def tried(rung: Rung, parts: Sequence[Part], figure: str, *figures: str) -> Evidence:
+    """A rung by its parts.
+
+    Args:
+        rung: Which.
+        parts: All of them are asked for.
+        figure: What to look at first.
+        figures: What is known, in words; what is not is added.
+    """
+    state, missing = state_of(one.holds for one in parts), (one.why for one in parts if one.holds is None)
+    said = [*missing, *figures] if state == CANNOT_BE_TOLD else [*figures, *missing]
+    reason = "; ".join(dict.fromkeys(one for one in said if one))
+    return Evidence(rung, state, figure, f"{CANNOT_BE_TOLD}: {reason}" if state == CANNOT_BE_TOLD else reason)
+
+
+def at_most(value: float, limit: float) -> bool | None:
+    """Whether a figure is not above a limit; None where it is no number."""
+    return value <= limit if value == value else None
 
 
 Proofs = tuple[Evidence, ...]
@@ -121,99 +157,50 @@ def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFig
         behaviour: The verdict on the model.
     """
     name = claim.name if frequency is None else f"{claim.name}, frequency {frequency}"
-    shown, probed = f"R2 {found.r2:.3f}, at least {found.low:.3f}", found.untrained == found.untrained
-    text = f"untrained networks {found.untrained:.3f}" if probed else "no untrained network was probed (twins is 0)"
-    selective = found.low > found.untrained
-    if found.control_on_pairs == found.control_on_pairs:
-        selective &= found.task_on_pairs - max(found.control_on_pairs, 0.0) > MARGIN
-        text += f"; under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}"
-    else:
-        text += "; no control task: nothing occurs often enough to be memorised"
+    shown = f"R2 {found.r2:.3f}, at least {found.low:.3f}"
+    shuffled = f"shuffled labels below {found.null_high:.3f}, p = {found.p:.3f}"
+    decodable = (Part(above(found.r2, 0.0)), Part(at_most(found.p, LEVEL)), Part(above(found.low, found.null_high)))
     return (
-        Evidence("behaviour", behaviour.verdict != "NOT LEARNED", f"skill {behaviour.skill:.2f}", str(behaviour)),
-        Evidence(
-            "decodable", found.r2 > 0 and found.p <= LEVEL and found.low > found.null_high, f"R2 {found.r2:.3f}",
-            f"{name} at {site}@last: {shown}; shuffled labels below {found.null_high:.3f}, p = {found.p:.3f}",
-        ),
-        Evidence(
-            "selective", selective, f"untrained {_shown(found.untrained)}",
-            f"{shown}; {text}",
-        ),
+        Evidence("behaviour", behaviour.state, f"skill {behaviour.skill:.2f}", _of_behaviour(behaviour)),
+        tried("decodable", decodable, f"R2 {found.r2:.3f}", f"{name} at {site}@last: {shown}", shuffled),
+        _selective(found, shown),
         _geometric(claim, found, shown),
-    )  # fmt: skip
+    )
+
+
+def _of_behaviour(behaviour: Behaviour) -> str:
+    """What cannot be told begins so."""
+    return behaviour.reason if behaviour.state == CANNOT_BE_TOLD else str(behaviour)
+
+
+def _selective(found: ReadFigures, shown: str) -> Evidence:
+    """Whether it is read better than from untrained networks, and than a probe that memorises does."""
+    parts = [Part(above(found.low, found.untrained), "no untrained network was probed (twins is 0)")]
+    figure, figures = "", [shown]
+    if found.untrained == found.untrained:
+        figure = f"untrained {found.untrained:.3f}"
+        figures.append(f"untrained networks {found.untrained:.3f}")
+        parts = [Part(parts[0].holds)]
+    if found.control_on_pairs == found.control_on_pairs:
+        parts.append(Part(above(found.task_on_pairs - max(found.control_on_pairs, 0.0), MARGIN)))
+        figures.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
+    else:
+        figures.append("no control task: nothing occurs often enough to be memorised")
+    return tried("selective", parts, figure, *figures)
 
 
 def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
-    if found.relabelled != found.relabelled:
-        few = (
-            "two values lie on a line in any order"
-            if claim.circle is None
-            else "two or three values are a circle anyhow"
-        )
-        return Evidence("geometric", False, "too few values", f"{few}: it cannot be told")
-    passed = found.low > max(found.relabelled + MARGIN, 0.0)
-    text = f"{shown}; values renamed at random {found.relabelled:.3f}"
-    if claim.circle is None:
-        return Evidence("geometric", passed, f"renamed {found.relabelled:.3f}", f"a line: {text}")
-    others = "no other period varies" if found.neighbour != found.neighbour else f"other periods {found.neighbour:.3f}"
-    passed &= not found.low <= found.neighbour  # NaN where there is none
-    figure = f"other {max(found.relabelled, found.neighbour):.3f}"
-    return Evidence("geometric", passed, figure, f"a circle: {text}; {others}")
-
-
-def necessary(found: CausalEvidence) -> Evidence:
-    """Whether the behaviour is destroyed without the variable, and not without random subspaces."""
-    exact_low, _ = binomial_interval(round(found.exact * found.n), found.n)
-    destroyed = found.skill_left <= SKILL_LEFT and exact_low <= CHANCES * found.chance
-    known = [one for one in found.random if one.skill_lost == one.skill_lost]
-    # erasers of shuffled labels cost their share of what the states vary in, so their limit is another
-    blind = {one.family: one.skill_lost for one in known if one.family != SHUFFLED}
-    harmless = all(lost < RANDOM_COST for lost in blind.values()) and _BLIND in blind
-    own = 1 - found.skill_left
-    special = all(one.skill_lost <= SHUFFLED_COST * own for one in known if one.family == SHUFFLED)
-    text = "; ".join(
-        f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
-        f"{100 * one.exact_lost:.1f} points of exact answers (p = {one.p:.2f})" if one in known
-        else f"{one.family}: {one.note}"
-        for one in found.random
-    )  # fmt: skip
-    return Evidence(
-        "necessary", destroyed and harmless and special, f"skill {found.skill:.2f}, {found.exact:.1%}",
-        f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
-        f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
-        f"guess {found.chance:.1%}, {found.n} rows); {text}; with nothing but it, skill {found.kept_skill:.3f}, exact "
-        f"{found.kept_exact:.1%}",
-    )  # fmt: skip
-
-
-def sufficient(found: CausalEvidence) -> Evidence:
-    """Whether the answer follows when the variable is moved, and when it is swapped."""
-    curve, swap = found.steering, found.interchange
-    if curve is None or swap is None:
-        return Evidence("sufficient", False, "no answer", f"cannot be told: {_why_not(found)}")
-    slope, random = curve.slope.fraction, float(curve.random_slopes.abs().max())
-    steered = abs(slope - 1) <= SLOPE and random < 1 - SLOPE
-    share = swap.recovered.fraction
-    swapped = abs(share - 1) <= SWAPPED and swap.p <= LEVEL and abs(swap.null_space) <= SLOPE
-    return Evidence(
-        "sufficient", steered and swapped, f"slope {slope:.2f}",
-        f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}], random "
-        f"patterns up to {random:.2f}; swapped, it makes {share:.1%} of the intended shift (the whole state "
-        f"{swap.whole_state:.1%}, random subspaces up to {float(swap.random.max()):.1%}, p = {swap.p:.2f}; what the "
-        f"rest of the model does not see of it {swap.null_space:.1%})",
-    )  # fmt: skip
-
-
-def _why_not(found: CausalEvidence) -> str:
-    """Why the answer cannot be followed."""
-    circle = planes_of(found.target)
-    if circle is not None and 2 * max(circle.frequencies) == circle.period:
-        return f"frequency {max(circle.frequencies)} of {circle.period} has a cosine only, and cannot be turned"
-    if found.held_out_r2 < CARRIED:
-        return f"{found.target} is read with R2 {found.held_out_r2:.2f} only from the rows intervened on"
-    return f"arithmetic does not say where the answer goes with {found.target}, or it never differs"
-
-
-def _shown(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
+    line = claim.circle is None
+    few = "two values lie on a line in any order" if line else "two or three values are a circle anyhow"
+    parts = [Part(above(found.low, 0.0)), Part(above(found.low, found.relabelled + MARGIN), few)]
+    known = {"renamed": found.relabelled, "other": found.neighbour}
+    known = {name: value for name, value in known.items() if value == value}
+    figures = [f"a {claim.shape}: {shown}"]
+    if "renamed" in known:
+        figures.append(f"values renamed at random {found.relabelled:.3f}")
+    if not line:
+        figures.append(f"other periods {found.neighbour:.3f}" if "other" in known else "no other period varies")
+        parts += [Part(above(found.low, found.neighbour))] if "other" in known else []
+    figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
+    return tried("geometric", parts, figure, *figures)

@@ -1,4 +1,8 @@
-"""A probe report as plain values, for ``probe.json``."""
+"""A probe report as plain values, for ``probe.json``.
+
+``explained_by_init``, the share of R2 that needs no training, is null where there is none: where the untrained networks
+read more, or R2 is none to speak of; ``explained_by_init_reason`` says which.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -39,12 +43,14 @@ def _ridge(report: ProbeReport) -> list[dict[str, Any]]:
     for index, scores in enumerate(report.ridge):
         cells = list(scores.cells())
         if report.twins:
-            flat = {name: getattr(report.twins[index], name).flatten().tolist() for name in report.twins[index]._fields}
-            for number, cell in enumerate(cells):
+            one = report.twins[index]
+            places = [divmod(number, len(scores.positions)) for number in range(len(cells))]
+            for cell, at in zip(cells, places, strict=True):
                 cell |= {
-                    "random_init_r2": flat["twin"][number], "random_init_low": flat["twin_low"][number],
-                    "random_init_high": flat["twin_high"][number], "explained_by_init": flat["explained"][number],
+                    "random_init_r2": float(one.twin[at]), "random_init_low": float(one.twin_low[at]),
+                    "random_init_high": float(one.twin_high[at]), "explained_by_init": float(one.explained[at]),
                 }  # fmt: skip
+                cell |= {"explained_by_init_reason": reason} if (reason := one.why_not(*at)) else {}
         found += [{"group": scores.group, **cell} for cell in cells]
     return found
 

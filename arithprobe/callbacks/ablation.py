@@ -13,8 +13,10 @@ from arithprobe.interventions.ablation import AblationEffect, Ablator
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.interventions.workbench import Workbench
 from arithprobe.limits import require_within
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.models.hooks import no_such_site
 from arithprobe.models.resume import only_head_remains
 from arithprobe.plotting.live_ablation import ablation_curves
@@ -191,10 +193,7 @@ class DirectionAblation(ValidationProbe):
             own = [one for one in self._latest if one.target == target and one.site not in self._at_the_head]
             if own:
                 most = max(own, key=lambda one: one.effect.delta_rmse)
-                high = {family: _high(most.effect, family) for family in _FAMILIES}
-                shown = ", ".join(
-                    f"{family} {'none' if math.isnan(at) else f'below {at:+.3g}'}" for family, at in high.items()
-                )
+                shown = ", ".join(_beside(most.effect, family) for family in _FAMILIES)
                 lines.append(
                     f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
                     f"(random subspaces: {shown}; {most.effect.n} held-out rows)"
@@ -226,9 +225,19 @@ class DirectionAblation(ValidationProbe):
         return str(Tag(self.analysis, target, site, "last", metric))
 
 
+def _beside(effect: AblationEffect, name: FamilyName) -> str:
+    """What random subspaces cost, or why that cannot be told."""
+    high = _high(effect, name)
+    return f"{name} {CANNOT_BE_TOLD}: {_family(effect, name).note}" if math.isnan(high) else f"{name} below {high:+.3g}"
+
+
+def _family(effect: AblationEffect, name: FamilyName) -> RandomFamily:
+    return next(one for one in effect.families if one.name == name)
+
+
 def _high(effect: AblationEffect, name: FamilyName) -> float:
     """95 % quantile of the random subspaces' increase of the RMSE; NaN where there are none to compare with."""
-    family = next(one for one in effect.families if one.name == name)
+    family = _family(effect, name)
     return math.nan if math.isnan(family.p) else float(family.delta_rmse.quantile(0.95))
 
 

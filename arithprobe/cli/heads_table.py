@@ -19,6 +19,7 @@ from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.heads import HeadAblation
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.rank import Agreement
 
 _WIDTH = 130  # where there is no terminal to ask
@@ -70,6 +71,8 @@ def _attention_table(report: HeadReport) -> Table:
     )
     if report.untrained:
         table.caption += f" untrained: mean over the heads of {len(report.untrained)} networks before any training."
+    else:
+        table.caption += f" untrained: {CANNOT_BE_TOLD}, no untrained network was read (twins is 0)."
     return table
 
 
@@ -82,6 +85,10 @@ def _effect_table(causal: Causal) -> Table:
     if _drawn(causal):
         table.caption += (
             f" *: p <= {_ALPHA} for {causal.main.kind}, against random dimensions of z, each head by itself."
+        )
+    else:
+        table.caption += (
+            f" p against random dimensions of z: {CANNOT_BE_TOLD}, {causal.main.random.shape[1]} draws are too few."
         )
     table.caption += (
         " patched: share of the gap to another problem's answer that the head's output brings. direct: share of the "

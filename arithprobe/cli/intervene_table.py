@@ -14,6 +14,7 @@ from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.logic import CANNOT_BE_TOLD
 
 _WIDTH = 130  # where there is no terminal to ask
 _FAMILIES = {"isotropic": "isotropic", "matched": "changing as much", "outside": "outside, changing as much"}
@@ -42,7 +43,7 @@ def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
     for reason in report.left_out:
         console.print(f"left out: {reason}", markup=False)
     for note in dict.fromkeys(_notes(report)):
-        console.print(f"no match: {note}", markup=False)
+        console.print(f"{CANNOT_BE_TOLD}: {note}", markup=False)
     console.print(f"cost: {', '.join(report.costs)}", markup=False)
     print_files(console, files)
 
@@ -62,9 +63,10 @@ def _ledger(report: InterventionReport, width: int) -> Table:
     table.caption = (
         f"{', '.join(effect.kind for effect in report.ledger[0].effects)}: change of the RMSE in answer units when the "
         f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. above random: percent of random "
-        f"subspaces that cost less, {families} (-: no such); *: p <= 0.05\nagainst each. steer: "
+        f"subspaces that cost less, {families}; *: p <= 0.05 against\neach. steer: "
         "response of the answer over what arithmetic demands. swap: share of the demanded shift when the subspace is\n"
-        "another problem's. ~: only the last LayerNorm and a linear head come after: nearly a tautology."
+        "another problem's. ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
+        f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
         table.caption += (
@@ -72,6 +74,13 @@ def _ledger(report: InterventionReport, width: int) -> Table:
             "not what the model uses.\nridge, MLP: R2 of new probes for the target afterwards."
         )
     return table
+
+
+def _why(report: InterventionReport) -> str:
+    """Where a dash comes from."""
+    whys = [] if report.behaviour.verdict != "NOT LEARNED" else ["there is no skill to lose"]
+    whys += ["random: no such subspaces, see below"] if _notes(report) else []
+    return "; ".join([*whys, "too few rows, or arithmetic does not say where the answer goes"])
 
 
 def _cells(row: LedgerRow, *, wide: bool) -> dict[str, str]:

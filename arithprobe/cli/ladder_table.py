@@ -6,10 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from arithprobe.analysis.ladder import Ladder, SiteLadder
+from arithprobe.analysis.ladder_record import what_stops
 from arithprobe.analysis.ladder_rules import RUNGS
 from arithprobe.analysis.planes import Answers, PlaneEffects
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 
 _COLOUR = {"none": "red", "behaviour": "red", "necessary": "green", "sufficient": "green"}
+_MARKS: dict[State, str] = {HOLDS: "yes", FAILS: "NO", CANNOT_BE_TOLD: "?"}
 
 
 def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
@@ -31,10 +34,10 @@ def print_ladders(console: Console, ladders: Sequence[Ladder]) -> None:
         counts = one.own.evidence[0].passed
         for evidence in one.own.evidence[1:]:
             counts = counts and evidence.passed
-            mark = "yes" if counts else "(yes)" if evidence.passed else "NO"
+            mark = _MARKS[evidence.state] if counts or not evidence.passed else "(yes)"
             console.print(f"  {mark:<5} {evidence.rung}: {evidence.reason}", markup=False)
         if one.stopped_by:
-            console.print(f"  stopped by {one.stopped_by.partition(':')[0]}", markup=False)
+            console.print(f"  stopped by {what_stops(one.stopped_by)[0]}", markup=False)
         if (higher := one.higher) is not None:
             console.print(f"  further along: {higher.rung} at {_where(higher)}", markup=False)
 

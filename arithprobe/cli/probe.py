@@ -12,6 +12,7 @@ from arithprobe.limits import size
 
 if TYPE_CHECKING:
     from arithprobe.analysis.probe import ProbeReport
+    from arithprobe.logic import State
     from arithprobe.plotting.render import Figure
     from arithprobe.plotting.spectrum import PlaneLosses
 
@@ -88,12 +89,12 @@ def _draw(report: "ProbeReport") -> "dict[str, Figure]":
     return figures
 
 
-def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, bool, str]]]]:
+def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, "State", str]]]]:
     """The lines of the ladder's picture."""
     return [
         (
             f"{claim.variable} at {one.site}",
-            [(evidence.rung, evidence.passed, evidence.figure) for evidence in one.evidence],
+            [(evidence.rung, evidence.state, evidence.figure) for evidence in one.evidence],
         )
         for claim in report.ladder for one in claim.sites
     ]  # fmt: skip

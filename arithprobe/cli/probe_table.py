@@ -14,13 +14,20 @@ from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.circles import FourierScores, PeriodScore, best_periods
+from arithprobe.probes.controls import UNTRAINED_MORE
 from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.mlp_scores import MLPScores
 
 _SITE = "final"
 _WIDTH = 130  # where there is no terminal to ask
 _MEDIUM, _WIDE = 95, 118  # width of the table without its last column, and with it
+_UNTRAINED = (
+    "untrained: mean of random-init networks of this architecture.\nexplained: the part of R2 that needs no training "
+    f"(reads more: {UNTRAINED_MORE} than trained;\n-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
+)
+_NO_TWINS = f"untrained, explained: {CANNOT_BE_TOLD}, no untrained network was probed (twins is 0)."
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best
 
 
@@ -75,8 +82,8 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
         row = _ridge_row(report, index)
         table.add_row(*(row[name] for name in names))
     table.caption = (
-        "shuffled: 95 % of permuted labels are below. untrained: mean of random-init networks of this architecture.\n"
-        "explained: the part of R2 that needs no training. lengths, text: R2 from digit counts, from the characters."
+        f"shuffled: 95 % of permuted labels are below. {_UNTRAINED if report.twins else _NO_TWINS}\n"
+        "lengths, text: R2 from digit counts, from the characters."
     )
     return table
 
@@ -91,7 +98,8 @@ def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     }  # fmt: skip
     if report.twins:
         one = report.twins[index]
-        found |= {"untrained": number(float(one.twin[row, 0])), "explained": share(float(one.explained[row, 0]))}
+        explained = "reads more" if one.why_not(row, 0) == UNTRAINED_MORE else share(float(one.explained[row, 0]))
+        found |= {"untrained": number(float(one.twin[row, 0])), "explained": explained}
     for name, kind in (("lengths", "lengths"), ("text", "characters")):
         found[name] = number(float(report.surface[kind][index].r2[0, 0]))
     well_filled = scores.n_test >= _FILLED * cell["n_test"]  # a few rows can score anything

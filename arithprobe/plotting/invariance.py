@@ -10,6 +10,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.invariance import Invariance
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.panels import logarithmic_over
 from arithprobe.plotting.steering import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, VERMILION, new_figure, row_lines, zero_line
@@ -97,7 +98,7 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
         xycoords=panel.get_yaxis_transform(), textcoords="offset points", color="black",
     )  # fmt: skip
     if not np.isfinite(values).any():
-        reason = "all answers are alike, or\ntoo few problems stay in range: nothing can be told"
+        reason = f"{CANNOT_BE_TOLD}: all answers are alike,\nor too few problems stay in range"
         panel.text(0.5, 0.5, reason, ha="center", va="center", transform=panel.transAxes, fontsize=9)
     zero_line(panel)
     panel.set_ylim(-0.06 * top, top)

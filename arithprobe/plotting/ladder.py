@@ -6,21 +6,29 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 from arithprobe.plotting.style import GREY, INK, SMALL, TITLE, new_figure, tidy
 from arithprobe.plotting.titles import set_title
 
-_PASSED, _FAILED, _UNTRIED = "#9fd8c3", "#f2b8a0", "#eeeeee"  # light, for letters on them
+_COLOURS: dict[State, str] = {
+    HOLDS: "#9fd8c3",
+    FAILS: "#f2b8a0",
+    CANNOT_BE_TOLD: "#c9d3f2",
+}  # light, for letters on them
+_UNTRIED = "#eeeeee"
+_MEANING = f"green: {HOLDS}; orange: {FAILS}; blue: {CANNOT_BE_TOLD}; grey: not tried; dashed: does not count"
 
 
 def ladder_chart(
-    lines: Sequence[tuple[str, Sequence[tuple[str, bool, str]]]], rungs: Sequence[str], behaviour: Behaviour | None
+    lines: Sequence[tuple[str, Sequence[tuple[str, State, str]]]], rungs: Sequence[str], behaviour: Behaviour | None
 ) -> Figure:
     """A line for every claim and site, a cell for every rung: green where it holds, orange where it does not.
 
-    A rung counts only if all before it hold: from the first orange cell on, frames are dashed.
+    Where it cannot be told, the cell is blue, and says so. A rung counts only if all before it hold: from the first
+    cell on that is not green, frames are dashed.
 
     Args:
-        lines: Name of each line, and of every rung tried its name, whether it holds, and its figure.
+        lines: Name of each line, and of every rung tried its name, state and figure.
         rungs: All rungs, from the lowest.
         behaviour: The model's behaviour, for the title; None where the lines are of several models.
     """
@@ -28,12 +36,13 @@ def ladder_chart(
     figure = new_figure(1.3 * len(rungs) + 0.085 * longest + 0.6, 0.46 * len(lines) + 1.7)
     axes = figure.add_subplot()
     for row, (_, tried) in enumerate(lines):
-        cells = {rung: (passed, text) for rung, passed, text in tried}
+        cells = {rung: (state, text) for rung, state, text in tried}
         counts = True
         for column, rung in enumerate(rungs):
-            passed, text = cells.get(rung, (False, ""))
-            colour = _UNTRIED if rung not in cells else _PASSED if passed else _FAILED
-            counts = counts and passed
+            state, text = cells.get(rung, (None, ""))
+            colour = _UNTRIED if state is None else _COLOURS[state]
+            text = f"{text}\n{state}".strip() if state == CANNOT_BE_TOLD else text
+            counts = counts and state == HOLDS
             style = "solid" if counts else "dashed"
             place = (column - 0.47, row - 0.42)
             axes.add_patch(
@@ -44,7 +53,7 @@ def ladder_chart(
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xticks(range(len(rungs)), rungs)
     axes.set_yticks(range(len(lines)), [name for name, _ in lines])
-    axes.set_xlabel("rung (green: holds; orange: does not; dashed: does not count; grey: not tried)")
+    axes.set_xlabel(f"rung ({_MEANING})")
     axes.set_ylabel("claim and site")
     axes.tick_params(length=0)
     for spine in axes.spines.values():

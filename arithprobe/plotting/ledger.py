@@ -15,6 +15,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import BLUE, GREY, LIGHT, ORANGE, PURPLE, SMALL, TINY, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
@@ -197,7 +198,11 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     handles = [
         Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL)
+    untold = any(math.isnan(one.p) for _, effect in found for one in effect.families)
+    note = f"words for a p: why it {CANNOT_BE_TOLD}" if untold else None
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, title=note, title_fontsize=SMALL
+    )
     set_title(axes, title, behaviour)
     return figure
 

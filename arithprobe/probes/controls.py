@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
 
+UNTRAINED_MORE = "untrained reads more"
+"""Where there is no share of R2 that needs no training."""
 _ROWS = 10_000  # rows turned into features at a time
 
 
@@ -48,17 +51,30 @@ class TwinComparison(NamedTuple):
     """Smallest of them."""
     twin_high: Tensor
     """Largest of them."""
-    explained: Tensor
-    """Share of the trained R2 that the architecture alone explains, ``max(twin, 0) / r2``; above 1 where training made
-    the target less readable. NaN where the trained R2 is not positive."""
+    floor: Tensor
+    """What shuffled labels stay below (95 %), at least 0; neither is read where it is not above."""
+
+    @property
+    def explained(self) -> Tensor:
+        """Share of the trained R2 that needs no training, ``max(twin, 0) / r2``; NaN where :meth:`why_not` says why."""
+        is_share = (self.r2 > self.floor) & (self.twin <= self.r2)
+        return torch.where(is_share, self.twin.clamp(min=0) / self.r2, torch.nan)
+
+    def why_not(self, site: int, position: int) -> str:
+        """Why there is no share at a cell, by its indices; empty where there is one."""
+        r2, twin, floor = (float(one[site, position]) for one in (self.r2, self.twin, self.floor))
+        if twin > max(r2, floor):
+            return UNTRAINED_MORE
+        if not r2 > floor:
+            return f"{CANNOT_BE_TOLD}: R2 is not above 0 and shuffled labels"
+        return "" if twin <= r2 else f"{CANNOT_BE_TOLD}: the R2 of an untrained network is no number"
 
 
 def compare_with_twins(trained: CellScores, *twins: CellScores) -> TwinComparison:
     """How much of a score needs no training."""
     others = torch.stack([twin.r2 for twin in twins])
-    mean = others.mean(dim=0)
-    explained = torch.where(trained.r2 > 0, mean.clamp(min=0) / trained.r2, torch.nan)
-    return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), explained)
+    mean, floor = others.mean(dim=0), trained.null_high.nan_to_num(nan=0.0).clamp(min=0.0)
+    return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), floor)
 
 
 def surface_scores(rows: ProblemRows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:

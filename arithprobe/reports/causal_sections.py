@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from arithprobe.analysis.columns import Columns, cell, number, shown_rows
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
 from arithprobe.reports.findings import costliest, of_heads, of_interventions
 from arithprobe.reports.histories import steps_made
@@ -76,8 +77,8 @@ def _ledger(run: Run) -> Iterator[Block]:
     yield from pictures_of(run, "ledger", named)
     table = [
         (f"{row['site']}@{row['position']}", f"{row['target']}:{row['subspace']}", number(row["held_out_r2"]),
-         number(row["effects"][kind]["delta_rmse"]), _percent(row["effects"][kind]["skill_lost"]),
-         _p(row["effects"][kind]), number(row["residual_r2_linear"]), number(row["residual_r2_mlp"]),
+         number(row["effects"][kind]["delta_rmse"]), lost_share(row["effects"][kind]["skill_lost"]),
+         p_beside(row["effects"][kind]), number(row["residual_r2_linear"]), number(row["residual_r2_mlp"]),
          number(row["steering_slope"]))
         for row in rows
     ]  # fmt: skip
@@ -89,12 +90,17 @@ def _ledger(run: Run) -> Iterator[Block]:
     yield Table(caption, header, table)
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+def lost_share(value: float | None) -> str:
+    """A share of the skill, or why there is none."""
+    return f"{CANNOT_BE_TOLD}: there was no skill to lose" if value is None else f"{value:.0%}"
 
 
-def _p(effect: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {one['p']:.3g}" for name, one in effect["random"].items() if one["p"] is not None)
+def p_beside(effect: dict[str, Any]) -> str:
+    """The p-value against each family of random subspaces, or why there is none."""
+    return ", ".join(
+        f"{name} {CANNOT_BE_TOLD}: {one['note']}" if one["p"] is None else f"{name} {one['p']:.3g}"
+        for name, one in effect["random"].items()
+    )
 
 
 def heads(run: Run) -> list[Block]:

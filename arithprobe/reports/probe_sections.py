@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from arithprobe.analysis.ladder_record import what_stops
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
@@ -59,7 +60,7 @@ def ladder(run: Run) -> list[Block]:
     claims = record["claims"]
     rows = [
         (one["variable"], f"on a {one['shape']}", str(one["rung"]).upper(), str(one["site"]),
-         str(one["stopped_by"] or "nothing").partition(":")[0], _reason(one))
+         *what_stops(str(one["stopped_by"] or "")))
         for one in claims
     ]  # fmt: skip
     said = "; ".join(f"{one['variable']} on a {one['shape']}: {one['rung']}" for one in claims) or "no claim"
@@ -67,11 +68,6 @@ def ladder(run: Run) -> list[Block]:
     table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
     chart = pictures_of(run, "ladder", [("ladder", f"Highest rungs: {said}.", "Rungs by claim and site")])
     return [*foreign(run, record), table, *chart]
-
-
-def _reason(claim: dict[str, Any]) -> str:
-    failed = (one for one in claim["evidence"] if not one["passed"])
-    return str(next(failed, {"reason": "every rung holds"})["reason"])
 
 
 def over_training(run: Run) -> list[Block]:

@@ -1,0 +1,31 @@
+"""Whether something holds, in three states: a control that cannot be made is no evidence against."""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+State = Literal["holds", "does not hold", "cannot be told"]
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+CANNOT_BE_TOLD: Final = "cannot be told"
+
+
+def state_of(parts: Iterable[bool | None]) -> State:
+    """Whether all parts hold: not if any does not; if one is not known (None), it cannot be told.
+
+    >>> state_of([True, True]), state_of([True, None]), state_of([False, None])
+    ('holds', 'cannot be told', 'does not hold')
+    """
+    known = list(parts)
+    if False in known:
+        return FAILS
+    return CANNOT_BE_TOLD if None in known else HOLDS
+
+
+def above(value: float, *others: float) -> bool | None:
+    """Whether a figure is above each of others; None where that depends on one that is no number.
+
+    >>> above(0.5, 0.4), above(0.5, 0.6, float("nan")), above(0.5, 0.4, float("nan"))
+    (True, False, None)
+    """
+    parts = [value > other if value == value and other == other else None for other in others]
+    return {HOLDS: True, FAILS: False, CANNOT_BE_TOLD: None}[state_of(parts)]
