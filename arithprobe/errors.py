@@ -1,7 +1,9 @@
-"""The one exception for mistakes of a user, the warnings, and what may have been meant."""
+"""The one exception for mistakes of a user, the warnings, and what may have been meant: one name, or several."""
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 
 class ArithprobeError(ValueError):
@@ -63,3 +65,27 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def several(option: str, given: object, kind: type[str] | type[int] | type[float] = str) -> tuple[Any, ...]:
+    """One name, or number, means a list of it: the one place that says what an option is that takes several.
+
+    >>> several("targets", "sum"), several("targets", ["x", "y"]), several("shifts", 5, int)
+    (('sum',), ('x', 'y'), (5,))
+
+    Args:
+        option: What it is called.
+        given: One, or any number of them.
+        kind: What each is; a whole number is a float too.
+
+    Raises:
+        ArithprobeError: If it is neither.
+    """
+    accepted = {int: Integral, float: Real}.get(kind, kind)
+    single = isinstance(given, (str, accepted)) or not isinstance(given, Iterable)
+    found: tuple[Any, ...] = (given,) if single else tuple(given)  # type: ignore[arg-type]
+    for one in found:
+        if not isinstance(one, accepted):
+            what = {str: "names", int: "whole numbers", float: "numbers"}[kind]
+            raise ArithprobeError(f"{option}: expected {what}, got {one!r}")
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arithprobe.analysis.probe_options import LARGEST_SEED, MOST_DRAWS
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 from arithprobe.interventions.kinds import AblationKind, require_kind
 
 
@@ -33,6 +33,9 @@ class HeadOptions:
     """Seed of donors, random subspaces and untrained networks."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ablations", several("ablations", self.ablations))
+        if self.sample_idx is not None:
+            object.__setattr__(self, "sample_idx", several("sample_idx", self.sample_idx, int))
         least = {"draws": 0, "twins": 0, "max_examples": 1, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_at_most("", draws=(self.draws, MOST_DRAWS), seed=(self.seed, LARGEST_SEED))

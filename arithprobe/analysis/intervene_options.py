@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 
 _CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
@@ -52,6 +52,8 @@ class InterveneOptions:
     """Seed of random subspaces, donors and MLPs."""
 
     def __post_init__(self) -> None:
+        for name in ("targets", "sites", "positions", "variables", *_CHOICES):
+            object.__setattr__(self, name, several(name, getattr(self, name)))
         draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_PERMUTATIONS)
         least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})

@@ -18,7 +18,7 @@ from torch import Tensor
 from arithprobe.analysis.forward import check_rows
 from arithprobe.behaviour import difference
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.interventions.invariance import Invariance as Invariance
 from arithprobe.interventions.symmetry import comparable, in_range
 from arithprobe.models.checkpoints import LoadedModel
@@ -65,6 +65,7 @@ def invariance(
     Raises:
         ArithprobeError: If there are no shifts, one is there twice, or the model was trained on another task.
     """
+    shifts = several("shifts", shifts, int)
     if not shifts or len(set(shifts)) < len(shifts):
         raise ArithprobeError(f"shifts are {list(shifts)}; expected at least one, and each once")
     check_rows(loaded, dataset)
@@ -75,7 +76,7 @@ def invariance(
     found = [_shifted(loaded, dataset, d, own, scale, batch_size) for d in shifts]
     every = torch.cat([dataset.x, dataset.y])
     return Invariance(
-        shifts=tuple(shifts),
+        shifts=shifts,
         n=len(dataset),
         operands=(int(every.min()), int(every.max())),
         circle=circle,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 
 FEWEST_PERMUTATIONS = 19
@@ -71,6 +71,9 @@ class ProbeOptions:
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
     def __post_init__(self) -> None:
+        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | {"small_periods": int, "alphas": float}
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, several(name, getattr(self, name), kind))
         least = {
             "permutations": FEWEST_PERMUTATIONS, "fourier_permutations": FEWEST_PERMUTATIONS,
             "frequencies": 1, "folds": 3, "twins": 0, "subspace_draws": 1, "mlp_hidden": 1,

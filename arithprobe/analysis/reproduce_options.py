@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from arithprobe.analysis.probe_options import LARGEST_SEED
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 
 Task = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
@@ -35,6 +35,7 @@ class ReproduceOptions:
     """Epochs of the MLP probes at most; the notebook's 200."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mlp_settings", several("mlp_settings", self.mlp_settings))
         least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_at_most("", seed=(self.seed, LARGEST_SEED))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most
+from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 
 _LARGEST_FREQUENCY = 48  # as far as other Fourier probes look unless asked for more; all there are of 97
 
@@ -45,6 +45,7 @@ class ScaleOptions:
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "frequencies", several("measure: frequencies", self.frequencies, int))
         least = {
             "permutations": FEWEST_PERMUTATIONS, "draws": FEWEST_PERMUTATIONS, "folds": 3, "twins": 1, "ablate": 1,
             "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,

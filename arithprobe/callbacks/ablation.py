@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.ablation import AblationEffect, Ablator
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
@@ -91,15 +91,16 @@ class DirectionAblation(ValidationProbe):
             "DirectionAblation: ", draws=(draws, 19), folds=(folds, 2), every=(every, 1),
             max_examples=(max_examples, 100), seed=(seed, 0),
         )  # fmt: skip
-        if not targets or not 0 < alpha < float("inf"):
+        self.targets = list(dict.fromkeys(several("DirectionAblation: targets", targets)))
+        self.sites = None if sites is None else several("DirectionAblation: sites", sites)
+        if not self.targets or not 0 < alpha < float("inf"):
             raise ArithprobeError(
-                f"DirectionAblation: alpha is {alpha}, {len(targets)} targets; expected a positive penalty and one "
+                f"DirectionAblation: alpha is {alpha}, {len(self.targets)} targets; expected a positive penalty and one "
                 "target or more"
             )
         require_kind(eraser, ErasureKind, "eraser")
         require_kind(ablation, AblationKind, "ablation")
-        self.targets, self.eraser, self.ablation = list(dict.fromkeys(targets)), eraser, ablation
-        self.sites = sites
+        self.eraser, self.ablation = eraser, ablation
         self.draws, self.alpha, self.every, self.max_examples, self.seed = draws, alpha, every, max_examples, seed
         self.split = Split("sum", folds, (0,), 0, seed)
         self._survey: RidgeSurvey | None = None

@@ -15,7 +15,7 @@ from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks, to_json
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.transformer import TinyTransformer
@@ -82,13 +82,15 @@ class EmergenceProbing(ValidationProbe):
             "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS), twins=(twins, 0),
             figure_every=(figure_every, 1), seed=(seed, 0),
         )  # fmt: skip
-        if isinstance(frequencies, Sequence):
+        if frequencies is not None and not isinstance(frequencies, int):
+            frequencies = several("EmergenceProbing: frequencies", frequencies, int)
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
         elif frequencies is not None:
             require_at_least("EmergenceProbing: ", frequencies=(frequencies, 0))
-        if not targets and frequencies in (None, 0):
+        self.targets = list(dict.fromkeys(several("EmergenceProbing: targets", targets)))
+        if not self.targets and frequencies in (None, 0):
             raise ArithprobeError("EmergenceProbing: expected at least one target or frequency")
-        self.targets, self.frequencies = list(dict.fromkeys(targets)), frequencies
+        self.frequencies = frequencies
         self.split = Split("sum", folds, None, permutations, seed)
         self.twins, self.figure_every = twins, figure_every
         self._dataset: ArithmeticDataset | None = None

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import Circle, FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
@@ -66,7 +66,8 @@ class FourierProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.frequencies = tuple(range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies)
+        wanted = range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies
+        self.frequencies = several("FourierProbing: frequencies", wanted, int)
         require_at_least(
             "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),
             max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arithprobe.callbacks.base import ValidationProbe, is_turn, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least
+from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, several
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
@@ -68,9 +68,11 @@ class MLPProbing(ValidationProbe):
         require_at_least("MLPProbing: ", shuffles=(shuffles, 1), every=(every, 1), max_examples=(max_examples, 100))
         if kind not in ("auto", "regression", "classification"):
             raise ArithprobeError(f"MLPProbing: kind is {kind!r}; expected 'auto', 'regression' or 'classification'")
-        if not targets or (sites is not None and not sites):
+        self.targets = list(dict.fromkeys(several("MLPProbing: targets", targets)))
+        self.sites = None if sites is None else several("MLPProbing: sites", sites)
+        if not self.targets or self.sites == ():
             raise ArithprobeError("MLPProbing: expected at least one target and one site")
-        self.targets, self.kind, self.sites = list(dict.fromkeys(targets)), kind, sites
+        self.kind = kind
         self.settings = MLPSettings(hidden, depth, max_epochs=max_epochs, patience=patience, seed=seed)
         self.shuffles, self.every, self.max_examples, self.seed = shuffles, every, max_examples, seed
         self._plan: _Plan | None = None

@@ -12,6 +12,7 @@ from arithprobe.analysis.provenance import code_hash, file_record, split_record,
 from arithprobe.callbacks.base import arithmetic_module, rows_behind, run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.errors import several
 from arithprobe.files import to_json, write_whole
 from arithprobe.problems import task_title
 
@@ -30,7 +31,7 @@ class Provenance(SingleCallback):
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         super().__init__()
-        self.command = command
+        self.command = None if command is None else several("Provenance: command", command)
 
     @property
     def writes(self) -> str:
@@ -46,7 +47,7 @@ class Provenance(SingleCallback):
         parts = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
         rows = {part: rows_behind(loader) for part, loader in parts.items() if loader is not None}
         record = {
-            "folder": str(Path.cwd()), "command": None if self.command is None else list(self.command),
+            "folder": str(Path.cwd()), "command": self.command,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(), "code": code_hash(), "device": str(module.device),
             "processes": trainer.world_size, "threads": torch.get_num_threads(),

@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
@@ -65,9 +65,10 @@ class RidgeProbing(ValidationProbe):
             raise ArithprobeError(f"RidgeProbing: seed is {seed}, permutations {permutations}; expected 0 to 10000")
         if not 0 < alpha < float("inf"):
             raise ArithprobeError(f"RidgeProbing: alpha is {alpha}; expected a positive penalty")
-        if not targets or "last" not in positions:
+        self.targets = list(dict.fromkeys(several("RidgeProbing: targets", targets)))
+        self.positions = list(dict.fromkeys(several("RidgeProbing: positions", positions)))
+        if not self.targets or "last" not in self.positions:
             raise ArithprobeError("RidgeProbing: expected at least one target, and 'last' among the positions")
-        self.targets, self.positions = list(dict.fromkeys(targets)), list(dict.fromkeys(positions))
         self.alpha, self.folds, self.permutations, self.seed = alpha, folds, permutations, seed
         self.held_out = None if cross_validate else (0,)
         self.figure_every = figure_every

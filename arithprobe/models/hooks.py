@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, several
 
 EditFunction = Callable[[Tensor], Tensor]
 _MOST_NAMES = 40  # sites that an error lists
@@ -56,7 +56,7 @@ def capture(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor
         return look
 
     with ExitStack() as stack:
-        for site in dict.fromkeys(sites):
+        for site in dict.fromkeys(several("sites", sites)):
             stack.enter_context(edit(model, site, keep(site)))
         yield states
 
@@ -120,10 +120,17 @@ def module_of(model: nn.Module, site: str) -> nn.Module:
     Raises:
         ArithprobeError: If there is none; the text lists those there are.
     """
+    if not isinstance(model, nn.Module):
+        raise ArithprobeError(f"hooks go on a torch.nn.Module, got a {type(model).__name__}{_network_of(model)}")
     module = _modules(model).get(sites_of(model).get(site, site))
     if module is None:
         raise no_such_site(model, site)
     return module
+
+
+def _network_of(model: object) -> str:
+    """What was meant, of a loaded checkpoint."""
+    return "; its network is its .model" if isinstance(getattr(model, "model", None), nn.Module) else ""
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:

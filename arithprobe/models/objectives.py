@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, several
 from arithprobe.models.objective import Objective
 from arithprobe.problems import task_title
 
@@ -140,8 +140,7 @@ class CircularMSE(ResidueObjective):
 
     def __init__(self, modulus: int, frequencies: Sequence[int] = (1,)) -> None:
         super().__init__(modulus)
-        _require_integers("frequencies", *_items(frequencies))
-        self.frequencies = tuple(frequencies)
+        self.frequencies: tuple[int, ...] = several("frequencies", frequencies, int)
         if not self.frequencies:
             raise ArithprobeError("frequencies is empty; expected one at least")
         for frequency in self.frequencies:
@@ -201,10 +200,6 @@ def objective_named(name: str, options: Mapping[str, Any]) -> Objective:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float))
-
-
-def _items(value: object) -> list[object]:
-    return list(value) if isinstance(value, Sequence) else [value]
 
 
 def _require_integers(name: str, *values: object) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.problems import Layout
 
 
@@ -43,6 +43,7 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
     Raises:
         ArithprobeError: If no row has such a position; the text lists those there are.
     """
+    wanted = several("positions", wanted)
     index = torch.arange(int(lengths.max()))
     roles, table = role_index(layouts)
     last = {"last": lengths - 1}

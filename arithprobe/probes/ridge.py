@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice, leading_axes
 from arithprobe.probes.parallel import in_threads
 from arithprobe.probes.ridge_scores import RidgeScores
@@ -199,7 +199,7 @@ class RidgeFitter:
             ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
         """
         start = time.perf_counter()
-        folds = tuple(range(len(self.gram)) if held_out is None else held_out)
+        folds = tuple(range(len(self.gram))) if held_out is None else several("held_out", held_out, int)
         choice = alpha_choice(alphas, choose, len(self.gram) - 1, relative=relative)
 
         def solve(block: slice) -> dict[str, Array]:

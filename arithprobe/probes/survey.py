@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
@@ -50,7 +50,7 @@ class Target(NamedTuple):
 def targets_by_group(names: Sequence[str], rows: ProblemRows) -> dict[Group, list[Target]]:
     """Targets of one column each, by what their folds keep together."""
     groups: dict[Group, list[Target]] = {}
-    for name in names:
+    for name in several("targets", names):
         values = target_values(name, rows.x, rows.y, rows.modulus)
         groups.setdefault(target_group(name), []).append(Target(name, values[:, None]))
     return groups

@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, several
 from arithprobe.problems import carry, digit
 
 Quantity = Literal["x", "y", "sum", "residue"]
@@ -67,7 +67,7 @@ def chosen_targets(wanted: Sequence[str], x: Tensor, y: Tensor, modulus: int | N
         ArithprobeError: If one that is named does not exist in this data, or does not vary.
     """
     found: dict[str, None] = {}
-    for name in wanted:
+    for name in several("targets", wanted):
         if name != "all":
             target_values(name, x, y, modulus)
             found[name] = None
