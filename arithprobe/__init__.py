@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from arithprobe.behaviour import Behaviour
     from arithprobe.callbacks import (
         BehaviourReport,
+        BestCheckpoint,
         DirectionAblation,
         EmergenceProbing,
         FourierProbing,
         HeadAnalysis,
+        LastCheckpoint,
         MLPProbing,
         Provenance,
         RandomState,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from arithprobe.reports.page import report
     from arithprobe.threads import use_threads
     from arithprobe.tokenizer import decode, encode, pad_batch
+    from arithprobe.training.checkpoint_io import WholeCheckpointIO
     from arithprobe.training.module import ArithmeticModule
 
 __version__ = "0.1.0"
@@ -55,6 +58,7 @@ _HOME = {
     "ArithprobeError": "errors",
     "Behaviour": "behaviour",
     "BehaviourReport": "callbacks",
+    "BestCheckpoint": "callbacks",
     "CircularMSE": "models.objectives",
     "DataRecipe": "data.sampling",
     "DirectionAblation": "callbacks",
@@ -62,6 +66,7 @@ _HOME = {
     "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
     "HeadAnalysis": "callbacks",
+    "LastCheckpoint": "callbacks",
     "HeadOptions": "analysis.heads_options",
     "InterveneOptions": "analysis.intervene_options",
     "MLPProbing": "callbacks",
@@ -78,6 +83,7 @@ _HOME = {
     "ScaledMSE": "models.objectives",
     "SharedRowsWarning": "errors",
     "TensorBoardOverview": "callbacks",
+    "WholeCheckpointIO": "training.checkpoint_io",
     "ThreadsWarning": "errors",
     "TinyTransformer": "models.transformer",
     "analyse_heads": "analysis.heads",
@@ -106,6 +112,7 @@ __all__ = [
     "ArithprobeError",
     "Behaviour",
     "BehaviourReport",
+    "BestCheckpoint",
     "CircularMSE",
     "DataRecipe",
     "DirectionAblation",
@@ -115,6 +122,7 @@ __all__ = [
     "HeadAnalysis",
     "HeadOptions",
     "InterveneOptions",
+    "LastCheckpoint",
     "MLPProbing",
     "Objective",
     "ProbeOptions",
@@ -130,6 +138,7 @@ __all__ = [
     "TensorBoardOverview",
     "ThreadsWarning",
     "TinyTransformer",
+    "WholeCheckpointIO",
     "analyse_heads",
     "best_periods",
     "capture",

@@ -1,9 +1,12 @@
 """The one exception for mistakes of a user, the warnings, and what may have been meant: one name, or several."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
+
+_LONGEST = 60  # characters of a value in a message
 
 
 class ArithprobeError(ValueError):
@@ -25,6 +28,18 @@ class OtherCheckpointWarning(UserWarning):
     """A frozen eraser that was fitted on the states of another model."""
 
 
+def shown(value: object) -> str:
+    """A value as messages show it: a long text is cut, and a huge number is only measured.
+
+    >>> shown(1.5), shown("9" * 70)[-5:], shown(-(10**5000))
+    ('1.5', '99...', 'about -1e5000')
+    """
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
+        return f"about {'-' * (value < 0)}1e{math.log10(abs(value)):.0f}"
+    text = str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
 def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
     """Refuse options that are too small.
 
@@ -39,7 +54,7 @@ def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
     """
     for name, (value, least) in limits.items():
         if not value >= least:
-            raise ArithprobeError(f"{owner}{name} is {value}; expected {least} or more")
+            raise ArithprobeError(f"{owner}{name} is {shown(value)}; expected {least} or more")
 
 
 def require_at_most(owner: str, **limits: tuple[float, float]) -> None:
@@ -54,7 +69,7 @@ def require_at_most(owner: str, **limits: tuple[float, float]) -> None:
     """
     for name, (value, most) in limits.items():
         if not value <= most:
-            raise ArithprobeError(f"{owner}{name} is {value}; expected at most {most}")
+            raise ArithprobeError(f"{owner}{name} is {shown(value)}; expected at most {most}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 
 from arithprobe.errors import ArithprobeError
 
+_TRIES = 20
 Record = TypeVar("Record")
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:
     """Write a file through a temporary neighbour and a rename, so that no reader ever sees half of it.
+
+    The content is on the disk before it takes the name, so that not even a machine that loses its power leaves half.
 
     Args:
         path: The file. Its folder is made where it is missing.
@@ -37,10 +40,12 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(handle)
             Path(temporary).chmod(0o666 & ~_umask())
             Path(temporary).replace(path)
         except BaseException:
-            Path(temporary).unlink()
+            Path(temporary).unlink(missing_ok=True)  # an interrupt may come just after it took the name
             raise
     except OSError as error:
         raise ArithprobeError(f"{path}: cannot be written: {error.strerror}") from error
@@ -53,21 +58,57 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         ArithprobeError: If the folder cannot be made or written.
     """
-    folder = Path(folder)
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for left in reversed(range(_TRIES)):
+        try:
+            _try_writing(Path(folder))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and left:  # another process tried it too, and has tidied up
+                continue
+            raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
+        return
+
+
+def _try_writing(folder: Path) -> None:
     made: list[Path] = []
     try:
-        for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+        for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            with suppress(FileExistsError):  # as another process has just made it
+                path.mkdir()
+                made.append(path)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
     finally:
         for path in reversed(made):
             with suppress(OSError):  # another process may have put something there meanwhile
                 path.rmdir()
+
+
+def new_version(parent: str | Path) -> Path:
+    """Make the next free folder ``version_N``, which is then the caller's alone, however many ask at once.
+
+    Args:
+        parent: Where; made if it is missing.
+
+    Raises:
+        ArithprobeError: If it cannot be made.
+    """
+    parent = Path(parent)
+    taken = [int(one.name[8:]) for one in parent.glob("version_*") if one.name[8:].isdecimal()]
+    number = max(taken, default=-1) + 1
+    try:
+        while True:
+            folder = parent / f"version_{number}"
+            parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            except FileNotFoundError:  # another process that only tried the parent has removed it
+                continue
+            else:
+                return folder
+    except OSError as error:
+        raise ArithprobeError(f"{parent}: no run folder can be made: {error.strerror}") from error
 
 
 def to_json(record: Any) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, shown
 
 MAX_DIGITS = 15
 """Longest number accepted, in digits, so that every sum is exact in float64."""
@@ -78,7 +78,9 @@ class Problem:
         """Refuse what the grammar has no words for."""
         for name, value in (("x", self.x), ("y", self.y), ("modulus", self.modulus)):
             if value is not None and not 0 <= value < 10**MAX_DIGITS:
-                raise ArithprobeError(f"{name} is {value}; expected an unsigned integer of at most {MAX_DIGITS} digits")
+                raise ArithprobeError(
+                    f"{name} is {shown(value)}; expected an unsigned integer of at most {MAX_DIGITS} digits"
+                )
         if self.modulus is not None and self.modulus < 2:
             raise ArithprobeError(f"modulus is {self.modulus}; expected 2 or more")
 
@@ -87,12 +89,9 @@ class Problem:
         """Read a problem.
 
         Raises:
-            ArithprobeError: If the text is neither ``x + y = ?`` nor ``x + y (mod k) = ?``.
+            ArithprobeError: If the text is neither ``x + y = ?`` nor ``x + y (mod k) = ?``, or a number is too long.
         """
         match = _match(text)
-        for name, number in match.groupdict().items():
-            if number is not None and len(number) > MAX_DIGITS:
-                raise ArithprobeError(f"{name} has {len(number)} digits; expected at most {MAX_DIGITS}")
         modulus = match["modulus"]
         return cls(int(match["x"]), int(match["y"]), None if modulus is None else int(modulus))
 
@@ -136,7 +135,7 @@ class Layout:
         """The layout of a problem.
 
         Raises:
-            ArithprobeError: If the text is not a problem.
+            ArithprobeError: If the text is not a problem, or a number is too long.
         """
         match = _match(text)
         roles = [*_places("x", match["x"]), "sp1", "plus", "sp2", *_places("y", match["y"])]
@@ -184,17 +183,18 @@ def parse_column(characters: npt.NDArray[np.uint8]) -> ProblemColumn:
     groups = np.split(order, np.cumsum(np.bincount(layout, minlength=len(first)))[:-1])
     for representative, rows in zip(first, groups, strict=True):
         text = bytes(template[representative]).rstrip(b"\0").decode("latin-1")
-        if _GRAMMAR.fullmatch(text) is None:
+        try:
+            found = Layout.of(text)
+        except ArithprobeError:
             layouts.append(None)
             continue
-        found = Layout.of(text)
         layouts.append(found)
         x[rows] = _read(characters, rows, found.x)
         y[rows] = _read(characters, rows, found.y)
-        valid[rows] = max(found.x[1] - found.x[0], found.y[1] - found.y[0]) <= MAX_DIGITS
+        valid[rows] = True
         if found.modulus is not None:
             modulus[rows] = _read(characters, rows, found.modulus)
-            valid[rows] &= (modulus[rows] >= 2) & (found.modulus[1] - found.modulus[0] <= MAX_DIGITS)
+            valid[rows] = modulus[rows] >= 2
     return ProblemColumn(valid, x, y, modulus, layout, tuple(layouts))
 
 
@@ -229,13 +229,12 @@ def _distinct_rows(rows: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], 
 def _match(text: str) -> re.Match[str]:
     match = _GRAMMAR.fullmatch(text)
     if match is None:
-        raise ArithprobeError(f"{_shown(text)} is neither 'x + y = ?' nor 'x + y (mod k) = ?' with unsigned integers")
+        raise ArithprobeError(f"{shown(text)!r} is neither 'x + y = ?' nor 'x + y (mod k) = ?' with unsigned integers")
+    for name, number in match.groupdict().items():
+        if number is not None and len(number) > MAX_DIGITS:
+            raise ArithprobeError(f"{name} has {len(number)} digits; expected at most {MAX_DIGITS}")
     return match
 
 
 def _places(name: str, digits: str) -> list[str]:
     return [f"{name}{10**power}" for power in reversed(range(len(digits)))]
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -40,7 +40,7 @@ import torch
 from torch import nn
 
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.data.tsv import parse_tsv
 from arithprobe.interventions.ablation import Ablator
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.workbench import Workbench
@@ -144,14 +144,26 @@ def _look_up(block, columns):
         block.linear2.weight[dim(name), LARGEST] = -slopes[0] / STEEP
 
 
-def dataset(problems, modulus=None):
+def written(x, y, modulus=None, digits=1):
+    """The text of a problem whose numbers have so many digits at least; a sign is none."""
+    x, y, k = (("-" * (n < 0)) + str(abs(n)).rjust(digits, "0") for n in (x, y, modulus or 0))
+    return f"{x} + {y}" + (" = ?" if modulus is None else f" (mod {k}) = ?")
+
+
+def of_texts(texts):
+    """A data set of problems as they are written."""
+    rows = [f"{text}\t{Problem.parse(text).answer}\n" for text in texts]
+    return ArithmeticDataset(parse_tsv("".join(rows).encode(), "by hand"))
+
+
+def dataset(problems, modulus=None, digits=1):
     """A data set of (x, y) pairs."""
-    return ArithmeticDataset(parse_tsv(format_tsv(Problem(x, y, modulus) for x, y in problems).encode(), "by hand"))
+    return of_texts(written(x, y, modulus, digits) for x, y in problems)
 
 
-def workbench(model, problems, modulus=None, constant=9.0):
+def workbench(model, problems, modulus=None, constant=9.0, digits=1):
     """Workbench of all rows; the mean of the sums of ``GRID``, and of ``HANDFUL``, is 9."""
-    data = dataset(problems, modulus)
+    data = dataset(problems, modulus, digits)
     return Workbench(model, ScaledMSE(1.0), data, torch.arange(len(data)), constant)
 
 

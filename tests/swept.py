@@ -17,7 +17,7 @@ from conftest import ROOT
 from documented_runs import Here, Said, own_output
 
 from arithprobe import cli
-from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.weights import read_checkpoint
 
 PLAIN: Mapping[str, Any] = {
     "name": "tiny",

@@ -180,7 +180,9 @@ def test_checkpoints_that_do_not_fit(checkpoints, tmp_path, fails):
     torch.save(content | {"arithprobe": {"task": "x + y (mod 97)"}}, tmp_path / "mod.ckpt")
     said = fails("--ckpt_path", tmp_path / "mod.ckpt")
     assert said.endswith("mod.ckpt: the checkpoint's task is 'x + y (mod 97)', here it is 'x + y'")
-    assert "best: no such file" in fails("--ckpt_path", "best")
+    for word in ("best", "last"):
+        assert f"--ckpt_path is {word}; there is no" in fails("--ckpt_path", word)
+    assert "hpc_ckpt_*.ckpt" in fails("--ckpt_path", "hpc")
 
 
 def test_an_output_folder_that_cannot_be_written(run, small_fit, tmp_path):

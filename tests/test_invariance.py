@@ -5,7 +5,7 @@ import math
 import planted
 import pytest
 import torch
-from micro import GRID, adder, clock, dataset, dim, one_thread  # noqa: F401
+from micro import GRID, adder, clock, dataset, dim, of_texts, one_thread, written  # noqa: F401
 from test_ablation import transformer
 
 from arithprobe.analysis.invariance import FEWEST, SHIFTS, invariance
@@ -43,27 +43,28 @@ def apart(after, before, circle):
 
 
 @pytest.mark.parametrize(
-    ("modulus", "objective"),
-    [(None, ScaledMSE(50.0)), (7, ScaledMSE(5.0)), (7, ResidueCrossEntropy(7)), (7, CircularMSE(7, (1, 3)))],
-)
-def test_all_figures_are_those_of_a_plain_loop(modulus, objective):
-    of, rows = loaded(random_model(objective.n_outputs), objective, modulus), dataset(MIXED, modulus)
+    ("modulus", "objective", "digits"),
+    [(None, ScaledMSE(50.0), 1), (7, ScaledMSE(5.0), 1), (7, ResidueCrossEntropy(7), 1),
+     (7, CircularMSE(7, (1, 3)), 1), (None, ScaledMSE(50.0), 3), (7, ScaledMSE(5.0), 4)],
+)  # fmt: skip
+def test_all_figures_are_those_of_a_plain_loop(modulus, objective, digits):
+    """Of numbers as they are, and of numbers with leading zeros, which the shifted problems have too."""
+    of, rows = loaded(random_model(objective.n_outputs), objective, modulus), dataset(MIXED, modulus, digits)
     found = invariance(of, rows, (-3, 0, 1, 40), batch_size=10)
     circle = modulus if objective.residues else None
-    rest = " = ?" if modulus is None else f" (mod {modulus}) = ?"
-    own = [answer(of, f"{x} + {y}{rest}") for x, y in MIXED]
+    own = [answer(of, written(x, y, modulus, digits)) for x, y in MIXED]
     right = [x + y if modulus is None else (x + y) % modulus for x, y in MIXED]
     assert found.circle == circle and found.operands == (0, 998)
     for column, d in enumerate(found.shifts):
         errors, kept_errors, own_errors, distances, longer, outside = [], [], [], [], 0, 0
         for (x, y), before, truth in zip(MIXED, own, right, strict=True):
-            text = f"{x + d} + {y - d}{rest}"
+            before_text, text = written(x, y, modulus, digits), written(x + d, y - d, modulus, digits)
             after = answer(of, text)
             errors.append(apart(after, truth, circle) ** 2)
-            longer += len(text) != len(f"{x} + {y}{rest}")
+            longer += len(text) != len(before_text)
             inside = 0 <= x + d <= 998 and 0 <= y - d <= 998
             outside += not inside
-            if inside and len(str(x)) == len(str(x + d)) and len(str(y)) == len(str(y - d)):
+            if inside and Layout.of(text) == Layout.of(before_text):
                 kept_errors.append(errors[-1])
                 own_errors.append(apart(before, truth, circle) ** 2)
                 distances.append(abs(apart(after, before, circle)))
@@ -91,6 +92,28 @@ def test_an_exact_adder_does_not_care():
 def test_an_exact_adder_of_three_digits_does_not_care():
     found = invariance(*planted.adder(rows=200))
     assert found.index.max() < 1e-9 and found.kept_mse.max() < 1e-9 and found.mse.max() > 1
+
+
+def test_leading_zeros_are_digits_like_others():
+    """The same adder on the same pairs, once each number 300 higher, which has three digits anyway."""
+    model, _ = planted.adder()
+    pairs = [(17 * row % 600, 101 * row % 600) for row in range(200)]
+    padded, plain = (
+        invariance(model, dataset([(x + more, y + more) for x, y in pairs], digits=3), (-50, -1, 0, 1, 50))
+        for more in (0, 300)
+    )
+    assert (padded.kept, padded.out_of_range) == (plain.kept, plain.out_of_range)
+    assert min(padded.kept) > 150 and padded.index.max() < 1e-9 and plain.index.max() < 1e-9
+    below = [sum(min(x + d, y - d) < 0 for x, y in pairs) for d in padded.shifts]  # a sign is one character more
+    assert padded.changed_length == tuple(below) and plain.changed_length == (0, 0, 0, 0, 0)
+
+
+def test_a_file_may_have_rows_with_leading_zeros_and_rows_without():
+    """They are told by their layouts: "8 + 8" loses no room by "08 + 08", of which "10 + 09" may become "09 + 10"."""
+    texts = [*["8 + 8 = ?", "08 + 08 = ?", "10 + 09 = ?", "10 + 9 = ?"] * 10, "00 + 20 = ?"]
+    found = invariance(loaded(random_model()), of_texts(texts), (-2, -1, 0, 1, 2))
+    assert found.kept == (20, 30, 41, 41, 31)
+    assert found.changed_length == (11, 1, 0, 0, 10)
 
 
 def test_a_model_of_x_alone_moves_as_far_as_x_does():

@@ -96,8 +96,48 @@ def test_other_files_are_refused(plain, tmp_path, change, message):
 def test_lightning_checkpoints_of_something_else_are_refused(plain, tmp_path, change):
     weights = {f"model.{name}": value for name, value in plain[0].state_dict().items()}
     torch.save({"pytorch-lightning_version": "2", "state_dict": weights} | change, tmp_path / "odd.ckpt")
-    with pytest.raises(ArithprobeError, match=r"not a checkpoint of an ArithmeticModule|expected a finite number"):
+    with pytest.raises(
+        ArithprobeError, match=r"not a checkpoint of an ArithmeticModule|expected a (finite|whole) number"
+    ):
         load_model(tmp_path / "odd.ckpt")
+
+
+def renamed(weights, rename):
+    return {rename(name): value for name, value in weights.items()}
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."])
+def test_names_of_compiled_and_of_parallel_models_are_the_models_own(plain, tmp_path, rows, prefix):
+    model, _ = plain
+    batch = rows.__getitems__(range(20))
+    expected = model(batch.ids, batch.lengths)
+    torch.save(renamed(model.state_dict(), lambda name: prefix + name), tmp_path / "a.pt")
+    assert torch.equal(load_model(tmp_path / "a.pt", 2).model(batch.ids, batch.lengths), expected)
+    started = ArithmeticModule(**SMALL, weights=str(tmp_path / "a.pt")).eval()
+    assert torch.equal(started.model(batch.ids, batch.lengths), expected)
+    extra = {"objective": {"name": "ScaledMSE", "options": {}}}
+    for whole in (f"model.{prefix}", f"{prefix}model."):
+        weights = renamed(model.state_dict(), lambda name, whole=whole: whole + name)
+        content = {"pytorch-lightning_version": "2.6", "state_dict": weights, "arithprobe": extra}
+        torch.save(content | {"hyper_parameters": {"n_heads": 2}}, tmp_path / "a.ckpt")
+        assert torch.equal(load_model(tmp_path / "a.ckpt").model(batch.ids, batch.lengths), expected)
+
+
+def test_a_name_that_is_there_twice_is_refused(plain, tmp_path):
+    torch.save(plain[0].state_dict() | {"_orig_mod.ln.bias": torch.zeros(16)}, tmp_path / "twice.pt")
+    with pytest.raises(ArithprobeError, match=r"twice.pt: has 'ln.bias' twice, once as '_orig_mod.ln.bias'"):
+        load_model(tmp_path / "twice.pt", 2)
+
+
+def test_of_a_folder_the_best_checkpoint_is_taken_or_else_the_last(plain, tmp_path):
+    model, _ = plain
+    run, checkpoints = tmp_path / "run", tmp_path / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    with pytest.raises(ArithprobeError, match=r"run: is a folder without a checkpoint; expected a file, or the folder"):
+        load_model(run)
+    for name in ("last.ckpt", "best.ckpt"):
+        torch.save(model.state_dict(), checkpoints / name)
+        assert load_model(run, 2).path == load_model(checkpoints, 2).path == str(checkpoints / name)
 
 
 def test_no_heads_is_not_the_default(plain):

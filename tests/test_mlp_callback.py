@@ -37,7 +37,8 @@ def fit(callbacks, files, folder, epochs=2, batch_size=64, **options):
     data = ArithmeticDataModule(
         str(files["train"]), str(files["val"]), batch_size=batch_size, recipe=DataRecipe(split="sum")
     )
-    module, losses = ArithmeticModule(**SMALL, dropout=0.1, **options.pop("model", {})), Finite()
+    module, losses = ArithmeticModule(**SMALL, dropout=0.1), Finite()
+    module.lr = options.pop("lr", module.lr)  # also one that no option may be
     trainer = Trainer(
         accelerator="cpu", max_epochs=epochs, callbacks=[*callbacks, losses], logger=TensorBoardLogger(folder, "run"),
         enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, enable_checkpointing=False,
@@ -115,7 +116,7 @@ def test_it_changes_nothing(small_data, tmp_path):
 
 def test_a_model_that_diverges_is_observed_to_its_end(small_data, tmp_path):
     probe = MLPProbing(every=1, **LEAN)
-    fit([probe], small_data, tmp_path, model={"lr": 1e30})
+    fit([probe], small_data, tmp_path, lr=1e30)
     assert "final: its states overflow" in records(tmp_path)[-1]["skipped"]
     assert any("left out: final" in line for line in probe.findings())
 

@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import read_checkpoint
 from arithprobe.models.objectives import ScaledMSE
+from arithprobe.models.weights import read_checkpoint
 from arithprobe.training.module import ArithmeticModule
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import SMALL
 from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from short_fits import files_in
 
@@ -46,14 +47,16 @@ class Meddler(Callback):
         torch.rand(1)
 
 
-def fit(observers, files, tmp_path, **options):
+def fit(observers, files, tmp_path, lr=2e-3):
     seed_everything(3, verbose=False)
     losses = Losses()
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]), batch_size=32, recipe=DataRecipe(split="sum"))
-    module = ArithmeticModule(**SMALL, dropout=0.1, **options)
+    module = ArithmeticModule(**SMALL, dropout=0.1)
+    module.lr = lr  # also one that no option may be
     trainer = Trainer(
         accelerator="cpu", max_epochs=3, callbacks=[*observers, losses], logger=TensorBoardLogger(tmp_path, "run"),
-        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+        enable_checkpointing=any(isinstance(one, Checkpoint) for one in observers),
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     return module.state_dict(), losses

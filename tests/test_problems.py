@@ -42,6 +42,26 @@ def test_the_refusal_shows_the_text():
         Problem.parse("-2 + 3 = ?")
 
 
+@pytest.mark.parametrize("digits", [MAX_DIGITS + 1, 5000])
+@pytest.mark.parametrize(
+    ("name", "text"), [("x", "{} + 3 = ?"), ("y", "3 + {} = ?"), ("modulus", "3 + 3 (mod {}) = ?")]
+)
+def test_a_number_that_is_too_long_has_neither_value_nor_layout(name, text, digits):
+    long = text.format("1" * digits)
+    for read in (Problem.parse, Layout.of):
+        assert read(text.format("1" * MAX_DIGITS))  # the control
+        with pytest.raises(ArithprobeError, match=f"^{name} has {digits} digits; expected at most 15$"):
+            read(long)
+    assert parse_column(as_characters([long, "3 + 3 = ?"])).valid.tolist() == [False, True]
+
+
+def test_a_number_beyond_what_python_writes_is_refused_by_its_size():
+    with pytest.raises(
+        ArithprobeError, match=r"^y is about 1e5000; expected an unsigned integer of at most 15 digits$"
+    ):
+        Problem(1, 10**5000)
+
+
 texts = st.tuples(operands, operands, moduli).map(lambda p: str(Problem(*p))) | st.text("01 +-=?()mod", max_size=20)
 
 

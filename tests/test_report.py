@@ -324,6 +324,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     assert_refused(run("report", whole, "-o", whole / "metrics.csv"), "expected one that ends in .html")
 
 
+def test_one_path_is_one_run_and_a_page_can_always_be_written(whole):
+    """A lone surrogate, which JSON can hold and UTF-8 cannot, stands there as an escape."""
+    kept = json.loads((whole / "provenance.json").read_text())
+    assert "\\ud800" not in report(str(whole))
+    (whole / "provenance.json").write_text(json.dumps(kept | {"device": "\ud800"}))
+    assert "\\ud800" in report(whole).encode().decode()
+
+
 def test_the_command_writes_the_page_and_says_where(run, made, tmp_path):
     """The control of the refusals: nothing is wrong with this run."""
     bare = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare" / "version_0"))

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe.cli.sweep_options import sweep_options
-from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.weights import read_checkpoint
 
 pytestmark = pytest.mark.slow(seconds=0.5)
 

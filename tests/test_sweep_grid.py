@@ -63,6 +63,7 @@ def test_rules_follow_the_trial_and_what_is_set():
         (GRID, {}, {"model.n_heads": "model.d_model + 1"}, "expected numbers and keys"),
         (GRID, {}, {"model.n_heads": "* 2"}, "expected numbers and keys"),
         (GRID, {}, {"model.n_heads": "2 2"}, "expected numbers and keys"),
+        (GRID, {}, {"model.n_heads": "9" * 5000}, "expected numbers and keys"),
         ({"a": ["x"]}, {}, {"b": "2 * a"}, "a is 'x'; expected a number"),
     ],
 )

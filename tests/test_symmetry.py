@@ -2,14 +2,16 @@
 
 import math
 
+import planted
 import pytest
 import torch
-from micro import GRID, HANDFUL, adder, clock, dim, one_thread, workbench  # noqa: F401
+from micro import GRID, HANDFUL, adder, clock, dataset, dim, one_thread, workbench, written  # noqa: F401
 from test_ablation import transformer
 
 from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.symmetry import STEPS, symmetry_tests
-from arithprobe.problems import Layout, Problem
+from arithprobe.interventions.workbench import Workbench
+from arithprobe.problems import Layout
 
 MIXED = [(x, y) for x in (0, 3, 7, 9, 10, 12, 40, 99) for y in (5, 16, 9, 61, 99, 98)]
 TRADE, RAISE, ROUND = "x + d, y - d", "x + d, y", "x + k, y"
@@ -51,29 +53,45 @@ def test_an_adder_that_stops_counting_is_found_out():
     assert found[TRADE, 1].response.fraction == 0  # and yet it treats equal sums alike
 
 
-@pytest.mark.parametrize("modulus", [None, 7])
-def test_only_problems_that_stay_in_range_and_keep_their_layout_are_compared(modulus):
+@pytest.mark.parametrize(("modulus", "digits"), [(None, 1), (7, 1), (None, 3), (7, 2)])
+def test_only_problems_that_stay_in_range_and_keep_their_layout_are_compared(modulus, digits):
     """Counted problem by problem: no digit more or less, nothing below 0 or beyond the largest operand."""
-    bench = workbench(transformer(), MIXED, modulus)
+    bench = workbench(transformer(), MIXED, modulus, digits=digits)
     steps = (1, 2, 5, 10, 50)
     found = responses(bench, steps)
     expected = {}
     for d in sorted([*steps, *(-step for step in steps)]):
         for change, (dx, dy) in {TRADE: (d, -d), RAISE: (d, 0)}.items():
-            expected[change, d] = moved(dx, dy, modulus)
+            expected[change, d] = moved(dx, dy, modulus, digits)
     if modulus is not None:
-        expected |= {(ROUND, d): moved(d, 0, modulus) for d in (-modulus, modulus)}
+        expected |= {(ROUND, d): moved(d, 0, modulus, digits) for d in (-modulus, modulus)}
     assert {key: one.n for key, one in found.items()} == {key: n for key, n in expected.items() if n >= 2}
-    assert any(n < 2 for n in expected.values())  # the control: some are left out
+    # the control: some are left out, only by the range where there are leading zeros
+    assert min(expected.values()) < (2 if digits == 1 else len(MIXED))
 
 
-def moved(dx, dy, modulus):
+def moved(dx, dy, modulus, digits):
     kept = 0
     for x, y in MIXED:
         if 0 <= x + dx <= 99 and 0 <= y + dy <= 99:
-            before, after = (str(Problem(*pair, modulus)) for pair in ((x, y), (x + dx, y + dy)))
+            before, after = (written(*pair, modulus, digits) for pair in ((x, y), (x + dx, y + dy)))
             kept += Layout.of(before) == Layout.of(after)
     return kept
+
+
+def test_leading_zeros_are_digits_like_others():
+    """The adder of three digits on the same pairs, once each number 300 higher, which has three digits anyway."""
+    of, pairs, found = planted.adder()[0], [(17 * row % 600, 101 * row % 600) for row in range(60)], []
+    for more in (0, 300):
+        rows = dataset([(x + more, y + more) for x, y in pairs], digits=3)
+        bench = Workbench(of.model, of.objective, rows, torch.arange(len(rows)), 600.0)
+        found.append(responses(bench, steps=(1, 50)))
+    padded, plain = found
+    assert padded.keys() == plain.keys()
+    for key, one in padded.items():
+        assert one.n == plain[key].n > 40
+        assert one.distance < 1e-9 and one.unrelated == pytest.approx(plain[key].unrelated)
+        assert one.response.fraction == pytest.approx(int(key[0] == RAISE))
 
 
 def test_the_range_is_that_of_the_data():
@@ -84,20 +102,22 @@ def test_the_range_is_that_of_the_data():
     assert {key: one.n for key, one in found.items()} == expected
 
 
-def test_figures_are_those_of_a_model_run_twice():
+@pytest.mark.parametrize("digits", [1, 3])
+def test_figures_are_those_of_a_model_run_twice(digits):
     """Random weights, and every figure again from the answers to both problems of each pair."""
-    bench = workbench(transformer(), MIXED)
+    bench = workbench(transformer(), MIXED, digits=digits)
     donors = same_layout_donors(bench, 0)
     found = {(one.change, one.d): one for one in symmetry_tests(bench, donors)}
     for change, d in [(TRADE, 1), (TRADE, -10), (RAISE, 5)]:
         pairs = [
-            (row, Problem(x + d, y - d if change == TRADE else y))
+            (row, (x + d, y - d if change == TRADE else y))
             for row, (x, y) in enumerate(MIXED)
             if 0 <= x + d <= 99 and (change == RAISE or 0 <= y - d <= 99)
         ]
-        pairs = [(row, one) for row, one in pairs if Layout.of(str(one)) == Layout.of(str(Problem(*MIXED[row])))]
+        layouts = [[Layout.of(written(*of, None, digits)) for of in (one, MIXED[row])] for row, one in pairs]
+        pairs = [pair for pair, (after, before) in zip(pairs, layouts, strict=True) if after == before]
         rows = torch.tensor([row for row, _ in pairs])
-        other = workbench(bench.model, [(one.x, one.y) for _, one in pairs])
+        other = workbench(bench.model, [one for _, one in pairs], digits=digits)
         shift = other.outputs[:, 0] - bench.outputs[rows, 0]
         one = found[change, d]
         assert one.n == len(rows)

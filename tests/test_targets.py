@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.counterfactual import counterfactual
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import target_group, target_names, target_values
+from arithprobe.probes.variables import variable_of
 from arithprobe.problems import Layout
 
 X, Y = torch.tensor([57, 999, 0, 103]), torch.tensor([65, 999, 7, 40])
@@ -98,6 +100,21 @@ def test_a_wave_without_swing_is_refused_although_its_values_differ_by_rounding(
         target_values("xmod1", x, x, None)
     with pytest.raises(ArithprobeError, match="target 'residuemod5': k is unknown"):
         target_values("residuemod5", x, x, None)
+
+
+@pytest.mark.parametrize("digits", [17, 5000])
+@pytest.mark.parametrize("name", ["xmod{}", "summod10cos{}", "summod{}f1", "summod10f{}", "summod10f2to{}"])
+def test_a_number_in_a_name_that_is_too_long_is_said(name, digits):
+    with pytest.raises(ArithprobeError, match=f"a number has {digits} digits; expected at most 16$") as raised:
+        variable_of(name.format("1" * digits), X, Y, None)
+    assert len(str(raised.value)) < 150
+
+
+@pytest.mark.parametrize("digits", [17, 5000])
+@pytest.mark.parametrize("name", ["xmod{}", "summod{}f1", "x{}", "sum{}", "carry{}"])
+def test_of_such_a_name_there_is_no_counterfactual(name, digits):
+    with pytest.raises(ArithprobeError, match=f"a number has {digits} digits; expected at most 16$"):
+        counterfactual(name.format("1" + "0" * (digits - 1)), (X, Y), (Y, X), None)
 
 
 def test_a_target_is_split_by_what_it_is_a_function_of():

@@ -97,6 +97,7 @@ def test_harmless_differences_are_accepted(write, content):
         (GOOD + "-5 + 7 = ?\t2\n", ":3", "'-5 + 7 = ?' is neither"),
         (GOOD + "5 + 7 =\t12\n", ":3", "is neither"),
         (GOOD + "5 + 7 = ?\t13\n", ":3", "the answer to '5 + 7 = ?' is 12, the file says 13"),
+        (GOOD + "05 + 7 = ?\t13\n", ":3", "the answer to '05 + 7 = ?' is 12, the file says 13"),
         (GOOD + "5 + 7 (mod 97) = ?\t12\n", ":3", "modulus 97 here, a plain sum on line 1"),
         ("5 + 7 (mod 97) = ?\t12\n5 + 7 (mod 13) = ?\t12\n", ":2", "modulus 13 here, modulus 97 on line 1"),
         (GOOD.encode() + b"5 + \xff = ?\t12\n", ":3:5", "not UTF-8 (byte 0xFF)"),
@@ -109,6 +110,38 @@ def test_wrong_rows_are_named_with_their_line(write, content, where, message):
         read_tsv(path)
     assert str(raised.value).startswith(f"{path}{where}: ")
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["problem\tanswer", "Problem\tAnswer\r", '"problem"\t"answer"', "question\tresult", "x1\ty_10\tsum",
+     "Aufgabe\tLösung", "input", "\ufeffproblem\tanswer", "# made by hand"],
+)  # fmt: skip
+def test_a_header_row_is_called_one(write, header):
+    path = write(f"{header}\n{GOOD}")
+    with pytest.raises(ArithprobeError) as raised:
+        read_tsv(path)
+    assert str(raised.value) == (
+        f"{path}:1: is a header row; delete it: expected 'problem<TAB>answer' rows from the first line on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("5 + 7 = ?\ttwelve\n" + GOOD, ":1: expected a finite number as the answer, got 'twelve'"),
+        ("5 x 7 = ?\t35\n" + GOOD, ":1:3: character 'x'"),
+        ("five\t5\n" + GOOD, ":1:1: character 'f'"),
+        ("\t\n" + GOOD, ":1: expected 'problem<TAB>answer', got a blank line"),
+        ("hello\nworld\n", ":1: expected 'problem<TAB>answer', got 1 field"),
+        (GOOD + "problem\tanswer\n" + GOOD, ":3:1: character 'p'"),
+    ],
+)
+def test_other_wrong_rows_are_no_headers(write, content, message):
+    path = write(content)
+    with pytest.raises(ArithprobeError) as raised:
+        read_tsv(path)
+    assert str(raised.value).startswith(f"{path}{message}")
 
 
 def test_a_missing_file_and_a_folder_are_said(tmp_path):

@@ -48,7 +48,7 @@ def run_over(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a loader draws a seed from the global random state
         for batch in batches(dataset, batch_size):
             outputs, cache = loaded.model.run_with_cache(batch.ids, batch.lengths)
-            require_finite(cache.states, batch.lengths, batch.rows, dataset.path)
+            require_finite(cache.states, batch.lengths, batch.rows, dataset.path, loaded.path)
             for observe in observers:
                 observe(cache.states, batch.rows)
             predictions.append(loaded.objective.decode(outputs))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arithprobe.analysis.probe_options import LARGEST_SEED, MOST_DRAWS
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.kinds import AblationKind, require_kind
+from arithprobe.limits import require_within
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HeadOptions:
             object.__setattr__(self, "sample_idx", several("sample_idx", self.sample_idx, int))
         least = {"draws": 0, "twins": 0, "max_examples": 1, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_at_most("", draws=(self.draws, MOST_DRAWS), seed=(self.seed, LARGEST_SEED))
+        require_within("", **{name: getattr(self, name) for name in least})
         if not self.ablations and not self.no_causal:
             raise ArithprobeError("ablations is empty; expected at least one, or no_causal")
         for one in self.ablations:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
+from arithprobe.limits import require_within
 
 _CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
 
@@ -57,8 +58,7 @@ class InterveneOptions:
         draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_PERMUTATIONS)
         least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        most = {"seed": LARGEST_SEED} | dict.fromkeys(draws, MOST_DRAWS)
-        require_at_most("", **{name: (getattr(self, name), largest) for name, largest in most.items()})
+        require_within("", **{name: getattr(self, name) for name in least})
         for name in ("targets", "sites", "positions", *_CHOICES):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")

@@ -2,8 +2,8 @@
 
 The original notebook formatted the shifted problems of all rows and compared the answers with the right one. So its
 curve holds negative numbers, with a sign that the model never saw, numbers beyond the largest of the data, and prompts
-of another length. Here that curve stands beside one of the problems that stay in range and keep every digit count, with
-the error of the same problems before the shift, and beside the distance of the two answers as a share of that between
+of another length. Here that curve stands beside one of the problems that stay in range and keep their layout, with the
+error of the same problems before the shift, and beside the distance of the two answers as a share of that between
 unrelated problems. :mod:`arithprobe.interventions.symmetry` tests more changes, and the hidden states.
 """
 
@@ -18,11 +18,11 @@ from torch import Tensor
 from arithprobe.analysis.forward import check_rows
 from arithprobe.behaviour import difference
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.rewriting import rewritten
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.interventions.invariance import Invariance as Invariance
 from arithprobe.interventions.symmetry import comparable, in_range
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.problems import Problem
 from arithprobe.tokenizer import encode_column
 
 SHIFTS = (-5, -2, -1, 0, 1, 2, 5)
@@ -110,7 +110,7 @@ def _shifted(
     answers = own if d == 0 else _answers(loaded, ids, lengths, batch_size)
     x, y = dataset.x + d, dataset.y - d
     same_length = lengths == dataset.lengths
-    kept = comparable(dataset, (dataset.x, dataset.y), (x, y))
+    kept = comparable(dataset, torch.arange(len(dataset)), x, y)
     errors, before = (_squares(one, dataset.answers, circle) for one in (answers, own))
     apart = difference(answers, own, circle).abs()
     return _Shifted(
@@ -128,9 +128,7 @@ def _prompts(dataset: ArithmeticDataset, d: int) -> tuple[Tensor, Tensor]:
     """(N, T) ids and (N,) lengths of the shifted problems, also of those that the grammar has no words for."""
     if d == 0:
         return dataset.ids, dataset.lengths
-    rest = str(Problem(0, 0, dataset.modulus)).removeprefix("0 + 0")
-    pairs = zip((dataset.x + d).tolist(), (dataset.y - d).tolist(), strict=True)
-    texts = [f"{x} + {y}{rest}" for x, y in pairs]
+    texts = rewritten(dataset, torch.arange(len(dataset)), dataset.x + d, dataset.y - d)
     characters = np.array(texts, dtype=np.bytes_).view(np.uint8).reshape(len(texts), -1)
     return torch.from_numpy(encode_column(characters)), torch.tensor([len(text) for text in texts])
 

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
+from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.limits import require_within
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 
 FEWEST_PERMUTATIONS = 19
 """With fewer no p-value reaches 5 %."""
-MOST_DRAWS = 10_000
-"""Random subspaces beside one."""
-LARGEST_SEED = 2**32 - 1
-"""Of NumPy's generators."""
 _LARGEST_PERIOD, _LARGEST_SMALL_PERIOD = 10_000, 100
 
 
@@ -71,7 +68,8 @@ class ProbeOptions:
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
     def __post_init__(self) -> None:
-        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | {"small_periods": int, "alphas": float}
+        numbers: dict[str, type[int] | type[float]] = {"small_periods": int, "alphas": float}
+        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | numbers
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         least = {
@@ -80,7 +78,7 @@ class ProbeOptions:
             "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_at_most("", seed=(self.seed, LARGEST_SEED))
+        require_within("", **{name: getattr(self, name) for name in least})
         for name in ("targets", "sites", "positions", "alphas", "claims"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")

@@ -10,6 +10,7 @@ from arithprobe.analysis.ladder_causal import CausalRungs, require_rows
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, ProbeOptions
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
+from arithprobe.limits import require_memory
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
@@ -35,6 +36,17 @@ from arithprobe.probes.targets import (
 _REMOVED = 12  # frequencies whose waves are taken out before the readout is refitted, as in the notebook
 
 
+_BYTES_OF_A_ROW = 500.0  # ids, positions, groups, folds; measured
+_COPIES = 3  # of the labels made together, at most, before equal ones are kept once; measured
+
+
+def memory_of(dataset: ArithmeticDataset, options: ProbeOptions) -> float:
+    """Bytes that a probe takes of rows, about; nothing but their labels grows with them."""
+    period = options.period or dataset.modulus or max(options.small_periods, default=2)
+    together = 2 * min(options.frequencies, period // 2)
+    return len(dataset) * (_BYTES_OF_A_ROW + 8.0 * _COPIES * together)
+
+
 class ProbePlan:
     """What is probed for where: the options, checked against model and rows.
 
@@ -49,6 +61,7 @@ class ProbePlan:
 
     def __init__(self, loaded: LoadedModel, dataset: ArithmeticDataset, options: ProbeOptions) -> None:
         check_rows(loaded, dataset)
+        require_memory(f"{dataset.path}: to probe {len(dataset)} rows", memory_of(dataset, options))
         self.loaded, self.dataset, self.options, self.d_model = loaded, dataset, options, loaded.model.d_model
         self.problems = (dataset.x, dataset.y, dataset.modulus)
         self.sites = chosen_sites(loaded, [*options.sites, "final"])
@@ -188,10 +201,10 @@ class ProbePlan:
     def removed(self) -> tuple[list[Target], list[int]]:
         """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
         if self.circle is None:
-            return [self.target("sum")._replace(name="removed")], [1]
+            return [Target("removed", self.target("sum").columns)], [1]
         columns, _ = angle_columns(
             self.circle.quantity, self.circle.period, self.circle.frequencies[:_REMOVED], *self.problems
         )
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
-        widths = [target.columns.shape[1] for target in targets]
+        widths = [target.width for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.rewriting import has_leading_zeros
 from arithprobe.files import sha256_of
 
 _PACKAGES = (
@@ -58,14 +59,16 @@ def split_record(train: ArithmeticDataset, val: ArithmeticDataset) -> dict[str, 
         val: Validation rows.
 
     Returns:
-        ``sha256`` of both parts' operands in order, the number of rows of each, and how many validation rows are pairs,
-        or have sums, that training rows have too.
+        ``sha256`` of both parts' operands in order, and of their texts where these have leading zeros, the number of
+        rows of each, and how many validation rows are pairs, or have sums, that training rows have too.
     """
     total = hashlib.sha256()
     for part in (train, val):
         operands = np.stack([part.x.numpy(), part.y.numpy()], axis=1).astype("<i8")
         total.update(f"{len(part)} {part.modulus}\n".encode())
         total.update(operands.tobytes())
+        if has_leading_zeros(part):
+            total.update("\n".join(part.texts()).encode())
     pairs = {*zip(train.x.tolist(), train.y.tolist(), strict=True)}
     sums = set((train.x + train.y).tolist())
     return {

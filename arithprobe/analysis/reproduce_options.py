@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from arithprobe.analysis.probe_options import LARGEST_SEED
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
+from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.limits import require_within
 
 Task = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
@@ -38,8 +38,9 @@ class ReproduceOptions:
         object.__setattr__(self, "mlp_settings", several("mlp_settings", self.mlp_settings))
         least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_at_most("", seed=(self.seed, LARGEST_SEED))
-        self.layers()
+        require_within("", **{name: getattr(self, name) for name in least})
+        for hidden, depth in self.layers():
+            require_within("mlp_settings: ", hidden=hidden, depth=depth)
 
     def layers(self) -> list[tuple[int, int]]:
         """Hidden units and depth of each MLP probe asked for.

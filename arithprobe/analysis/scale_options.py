@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, LARGEST_SEED, MOST_DRAWS
+from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
+from arithprobe.limits import require_within
 
 _LARGEST_FREQUENCY = 48  # as far as other Fourier probes look unless asked for more; all there are of 97
 
@@ -51,8 +52,8 @@ class ScaleOptions:
             "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        most = {"ablate": _LARGEST_FREQUENCY, "draws": MOST_DRAWS, "seed": LARGEST_SEED}
-        require_at_most("measure: ", **{name: (getattr(self, name), largest) for name, largest in most.items()})
+        require_at_most("measure: ", ablate=(self.ablate, _LARGEST_FREQUENCY))
+        require_within("measure: ", **{name: getattr(self, name) for name in least if name != "ablate"})
         wanted = list(self.frequencies)
         if not wanted or wanted != sorted(set(wanted)) or not 1 <= wanted[0] <= wanted[-1] <= _LARGEST_FREQUENCY:
             raise ArithprobeError(

@@ -14,6 +14,7 @@ from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.workbench import Workbench
+from arithprobe.limits import require_within
 from arithprobe.models.hooks import no_such_site
 from arithprobe.models.resume import only_head_remains
 from arithprobe.plotting.live_ablation import ablation_curves
@@ -91,12 +92,15 @@ class DirectionAblation(ValidationProbe):
             "DirectionAblation: ", draws=(draws, 19), folds=(folds, 2), every=(every, 1),
             max_examples=(max_examples, 100), seed=(seed, 0),
         )  # fmt: skip
+        require_within(
+            "DirectionAblation: ", draws=draws, folds=folds, every=every, max_examples=max_examples, seed=seed
+        )
         self.targets = list(dict.fromkeys(several("DirectionAblation: targets", targets)))
         self.sites = None if sites is None else several("DirectionAblation: sites", sites)
         if not self.targets or not 0 < alpha < float("inf"):
             raise ArithprobeError(
-                f"DirectionAblation: alpha is {alpha}, {len(self.targets)} targets; expected a positive penalty and one "
-                "target or more"
+                f"DirectionAblation: alpha is {alpha}, {len(self.targets)} targets; expected a positive penalty and "
+                "one target or more"
             )
         require_kind(eraser, ErasureKind, "eraser")
         require_kind(ablation, AblationKind, "ablation")
@@ -205,7 +209,7 @@ class DirectionAblation(ValidationProbe):
         rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
         bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
         donors, table = same_layout_donors(bench, self.seed), bench.at(survey.positions)
-        widths = [target.columns.shape[1] for target in survey.targets]
+        widths = [target.width for target in survey.targets]
         for cell, site in enumerate(survey.sites):
             _, fit = survey.fitter.select([cell], sum(widths)).moments()
             ablator = Ablator(bench, site, table, fit, donors)

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from arithprobe.callbacks.loggers import log_image, takes_images
+from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
@@ -222,13 +223,13 @@ class ValidationProbe(SingleCallback):
         }
 
     def show(self, trainer: Trainer, figure: Figure, target: str, name: str, step: int | None) -> None:
-        """Put a figure into TensorBoard and ``figures/<analysis>_<target>``, as PNG and SVG, where there are such."""
-        writers = list(tensorboard(trainer))
-        if not writers and self._run_folder is None:
+        """Give a figure to every logger that takes images, and to ``figures/<analysis>_<target>`` as PNG and SVG."""
+        loggers = [logger for logger in trainer.loggers if takes_images(logger)]
+        if not loggers and self._run_folder is None:
             return
         image = to_rgb(figure)
-        for writer in writers:
-            writer.add_image(f"{self.analysis}_{target}/{name}", image, step or 0, dataformats="HWC")
+        for logger in loggers:
+            log_image(logger, f"{self.analysis}_{target}/{name}", image, step or 0)
         if self._run_folder is not None:
             path = self._run_folder / "figures" / f"{self.analysis}_{target}"
             write_whole(f"{path}.png", to_png(image))
@@ -276,19 +277,6 @@ def same_rows(one: ArithmeticDataset, other: ArithmeticDataset) -> bool:
     return one is other or (one.path == other.path and torch.equal(one.ids, other.ids))
 
 
-def run_folder(trainer: Trainer) -> Path | None:
-    """The folder of the run, ``<save_dir>/<name>/version_N``; None without a logger. Call it on every rank."""
-    folder = trainer.log_dir  # broadcasts
-    if not trainer.loggers or folder is None or is_trial(trainer):
-        return None
-    return Path(folder)
-
-
-def is_trial(trainer: Trainer) -> bool:
-    """Whether this is a ``fast_dev_run``, which leaves nothing on disk."""
-    return bool(getattr(trainer, "fast_dev_run", False))
-
-
 def callbacks_of(trainer: Trainer) -> list[Callback]:
     """The callbacks of a trainer (Lightning sets the attribute without declaring it)."""
     callbacks: list[Callback] = vars(trainer)["callbacks"]
@@ -310,8 +298,3 @@ def sum_over_ranks(trainer: Trainer, parts: Iterable[Tensor]) -> None:
     if trainer.world_size > 1:
         for part in parts:
             part.copy_(trainer.strategy.reduce(part.to(trainer.strategy.root_device), reduce_op="sum"))
-
-
-def tensorboard(trainer: Trainer) -> Iterator[Any]:
-    """The TensorBoard writers of the run."""
-    return (logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))

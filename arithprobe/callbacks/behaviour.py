@@ -15,14 +15,16 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour
 from arithprobe.callbacks.base import (
     arithmetic_module,
+    find_callback,
     logged_step,
     moment,
     rows_behind,
-    run_folder,
     same_rows,
-    tensorboard,
     to_json,
 )
+from arithprobe.callbacks.checkpoints import BestCheckpoint
+from arithprobe.callbacks.loggers import tensorboard
+from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
@@ -32,8 +34,9 @@ class BehaviourReport(SingleCallback):
     """Says after every validation whether the model has learned the task, and keeps its answers.
 
     Prints one line, logs the verdict as text, and writes ``behaviour.json`` and ``predictions.tsv`` (every row with the
-    model's answer) for the last and the best epoch; best is what the run's ``ModelCheckpoint`` monitors, ``val/loss``
-    without one. ``validate``, ``test`` and ``predict`` write the same files for their one pass.
+    model's answer) for the last and the best epoch; best is what the run's ``BestCheckpoint`` monitors, or else its
+    first ``ModelCheckpoint``, and ``val/loss`` without one. ``validate``, ``test`` and ``predict`` write the same files
+    for their one pass.
 
     A checkpoint of a fit holds its last and best so far, and a fit that goes on from it goes on with them: with the
     best only where ``ModelCheckpoint`` does too, that is, with the same ``dirpath``. A further ``fit`` of the same
@@ -70,9 +73,12 @@ class BehaviourReport(SingleCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the last and the best so far; of two reports with a ``state_dict`` only Lightning could speak."""
+        checkpoint.setdefault("callbacks", {})[self.state_key] = self.stored()
+
+    def stored(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the last and the best so far."""
         reports = {name: one for name, one in self.reports.items() if name in ("last", "best")}
-        state = {"reports": reports, "predictions": self._predictions, "best": self._best}
-        checkpoint.setdefault("callbacks", {})[self.state_key] = state
+        return {"reports": reports, "predictions": self._predictions, "best": self._best}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with them, in a fit."""
@@ -87,10 +93,8 @@ class BehaviourReport(SingleCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the best of a fit that went on, where its checkpoint is forgotten: it is in another folder."""
-        checkpoint = trainer.checkpoint_callback
-        if not isinstance(checkpoint, ModelCheckpoint) or checkpoint.monitor is None:
-            return
-        if checkpoint.best_model_score is None:
+        checkpoint = _best_checkpoint(trainer)
+        if checkpoint is not None and checkpoint.best_model_score is None:
             self._best = None
             for parts in (self.reports, self._predictions):
                 parts.pop("best", None)
@@ -172,9 +176,9 @@ class BehaviourReport(SingleCallback):
             self._write_predictions(self._predictions if stage == "fit" else {"prediction": predictions}, stage)
 
     def _improved(self, trainer: Trainer) -> bool:
-        checkpoint = trainer.checkpoint_callback
+        checkpoint = _best_checkpoint(trainer)
         monitor, sign = "val/loss", 1.0
-        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor is not None:
+        if checkpoint is not None and checkpoint.monitor is not None:
             monitor, sign = checkpoint.monitor, -1.0 if checkpoint.mode == "max" else 1.0
         value = trainer.callback_metrics.get(monitor)
         if value is None:
@@ -207,3 +211,10 @@ class BehaviourReport(SingleCallback):
         if stage != "fit" and path.exists():  # a fit's, when the same Trainer goes on to validate
             path = path.with_stem(f"predictions_{stage}")
         write_whole(path, "\n".join(lines) + "\n")
+
+
+def _best_checkpoint(trainer: Trainer) -> ModelCheckpoint | None:
+    """The checkpoint that says what is best: ours, or the first that monitors anything."""
+    ours = find_callback(trainer, BestCheckpoint)
+    first = trainer.checkpoint_callback
+    return ours or (first if isinstance(first, ModelCheckpoint) and first.monitor is not None else None)

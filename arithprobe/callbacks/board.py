@@ -17,10 +17,10 @@ from arithprobe.callbacks.base import (
     arithmetic_module,
     callbacks_of,
     logged_step,
-    run_folder,
-    tensorboard,
 )
 from arithprobe.callbacks.custom_scalars import Layout, overview
+from arithprobe.callbacks.loggers import tensorboard
+from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.probes.tags import Tag

@@ -17,6 +17,7 @@ from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole
+from arithprobe.limits import require_within
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.emergence import emergence_map
@@ -84,6 +85,12 @@ class EmergenceProbing(ValidationProbe):
         )  # fmt: skip
         if frequencies is not None and not isinstance(frequencies, int):
             frequencies = several("EmergenceProbing: frequencies", frequencies, int)
+        largest = max(frequencies, default=0) if isinstance(frequencies, tuple) else frequencies or 0
+        require_within(
+            "EmergenceProbing: ", frequencies=largest, folds=folds, permutations=permutations, twins=twins,
+            figure_every=figure_every, seed=seed,
+        )  # fmt: skip
+        if isinstance(frequencies, tuple):
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
         elif frequencies is not None:
             require_at_least("EmergenceProbing: ", frequencies=(frequencies, 0))

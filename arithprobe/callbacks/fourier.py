@@ -9,6 +9,7 @@ from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.limits import require_within
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import Circle, FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
@@ -66,8 +67,13 @@ class FourierProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        wanted = range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies
-        self.frequencies = several("FourierProbing: frequencies", wanted, int)
+        largest = frequencies if isinstance(frequencies, int) else 0
+        wanted = () if isinstance(frequencies, int) else several("FourierProbing: frequencies", frequencies, int)
+        require_within(
+            "FourierProbing: ", frequencies=max(largest, *wanted, 0), folds=folds, permutations=permutations,
+            max_examples=max_examples, figure_every=figure_every, seed=seed,
+        )  # fmt: skip
+        self.frequencies = wanted or tuple(range(1, largest + 1))
         require_at_least(
             "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),
             max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),

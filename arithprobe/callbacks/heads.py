@@ -15,6 +15,7 @@ from arithprobe.interventions.heads import HeadAblation, ablate_heads
 from arithprobe.interventions.kinds import AblationKind, require_kind
 from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.workbench import Workbench
+from arithprobe.limits import require_within
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.heads import head_scores
 from arithprobe.probes.tags import Tag
@@ -49,6 +50,7 @@ class HeadAnalysis(ValidationProbe):
     def __init__(self, ablation: AblationKind = "mean", every: int = 5, max_examples: int = 500, seed: int = 0) -> None:
         super().__init__()
         require_at_least("HeadAnalysis: ", every=(every, 1), max_examples=(max_examples, 2), seed=(seed, 0))
+        require_within("HeadAnalysis: ", every=every, max_examples=max_examples, seed=seed)
         require_kind(ablation, AblationKind, "ablation")
         self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
         self._dataset: ArithmeticDataset | None = None

@@ -10,6 +10,7 @@ from torch import Tensor
 from arithprobe.callbacks.base import ValidationProbe, is_turn, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, several
+from arithprobe.limits import require_within
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
@@ -66,6 +67,7 @@ class MLPProbing(ValidationProbe):
     ) -> None:
         super().__init__()
         require_at_least("MLPProbing: ", shuffles=(shuffles, 1), every=(every, 1), max_examples=(max_examples, 100))
+        require_within("MLPProbing: ", every=every, max_examples=max_examples)
         if kind not in ("auto", "regression", "classification"):
             raise ArithprobeError(f"MLPProbing: kind is {kind!r}; expected 'auto', 'regression' or 'classification'")
         self.targets = list(dict.fromkeys(several("MLPProbing: targets", targets)))

@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
-from arithprobe.callbacks.base import arithmetic_module, rows_behind, run_folder
+from arithprobe.callbacks.base import arithmetic_module, rows_behind
+from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import several

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from arithprobe.errors import ThreadsWarning
+from arithprobe.errors import ArithprobeError, ThreadsWarning
 from arithprobe.threads import cores
 
 _KEY, _THREADS = "arithprobe_random_state", "arithprobe_threads"
@@ -86,6 +86,29 @@ def threads_to_go_on_with(checkpoint: Mapping[str, Any], processes: int) -> int 
     stored = _threads_of(checkpoint)
     same = stored is not None and stored <= cores() and len(checkpoint.get(_KEY, [])) == processes
     return stored if same else None
+
+
+def require_states(checkpoint: Mapping[str, Any], processes: int) -> None:
+    """Refuse a checkpoint whose random states cannot be restored, where they would be.
+
+    Args:
+        checkpoint: The checkpoint.
+        processes: Of the fit.
+
+    Raises:
+        ArithprobeError: If they are none.
+    """
+    stored, cpu = checkpoint.get(_KEY, []), torch.device("cpu")
+    if not isinstance(stored, list):
+        raise ArithprobeError(f"{_KEY} is a {type(stored).__name__}; expected a list")
+    own = _states(cpu)
+    try:
+        for states in stored if len(stored) == processes else ():
+            _restore(states, cpu)
+    except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise ArithprobeError(f"its random states cannot be restored: {error}") from error
+    finally:
+        _restore(own, cpu)
 
 
 def _threads_of(checkpoint: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.limits import require_within
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
@@ -61,8 +62,8 @@ class RidgeProbing(ValidationProbe):
         require_at_least(
             "RidgeProbing: ", folds=(folds, 2), permutations=(permutations, 1), figure_every=(figure_every, 1)
         )
-        if seed < 0 or permutations > 10_000:
-            raise ArithprobeError(f"RidgeProbing: seed is {seed}, permutations {permutations}; expected 0 to 10000")
+        require_at_least("RidgeProbing: ", seed=(seed, 0))
+        require_within("RidgeProbing: ", folds=folds, permutations=permutations, figure_every=figure_every, seed=seed)
         if not 0 < alpha < float("inf"):
             raise ArithprobeError(f"RidgeProbing: alpha is {alpha}; expected a positive penalty")
         self.targets = list(dict.fromkeys(several("RidgeProbing: targets", targets)))

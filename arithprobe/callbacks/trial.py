@@ -84,8 +84,5 @@ class ResumeCheckpoint(Checkpoint):
         trainer.should_stop = trainer.should_stop or checkpoint.get(_STOPS, False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save it, whole or not at all."""
-        part = f"{self.path}.part"
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            Path(part).replace(self.path)
+        """Save it, whole or not at all, as the commands do it."""
+        trainer.save_checkpoint(self.path)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from arithprobe import __version__
 from arithprobe.cli.help import help_of
+from arithprobe.cli.streams import any_text
 from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.threads import choose_threads
 
@@ -38,6 +39,11 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0; 2 after a user's mistake, which has been said on stderr in one line; 130 after Ctrl-C.
     """
+    with any_text():
+        return _run(args)
+
+
+def _run(args: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     command = words[0] if words else "--help"
     if command in ("-h", "--help"):

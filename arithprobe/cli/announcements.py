@@ -50,13 +50,18 @@ class Announcements:
         self._held.append(partial(logging.getLogger(record.name).handle, record))
         return False
 
-    def warn(self, line: str) -> None:
-        """Hold a warning of ours back, or write it."""
+    def warn(self, line: str, *, first: bool = False) -> None:
+        """Hold a warning of ours back, or write it.
+
+        Args:
+            line: The warning.
+            first: Say it before all else that is held back.
+        """
         write = partial(sys.stderr.write, f"arithprobe: warning: {line}\n")
         if self._held is None:
             write()
         else:
-            self._held.append(write)
+            self._held.insert(0 if first else len(self._held), write)
 
 
 @contextmanager

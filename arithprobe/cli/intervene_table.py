@@ -151,7 +151,9 @@ def _symmetry_lines(report: InterventionReport) -> list[str]:
             both = [one.distance for one in tests if abs(one.d) == size]
             off[size] = sum(both) / len(both)
         shown = ", ".join(f"{size}: {distance:.3g}" for size, distance in off.items())
-        lines.append(f"({what}), by size: answers are off by {shown} (unrelated problems: {tests[0].unrelated:.3g})")
+        compared = f"{min(one.n for one in tests)} to {max(one.n for one in tests)} of {report.rows} rows are compared"
+        unrelated = f"unrelated problems: {tests[0].unrelated:.3g}"
+        lines.append(f"({what}), by size: answers are off by {shown} ({unrelated}; {compared})")
     return lines
 
 

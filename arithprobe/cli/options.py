@@ -33,7 +33,7 @@ def command_parser(command: str, description: str) -> ArgumentParser:
 
 def add_checkpoint_options(parser: ArgumentParser) -> None:
     """Add what every command on a checkpoint takes."""
-    parser.add_argument("--checkpoint", type=str, help="A Lightning checkpoint, or a plain state_dict.")
+    parser.add_argument("--checkpoint", type=str, help="A Lightning checkpoint, a plain state_dict, or a run folder.")
     parser.add_argument("--output_dir", type=str, help="Folder of the results.")
     parser.add_argument("--n_heads", type=int | None, help="Attention heads of a plain state_dict; 4 if not given.")
     parser.add_argument("--scale", type=float | None, help="Scale of a plain state_dict's answers; 2000 if not given.")
@@ -98,12 +98,24 @@ def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
         ArithprobeError: If one of the files is missing or wrong.
     """
     from arithprobe.data.dataset import ArithmeticDataset
-    from arithprobe.models.checkpoints import load_model
 
     if given.threads is not None:
         use_threads(given.threads)
-    rows = ArithmeticDataset.from_tsv(given.data)
-    return rows, load_model(given.checkpoint, given.n_heads, given.scale)
+    return ArithmeticDataset.from_tsv(given.data), model_of(given)
+
+
+def model_of(given: Namespace) -> "LoadedModel":
+    """The model of a command on a checkpoint; of a folder, says which file it is.
+
+    Raises:
+        ArithprobeError: If there is none, or another than the options say.
+    """
+    from arithprobe.models.checkpoints import load_model
+
+    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    if Path(given.checkpoint).is_dir():
+        sys.stdout.write(f"checkpoint:  {loaded.path}\n")
+    return loaded
 
 
 def output_file(folder: str, name: str) -> Path:

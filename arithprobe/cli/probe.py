@@ -1,5 +1,6 @@
 """``arithprobe probe``: what is decodable where in a checkpoint, against its nulls."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.files import to_json, write_whole
+from arithprobe.limits import size
 
 if TYPE_CHECKING:
     from arithprobe.analysis.probe import ProbeReport
@@ -17,6 +19,7 @@ _PICTURES = (
     r"ridge_(x|y|sum|residue)|fourier_\w+mod\d+|frequencies_by_site|frequencies_left_out|small_periods|refitted_readout|"
     r"mlp_against_ridge|ladder"
 )
+_WORTH_SAYING = 1e9  # bytes
 _MAPPED = ("x", "y", "sum", "residue")  # targets with a heatmap
 
 
@@ -39,10 +42,14 @@ def run(words: Sequence[str] | None) -> None:
 
     from arithprobe.analysis.ladder_record import ladder_record
     from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
+    from arithprobe.analysis.probe_plan import memory_of
     from arithprobe.analysis.probe_record import record_of
     from arithprobe.cli.probe_table import print_report
 
     dataset, loaded = rows_and_model(given)
+    needed = memory_of(dataset, options)
+    if needed > _WORTH_SAYING:
+        sys.stdout.write(f"memory:      about {size(needed)} for {len(dataset)} rows\n")
     with steps(step_count(options)) as progress:
         report = probe(loaded, dataset, options, progress)
     drawn = replace_pictures(figures, _PICTURES, _draw(report))

@@ -7,6 +7,7 @@ from arithprobe.cli.options import (
     add_checkpoint_options,
     add_options,
     command_parser,
+    model_of,
     options_from,
     output_file,
     parse,
@@ -38,12 +39,11 @@ def run(words: Sequence[str] | None) -> None:
     from arithprobe.analysis.reproduce import reproduce, step_count
     from arithprobe.cli.reproduction_table import print_reproduction
     from arithprobe.data.dataset import ArithmeticDataset
-    from arithprobe.models.checkpoints import load_model
 
     dataset = ArithmeticDataset.from_tsv(given.val)
-    loaded = load_model(given.checkpoint, given.n_heads, given.scale)
+    loaded = model_of(given)
     check_task(loaded, dataset, given.task, options)
     with steps(step_count(options)) as progress:
         found = reproduce(loaded, dataset, given.task, options, progress)
-    write_whole(path, to_json({"checkpoint": given.checkpoint} | found.to_dict()) + "\n")
+    write_whole(path, to_json({"checkpoint": loaded.path} | found.to_dict()) + "\n")
     print_reproduction(found, path)

@@ -1,20 +1,21 @@
-"""Where a run writes: one folder, ``lightning_logs/<name>/version_N``, for all of its loggers."""
+"""Where a command that trains or judges writes: ``lightning_logs/<name>/version_N``."""
 
 import re
 from pathlib import Path
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from arithprobe.callbacks.run_folder import LOG_FOLDER, keep_folder, make_folder
 from arithprobe.errors import ArithprobeError
+from arithprobe.files import new_version
 
-LOG_FOLDER = "lightning_logs"
+KEYWORDS = ("last", "best", "hpc")
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
 
-def run_loggers(root: str | None, name: str) -> list[Logger]:
-    """A CSV and a TensorBoard logger that share one version folder.
-
-    Left to themselves the two count versions separately, and may part.
+def parent_of(root: str | None, name: str) -> Path:
+    """The folder of all versions of a run.
 
     Args:
         root: Where ``lightning_logs`` stands; the working folder by default.
@@ -24,9 +25,63 @@ def run_loggers(root: str | None, name: str) -> list[Logger]:
         ArithprobeError: If the name would leave the folder.
     """
     require_name(name)
-    folder = Path(root or ".") / LOG_FOLDER
-    board = TensorBoardLogger(folder, name=name, default_hp_metric=False)
-    return [CSVLogger(folder, name=name, version=board.version), board]
+    return Path(root or ".") / LOG_FOLDER / name
+
+
+def run_loggers(parent: Path, version: str | None = None) -> list[Logger]:
+    """A CSV and a TensorBoard logger that share one folder; left to themselves they count versions apart, and may part.
+
+    Args:
+        parent: The folder of all versions.
+        version: Which; None if it is to be made.
+    """
+    place, name = parent.parent, parent.name
+    board = TensorBoardLogger(place, name=name, version=version, default_hp_metric=False)
+    return [CSVLogger(place, name=name, version=version), board]
+
+
+def begin_folder(trainer: Trainer, parent: Path, *, ours: bool) -> None:
+    """Make the folder of a run, which nobody else has or will have.
+
+    Args:
+        trainer: Its trainer.
+        parent: The folder of all versions.
+        ours: Whether the loggers are those of :func:`run_loggers`; the folder of another CSV or TensorBoard logger is
+            the run's too.
+
+    Raises:
+        ArithprobeError: If it cannot be made, or the version that a logger is to have is another run's.
+    """
+    folder = None if ours else make_folder(trainer.loggers)
+    folder = folder or new_version(parent)
+    if ours:
+        trainer.loggers = run_loggers(parent, folder.name)
+    keep_folder(trainer, folder)
+
+
+def named_checkpoint(which: str, root: str | None, name: str) -> Path:
+    """The checkpoint that ``--ckpt_path last``, ``best`` or ``hpc`` means.
+
+    Args:
+        which: ``last`` or ``best`` of the newest run of a name that has one, or ``hpc``: what Lightning saved when a
+            cluster stopped the job, under ``default_root_dir``.
+        root: ``default_root_dir``; the working folder by default.
+        name: Name of the run.
+
+    Raises:
+        ArithprobeError: If there is none.
+    """
+    parent = parent_of(root, name)
+    place, pattern = (Path(root or "."), "hpc_ckpt_*.ckpt") if which == "hpc" else (parent, "version_*")
+    numbered = [one for one in place.glob(pattern) if re.search(r"_(\d+)(\.ckpt)?$", one.name)]
+    numbered.sort(key=lambda one: int(re.findall(r"\d+", one.name)[-1]), reverse=True)
+    for found in numbered if which == "hpc" else [one / "checkpoints" / f"{which}.ckpt" for one in numbered]:
+        if found.is_file():
+            return found
+    if which == "hpc":
+        raise ArithprobeError(f"--ckpt_path is hpc; there is no {place / pattern}")
+    looked = parent / pattern / "checkpoints" / f"{which}.ckpt"
+    raise ArithprobeError(f"--ckpt_path is {which}; there is no {looked} (--name says of which runs)")
 
 
 def require_name(name: str) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from arithprobe.callbacks import BehaviourReport
 from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
-from arithprobe.cli.run_folder import LOG_FOLDER
+from arithprobe.callbacks.run_folder import LOG_FOLDER
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule

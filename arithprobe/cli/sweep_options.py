@@ -10,9 +10,11 @@ from typing import Any, Literal
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.callbacks.run_folder import LOG_FOLDER
 from arithprobe.cli.options import command_parser, options_from, parse
-from arithprobe.cli.run_folder import LOG_FOLDER, require_name
+from arithprobe.cli.run_folder import require_name
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.limits import require_within
 from arithprobe.sweeps.grid import Trial, Values, trials_of
 from arithprobe.threads import require_threads
 
@@ -72,6 +74,7 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
     """
     given = parse(_parser(), words, required=("base", "grid", "name"))
     require_at_least("", retries=(given.retries, 0), gpus=(given.gpus, 0))
+    require_within("", retries=given.retries, gpus=given.gpus, jobs=given.jobs or 1)
     require_threads(given.threads)
     if given.jobs is not None:
         require_at_least("", jobs=(given.jobs, 1))

@@ -16,12 +16,12 @@ from typing import Any
 from filelock import Timeout
 
 from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.cli.ranks import forget_ranks
 from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.folder import BEST, CONFIG, RESUME, TrialFolder
 from arithprobe.threads import use_threads
 
 _WAIT_S = 60
-_RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _LOGGERS: dict[str, dict[str, Any]] = {
     "lightning.pytorch.loggers.CSVLogger": {},
     "lightning.pytorch.loggers.TensorBoardLogger": {"default_hp_metric": False},
@@ -44,8 +44,7 @@ def run_trial(
         None when it is done, or in one line why it cannot be.
     """
     folder = TrialFolder(path)
-    for name in [one for one in os.environ if one.startswith("SLURM_") or one in _RANKS]:
-        del os.environ[name]  # a trial is no rank of the job that the worker was started in; Lightning would think so
+    forget_ranks()  # a trial is no rank of the job that the worker was started in
     if not (folder.path / CONFIG).is_file() or not Path(cwd).is_dir():
         return f"{socket.gethostname()} does not see {path} and {cwd}; a cluster needs folders that all machines share"
     try:
@@ -92,7 +91,7 @@ def _fit(folder: TrialFolder) -> None:
     words = [
         "fit", *("--config", str(folder.path / CONFIG)),
         *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
-        *("--checkpoint.dirpath", str(folder.checkpoints), "--checkpoint.filename", Path(BEST).stem),
+        *("--checkpoint.dirpath", str(folder.checkpoints)),
         *("--trainer.enable_progress_bar", "false", "--threads", "null"),  # those that the worker has
     ]  # fmt: skip
     for name, options in observers.items():
@@ -104,7 +103,7 @@ def _fit(folder: TrialFolder) -> None:
 
 def _has(checkpoint: Path, part: str) -> bool:
     """Whether a checkpoint is whole and has that part: a machine that lost its power may have left half of one."""
-    from arithprobe.models.checkpoints import read_checkpoint
+    from arithprobe.models.weights import read_checkpoint
 
     try:
         return part in read_checkpoint(checkpoint)

@@ -4,12 +4,15 @@ import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Self
 
+import yaml
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -19,28 +22,28 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
     RandomState,
     TensorBoardOverview,
 )
-from arithprobe.callbacks.base import callbacks_of, find_callback, run_folder
+from arithprobe.callbacks.base import callbacks_of, find_callback
 from arithprobe.callbacks.random_state import threads_to_go_on_with
+from arithprobe.callbacks.run_folder import is_trial, run_folder
 from arithprobe.callbacks.single import require_single
-from arithprobe.callbacks.trial import ResumeCheckpoint
 from arithprobe.cli.announcements import Announcements, announcements
+from arithprobe.cli.checkpoint_options import DEFAULTS, checkpoints_of, place_of
 from arithprobe.cli.complaints import complaint
-from arithprobe.cli.preflight import check_checkpoint, check_folders, check_trainer
-from arithprobe.cli.run_folder import run_loggers
+from arithprobe.cli.preflight import check_checkpoint, check_folders, check_states, check_trainer
+from arithprobe.cli.ranks import forget_ranks, stands_alone
+from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
+from arithprobe.cli.save_config import SaveConfig
+from arithprobe.cli.stops import plain_ends, unwritten
 from arithprobe.cli.summary import print_summary
+from arithprobe.cli.training_state import check_training_state
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
+from arithprobe.models.weights import is_lightning, read_checkpoint
 from arithprobe.threads import default_threads, use_chosen_threads, use_threads
+from arithprobe.training.checkpoint_io import WholeCheckpointIO
 from arithprobe.training.module import ArithmeticModule
-
-_CHECKPOINT = {  # best.ckpt, whatever the epoch
-    "monitor": "val/loss",
-    "mode": "min",
-    "filename": "best",
-    "enable_version_counter": False,
-}
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -52,26 +55,19 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    with announcements() as held:
+    with announcements() as held, plain_ends():
         try:
             ArithprobeCLI.of(held, words)
         except ArithprobeError:
             raise
+        except OSError as error:
+            raise unwritten(error) from error
         except MisconfigurationException as error:
             raise ArithprobeError(str(error)) from error
         except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
             if held.released or "ARITHPROBE_DEBUG" in os.environ:
                 raise  # the run has begun: a bug
             raise ArithprobeError(complaint(f"{type(error).__name__}: {error}", ())) from error
-
-
-class SaveConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` in the run folder; without one, nowhere."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it."""
-        if run_folder(trainer) is not None:
-            super().setup(trainer, pl_module, stage)
 
 
 class ArithprobeCLI(LightningCLI):
@@ -92,6 +88,7 @@ class ArithprobeCLI(LightningCLI):
             held: What is said once the checks have passed.
             words: The command and its options; those of the process where None.
         """
+        yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))  # Timer's
         options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
         per_command = {command: dict(options) for command in cls.subcommands()}
         return cls(
@@ -114,7 +111,7 @@ class ArithprobeCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="run", help="Name of the run: the folder under lightning_logs.")
         parser.add_argument("--threads", type=int | None, help="Threads that compute; yours or two if not given.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults({f"checkpoint.{key}": value for key, value in _CHECKPOINT.items()})
+        parser.set_defaults({f"checkpoint.{key}": value for key, value in DEFAULTS.items()})
         parser.set_defaults({"model.objective": {"class_path": "ScaledMSE"}})
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -140,10 +137,16 @@ class ArithprobeCLI(LightningCLI):
         path = self._option("ckpt_path")
         if path is None:
             return
+        if path in KEYWORDS:
+            root = self._option("trainer").get("default_root_dir")
+            path = named_checkpoint(path, root, self._option("name"))
+            self.config[self.config["subcommand"]]["ckpt_path"] = str(path)
         if self._option("model").get("weights") is not None:
             raise ArithprobeError("pass --ckpt_path or --model.weights, not both")
-        if not isinstance(read_checkpoint(path).get("state_dict"), dict):
+        content = read_checkpoint(path)
+        if not is_lightning(content):
             raise ArithprobeError(f"{path}: is no Lightning checkpoint; pass a plain state_dict as --model.weights")
+        lightning_parts(content, path)
         if self.config["subcommand"] != "fit":
             try:
                 super()._parse_ckpt_path()
@@ -164,21 +167,29 @@ class ArithprobeCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Give the trainer the run's loggers, checkpoints, and the callbacks of every run."""
         bare = bool(config.get("barebones"))
-        if config.get("logger") in (None, True) and not bare:
-            config["logger"] = run_loggers(config.get("default_root_dir"), self._get(self.config_init, "name"))
-        if bare or config.get("fast_dev_run") or config.get("enable_checkpointing") is False:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
-        elif (best := self._get(self.config_init, "checkpoint")).monitor is not None:  # None saves the last itself
-            callbacks.append(ModelCheckpoint(best.dirpath, filename="last", enable_version_counter=False))
-        named = config.get("callbacks") or []
-        require_single([*(named if isinstance(named, list) else [named]), *callbacks])
+        self._parent = parent_of(config.get("default_root_dir"), self._get(self.config_init, "name"))
+        self._ours = config.get("logger") in (None, True) and not bare
+        if self._ours:
+            config["logger"] = run_loggers(self._parent)
+        asked = self._get(self.config_init, "checkpoint")
+        callbacks = [callback for callback in callbacks if callback is not asked]
+        if not (bare or config.get("fast_dev_run") or config.get("enable_checkpointing") is False):
+            callbacks += checkpoints_of(asked, self._option("checkpoint"))
+        if stands_alone(config["devices"], config["num_nodes"]):
+            forget_ranks()
+        given = config.get("callbacks") or []
+        named = [*(given if isinstance(given, list) else [given]), *callbacks]
+        require_single(named)
+        check_states(named)
         trainer = super()._instantiate_trainer(config, callbacks)
         for kind in () if bare else (RandomState, BehaviourReport, TensorBoardOverview):
             if find_callback(trainer, kind) is None:
                 callbacks_of(trainer).insert(0, kind())
         if not bare and find_callback(trainer, Provenance) is None:
             callbacks_of(trainer).insert(0, Provenance(self._words))
-        callbacks_of(trainer).sort(key=lambda one: isinstance(one, ResumeCheckpoint))  # that comes last
+        callbacks_of(trainer).sort(key=place_of)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return trainer
 
     def _preflight(self) -> None:
@@ -191,16 +202,31 @@ class ArithprobeCLI(LightningCLI):
         path = self._option("ckpt_path")
         if path is not None:
             content = check_checkpoint(self.model, path, self.datamodule.recipe.title, to_fit=stage == "fit")
+            check_training_state(content, self.trainer, self.model, stage, path)
             if stage == "fit":
                 threads = threads_to_go_on_with(content, self.trainer.world_size)
                 if threads is not None:
                     use_chosen_threads(threads)
         elif stage in ("validate", "test"):
             _ = self.datamodule.train_mean  # the constant predictor: no checkpoint says what it is
+        self._check_weights(stage, path)
         check_trainer(self.trainer, self.model, self.datamodule, stage)
         if getattr(rank_zero_only, "rank", 0) == 0:  # the version folders of other ranks are not used
-            check_folders(self.trainer)
+            check_folders(self.trainer, self._parent)
+            if not is_trial(self.trainer) and not self.trainer.barebones:
+                begin_folder(self.trainer, self._parent, ours=self._ours)
             self._held.release()
+
+    def _check_weights(self, stage: str, path: str | None) -> None:
+        """Nobody wants an untrained network's answers without knowing it."""
+        if stage == "fit" or path is not None or self._option("model").get("weights") is not None:
+            return
+        which = "pass --ckpt_path FILE (a Lightning checkpoint) or --model.weights FILE (a plain state_dict)"
+        if stage == "predict":
+            raise ArithprobeError(f"predict: no weights, so these would be an untrained network's answers; {which}")
+        self._held.warn(
+            f"{stage}: no weights were loaded, what follows is of an untrained network; {which}", first=True
+        )
 
     before_fit = before_validate = before_test = before_predict = _preflight
 

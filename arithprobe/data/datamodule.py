@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 from arithprobe.data.dataset import ArithmeticDataset, Batch, batches
 from arithprobe.data.sampling import DataRecipe, Part, group_of, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv, read_tsv
-from arithprobe.errors import ArithprobeError, SharedRowsWarning
+from arithprobe.errors import ArithprobeError, SharedRowsWarning, require_at_least
 from arithprobe.files import write_whole
+from arithprobe.limits import require_within
 
 
 class ArithmeticDataModule(LightningDataModule):
@@ -45,8 +46,8 @@ class ArithmeticDataModule(LightningDataModule):
         data_dir: str = "data",
     ) -> None:
         super().__init__()
-        if not 1 <= batch_size < 2**31:
-            raise ArithprobeError(f"batch_size is {batch_size}; expected 1 or more")
+        require_at_least("", batch_size=(batch_size, 1))
+        require_within("", batch_size=batch_size)
         self.batch_size = batch_size
         self.recipe = recipe
         self.data_dir = Path(data_dir)
@@ -58,7 +59,9 @@ class ArithmeticDataModule(LightningDataModule):
         self._loaded: dict[Part, ArithmeticDataset] = {}
 
     def prepare_data(self) -> None:
-        """Make the recipe's own files where they are missing."""
+        """Make the recipe's own files where they are missing; a ``fast_dev_run`` writes nothing."""
+        if getattr(self.trainer, "fast_dev_run", False):
+            return
         stage = "fit" if self.trainer is None or self.trainer.state.fn is None else self.trainer.state.fn.value
         for part in parts_of(stage):
             if self._is_to_be_made(part):

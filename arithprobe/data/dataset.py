@@ -80,9 +80,9 @@ class ArithmeticDataset(Dataset[Batch]):
         """The constant predictor that skill is measured against: the mean training answer, or the mean of these."""
         return float(self.answers.double().mean()) if train_mean is None else train_mean
 
-    def texts(self) -> list[str]:
-        """The N problems, as written in the file."""
-        characters = _CHARACTERS[self.ids.numpy()]
+    def texts(self, rows: Tensor | None = None) -> list[str]:
+        """The N problems, or those of some row numbers, as written in the file."""
+        characters = _CHARACTERS[(self.ids if rows is None else self.ids[rows]).numpy()]
         return [text.decode() for text in characters.view(f"S{self.max_length}").reshape(-1).tolist()]
 
 

@@ -10,11 +10,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, shown
+from arithprobe.limits import require_memory
 from arithprobe.problems import MAX_DIGITS, Problem, task_title
 
 Task = Literal["sum", "mod"]
 SplitMode = Literal["pair", "unordered_pair", "sum"]
+_BYTES_OF_A_ROW = 300.0  # drawn, as a problem and as text; measured
 Part = Literal["train", "val", "test"]
 
 
@@ -59,17 +61,19 @@ class DataRecipe:
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(choices))}"
                 )
         if self.task == "mod" and not 2 <= self.modulus < 10**MAX_DIGITS:
-            raise ArithprobeError(f"modulus is {self.modulus}; expected 2 or more, of at most {MAX_DIGITS} digits")
+            raise ArithprobeError(
+                f"modulus is {shown(self.modulus)}; expected 2 or more, of at most {MAX_DIGITS} digits"
+            )
         if not 2 <= self.rows <= 10**8:
             raise ArithprobeError(
-                f"rows is {self.rows}; expected 2 to 100000000, one at least to train and to validate"
+                f"rows is {shown(self.rows)}; expected 2 to 100000000, one at least to train and to validate"
             )
         if self.seed < 0:
-            raise ArithprobeError(f"seed is {self.seed}; expected 0 or more")
+            raise ArithprobeError(f"seed is {shown(self.seed)}; expected 0 or more")
         if not 0 <= self.min_operand <= self.max_operand < 10**MAX_DIGITS:
             raise ArithprobeError(
-                f"operands run from {self.min_operand} to {self.max_operand}; expected 0 <= min_operand <= max_operand "
-                f"of at most {MAX_DIGITS} digits"
+                f"operands run from {shown(self.min_operand)} to {shown(self.max_operand)}; expected 0 <= min_operand "
+                f"<= max_operand of at most {MAX_DIGITS} digits"
             )
         if not (self.val_fraction > 0 and self.test_fraction >= 0 and self.val_fraction + self.test_fraction < 1):
             raise ArithprobeError(
@@ -129,8 +133,9 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
     the rows; a part may then be larger than its share by less than one group.
 
     Raises:
-        ArithprobeError: If a part would be empty: too few rows or groups.
+        ArithprobeError: If a part would be empty: too few rows or groups; or for more rows than memory holds.
     """
+    require_memory(f"rows is {recipe.rows}: to draw and write them", _BYTES_OF_A_ROW * recipe.rows)
     generator = np.random.default_rng(recipe.seed)
     dtype = np.int32 if recipe.max_operand < 2**31 - 1 else np.int64
 

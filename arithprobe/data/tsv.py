@@ -13,12 +13,13 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, shown
 from arithprobe.files import write_whole
 from arithprobe.problems import MAX_CHARACTERS, MAX_DIGITS, Layout, Problem, parse_column
 from arithprobe.tokenizer import VOCABULARY, encode_column, unknown_character
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WORD, _FIGURE = re.compile(r"[^\W\d_]"), re.compile(r"\b[0-9]")  # a letter; a number, which the 1 of x1 is not
 _TAB, _NEWLINE = 9, 10
 
 
@@ -131,11 +132,27 @@ def check_row(line: str) -> Problem:
     except ArithprobeError as error:
         raise ArithprobeError(f" {error}") from None
     if not _NUMBER.fullmatch(answer):
-        shown = answer if len(answer) <= 40 else answer[:37] + "..."
-        raise ArithprobeError(f" expected a finite number as the answer, got {shown!r}")
+        raise ArithprobeError(f" expected a finite number as the answer, got {shown(answer)!r}")
     if float(answer) != problem.answer:
-        raise ArithprobeError(f" the answer to '{problem}' is {problem.answer}, the file says {answer[:40]}")
+        raise ArithprobeError(f" the answer to {text!r} is {problem.answer}, the file says {answer[:40]}")
     return problem
+
+
+def _is_header(data: bytes) -> bool:
+    """Whether the first line names columns: 'problem' and 'answer', or words without a number, over a problem."""
+    first, second = (line.decode(errors="replace") for line in data.split(b"\n", 2)[:2])
+    names = [field.strip(" '\"").lower() for field in first.split("\t")]
+    if names[:2] == ["problem", "answer"]:
+        return True
+    return _WORD.search(first) is not None and not _FIGURE.search(first) and any(map(_is_problem, second.split("\t")))
+
+
+def _is_problem(text: str) -> bool:
+    try:
+        Problem.parse(text)
+    except ArithprobeError:
+        return False
+    return True
 
 
 def _read_bytes(path: str | Path) -> bytes:
@@ -200,6 +217,10 @@ def _explain(data: bytes, path: str | Path) -> NoReturn:
         try:
             problem = check_row(line)
         except ArithprobeError as error:
+            if number == 1 and _is_header(data):
+                raise ArithprobeError(
+                    f"{path}:1: is a header row; delete it: expected 'problem<TAB>answer' rows from the first line on"
+                ) from None
             raise ArithprobeError(f"{path}:{number}:{error}") from None
         first = first or problem
         if problem.modulus != first.modulus:

@@ -5,6 +5,7 @@ import re
 
 from torch import Tensor
 
+from arithprobe.probes.targets import number_in
 from arithprobe.probes.variables import planes_of
 from arithprobe.problems import carry, digit
 
@@ -30,6 +31,9 @@ def counterfactual(
 
     Returns:
         The answers, or None where the target alone does not say what they would be (a period of the sum).
+
+    Raises:
+        ArithprobeError: If a number in the target's name is longer than any of a problem.
     """
     (x, y), (from_x, from_y) = base, source
     total, from_total = x + y, from_x + from_y
@@ -41,7 +45,7 @@ def counterfactual(
     elif fixed is not None:
         total = from_x + y if fixed == "x" else x + from_y
     elif placed is not None:
-        place = int(placed[2])
+        place = number_in(target, placed[2])
         if placed[1] == "carry":
             total = total + 10 * place * (carry(from_x, from_y, place) - carry(x, y, place))
         else:
@@ -55,7 +59,7 @@ def counterfactual(
 def _fixed(target: str, modulus: int | None) -> str | None:
     """The quantity of which a target tells all values modulo k apart: the frequency f2 of 10 tells only those of 5."""
     periodic, planes = _PERIODIC.fullmatch(target), planes_of(target)
-    if periodic is not None and int(periodic[2]) == modulus:
+    if periodic is not None and number_in(target, periodic[2]) == modulus:
         return periodic[1]
     if planes is None or planes.period != modulus or math.gcd(modulus, *planes.frequencies) > 1:
         return None
@@ -70,5 +74,5 @@ def answer_per_unit(target: str) -> float | None:
     """
     placed = _PLACED.fullmatch(target)
     if placed is not None:
-        return float(placed[2]) * (10 if placed[1] == "carry" else 1)
+        return float(number_in(target, placed[2])) * (10 if placed[1] == "carry" else 1)
     return 1.0 if target in ("x", "y", "sum", "residue") else None

@@ -29,7 +29,7 @@ from arithprobe.files import write_whole
 from arithprobe.interventions.directions import inlp, leace, mean_difference, projection, ridge_slope
 from arithprobe.interventions.kinds import ErasureKind, require_kind
 from arithprobe.linalg import Array, require_rank
-from arithprobe.models.checkpoints import read_checkpoint
+from arithprobe.models.weights import read_checkpoint
 from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
 
 _PROJECTION = 1e-6  # by which twice may differ from once

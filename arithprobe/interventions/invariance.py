@@ -10,7 +10,7 @@ class Invariance:
     """How much the answers change under K shifts ``(x + d, y - d)``, which leave ``x + y`` the same.
 
     Two curves: of all N problems, whatever they turn into, as the original notebook drew it; and of those alone that
-    stay in the range of the data and keep every digit count.
+    stay in the range of the data and in their layout. What the data writes with leading zeros keeps them.
     """
 
     shifts: tuple[int, ...]
@@ -31,7 +31,7 @@ class Invariance:
     changed_length: tuple[int, ...]
     """(K) shifted problems whose prompt has more or fewer characters than before."""
     kept: tuple[int, ...]
-    """(K) problems that stay in range and keep the digit count of each operand."""
+    """(K) problems that stay in range and in their layout: each operand has as many digits as before."""
     kept_mse: Tensor
     """(K,) float64: mean squared error of those, shifted; NaN where fewer than 10 are kept."""
     kept_own_mse: Tensor

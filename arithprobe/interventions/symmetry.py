@@ -2,9 +2,9 @@
 
 Three changes of a problem, each with the shift of the answer that arithmetic demands: ``(x + d, y - d)`` must change
 nothing; ``(x + d, y)`` must move the answer by d; and with a modulus, ``(x + k, y)`` must change nothing, where a model
-of the plain sum would move by k. Only problems that stay inside the range of the data, and keep every digit count, are
-compared: the original notebook's curve also feeds negative numbers, with a sign the model never saw, and prompts of
-another length.
+of the plain sum would move by k. Only problems that stay inside the range of the data, and keep their layout, are
+compared, written as the data writes them (:mod:`arithprobe.data.rewriting`): the original notebook's curve also feeds
+negative numbers, with a sign the model never saw, and prompts of another length.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.data.rewriting import fits, rewritten
+from arithprobe.data.tsv import parse_tsv
 from arithprobe.interventions.patching import FEWEST, Recovered, has_partner, recovered_fraction
 from arithprobe.interventions.workbench import Workbench
-from arithprobe.problems import Problem
 
 Change = Literal["x + d, y - d", "x + d, y", "x + k, y"]
 STEPS = (1, 2, 5, 10, 50)
@@ -69,26 +69,24 @@ def in_range(dataset: ArithmeticDataset, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
 
 
-def comparable(dataset: ArithmeticDataset, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> Tensor:
-    """(N,) whether problems that are changed stay in the range of the data and keep every digit count.
+def comparable(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """(N,) whether rows whose operands are changed stay in the range of the data, in the layout that they have.
 
     Args:
         dataset: The data.
-        before: (N,) x and (N,) y.
-        after: (N,) x and (N,) y.
+        rows: (N,) row numbers.
+        x: (N,) their new first operands.
+        y: (N,) their new second operands.
     """
-    kept = [_digits(one) == _digits(other) for one, other in zip(before, after, strict=True)]
-    return in_range(dataset, *after) & kept[0] & kept[1]
+    return in_range(dataset, x, y) & fits(dataset, rows, x, y)
 
 
 def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryTest | None:
     x, y = bench.x + d, bench.y - d if change == "x + d, y - d" else bench.y
-    kept = comparable(bench.dataset, (bench.x, bench.y), (x, y)).nonzero()[:, 0]
+    kept = comparable(bench.dataset, bench.rows, x, y).nonzero()[:, 0]
     if len(kept) < FEWEST:
         return None
-    problems = [Problem(*pair, bench.modulus) for pair in zip(x[kept].tolist(), y[kept].tolist(), strict=True)]
-    changed = ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), f"{bench.dataset.path}, {change}"))
-    other = Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
+    other = _changed(bench, bench.rows[kept], x[kept], y[kept], change)
     own = bench.predictions
     modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
     shift = difference(other.predictions, own[kept], modulus)
@@ -102,15 +100,18 @@ def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryT
     )  # fmt: skip
 
 
+def _changed(bench: Workbench, rows: Tensor, x: Tensor, y: Tensor, change: Change) -> Workbench:
+    """The rows with other operands, in the layout that they have."""
+    total = x + y
+    answers = total if bench.modulus is None else total % bench.modulus
+    texts = rewritten(bench.dataset, rows, x, y)
+    content = "".join(f"{text}\t{answer}\n" for text, answer in zip(texts, answers.tolist(), strict=True))
+    changed = ArithmeticDataset(parse_tsv(content.encode(), f"{bench.dataset.path}, {change}"))
+    return Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
+
+
 def _apart(bench: Workbench, other: Workbench, site: str, kept: Tensor, donors: Tensor) -> float:
     own, moved = (one.states[site][torch.arange(len(one)), one.lengths - 1].double() for one in (bench, other))
     paired = has_partner(donors)
     unrelated = (own[donors] - own)[paired].square().sum(dim=1).mean()
     return float((moved - own[kept]).square().sum(dim=1).mean() / unrelated) if unrelated > 0 else float("nan")
-
-
-def _digits(numbers: Tensor) -> Tensor:
-    """Digit counts of numbers that are not negative; 0 for others, which no row has."""
-    places = 10 ** torch.arange(1, 16)
-    counts = 1 + (numbers[:, None] >= places).sum(dim=1)
-    return torch.where(numbers >= 0, counts, 0)

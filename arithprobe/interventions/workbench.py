@@ -9,6 +9,7 @@ from torch import Tensor
 from arithprobe.behaviour import difference, judge_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
+from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
 from arithprobe.models.objective import Objective
 from arithprobe.models.resume import run_from
@@ -16,6 +17,7 @@ from arithprobe.models.transformer import TinyTransformer
 from arithprobe.probes.positions import PositionTable
 
 _ROWS, _EDITS = 128, 16  # rows, and edits of each, whose states are formed at a time
+_BYTES = 4.0  # of a number
 Cells = Callable[[slice, slice], Tensor]
 """Makes the (m, n, P, D) new states of a slice of the M edits and a slice of the N rows."""
 
@@ -97,6 +99,8 @@ class Workbench:
     def _computed(self) -> Computed:
         """One pass over the rows."""
         ids = self.dataset.ids[self.rows].long()
+        sites, wide = len(self.model.site_modules), self.model.d_model
+        require_memory(f"max_examples: the states of {len(self)} rows", _BYTES * ids.numel() * sites * wide)
         device = next(self.model.parameters()).device
         states: dict[str, list[Tensor]] = {}
         outputs = []

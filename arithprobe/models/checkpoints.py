@@ -1,24 +1,32 @@
 """Reading checkpoints: Lightning's, and the plain ``state_dict`` files of the original project."""
 
 import hashlib
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.weights import (
+    checkpoint_in,
+    is_dense,
+    is_lightning,
+    kind_of,
+    read_checkpoint,
+    require_same_shapes,
+)
+from arithprobe.problems import MAX_DIGITS
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 
 CHECKPOINT_KEY = "arithprobe"
 """Where a Lightning checkpoint holds what decoding and judging need beside the weights."""
 _PLAIN_HEADS = 4  # the original project's
+_LARGEST = 2.0 * 10**MAX_DIGITS  # an answer, and more than any size
 _CHOICES = ("norm", "positions", "embedding_sd")  # what a Lightning checkpoint says of the architecture besides
 
 
@@ -43,7 +51,7 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
     """Load a model from a Lightning checkpoint or a plain ``state_dict``, whichever the file is.
 
     Args:
-        path: The file.
+        path: The file; or the folder of a run, of which its best checkpoint is taken, or else its last.
         n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's. It is
             taken to be of that project otherwise too: post-norm, absolute positions, a scaled answer.
         scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
@@ -51,9 +59,11 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
     Raises:
         ArithprobeError: If the file is no checkpoint, of another architecture or vocabulary, or contradicts an option.
     """
+    path = checkpoint_in(path)
     content = read_checkpoint(path)
-    lightning = _is_lightning(content)
-    stored, extra, weights = _parts(content, path) if lightning else ({}, {}, content)
+    lightning = is_lightning(content)
+    stored, extra, weights = lightning_parts(content, path) if lightning else ({}, {}, content)
+    weights = {key.removeprefix("model."): value for key, value in weights.items()} if lightning else weights
     if extra.get("vocabulary", VOCABULARY) != VOCABULARY:
         raise ArithprobeError(
             f"{path}: the checkpoint's vocabulary is {extra['vocabulary']!r}, here it is {VOCABULARY!r}"
@@ -63,11 +73,14 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
         raise ArithprobeError(f"{path}: the checkpoint says n_heads {stored['n_heads']}, the option says {n_heads}")
     heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
     chosen: dict[str, Any] = {name: stored[name] for name in _CHOICES if name in stored}
+    options = _sizes(weights, path) | chosen | {"n_heads": heads, "dropout": 0.0}
     try:
-        model = TinyTransformer(**_sizes(weights, path), n_heads=heads, dropout=0.0, **chosen)
+        with torch.device("meta"):  # first without memory: the file may say anything
+            shapes = TinyTransformer(**options).state_dict()
+        require_same_shapes(shapes, weights, path)
+        model = TinyTransformer(**options)
     except ArithprobeError as error:
-        raise ArithprobeError(f"{path}: {error}") from None
-    require_same_shapes(model.state_dict(), weights, path)
+        raise (error if str(error).startswith(f"{path}: ") else ArithprobeError(f"{path}: {error}")) from None
     model.load_state_dict(weights)
     if model.readout.out_features != objective.n_outputs:
         raise ArithprobeError(
@@ -79,17 +92,30 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
     )
 
 
-def _parts(content: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Hyperparameters, what decoding needs, and the weights of the model, of a Lightning checkpoint."""
-    stored, extra = content.get("hyper_parameters", {}), content.get(CHECKPOINT_KEY, {})
-    weights = content["state_dict"]
-    if not all(isinstance(part, Mapping) for part in (stored, extra, weights)):
+def lightning_parts(
+    content: Mapping[str, Any], path: str | Path
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Hyperparameters, what decoding needs, and the weights, of a Lightning checkpoint.
+
+    Raises:
+        ArithprobeError: If one of them is of the wrong kind, or no number where one is expected.
+    """
+    stored, extra, weights = content.get("hyper_parameters", {}), content.get(CHECKPOINT_KEY, {}), content["state_dict"]
+    kinds = {type(part) for part in (stored, extra, weights)}
+    if not all(issubclass(kind, dict) for kind in kinds) or any(type(key) is not str for key in (*stored, *extra)):
         raise ArithprobeError(f"{path}: is not a checkpoint of an ArithmeticModule")
-    numbers = {name: stored.get(name) for name in ("n_heads", "embedding_sd")} | {"train_mean": extra.get("train_mean")}
+    numbers = {name: stored[name] for name in ("n_heads", "embedding_sd") if name in stored}
+    if extra.get("train_mean") is not None:
+        numbers["train_mean"] = extra["train_mean"]
     for name, value in numbers.items():
-        if value is not None and not (isinstance(value, (int, float)) and float("-inf") < value < float("inf")):
-            raise ArithprobeError(f"{path}: its {name} is {value!r}; expected a finite number")
-    return dict(stored), dict(extra), {key.removeprefix("model."): value for key, value in weights.items()}
+        allowed = (int,) if name == "n_heads" else (int, float)
+        if type(value) not in allowed or not abs(value) <= _LARGEST:
+            wanted = "a whole number" if name == "n_heads" else f"a finite number, of at most {_LARGEST:.0e}"
+            raise ArithprobeError(f"{path}: its {name} is {value!r}; expected {wanted}")
+    for name in ("vocabulary", "task"):
+        if not isinstance(extra.get(name, ""), (str, type(None))):
+            raise ArithprobeError(f"{path}: its {name} is {extra[name]!r}; expected text")
+    return stored, extra, weights
 
 
 def _objective(extra: Mapping[str, Any], lightning: bool, scale: float | None, path: str | Path) -> Objective:
@@ -112,10 +138,6 @@ def _objective(extra: Mapping[str, Any], lightning: bool, scale: float | None, p
     return objective
 
 
-def _is_lightning(content: Mapping[str, Any]) -> bool:
-    return "state_dict" in content and "pytorch-lightning_version" in content
-
-
 def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """The sizes that the shapes of a ``state_dict`` tell.
 
@@ -126,9 +148,11 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     shapes, attention = {}, any(".self_attn." in key for key in weights)
     for key in ("tok.weight", "pos.weight", "enc.layers.0.linear1.weight", "readout.weight"):
         value = weights.get(key)
-        if not isinstance(value, Tensor) or value.ndim != 2:
+        if not is_dense(value) or value.ndim != 2:
             known = ", ".join(map(str, list(weights)[:3])) or "nothing"
-            what = "is missing" if value is None else "is not a matrix"
+            what = (
+                "is missing" if key not in weights else "is not a matrix" if is_dense(value) else f"is {kind_of(value)}"
+            )
             what += "" if attention else ", and there is no attention"
             raise ArithprobeError(f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known})")
         shapes[key] = value.shape
@@ -158,70 +182,3 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a file written by ``torch.save``, running none of its code (``weights_only=True``), onto the CPU.
-
-    Raises:
-        ArithprobeError: If the file is missing, no checkpoint, or holds more than tensors and plain values.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that are refused anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ArithprobeError(f"{path}: no such file; expected a checkpoint") from None
-    except OSError as error:
-        raise ArithprobeError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
-        raise ArithprobeError(
-            f"{path}: not a checkpoint of tensors and plain values, and nothing else is loaded (weights_only=True)"
-        ) from error
-    if not isinstance(content, dict):
-        raise ArithprobeError(
-            f"{path}: holds a {type(content).__name__}; expected a state_dict or a Lightning checkpoint"
-        )
-    return content
-
-
-def load_plain_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a plain ``state_dict`` file into a model.
-
-    Raises:
-        ArithprobeError: If the file is a Lightning checkpoint, or of another architecture.
-    """
-    content = read_checkpoint(path)
-    if _is_lightning(content):
-        raise ArithprobeError(f"{path}: is a Lightning checkpoint; pass it as --ckpt_path")
-    require_same_shapes(model.state_dict(), content, path)
-    model.load_state_dict(content)
-
-
-def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any], path: str | Path) -> None:
-    """Compare a checkpoint's weights with a model's.
-
-    Raises:
-        ArithprobeError: Naming the first weights of another shape, missing or unknown.
-    """
-    for key, value in expected.items():
-        if key not in found:
-            known = ", ".join(map(str, list(found)[:3])) or "nothing"
-            raise ArithprobeError(f"{path}: {key!r} is missing; expected shape {_shape(value)} (the file has: {known})")
-        if not isinstance(found[key], Tensor) or not found[key].is_floating_point() or found[key].is_sparse:
-            kind = found[key].dtype if isinstance(found[key], Tensor) else type(found[key]).__name__
-            raise ArithprobeError(f"{path}: {key!r} is a {kind}; expected a tensor of real numbers")
-        if found[key].shape != value.shape:
-            raise ArithprobeError(
-                f"{path}: another architecture: {key!r} has shape {_shape(found[key])}, "
-                f"the model expects {_shape(value)}"
-            )
-    unknown = [key for key in found if key not in expected]
-    if unknown:
-        raise ArithprobeError(
-            f"{path}: another architecture: {unknown[0]!r} has no place in the model ({len(unknown)} such)"
-        )
-
-
-def _shape(value: Tensor) -> str:
-    return str(tuple(value.shape))

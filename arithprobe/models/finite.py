@@ -6,7 +6,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 
 
-def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, path: str) -> None:
+def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, path: str, model: str = "") -> None:
     """Check the states of a batch.
 
     Args:
@@ -14,6 +14,7 @@ def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, pat
         lengths: (B,) real tokens; what is beyond is not looked at.
         rows: (B,) row numbers, for the text.
         path: The file of the rows, for the text.
+        model: The file of the model, for the text, where there is one.
 
     Raises:
         ArithprobeError: If one is not finite, naming where.
@@ -23,7 +24,8 @@ def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, pat
         bad = (~torch.isfinite(state).all(dim=-1) & real).nonzero()
         if len(bad):
             row, token = bad[0].tolist()
+            where = f"{model}: " if model else ""
             raise ArithprobeError(
-                f"the state at {site}, token {token} is not finite in row {int(rows[row]) + 1} of {path}; "
-                "the model has diverged, or its weights are broken"
+                f"{where}the state at {site}, token {token} is not finite in row {int(rows[row]) + 1} of "
+                f"{path}; the model has diverged, or its weights are broken"
             )

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.limits import require_memory, require_within
 from arithprobe.models.blocks import Activations, Encoder, Norm, pick
 from arithprobe.tokenizer import VOCABULARY_SIZE, place_values
 
+_BYTES = 4  # of a weight
 Positions = Literal["absolute", "place"]
 """What a token's position embedding stands for: its index in the prompt, or, of a digit, its place value."""
 
@@ -42,7 +44,8 @@ class TinyTransformer(nn.Module):
         embedding_sd: Standard deviation of the initial token and position embeddings; 1 in the original project.
 
     Raises:
-        ArithprobeError: If a size is not positive, H does not divide D, dropout is outside [0, 1), or a choice is none.
+        ArithprobeError: If a size is not positive or takes more memory than the machine has, H does not divide D,
+            dropout is outside [0, 1), or a choice is none.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class TinyTransformer(nn.Module):
         for name, size in self.sizes.items():
             if size < 1:
                 raise ArithprobeError(f"{name} is {size}; expected 1 or more")
+        require_within("", n_layers=n_layers)
         if d_model % n_heads:
             raise ArithprobeError(f"n_heads is {n_heads}; expected a divisor of d_model, {d_model}")
         if not 0 <= dropout < 1:
@@ -74,6 +78,9 @@ class TinyTransformer(nn.Module):
                 raise ArithprobeError(f"{name} is {choice!r}; expected one of {', '.join(get_args(choices))}")
         if not 0 < embedding_sd < float("inf"):
             raise ArithprobeError(f"embedding_sd is {embedding_sd}; expected a positive number")
+        require_within("", embedding_sd=embedding_sd)
+        parameters = self._parameters_of(**self.sizes)
+        require_memory(f"a model of {parameters:.2g} weights", _BYTES * parameters)
         self.d_model, self.max_len = d_model, max_len
         self.tok = nn.Embedding(VOCABULARY_SIZE, d_model)
         self.pos = nn.Embedding(max_len, d_model)
@@ -84,6 +91,13 @@ class TinyTransformer(nn.Module):
         self.enc = Encoder(n_layers, d_model, n_heads, d_ff, dropout, norm)
         self.ln = nn.LayerNorm(d_model)
         self.readout = nn.Linear(d_model, n_outputs)
+
+    @staticmethod
+    def _parameters_of(d_model: int, n_layers: int, n_heads: int, d_ff: int, max_len: int, n_outputs: int) -> int:
+        """How many weights a model of these sizes has."""
+        attention, mlp, norms = 4 * (d_model + 1) * d_model, (2 * d_model + 1) * d_ff + d_model, 4 * d_model
+        tables = (VOCABULARY_SIZE + max_len) * d_model
+        return tables + n_layers * (attention + mlp + norms) + 2 * d_model + (d_model + 1) * n_outputs
 
     @property
     def architecture(self) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _relabelled(target: Target, seed: int) -> list[Target]:
     while len(found) < _RELABELLINGS:
         other = torch.randperm(len(values), generator=generator)
         if not (torch.equal(other, order) or torch.equal(other, order.flip(0))):  # a reflection is still the line
-            found.append(Target(f"{target.name}relabelled{len(found)}", values[other][index, None], has_null=False))
+            found.append(Target(f"{target.name}relabelled{len(found)}", values[other][index, None], False, target))
     return found
 
 
@@ -203,12 +203,14 @@ def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[i
     others = [(n, circle.period + step, n) for step in (-1, 1) for n in circle.frequencies]
     if rows.modulus is not None and circle.period != rows.modulus:
         others += [(n, rows.modulus, round(n * rows.modulus / circle.period)) for n in circle.frequencies]
-    targets, numbers = [], []
+    targets: list[Target] = []
+    numbers = []
     for own, period, frequency in others:
         if not 2 <= period <= LARGEST_PERIOD or own * period == frequency * circle.period:
             continue
         columns, _ = angle_columns(quantity, period, [frequency], rows.x, rows.y, rows.modulus)
         for waves in columns.values():
-            targets.append(Target(f"{period}f{frequency}", torch.stack(list(waves.values()), dim=1), has_null=False))
+            stacked = torch.stack(list(waves.values()), dim=1)
+            targets.append(Target(f"{period}f{frequency}", stacked, False, targets[-1] if targets else None))
             numbers.append(circle.frequencies.index(own))
     return targets, numbers

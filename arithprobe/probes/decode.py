@@ -99,7 +99,7 @@ def decode_angles(
     rows = ridge.rows
     truth = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
     states, kept = sample.kept()
-    target = ridge.raw(ridge.columns[kept, : waves[-1]])[:, None, waves[0] :]  # (k, 1, W)
+    target = ridge.raw(ridge.columns[kept][:, : waves[-1]])[:, None, waves[0] :]  # (k, 1, W)
     outcome, sure, true = [], [], []
     for index in ridge.held_out:
         held_out = ridge.fold[kept] == index

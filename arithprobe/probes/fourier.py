@@ -26,9 +26,10 @@ from arithprobe.probes.circles import LEVEL, Circle, FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.repeated import Repeated, narrow
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
-from arithprobe.probes.targets import angle_columns, target_group, target_values
+from arithprobe.probes.targets import angle_columns, distinct_angle_columns, target_group, target_values
 
 _ROUNDING = 1e-12  # variance of states relative to their squares, below which they do not vary
 _FEWEST_VALUES = 4  # of fewer, every relabelling is a rotation or a reflection
@@ -82,19 +83,21 @@ class FourierSurvey:
         self.parts: list[CirclePart] = []
         width = 0
         for circle in circles:
-            columns, refused = angle_columns(*circle, rows.x, rows.y, rows.modulus)
+            columns, refused, place = distinct_angle_columns(*circle, rows.x, rows.y, rows.modulus)
+            place = narrow(place, circle.period)
             if not columns:
                 reasons = ", ".join(refused) or "none is named"
                 raise ArithprobeError(f"{circle.name}: no frequency can be probed: {reasons}")
             circle = circle._replace(frequencies=tuple(columns))
             offsets = tuple(itertools.accumulate(map(len, columns.values()), initial=width))
             self.parts.append(CirclePart(circle, tuple(refused), len(targets), offsets))
-            targets += [_target(f"{circle.name}f{n}", waves) for n, waves in columns.items()]
+            targets += [_target(f"{circle.name}f{n}", waves, place) for n, waves in columns.items()]
             controls += _relabelled(circle, rows, relabellings, split.seed)
             width = offsets[-1]
         split = split._replace(group=target_group(circles[0].quantity))
         self.ridge = RidgeSurvey(rows, sites, positions, [*targets, *controls], split, d_model)
         self._count, self._relabellings, self._width = len(targets), relabellings, width
+        self._waves = self.ridge.columns.leading(width)
         self.start()
 
     def start(self) -> None:
@@ -112,7 +115,7 @@ class FourierSurvey:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
         self.ridge.update(states, rows)
         rows = rows.cpu()
-        waves = self.ridge.columns[rows, : self._width]
+        waves = self._waves[rows]
         waves = torch.cat([waves.new_ones(len(waves), 1), waves], dim=1)
         fold = self.ridge.fold[rows]
         for block, products in enumerate(self._products):
@@ -209,7 +212,9 @@ def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> lis
     """
     if circle.period < _FEWEST_VALUES:
         return []
-    residue = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
+    values = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
+    residue, place = torch.unique(values, return_inverse=True)
+    place = narrow(place, circle.period)
     generator = torch.Generator().manual_seed(seed)
     found = []
     for number in range(count):
@@ -218,9 +223,10 @@ def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> lis
             permutation = torch.randperm(circle.period, generator=generator)
         other = permutation[residue]
         for n, waves in angle_columns("x", circle.period, circle.frequencies, other, other, None)[0].items():
-            found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, has_null=False))
+            found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, place, has_null=False))
     return found
 
 
-def _target(name: str, waves: Mapping[str, Tensor], *, has_null: bool = True) -> Target:
-    return Target(name, torch.stack(list(waves.values()), dim=1), has_null)
+def _target(name: str, waves: Mapping[str, Tensor], place: Tensor, *, has_null: bool = True) -> Target:
+    """The waves of a frequency, of each place on the circle, and the place of each row."""
+    return Target(name, Repeated(torch.stack(list(waves.values()), dim=1), place), has_null)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.limits import require_within
 from arithprobe.probes.mlp_passes import (
     backward,
     cross_entropies,
@@ -63,6 +64,8 @@ class MLPSettings:
         for name in ("hidden", "depth", "batch_size", "max_epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ArithprobeError(f"MLP probe: {name} is {getattr(self, name)}; expected 1 or more")
+        names = ("hidden", "depth", "batch_size", "max_epochs", "patience", "lr", "seed")
+        require_within("MLP probe: ", **{name: getattr(self, name) for name in names})
         if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf") or self.seed < 0:
             raise ArithprobeError(
                 f"MLP probe: lr is {self.lr}, weight_decay {self.weight_decay}, seed {self.seed}; "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError, several
+from arithprobe.errors import ArithprobeError, several, shown
 from arithprobe.problems import Layout
 
 
@@ -55,7 +55,7 @@ def position_table(wanted: Sequence[str], lengths: Tensor, layout: Tensor, layou
     for name in wanted:
         if name not in kinds and name not in every:
             raise ArithprobeError(
-                f"no position {name!r} in this data (positions: last, all, index, role; 0 to {len(index) - 1}; "
+                f"no position {shown(name)!r} in this data (positions: last, all, index, role; 0 to {len(index) - 1}; "
                 f"{', '.join(roles)})"
             )
         found |= kinds.get(name) or {name: every[name]}

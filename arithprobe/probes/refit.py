@@ -50,7 +50,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     """
     names = survey.positions.names
     cell = survey.sites.index(site) * len(names) + names.index("last")
-    folds = survey.fitter.select([cell], survey.columns.shape[1]).moments()
+    folds = survey.fitter.select([cell], survey.columns.width).moments()
     choice = alpha_choice(ALPHAS, "gcv", len(folds) - 1, relative=True)
     total, d = Moments.total(folds), folds[0].gram.shape[1] - 1
     generator = np.random.default_rng(seed)

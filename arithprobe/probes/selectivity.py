@@ -15,6 +15,7 @@ from arithprobe.probes.controls import control_labels
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import ProblemRows, Target
@@ -70,14 +71,17 @@ class SelectivitySurvey:
         counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
         counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)
         self.known = counts[types].sum(dim=1) > counts[types, self.fold]  # (N,)
-        own = [one.columns for one in targets]
-        controls = [control_labels(columns, types, seed + draw) for draw in range(draws) for columns in own]
-        labels = torch.cat([*own, *controls], dim=1)
-        spread = labels.std(dim=0)
-        self.labels = (labels - labels.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
-        widths = torch.tensor([columns.shape[1] for columns in [*own, *controls]])
+        parts, like = [], Repeated.of(types[:, None].double())
+        for draw in range(-1, draws):  # first the true labels
+            for one in targets:
+                labels = one.columns if draw < 0 else control_labels(one.columns, types, seed + draw)
+                spread = labels.std(dim=0)
+                scaled = (labels - labels.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
+                parts.append(Repeated.of(scaled, like))
+        self.labels = RepeatedColumns(parts)
+        widths = torch.tensor([one.table.shape[1] for one in parts])
         self._target = torch.repeat_interleave(torch.arange(len(widths)), widths)
-        self.fitter = RidgeFitter(len(self.sites) * len(positions.names), d_model, labels.shape[1], folds)
+        self.fitter = RidgeFitter(len(self.sites) * len(positions.names), d_model, self.labels.width, folds)
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""

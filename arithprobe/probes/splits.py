@@ -53,17 +53,36 @@ def permuted_rows(group: Tensor, count: int, seed: int) -> Tensor:
     Returns:
         (N, P) int64: ``values[permuted_rows(...)]`` are (N, P) permuted labels.
     """
-    _, index, sizes = np.unique(group.numpy(), return_inverse=True, return_counts=True)
-    by_group = np.argsort(index, kind="stable")
-    start = np.cumsum(sizes) - sizes
-    rank = np.empty(len(index), dtype=np.int64)
-    rank[by_group] = np.arange(len(index)) - start[index[by_group]]
-    generator = np.random.default_rng(seed)
-    columns = np.empty((len(index), count), dtype=np.int64)
-    for column in columns.T:
-        donor = generator.permutation(len(sizes))[index]
-        column[:] = by_group[start[donor] + rank % sizes[donor]]
-    return torch.from_numpy(columns)
+    return PermutedRows(group, count, seed)[torch.arange(len(group))]
+
+
+class PermutedRows:
+    """What :func:`permuted_rows` returns, for the rows asked for: what is kept of a row does not grow with P.
+
+    Args:
+        group: (N,) int64 groups.
+        count: Number of independent permutations P.
+        seed: Seed of the draw.
+    """
+
+    def __init__(self, group: Tensor, count: int, seed: int) -> None:
+        _, index, sizes = np.unique(group.numpy(), return_inverse=True, return_counts=True)
+        by_group = np.argsort(index, kind="stable")
+        start = np.cumsum(sizes) - sizes
+        rank = np.empty(len(index), dtype=np.int32)
+        rank[by_group] = np.arange(len(index)) - start[index[by_group]]
+        generator = np.random.default_rng(seed)
+        donors = [generator.permutation(len(sizes)) for _ in range(count)]
+        self._donors = np.array(donors, dtype=np.int32).reshape(count, len(sizes)).T  # (G, P)
+        self._index, self._rank, self._by_group = index.astype(np.int32), rank, by_group.astype(np.int32)
+        self._start, self._sizes = start, sizes
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """(B, P) int64 rows whose labels (B,) rows take."""
+        chosen = rows.numpy()
+        donor = self._donors[self._index[chosen]]
+        taken = self._by_group[self._start[donor] + self._rank[chosen, None] % self._sizes[donor]]
+        return torch.from_numpy(taken.astype(np.int64))
 
 
 def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int) -> Tensor:

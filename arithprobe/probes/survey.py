@@ -4,6 +4,7 @@ What `RidgeProbing` does at every validation and `arithprobe probe` does to a ch
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,10 +14,11 @@ from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.positions import PositionTable
+from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.ridge_scores import RidgeScores, joined
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.splits import fold_of, permuted_rows
+from arithprobe.probes.splits import PermutedRows, fold_of
 from arithprobe.probes.targets import Group, group_values, target_group, target_values
 from arithprobe.problems import Layout
 
@@ -36,15 +38,34 @@ class ProblemRows(Protocol):
     ids: Tensor
 
 
-class Target(NamedTuple):
-    """One thing to probe for."""
+class Target:
+    """One thing to probe for.
 
-    name: str
-    """What it is called in tags, tables and files."""
-    columns: Tensor
-    """(N, k) float64 values: one column, or cosine and sine of an angle, which are scored together."""
-    has_null: bool = True
-    """Whether permuted labels ride along; a control needs none. Targets without come last."""
+    Args:
+        name: What it is called in tags, tables and files.
+        columns: (N, k) float64 values: one column, or cosine and sine of an angle, which are scored together; or the
+            same, kept by distinct values.
+        has_null: Whether permuted labels ride along; a control needs none. Targets without come last.
+        like: A target that may repeat in the same rows, which saves memory.
+    """
+
+    def __init__(
+        self, name: str, columns: Tensor | Repeated, has_null: bool = True, like: "Target | None" = None
+    ) -> None:
+        self.name, self.has_null = name, has_null
+        if isinstance(columns, Tensor):
+            columns = Repeated.of(columns, None if like is None else like.repeated)
+        self.repeated: Repeated = columns
+
+    @property
+    def columns(self) -> Tensor:
+        """(N, k) float64 values."""
+        return self.repeated.whole
+
+    @property
+    def width(self) -> int:
+        """Number k of columns."""
+        return self.repeated.table.shape[1]
 
 
 def targets_by_group(names: Sequence[str], rows: ProblemRows) -> dict[Group, list[Target]]:
@@ -87,7 +108,7 @@ class RidgeSurvey:
 
     Attributes:
         fitter: The moments; its ``state`` tensors are sums, to be added over ranks.
-        columns: (N, K) the columns of all targets, centred and scaled.
+        columns: (N, K) the columns of all targets, centred and scaled, by their rows.
         fold: (N,) the fold of each row.
         held_out: The folds held out in turn.
     """
@@ -105,14 +126,18 @@ class RidgeSurvey:
         self.targets, self.split = list(targets), split
         group = group_values(split.group, rows.x, rows.y)
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
-        raw = torch.cat([target.columns for target in self.targets], dim=1)
-        scale = [target.columns.var(dim=0).mean().sqrt().expand(target.columns.shape[1]) for target in self.targets]
-        self._mean, self._scale = raw.mean(dim=0), torch.cat(scale)
-        self.columns = (raw - self._mean) / self._scale  # R2 is the same, rounding is better
-        self._donors = permuted_rows(group, split.permutations, split.seed)  # (N, P)
-        widths = torch.tensor([target.columns.shape[1] for target in self.targets])
+        means, scales, parts = [], [], []
+        for target in self.targets:
+            own = target.repeated
+            means.append(own.mean)
+            scales.append(own.variance.mean().sqrt().expand(target.width))
+            parts.append(replace(own, table=(own.table - means[-1]) / scales[-1]))  # R2 is the same, rounding is better
+        self._mean, self._scale, self.columns = torch.cat(means), torch.cat(scales), RepeatedColumns(parts)
+        self._donors = PermutedRows(group, split.permutations, split.seed)
+        widths = torch.tensor([target.width for target in self.targets])
         self._target = torch.repeat_interleave(torch.arange(len(widths)), widths)  # (K,) target of each column
-        self._permuted = sum(target.columns.shape[1] for target in self.targets if target.has_null)
+        self._permuted = sum(target.width for target in self.targets if target.has_null)
+        self._with_null = self.columns.leading(self._permuted)
         n_labels = len(self._target) + self._permuted * split.permutations
         self._sizes = (len(self.sites) * len(positions.names), d_model, n_labels, blocks)
         self.start()
@@ -131,8 +156,10 @@ class RidgeSurvey:
         rows = rows.cpu()
         cells = torch.cat([self.positions.gather(states[site], rows) for site in self.sites], dim=1)
         valid = self.positions.valid[rows].repeat(1, len(self.sites))
-        null = self.columns[:, : self._permuted][self._donors[rows]].flatten(1)  # (B, P K)
-        labels = torch.cat([self.columns[rows], null], dim=1)
+        labels = self.columns[rows]
+        if self._permuted * self.split.permutations:
+            null = self._with_null[self._donors[rows].flatten()].view(len(rows), -1)  # (B, P K)
+            labels = torch.cat([labels, null], dim=1)
         self.fitter.update(cells, labels, self.fold[rows], valid)
 
     def scores(

@@ -21,8 +21,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError, did_you_mean, several
-from arithprobe.problems import carry, digit
+from arithprobe.errors import ArithprobeError, did_you_mean, several, shown
+from arithprobe.problems import MAX_DIGITS, carry, digit
 
 Quantity = Literal["x", "y", "sum", "residue"]
 Group = Literal["x", "y", "sum"]
@@ -30,6 +30,7 @@ _PLACED = re.compile(r"(x|y|sum|carry)(10*)")
 _PERIODIC = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)(?:(cos|sin)([1-9][0-9]*))?")
 LARGEST_PERIOD = 10**4
 """Of a circle."""
+_LONGEST_NUMBER = MAX_DIGITS + 1  # digits: those of the largest sum
 _CONSTANT = 1e-8  # variance below which a column is constant
 _ROUNDING = 1e-12  # the sine of pi is 1e-16, not 0
 
@@ -95,6 +96,19 @@ def pair_of(x: Tensor, y: Tensor) -> Tensor:
     return x * (int(y.max()) + 1) + y
 
 
+def number_in(name: str, digits: str) -> int:
+    """A number in the name of a target: a period, a frequency, a place.
+
+    Raises:
+        ArithprobeError: If it is longer than any of a problem.
+    """
+    if len(digits) > _LONGEST_NUMBER:
+        raise ArithprobeError(
+            f"target {shown(name)!r}: a number has {len(digits)} digits; expected at most {_LONGEST_NUMBER}"
+        )
+    return int(digits)
+
+
 def group_values(group: Group, x: Tensor, y: Tensor) -> Tensor:
     """(N,) int64 labels of a group."""
     return {"x": x, "y": y, "sum": x + y}[group]
@@ -121,7 +135,9 @@ def target_values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tenso
     """
     values = _values(name, x, y, modulus).to(torch.float64)
     if len(values) and float(values.var(correction=0)) < _CONSTANT:
-        raise ArithprobeError(f"target {name!r} is {values[0].item():g} in every row; a constant cannot be probed")
+        raise ArithprobeError(
+            f"target {shown(name)!r} is {values[0].item():g} in every row; a constant cannot be probed"
+        )
     return values
 
 
@@ -165,6 +181,17 @@ def angle_columns(
     return found, refused
 
 
+def distinct_angle_columns(
+    quantity: Quantity, period: int, frequencies: Sequence[int], x: Tensor, y: Tensor, modulus: int | None
+) -> tuple[dict[int, dict[str, Tensor]], list[str], Tensor]:
+    """As :func:`angle_columns`, of each place on the circle once: its U columns, and the (N,) place of each row."""
+    values, place = torch.unique(_values(f"{quantity}mod{period}", x, y, modulus), return_inverse=True)
+    nothing = torch.zeros_like(values)
+    first, second = (nothing, values) if quantity == "y" else (values, nothing)
+    columns, refused = angle_columns(quantity, period, frequencies, first, second, modulus)
+    return columns, refused, place
+
+
 def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
     whole = {"x": x, "y": y, "sum": x + y}
     if modulus is not None:
@@ -173,14 +200,16 @@ def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
         return whole[name]
     periodic, placed = _PERIODIC.fullmatch(name), _PLACED.fullmatch(name)
     if name == "residue" or (periodic is not None and periodic[1] not in whole):
-        raise ArithprobeError(f"target {name!r}: k is unknown, the problems are 'x + y = ?' without '(mod k)'")
+        raise ArithprobeError(f"target {shown(name)!r}: k is unknown, the problems are 'x + y = ?' without '(mod k)'")
     if periodic is not None:
-        return _periodic(name, whole[periodic[1]], int(periodic[2]), periodic[3], int(periodic[4] or 1))
+        return _periodic(
+            name, whole[periodic[1]], number_in(name, periodic[2]), periodic[3], number_in(name, periodic[4] or "1")
+        )
     names = target_names(max(int(x.max()), int(y.max())), modulus)
     if placed is None or name not in names:
         meant = did_you_mean(name, names)
         raise ArithprobeError(
-            f"no target {name!r} in this data{meant} (targets: {', '.join(names)}, or a period as in 'summod4')"
+            f"no target {shown(name)!r} in this data{meant} (targets: {', '.join(names)}, or a period as in 'summod4')"
         )
     place = int(placed[2])
     return carry(x, y, place) if placed[1] == "carry" else digit(whole[placed[1]], place)
@@ -188,7 +217,7 @@ def _values(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Tensor:
 
 def _periodic(name: str, values: Tensor, period: int, wave: str | None, frequency: int) -> Tensor:
     if not 2 <= period <= LARGEST_PERIOD:
-        raise ArithprobeError(f"target {name!r}: the period is {period}; expected 2 to {LARGEST_PERIOD}")
+        raise ArithprobeError(f"target {shown(name)!r}: the period is {period}; expected 2 to {LARGEST_PERIOD}")
     if wave is None:
         return values % period
     turns = (frequency % period * (values % period) % period).to(torch.float64) / period

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, shown
 from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
-from arithprobe.probes.targets import angle_columns, target_values
+from arithprobe.probes.targets import angle_columns, number_in, target_values
 
 _PLANES = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)f([0-9to+]+)")
 _RANGE = re.compile(r"([1-9][0-9]*)(?:to([1-9][0-9]*))?")
@@ -47,7 +47,7 @@ def variable_of(name: str, x: Tensor, y: Tensor, modulus: int | None) -> Variabl
         return Variable(name, target_values(name, x, y, modulus)[:, None], None)
     columns, refused = angle_columns(*circle, x, y, modulus)
     if not columns:
-        raise ArithprobeError(f"target {name!r}: nothing to probe for: {', '.join(refused)}")
+        raise ArithprobeError(f"target {shown(name)!r}: nothing to probe for: {', '.join(refused)}")
     waves = [wave for found in columns.values() for wave in found.values()]
     whole = len(waves) == 2 * len(circle.frequencies)
     return Variable(name, torch.stack(waves, dim=1), circle if whole else None)
@@ -68,15 +68,15 @@ def planes_of(name: str) -> Circle | None:
     frequencies: list[int] = []
     for part in found[3].split("+"):
         ends = _RANGE.fullmatch(part)
-        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        first, last = (number_in(name, ends[1]), number_in(name, ends[2] or ends[1])) if ends else (1, 0)
         if not first <= last < first + MOST_FREQUENCIES:
             raise ArithprobeError(
-                f"target {name!r}: expected frequencies like f1to3 or f1to3+7, at most {MOST_FREQUENCIES}"
+                f"target {shown(name)!r}: expected frequencies like f1to3 or f1to3+7, at most {MOST_FREQUENCIES}"
             )
         frequencies += range(first, last + 1)
     if len(set(frequencies)) < len(frequencies):
-        raise ArithprobeError(f"target {name!r}: a frequency is named twice")
-    return Circle(found[1], int(found[2]), tuple(frequencies))  # type: ignore[arg-type]
+        raise ArithprobeError(f"target {shown(name)!r}: a frequency is named twice")
+    return Circle(found[1], number_in(name, found[2]), tuple(frequencies))  # type: ignore[arg-type]
 
 
 def planes_name(quantity: str, period: int, frequencies: Sequence[int]) -> str:

@@ -99,11 +99,11 @@ SECTIONS = (
 )  # fmt: skip
 
 
-def report(folders: Sequence[str | Path]) -> str:
+def report(folders: str | Path | Sequence[str | Path]) -> str:
     """One HTML page about runs, several of them side by side; it needs nothing but itself.
 
     Args:
-        folders: Run folders, ``lightning_logs/NAME/version_N``.
+        folders: Run folders, ``lightning_logs/NAME/version_N``, or one.
 
     Returns:
         The content of the file.
@@ -112,7 +112,7 @@ def report(folders: Sequence[str | Path]) -> str:
         ArithprobeError: If there is no run, one is named twice, a folder is no run or has no validation, or a file
             cannot be read.
     """
-    return page_of(read_runs(folders))
+    return page_of(read_runs([folders] if isinstance(folders, (str, Path)) else folders))
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -153,10 +153,11 @@ def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
     )  # fmt: skip
     environment.filters["own_ids"] = _numbered()
     environment.filters["json"] = _json
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         runs=runs, sections=sections, tasks=sorted({run.task for run in runs}), colours=colour_scale(64),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), version=versions()["arithprobe"],
     )  # fmt: skip
+    return page.encode("utf-8", "backslashreplace").decode()  # JSON and file names can hold what UTF-8 cannot
 
 
 def step_count() -> int:

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, shown
 
 Values = dict[str, Any]
 """Settings by configuration key, such as ``model.d_model``."""
 Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
 """A list of values for every key; every combination is a trial. Several grids are run one after the other."""
 _SHORT = {"seed_everything": "seed"}
-_TERM = re.compile(r"\s*([*/])?\s*(?:(\d+(?:\.\d+)?)|([A-Za-z_][\w.]*))")
+_TERM = re.compile(r"\s*([*/])?\s*(?:([0-9]{1,300}(?:\.[0-9]+)?)|([A-Za-z_][\w.]*))")
 _LONGEST, _LONGEST_NAME = 60, 160  # characters of one value in a name, and of all
 
 
@@ -99,7 +99,7 @@ def _followed(key: str, rule: Any, known: Mapping[str, Any]) -> Any:
     Raises:
         ArithprobeError: If it is no such product, names a key that is nowhere set, or does not divide.
     """
-    wanted = f"rules: {key} is {rule!r}"
+    wanted = f"rules: {key} is {shown(rule)!r}"
     value: float | None = None
     end = 0
     if not isinstance(rule, str):

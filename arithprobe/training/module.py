@@ -12,13 +12,14 @@ from arithprobe.data.dataset import Batch
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
-from arithprobe.models.checkpoints import CHECKPOINT_KEY, load_plain_weights, weights_hash
+from arithprobe.models.checkpoints import CHECKPOINT_KEY, weights_hash
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
+from arithprobe.models.weights import load_plain_weights, named_as
 from arithprobe.tokenizer import VOCABULARY
 from arithprobe.training.metrics import AnswerErrors
-from arithprobe.training.schedule import Schedule, lr_factor, require_schedule
+from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, require_room, require_schedule
 
 
 class ValidationOutput(TypedDict):
@@ -87,10 +88,7 @@ class ArithmeticModule(LightningModule):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
-            raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):  # type: ignore[redundant-expr]
-            raise ArithprobeError(f"betas are {list(betas)}; expected two numbers, 0 or more and below 1")
+        require_adamw(lr, weight_decay, betas)
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
         require_schedule(schedule, warmup_steps, final_lr)
         self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
@@ -102,6 +100,7 @@ class ArithmeticModule(LightningModule):
         self.model = TinyTransformer(
             d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs, norm, positions, embedding_sd
         )
+        require_room(sum(one.numel() for one in self.model.parameters()))
         if weights is not None:
             load_plain_weights(self.model, weights)
         self.behaviour: Behaviour | None = None
@@ -220,13 +219,14 @@ class ArithmeticModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it.
+        """Restore it; the weights get this module's names, whichever of the two was compiled or wrapped.
 
         Raises:
             ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task())
         self.behaviour = None
+        checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:

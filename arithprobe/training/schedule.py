@@ -5,9 +5,37 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.limits import require_memory, require_within
 
 Schedule = Literal["constant", "cosine"]
 """What the learning rate does after its warm-up."""
+
+
+def require_adamw(lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
+    """Check the options of AdamW.
+
+    Raises:
+        ArithprobeError: If one is out of range, or a step of it would be longer than the weights are.
+    """
+    if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
+        raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
+    require_within("", lr=lr)
+    if lr * weight_decay > 1:
+        raise ArithprobeError(
+            f"lr is {lr}, weight_decay {weight_decay}; expected lr * weight_decay of at most 1 (a step takes that "
+            "share of every weight away)"
+        )
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):  # type: ignore[redundant-expr]
+        raise ArithprobeError(f"betas are {list(betas)}; expected two numbers, 0 or more and below 1")
+
+
+def require_room(weights: int) -> None:
+    """Refuse to train more weights than fit into memory, with their gradients and AdamW's two moments.
+
+    Raises:
+        ArithprobeError: Naming both sizes.
+    """
+    require_memory(f"to train a model of {weights:.2g} weights", 16 * weights)
 
 
 def require_schedule(schedule: Schedule, warmup_steps: int, final_lr: float) -> None:
@@ -19,6 +47,7 @@ def require_schedule(schedule: Schedule, warmup_steps: int, final_lr: float) -> 
     if schedule not in get_args(Schedule):
         raise ArithprobeError(f"schedule is {schedule!r}; expected one of {', '.join(get_args(Schedule))}")
     require_at_least("", warmup_steps=(warmup_steps, 0))
+    require_within("", warmup_steps=warmup_steps)
     if not 0 <= final_lr <= 1:
         raise ArithprobeError(f"final_lr is {final_lr}; expected a share of lr, 0 to 1")
 

@@ -1,0 +1,41 @@
+"""The checkpoints of a run: ``best.ckpt`` and ``last.ckpt``."""
+
+from typing import Literal
+
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """``best.ckpt``: of all validations so far the one with the best monitored value, whatever else is kept.
+
+    It stands beside any ``ModelCheckpoint`` of yours: their states in a checkpoint have other names.
+
+    Args:
+        monitor: What is compared, such as ``val/loss``.
+        mode: ``min`` if less is better, ``max`` if more is.
+        dirpath: Its folder; ``checkpoints`` in the run folder by default.
+        save_weights_only: Leave out what a fit needs to go on.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        dirpath: str | None = None,
+        save_weights_only: bool = False,
+    ) -> None:
+        super().__init__(
+            dirpath, filename="best", monitor=monitor, mode=mode, save_weights_only=save_weights_only,
+            enable_version_counter=False,
+        )  # fmt: skip
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt``: of the end of the last training epoch, or of the last validation where that comes more often.
+
+    Args:
+        dirpath: Its folder; ``checkpoints`` in the run folder by default.
+    """
+
+    def __init__(self, dirpath: str | None = None) -> None:
+        super().__init__(dirpath, filename="last", enable_version_counter=False)

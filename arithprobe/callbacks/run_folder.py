@@ -1,0 +1,135 @@
+"""Where a run writes: one folder, which is that run's own, whatever its loggers are."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import new_version
+
+LOG_FOLDER = "lightning_logs"
+_CLAIM = ".run"  # is made by the one run that takes a folder which its logger has made
+_MARKS = ("config.yaml", "behaviour.json", "provenance.json", "predictions.tsv", "probes", "checkpoints")
+_ATTRIBUTE = "_arithprobe_run_folder"
+_FOLDERED = (CSVLogger, TensorBoardLogger)  # these write into a folder a run
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """The folder of the run, which holds files of no other. Call it on every rank.
+
+    It is the first CSV or TensorBoard logger's ``log_dir``, where no run has written yet; else the next free
+    ``lightning_logs/version_N`` under ``default_root_dir``. Checkpoints whose ``dirpath`` nobody has said then go into
+    its ``checkpoints``. The command line chooses ``lightning_logs/<name>/version_N``. A Trainer keeps its folder: what
+    it fits and validates later is the same run.
+
+    Returns:
+        None for a ``fast_dev_run``, which leaves nothing on disk, and for a Trainer in Python without a logger.
+
+    Raises:
+        ArithprobeError: If the folder cannot be made, or the environment says that this one process is another's rank.
+    """
+    _require_first(trainer)
+    if is_trial(trainer):
+        return None
+    found = _found(trainer) if trainer.is_global_zero else None
+    found = trainer.strategy.broadcast(found)
+    return None if found is None else Path(found)
+
+
+def keep_folder(trainer: Trainer, folder: Path) -> None:
+    """Let a folder that has just been made be the run's; checkpoints without a place of their own go there too."""
+    for callback in vars(trainer)["callbacks"]:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(folder / "checkpoints")
+    vars(trainer)[_ATTRIBUTE] = _key(trainer), str(folder)
+
+
+def folders_of_loggers(trainer: Trainer) -> list[Path]:
+    """The folders that CSV and TensorBoard loggers will write into."""
+    return list(dict.fromkeys(Path(one.log_dir) for one in trainer.loggers if isinstance(one, _FOLDERED)))
+
+
+def make_folder(loggers: list[Logger]) -> Path | None:
+    """Make the folder of the first CSV or TensorBoard logger, if nobody has; None where there is no such logger.
+
+    Two runs that start at once may have chosen one version; the one that comes second takes the next.
+
+    Raises:
+        ArithprobeError: If it is there, and its version is one that the user has said.
+    """
+    for logger in loggers:
+        if isinstance(logger, _FOLDERED):
+            chosen = logger._version is None
+            while True:
+                folder = Path(logger.log_dir)
+                try:
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    folder.mkdir()
+                except FileExistsError:
+                    if not chosen:
+                        raise ArithprobeError(
+                            f"{folder}: is there, and a run is to have a folder of its own; leave out the version of "
+                            f"{type(logger).__name__}, or say another"
+                        ) from None
+                    logger._version = None
+                except OSError as error:
+                    raise ArithprobeError(f"{folder}: no run folder can be made: {error.strerror}") from error
+                else:
+                    return folder
+    return None
+
+
+def is_trial(trainer: Trainer) -> bool:
+    """Whether this is a ``fast_dev_run``, which leaves nothing on disk."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def _found(trainer: Trainer) -> str | None:
+    kept = vars(trainer).get(_ATTRIBUTE)
+    if kept is not None and kept[0] == _key(trainer):
+        return None if kept[1] is None else str(kept[1])
+    if not trainer.loggers:
+        rank_zero_info("no logger: there is no run folder, and what probes find is kept in no file")
+        vars(trainer)[_ATTRIBUTE] = _key(trainer), None
+        return None
+    own = next(iter(folders_of_loggers(trainer)), None)  # Lightning has made it before any callback is asked
+    if own is None or not _claim(own):
+        free = new_version(Path(trainer.default_root_dir) / LOG_FOLDER if own is None else own.parent)
+        if own is not None:
+            rank_zero_info(f"{own} holds another run; this one writes into {free}")
+        own = free
+        keep_folder(trainer, own)
+    vars(trainer)[_ATTRIBUTE] = _key(trainer), str(own)
+    return str(own)
+
+
+def _key(trainer: Trainer) -> list[int]:
+    """A Trainer whose loggers are replaced begins another run."""
+    return [id(logger) for logger in trainer.loggers]
+
+
+def _claim(folder: Path) -> bool:
+    """Make a folder this run's own; False where it is another's."""
+    if any((folder / mark).exists() for mark in _MARKS):
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _CLAIM).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ArithprobeError(f"{folder}: output folder cannot be written: {error.strerror}") from error
+    return True
+
+
+def _require_first(trainer: Trainer) -> None:
+    """Refuse a single process that Lightning takes for a later rank: its loggers would write nothing."""
+    rank = getattr(rank_zero_only, "rank", 0)
+    if trainer.world_size == 1 and rank:
+        raise ArithprobeError(
+            f"the environment says that this process is rank {rank}, and the Trainer has one process: nothing would be "
+            "logged; unset RANK, LOCAL_RANK and WORLD_SIZE (or SLURM_PROCID), or 'rank_zero_only.rank = 0'"
+        )

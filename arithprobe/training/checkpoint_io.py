@@ -1,0 +1,36 @@
+"""How a checkpoint is written: whole or not at all."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from arithprobe.files import write_whole
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, onto the disk, and then renames it: a kill leaves the one before.
+
+    Lightning's own writes it into the folder of temporary files and moves it, which on another filesystem is a copy
+    over the old one. ``Trainer(plugins=[WholeCheckpointIO()])``; the commands do this.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Save it.
+
+        Args:
+            checkpoint: The content.
+            path: The file; an address such as ``s3://...`` is left to Lightning.
+            storage_options: Not used.
+
+        Raises:
+            ArithprobeError: If it cannot be written.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_whole(path, content.getvalue())
