@@ -60,8 +60,10 @@ def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
     """Refuse rows that the model was not made for.
 
     Raises:
-        ArithprobeError: If they are of another task than it was trained on, or longer than its position table.
+        ArithprobeError: If they are of another task than it was trained on, or longer than its position table, or one
+            of both is something else.
     """
+    require_loaded(loaded, dataset)
     task = task_title(dataset.modulus)
     if loaded.task is not None and loaded.task != task:
         raise ArithprobeError(f"{loaded.path}: was trained on {loaded.task!r}; {dataset.path} has {task!r}")
@@ -69,6 +71,20 @@ def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
         raise ArithprobeError(
             f"{loaded.path}: its position table holds {loaded.model.max_len} tokens; "
             f"the longest problem of {dataset.path} has {dataset.max_length}"
+        )
+
+
+def require_loaded(loaded: object, dataset: object) -> None:
+    """Refuse what is no loaded model, or no data set: a path, a network, a module of Lightning.
+
+    Raises:
+        ArithprobeError: Saying how to make one.
+    """
+    if not isinstance(loaded, LoadedModel):
+        raise ArithprobeError(f"expected a LoadedModel, got a {type(loaded).__name__}; load_model(path) gives one")
+    if not isinstance(dataset, ArithmeticDataset):
+        raise ArithprobeError(
+            f"expected an ArithmeticDataset, got a {type(dataset).__name__}; ArithmeticDataset.from_tsv(path) gives one"
         )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import check_rows, run_over
+from arithprobe.analysis.forward import check_rows, require_loaded, run_over
 from arithprobe.analysis.notebook import PROBE_ROWS, Examples
 from arithprobe.analysis.notebook_nonlinear import require_split
 from arithprobe.analysis.reproduce_options import ReproduceOptions, require_task
@@ -29,6 +29,7 @@ def check_task(loaded: LoadedModel, dataset: ArithmeticDataset, task: str, optio
         ArithprobeError: If the rows are of another task, of another length or too few, or the model is too narrow.
     """
     require_task(task)
+    require_loaded(loaded, dataset)
     modulus, path = dataset.modulus, dataset.path
     if task == "REG-MODK" and modulus is None:
         raise ArithprobeError(f"{path}: holds plain sums, whose k is unknown; --task REG-MODK needs (mod k) problems")

@@ -68,10 +68,8 @@ class ProbeOptions:
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
     def __post_init__(self) -> None:
-        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | {
-            "small_periods": int,
-            "alphas": float,
-        }
+        numbers: dict[str, type[int] | type[float]] = {"small_periods": int, "alphas": float}
+        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | numbers
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         least = {

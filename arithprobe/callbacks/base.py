@@ -15,6 +15,7 @@ from torch import Tensor
 from arithprobe.callbacks.loggers import log_image, takes_images
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.single import arithmetic_module as arithmetic_module
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json as to_json
@@ -247,17 +248,6 @@ def moment(trainer: Trainer) -> dict[str, Any]:
 def is_turn(module: ArithmeticModule, count: int, every: int) -> bool:
     """Whether the count-th validation is one to look at: each n-th of a fit, and every one outside a fit."""
     return module.trainer.state.fn != TrainerFn.FITTING or count % every == 0
-
-
-def arithmetic_module(module: LightningModule) -> ArithmeticModule:
-    """The module, if it is one that an observer understands.
-
-    Raises:
-        ArithprobeError: If it is not an :class:`ArithmeticModule`.
-    """
-    if not isinstance(module, ArithmeticModule):
-        raise ArithprobeError(f"the callback observes an ArithmeticModule, got {type(module).__name__}")
-    return module
 
 
 def rows_behind(loader: Any) -> ArithmeticDataset:

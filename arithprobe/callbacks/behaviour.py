@@ -73,9 +73,12 @@ class BehaviourReport(SingleCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the last and the best so far; of two reports with a ``state_dict`` only Lightning could speak."""
+        checkpoint.setdefault("callbacks", {})[self.state_key] = self.stored()
+
+    def stored(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the last and the best so far."""
         reports = {name: one for name, one in self.reports.items() if name in ("last", "best")}
-        state = {"reports": reports, "predictions": self._predictions, "best": self._best}
-        checkpoint.setdefault("callbacks", {})[self.state_key] = state
+        return {"reports": reports, "predictions": self._predictions, "best": self._best}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with them, in a fit."""

@@ -67,13 +67,13 @@ class FourierProbing(ValidationProbe):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        largest = frequencies if isinstance(frequencies, int) else max(frequencies, default=0)
+        largest = frequencies if isinstance(frequencies, int) else 0
+        wanted = () if isinstance(frequencies, int) else several("FourierProbing: frequencies", frequencies, int)
         require_within(
-            "FourierProbing: ", frequencies=largest, folds=folds, permutations=permutations, max_examples=max_examples,
-            figure_every=figure_every, seed=seed,
+            "FourierProbing: ", frequencies=max(largest, *wanted, 0), folds=folds, permutations=permutations,
+            max_examples=max_examples, figure_every=figure_every, seed=seed,
         )  # fmt: skip
-        wanted = range(1, frequencies + 1) if isinstance(frequencies, int) else frequencies
-        self.frequencies = several("FourierProbing: frequencies", wanted, int)
+        self.frequencies = wanted or tuple(range(1, largest + 1))
         require_at_least(
             "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),
             max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.training.module import ArithmeticModule
 
 
 class SingleCallback(Callback):
@@ -21,11 +22,12 @@ class SingleCallback(Callback):
         return "keep one of them"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse another callback that writes to the same place.
+        """Refuse a module of another kind, and another callback that writes to the same place.
 
         Raises:
-            ArithprobeError: Naming both.
+            ArithprobeError: Naming the module's class, or both callbacks.
         """
+        arithmetic_module(pl_module)
         require_single(vars(trainer)["callbacks"])
 
 
@@ -44,3 +46,14 @@ def require_single(callbacks: Iterable[Callback]) -> None:
             names = list(dict.fromkeys(type(one).__name__ for one in (other, callback)))
             which = f"two {names[0]}" if len(names) == 1 else " and ".join(names)
             raise ArithprobeError(f"trainer.callbacks: {which} both write {callback.writes}; {callback.remedy}")
+
+
+def arithmetic_module(module: LightningModule) -> ArithmeticModule:
+    """The module, if it is one that an observer understands.
+
+    Raises:
+        ArithprobeError: If it is not an :class:`ArithmeticModule`.
+    """
+    if not isinstance(module, ArithmeticModule):
+        raise ArithprobeError(f"the callback observes an ArithmeticModule, got {type(module).__name__}")
+    return module

@@ -177,10 +177,10 @@ class ArithprobeCLI(LightningCLI):
             callbacks += checkpoints_of(asked, self._option("checkpoint"))
         if stands_alone(config["devices"], config["num_nodes"]):
             forget_ranks()
-        named = config.get("callbacks") or []
-        every = [*(named if isinstance(named, list) else [named]), *callbacks]
-        require_single(every)
-        check_states(every)
+        given = config.get("callbacks") or []
+        named = [*(given if isinstance(given, list) else [given]), *callbacks]
+        require_single(named)
+        check_states(named)
         trainer = super()._instantiate_trainer(config, callbacks)
         for kind in () if bare else (RandomState, BehaviourReport, TensorBoardOverview):
             if find_callback(trainer, kind) is None:

@@ -68,7 +68,7 @@ def _of_callbacks(trainer: Trainer, stored: Any) -> dict[str, Any]:
 
 
 def _of_callback(callback: Callback, stored: Any) -> Any:
-    state: dict[str, Any] = _open(callback.state_dict())
+    state: dict[str, Any] = _open(callback.stored() if isinstance(callback, BehaviourReport) else callback.state_dict())
     stored = stored if isinstance(stored, dict) else {}
     if isinstance(callback, BehaviourReport):
         kinds = {int: 0, float: 0.0}

@@ -225,8 +225,8 @@ class ArithmeticModule(LightningModule):
             ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
         """
         self.check_origin(checkpoint, self._task())
-        checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
         self.behaviour = None
+        checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
         self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
