@@ -337,6 +337,89 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     assert_refused(run("report", whole, "-o", whole / "metrics.csv"), "expected one that ends in .html")
 
 
+def test_a_run_that_kept_no_verdict_is_told_how_to_keep_one(whole):
+    (whole / "behaviour.json").unlink()
+    with pytest.raises(ArithprobeError, match=r"nobody has kept the verdict.*callback BehaviourReport\(\)"):
+        report(whole)
+    shutil.rmtree(whole / "probes")
+    (whole / "metrics.csv").unlink()
+    for events in whole.glob("events.out.*"):
+        events.unlink()
+    with pytest.raises(ArithprobeError, match="has no validation"):
+        report(whole)
+
+
+def spoil(folder, rng):
+    """One of its files, or a value in it, becomes something else; what, in words."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in SPOILT)
+    path = rng.choice(files)
+    kind = rng.choice(["value", "value", "value", "text", "bytes", "cut", "folder", "link"])
+    if kind == "value" and path.suffix in (".json", ".jsonl"):
+        lines = path.read_text().splitlines()
+        number = rng.randrange(len(lines))
+        lines[number] = json.dumps(other_value(json.loads(lines[number]), rng)).replace('"HUGE"', "9" * 5000)
+        path.write_text("\n".join(lines))
+    elif kind in ("value", "text"):
+        path.write_text(
+            rng.choice(["", "[]", "{}", "null", "1", '"\\ud800"', "a: [", "[" * 100_000, "step,val/loss\n1,x\n"])
+        )
+    elif kind == "bytes":
+        path.write_bytes(rng.randbytes(40))
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+    else:
+        path.unlink()
+        path.mkdir() if kind == "folder" else path.symlink_to("nowhere")
+    return f"{kind} in {path.relative_to(folder)}"
+
+
+def other_value(value, rng):
+    if isinstance(value, (dict, list)) and value and rng.random() < 0.85:
+        key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
+        value[key] = other_value(value[key], rng)
+        return value
+    others = [
+        None,
+        "",
+        "\ud800",
+        -1,
+        0,
+        1e308,
+        float("nan"),
+        float("inf"),
+        [],
+        {},
+        [[]],
+        {"a": 1},
+        True,
+        "HUGE",
+        10**30,
+    ]
+    return rng.choice(others)
+
+
+SPOILT = {".json", ".jsonl", ".csv", ".yaml", ".tsv", ".ckpt"}
+
+
+@pytest.mark.parametrize(("seed", "times"), [(0, 25), pytest.param(1, 500, marks=pytest.mark.long)])
+@pytest.mark.slow(seconds=6)
+def test_no_spoilt_file_gives_a_traceback(made, tmp_path, white, seed, times):
+    rng, told = random.Random(seed), Counter()
+    for number in range(times):
+        folder = Path(shutil.copytree(made / "whole" / "version_0", tmp_path / str(number)))
+        what = spoil(folder, rng)
+        try:
+            report(folder).encode()
+            told["page"] += 1
+        except ArithprobeError as error:
+            assert "\n" not in str(error), what
+            told["line"] += 1
+        except Exception as error:
+            raise AssertionError(f"{what}: {error!r}") from error
+        shutil.rmtree(folder)
+    assert min(told["page"], told["line"]) > 0
+
+
 def test_one_path_is_one_run_and_a_page_can_always_be_written(whole):
     """A lone surrogate, which JSON can hold and UTF-8 cannot, stands there as an escape."""
     kept = json.loads((whole / "provenance.json").read_text())

@@ -1,8 +1,10 @@
 """The table at the end of a run: did it learn, what do the probes say, where to look next."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.markup import escape
 from rich.table import Table
@@ -49,11 +51,23 @@ def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | Non
     best = folder / "checkpoints" / "best.ckpt"
     if best.exists():
         console.print(f"checkpoint:  {escape(str(best))}")
-    root = next((parent for parent in folder.parents if parent.name == LOG_FOLDER), folder.parent)
-    console.print(f"look next:   tensorboard --logdir {escape(str(root))}")
-    if trainer.state.fn == TrainerFn.FITTING:
-        console.print(f"             then {_BOARD}")
-        console.print(f"             arithprobe report {escape(str(folder))}")
+    for line in _next(trainer, folder):
+        console.print(escape(line))
+
+
+def _next(trainer: Trainer, folder: Path) -> Iterator[str]:
+    """Where to look: in TensorBoard if that was logged to, and at a report if there is anything to report."""
+    lines = []
+    fitted = trainer.state.fn == TrainerFn.FITTING
+    if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
+        root = next((parent for parent in folder.parents if parent.name == LOG_FOLDER), folder.parent)
+        lines += [f"tensorboard --logdir {root}", *([f"then {_BOARD}"] if fitted else [])]
+    if fitted and (folder / "behaviour.json").is_file():
+        lines.append(f"arithprobe report {folder}")
+    if fitted and not (folder / "behaviour.json").is_file():
+        yield "validation:  none in this run, so there is nothing to report"
+    for number, line in enumerate(lines):
+        yield f"{'' if number else 'look next:':<13}{line}"
 
 
 def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:

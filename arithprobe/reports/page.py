@@ -171,7 +171,7 @@ def _part(run: Run, section: Section) -> list[Block]:
         return section.of(run)
     except ArithprobeError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         return [Words(
             f"A record of {run.folder} has not the form that this section needs ({error!r}). It was written by another "
             "version, or edited: fit or measure again.", bad=True,

@@ -21,11 +21,22 @@ def read_json(path: Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number of more digits than Python reads
         raise ArithprobeError(
-            f"{path}: is no whole JSON (line {error.lineno}, column {error.colno}: {error.msg}); delete it, "
-            "or let the command that wrote it write it again"
+            f"{path}: is no whole JSON ({error}); delete it, or let the command that wrote it write it again"
         ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        ArithprobeError: If it cannot be read, or is something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ArithprobeError(f"{path}: expected an object, got {type(found).__name__}; delete it, or fit again")
+    return found
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -41,9 +52,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ArithprobeError(
-                f"{path}:{number}: is no whole JSON ({error.msg}); delete this line, or the file, or fit again"
+                f"{path}:{number}: is no whole JSON ({error}); delete this line, or the file, or fit again"
             ) from error
         if not isinstance(record, dict):
             raise ArithprobeError(f"{path}:{number}: expected an object, got {type(record).__name__}; delete this line")
@@ -62,16 +73,17 @@ def read_scalars(folder: Path) -> Scalars:
 
 def _of_table(path: Path) -> Scalars:
     found: Scalars = {}
-    for number, row in enumerate(csv.DictReader(read_text(path).splitlines()), start=2):
-        try:
+    rows = csv.DictReader(read_text(path).splitlines())
+    try:
+        for row in rows:
             step = int(float(row["step"]))
             for tag, value in row.items():
                 if value and tag not in ("step", "epoch"):
                     found.setdefault(tag, []).append((step, float(value)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArithprobeError(
-                f"{path}:{number}: expected a number for every column that is not empty, and a step; delete this line"
-            ) from error
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        raise ArithprobeError(
+            f"{path}:{rows.line_num}: expected a number for every column that is not empty, and a step; delete this line"
+        ) from error
     return found
 
 

@@ -18,7 +18,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
 from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.problems import task_title
-from arithprobe.reports.records import Scalars, read_json, read_lines, read_scalars, read_text
+from arithprobe.reports.records import Scalars, read_lines, read_object, read_scalars, read_text
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
@@ -140,7 +140,7 @@ class Run:
         """The configuration as values; empty where there is none."""
         try:
             found = yaml.load(self.config_text or "", _Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             where = self.folder / "config.yaml"
             raise ArithprobeError(f"{where}: is no YAML ({' '.join(str(error).split())}); delete it") from error
         return found if isinstance(found, dict) else {}
@@ -164,13 +164,20 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         ArithprobeError: If it is none, has no validation, or a file in it cannot be read.
     """
-    folder = Path(folder)
+    try:
+        return _read(Path(folder))
+    except OSError as error:
+        where = folder if error.filename is None else error.filename
+        raise ArithprobeError(f"{where}: cannot be read: {error.strerror}") from error
+
+
+def _read(folder: Path) -> Run:
     _require_run(folder)
     scalars = read_scalars(folder)
-    judged = _judged(folder / "behaviour.json")
+    judged = _judged(folder / "behaviour.json", validated=any(tag.startswith("val/") for tag in scalars))
     config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
     optional = (folder / f"{name}.json" for name in ("provenance", "emergence"))
-    provenance, emergence = (read_json(path) if path.is_file() else None for path in optional)
+    provenance, emergence = (read_object(path) if path.is_file() else None for path in optional)
     return Run(
         folder, judged, scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
@@ -194,13 +201,19 @@ def _require_run(folder: Path) -> None:
     )
 
 
-def _judged(path: Path) -> dict[str, Judged]:
+def _judged(path: Path, *, validated: bool) -> dict[str, Judged]:
+    if not path.is_file() and (validated or any(path.parent.glob("probes/*.jsonl"))):
+        raise ArithprobeError(
+            f"{path.parent}: was validated, and nobody has kept the verdict (no {path.name}), without which probes say "
+            "nothing; give the Trainer the callback BehaviourReport() and fit again, or run "
+            "'arithprobe validate --ckpt_path CHECKPOINT' and report the folder that it names"
+        )
     if not path.is_file():
         raise ArithprobeError(
             f"{path.parent}: has no validation (no {path.name}), so there is nothing to report; fit on until the first "
             "one, or run 'arithprobe validate --ckpt_path CHECKPOINT' and report the folder that it names"
         )
-    record = read_json(path)
+    record = read_object(path)
     found = {}
     try:
         for name, one in record.items():
