@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import random
 import re
 import shutil
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from arithprobe import cli, report
 from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
+from arithprobe.errors import ArithprobeError
 from arithprobe.reports.answer_sections import unchanged
 from arithprobe.reports.blocks import Missing, Table, Words
 from arithprobe.reports.causal_sections import heads, lost_share, p_beside
@@ -330,7 +333,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     (whole / "behaviour.json").write_text(behaviour[:-30])
     assert_refused(run("report", whole), r"behaviour\.json: is no whole JSON.*delete it")
     (whole / "behaviour.json").unlink()
-    assert_refused(run("report", whole), "has no validation.*arithprobe validate")
+    assert_refused(run("report", whole), "nobody has kept the verdict.*arithprobe validate")
     assert not (whole / "report.html").exists()
     (whole / "behaviour.json").write_text(behaviour)
     assert_refused(run("report", whole, "-o", tmp_path), "is a folder; expected a file")

@@ -82,7 +82,7 @@ def _of_table(path: Path) -> Scalars:
                     found.setdefault(tag, []).append((step, float(value)))
     except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ArithprobeError(
-            f"{path}:{rows.line_num}: expected a number for every column that is not empty, and a step; delete this line"
+            f"{path}:{rows.line_num}: expected a step, and numbers in columns that are not empty; delete this line"
         ) from error
     return found
 
