@@ -4,7 +4,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cpu
 
-.PHONY: fit test test-quick test-long check docs linkcheck setup clean
+OLDEST := build/oldest
+
+.PHONY: fit test test-quick test-long test-oldest check docs linkcheck setup clean
 
 fit: $(READY)  ## train REG-SUM and probe it
 	$(BIN)/arithprobe fit --config configs/reg_sum.yaml
@@ -17,6 +19,11 @@ test-quick: $(READY)  ## what takes a moment, for the inner loop
 
 test-long: $(READY)  ## many seeds and much chance: calibrations, fuzzing, kills; not in CI
 	$(TESTS) -m long -rP
+
+test-oldest:  ## the suite on the lower bounds of pyproject.toml; not in CI
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --editable ".[dev]" --constraint constraints-oldest.txt
+	$(TESTS:$(BIN)/%=$(OLDEST)/bin/%)
 
 check: $(READY)  ## lint, types, layers, tests
 	$(BIN)/ruff check .
