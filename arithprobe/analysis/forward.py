@@ -1,7 +1,7 @@
 """One pass of a model over the rows of a file: its behaviour, and its states for whoever looks at them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems import task_title
 from arithprobe.training.metrics import AnswerErrors
 
+Options = TypeVar("Options")
 Observer = Callable[[dict[str, Tensor], Tensor], object]
 """Takes the states of a batch, (B, T, D) by site, and its (B,) row numbers."""
 Progress = Callable[[str], object]
@@ -86,6 +87,19 @@ def require_loaded(loaded: object, dataset: object) -> None:
         raise ArithprobeError(
             f"expected an ArithmeticDataset, got a {type(dataset).__name__}; ArithmeticDataset.from_tsv(path) gives one"
         )
+    if not isinstance(loaded.model, TinyTransformer):
+        raise ArithprobeError(f"{loaded.path}: expected a TinyTransformer, got a {type(loaded.model).__name__}")
+
+
+def chosen_options(kind: type[Options], given: Options | None) -> Options:
+    """The options of an analysis; its defaults without any.
+
+    Raises:
+        ArithprobeError: If they are another's.
+    """
+    if given is not None and not isinstance(given, kind):
+        raise ArithprobeError(f"expected {kind.__name__}(...), got a {type(given).__name__}")
+    return kind() if given is None else given
 
 
 def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:

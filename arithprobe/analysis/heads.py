@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import Progress, check_rows, random_init_twin, run_over
+from arithprobe.analysis.forward import Progress, check_rows, chosen_options, random_init_twin, run_over
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
@@ -108,7 +108,7 @@ def analyse_heads(
     Raises:
         ArithprobeError: If the rows do not fit the model, or a row to show is not there.
     """
-    options = options or HeadOptions()
+    options = chosen_options(HeadOptions, options)
     check_rows(loaded, dataset)
     _require_rows(dataset, options)
     progress("attention")

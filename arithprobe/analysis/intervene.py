@@ -7,7 +7,7 @@ other.
 import time
 from dataclasses import dataclass
 
-from arithprobe.analysis.forward import Progress
+from arithprobe.analysis.forward import Progress, chosen_options
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
 from arithprobe.analysis.ledger import Cell
@@ -81,7 +81,7 @@ def intervene(
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.
     """
-    plan = IntervenePlan(loaded, dataset, options or InterveneOptions())
+    plan = IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options))
     options = plan.options
     progress("states")
     material = Material(plan)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from arithprobe.analysis.forward import Observer, Progress, random_init_twin, run_over
+from arithprobe.analysis.forward import Observer, Progress, chosen_options, random_init_twin, run_over
 from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
@@ -92,7 +92,7 @@ def probe(
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or a state is not finite.
     """
-    plan = ProbePlan(loaded, dataset, options or ProbeOptions())
+    plan = ProbePlan(loaded, dataset, chosen_options(ProbeOptions, options))
     options = plan.options
     progress("states")
     run = _Run(plan, controls=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.analysis.columns import Columns, null_of, over
-from arithprobe.analysis.forward import Progress, random_init_twin
+from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin
 from arithprobe.analysis.meaning import AttentionControls, meanings
 from arithprobe.analysis.notebook import (
     ALPHA,
@@ -102,7 +102,7 @@ def reproduce(
     Raises:
         ArithprobeError: See :func:`check_task`.
     """
-    options = options or ReproduceOptions()
+    options = chosen_options(ReproduceOptions, options)
     check_task(loaded, dataset, task, options)
     progress("states")
     examples, behaviour, heads = examine(loaded, dataset)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from arithprobe.analysis.forward import Progress, random_init_twin, run_over
+from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin, run_over
 from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.scale_forward import ForwardCosts, ReadoutStates, forward_costs
 from arithprobe.analysis.scale_mlp import mlp_figures
@@ -50,7 +50,7 @@ def measure(
     Raises:
         ArithprobeError: If the rows do not fit the model, or are too few for the folds.
     """
-    options = options or ScaleOptions()
+    options = chosen_options(ScaleOptions, options)
     plan = ScalePlan(dataset, options)
     run = _Run(loaded, plan)
     progress("states")

@@ -258,7 +258,7 @@ class ArithmeticModule(LightningModule):
 
     def _mean_of_training_answers(self) -> float:
         datamodule: Any = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
+        if not hasattr(datamodule, "train_mean"):
             raise ArithprobeError("pass the data as trainer.fit(module, datamodule=ArithmeticDataModule(...))")
         return float(datamodule.train_mean)
 
