@@ -90,8 +90,8 @@ def machine_memory() -> float:
 def size(n_bytes: float) -> str:
     """Bytes as one reads them.
 
-    >>> size(3.2e12), size(1024.0)
-    ('3.2 TB', '1 kB')
+    >>> size(3.2e12), size(2000.0)
+    ('3.2 TB', '2 kB')
     """
     units = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
     unit = min(len(units) - 1, max(0, (len(f"{n_bytes:.0f}") - 1) // 3))

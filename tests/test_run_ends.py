@@ -64,13 +64,15 @@ def test_two_checkpoints_of_one_state_are_refused_in_our_words(run, small_fit, t
 @pytest.mark.slow(seconds=1)
 def test_a_fit_that_is_stopped_says_so_to_the_shell(run, small_fit, tmp_path, name, code):
     words = ("--trainer.callbacks", "run_stops.Signalled", "--trainer.callbacks.name", name)
-    handler = signal.getsignal(signal.SIGINT)
+    before = [signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)]
     try:
         found = run(*small_fit, *words)[0]
     except SystemExit as ended:
         found = ended.code
+    finally:
+        after = [signal.signal(signal.SIGINT, before[0]), signal.signal(signal.SIGTERM, before[1])]
     assert found == code
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert after == [signal.default_int_handler, signal.SIG_DFL]
     assert steps_of(run_of(tmp_path)) == {"best": 11, "last": 11}
 
 
