@@ -113,7 +113,7 @@ def tracebacks(fitted, folder, count, seed, readers):
 @pytest.mark.parametrize(
     ("seed", "count", "readers"),
     [
-        (0, 60, {"read_as_probe_does": 1, "start_from": 1, "validate": 30, "fit": 30}),
+        (0, 30, {"read_as_probe_does": 1, "start_from": 1, "validate": 30, "fit": 30}),
         *(
             pytest.param(seed, 500, {"read_as_probe_does": 1, "start_from": 1}, marks=pytest.mark.long)
             for seed in (1, 2, 3)
