@@ -95,20 +95,30 @@ def new_version(parent: str | Path) -> Path:
     parent = Path(parent)
     taken = [int(one.name[8:]) for one in parent.glob("version_*") if one.name[8:].isdecimal()]
     number = max(taken, default=-1) + 1
-    try:
-        while True:
-            folder = parent / f"version_{number}"
-            parent.mkdir(parents=True, exist_ok=True)
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-            except FileNotFoundError:  # another process that only tried the parent has removed it
-                continue
-            else:
-                return folder
-    except OSError as error:
-        raise ArithprobeError(f"{parent}: no run folder can be made: {error.strerror}") from error
+    while not make_alone(parent / f"version_{number}"):
+        number += 1
+    return parent / f"version_{number}"
+
+
+def make_alone(folder: Path) -> bool:
+    """Make a folder, and what it stands in; False where it is there, as another process may just have made it.
+
+    Raises:
+        ArithprobeError: If it cannot be made.
+    """
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.exists():  # what it is to stand in is no folder
+                raise ArithprobeError(f"{folder}: no run folder can be made: {folder.parent} is no folder") from None
+            return False
+        except FileNotFoundError:  # another process that only tried the parent has removed it
+            continue
+        except OSError as error:
+            raise ArithprobeError(f"{folder}: no run folder can be made: {error.strerror}") from error
+        return True
 
 
 def to_json(record: Any) -> str:

@@ -8,13 +8,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import new_version
+from arithprobe.files import make_alone, new_version
 
 LOG_FOLDER = "lightning_logs"
 _CLAIM = ".run"  # is made by the one run that takes a folder which its logger has made
 _MARKS = ("config.yaml", "behaviour.json", "provenance.json", "predictions.tsv", "probes", "checkpoints")
 _ATTRIBUTE = "_arithprobe_run_folder"
-_FOLDERED = (CSVLogger, TensorBoardLogger)  # these write into a folder a run
 
 
 def run_folder(trainer: Trainer) -> Path | None:
@@ -47,11 +46,6 @@ def keep_folder(trainer: Trainer, folder: Path) -> None:
     vars(trainer)[_ATTRIBUTE] = _key(trainer), str(folder)
 
 
-def folders_of_loggers(trainer: Trainer) -> list[Path]:
-    """The folders that CSV and TensorBoard loggers will write into."""
-    return list(dict.fromkeys(Path(one.log_dir) for one in trainer.loggers if isinstance(one, _FOLDERED)))
-
-
 def make_folder(loggers: list[Logger]) -> Path | None:
     """Make the folder of the first CSV or TensorBoard logger, if nobody has; None where there is no such logger.
 
@@ -60,26 +54,18 @@ def make_folder(loggers: list[Logger]) -> Path | None:
     Raises:
         ArithprobeError: If it is there, and its version is one that the user has said.
     """
-    for logger in loggers:
-        if isinstance(logger, _FOLDERED):
-            chosen = logger._version is None
-            while True:
-                folder = Path(logger.log_dir)
-                try:
-                    folder.parent.mkdir(parents=True, exist_ok=True)
-                    folder.mkdir()
-                except FileExistsError:
-                    if not chosen:
-                        raise ArithprobeError(
-                            f"{folder}: is there, and a run is to have a folder of its own; leave out the version of "
-                            f"{type(logger).__name__}, or say another"
-                        ) from None
-                    logger._version = None
-                except OSError as error:
-                    raise ArithprobeError(f"{folder}: no run folder can be made: {error.strerror}") from error
-                else:
-                    return folder
-    return None
+    logger = _foldered(loggers)
+    if logger is None:
+        return None
+    chosen = logger._version is None
+    while not make_alone(Path(logger.log_dir)):
+        if not chosen:
+            raise ArithprobeError(
+                f"{logger.log_dir}: is there, and a run is to have a folder of its own; leave out the version of "
+                f"{type(logger).__name__}, or say another"
+            )
+        logger._version = None
+    return Path(logger.log_dir)
 
 
 def is_trial(trainer: Trainer) -> bool:
@@ -95,15 +81,21 @@ def _found(trainer: Trainer) -> str | None:
         rank_zero_info("no logger: there is no run folder, and what probes find is kept in no file")
         vars(trainer)[_ATTRIBUTE] = _key(trainer), None
         return None
-    own = next(iter(folders_of_loggers(trainer)), None)  # Lightning has made it before any callback is asked
-    if own is None or not _claim(own):
-        free = new_version(Path(trainer.default_root_dir) / LOG_FOLDER if own is None else own.parent)
-        if own is not None:
-            rank_zero_info(f"{own} holds another run; this one writes into {free}")
-        own = free
-        keep_folder(trainer, own)
-    vars(trainer)[_ATTRIBUTE] = _key(trainer), str(own)
-    return str(own)
+    logger = _foldered(trainer.loggers)
+    own = None if logger is None else Path(logger.log_dir)  # Lightning has made it before any callback is asked
+    if own is not None and _claim(own):
+        vars(trainer)[_ATTRIBUTE] = _key(trainer), str(own)
+        return str(own)
+    free = new_version(Path(trainer.default_root_dir) / LOG_FOLDER if own is None else own.parent)
+    if own is not None:
+        rank_zero_info(f"{own} holds another run; this one writes into {free}")
+    keep_folder(trainer, free)
+    return str(free)
+
+
+def _foldered(loggers: list[Logger]) -> CSVLogger | TensorBoardLogger | None:
+    """The first logger that writes into a folder a run."""
+    return next((one for one in loggers if isinstance(one, (CSVLogger, TensorBoardLogger))), None)
 
 
 def _key(trainer: Trainer) -> list[int]:
