@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch import Trainer
 
-from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.ablation import AblationEffect, Ablator

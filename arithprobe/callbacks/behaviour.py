@@ -13,19 +13,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import (
-    arithmetic_module,
-    find_callback,
-    logged_step,
-    moment,
-    rows_behind,
-    same_rows,
-    to_json,
-)
+from arithprobe.callbacks.base import arithmetic_module, to_json
 from arithprobe.callbacks.checkpoints import BestCheckpoint
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.trainers import find_callback, logged_step, moment, rows_behind, same_rows
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
 

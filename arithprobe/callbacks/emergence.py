@@ -13,7 +13,8 @@ from torch import Tensor
 
 from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks, to_json
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, to_json
+from arithprobe.callbacks.trainers import moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole

@@ -6,7 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module
+from arithprobe.callbacks.trainers import moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within

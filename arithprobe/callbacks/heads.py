@@ -8,7 +8,8 @@ from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.attention.records import head_name, head_records, uniform_record
-from arithprobe.callbacks.base import ValidationProbe, is_turn, moment, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.interventions.heads import HeadAblation, ablate_heads

@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, is_turn, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.trainers import is_turn, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, several
 from arithprobe.limits import require_within

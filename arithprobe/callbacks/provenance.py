@@ -9,9 +9,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
-from arithprobe.callbacks.base import arithmetic_module, rows_behind
+from arithprobe.callbacks.base import arithmetic_module
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.trainers import rows_behind
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import several
 from arithprobe.files import to_json, write_whole

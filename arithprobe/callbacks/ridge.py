@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from lightning.pytorch import LightningModule, Trainer
 
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, moment, sum_over_ranks
+from arithprobe.callbacks.base import ValidationProbe, arithmetic_module
+from arithprobe.callbacks.trainers import moment, sum_over_ranks
 from arithprobe.data.dataset import ArithmeticDataset, Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within

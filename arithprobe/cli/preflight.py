@@ -9,8 +9,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from arithprobe.callbacks.base import ValidationProbe, callbacks_of
+from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.run_folder import is_trial
+from arithprobe.callbacks.trainers import callbacks_of
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.files import require_writable

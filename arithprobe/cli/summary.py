@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from arithprobe.callbacks import BehaviourReport
-from arithprobe.callbacks.base import ValidationProbe, callbacks_of, find_callback
+from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.run_folder import LOG_FOLDER
+from arithprobe.callbacks.trainers import callbacks_of, find_callback
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule

@@ -22,10 +22,10 @@ from arithprobe.callbacks import (  # (the package also lets YAML name callbacks
     RandomState,
     TensorBoardOverview,
 )
-from arithprobe.callbacks.base import callbacks_of, find_callback
 from arithprobe.callbacks.random_state import threads_to_go_on_with
 from arithprobe.callbacks.run_folder import is_trial, run_folder
 from arithprobe.callbacks.single import require_single
+from arithprobe.callbacks.trainers import callbacks_of, find_callback
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.checkpoint_options import DEFAULTS, checkpoints_of, place_of
 from arithprobe.cli.complaints import complaint

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.callbacks import BehaviourReport
-from arithprobe.callbacks.base import callbacks_of
 from arithprobe.callbacks.random_state import require_states
+from arithprobe.callbacks.trainers import callbacks_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.weights import is_dense
 from arithprobe.training.module import ArithmeticModule

@@ -1,0 +1,68 @@
+"""What a Trainer says of its run: where it is, its rows, its callbacks, its processes."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.errors import ArithprobeError
+from arithprobe.training.module import ArithmeticModule
+
+CallbackType = TypeVar("CallbackType", bound=Callback)
+
+
+def moment(trainer: Trainer) -> dict[str, Any]:
+    """The stage, and where in the fit this is; a validation outside a fit has no epoch."""
+    fitting = trainer.state.fn == TrainerFn.FITTING
+    stage = None if trainer.state.fn is None else trainer.state.fn.value
+    epoch, step = (trainer.current_epoch, logged_step(trainer)) if fitting else (None, None)
+    return {"stage": stage, "epoch": epoch, "step": step}
+
+
+def is_turn(module: ArithmeticModule, count: int, every: int) -> bool:
+    """Whether the count-th validation is one to look at: each n-th of a fit, and every one outside a fit."""
+    return module.trainer.state.fn != TrainerFn.FITTING or count % every == 0
+
+
+def rows_behind(loader: Any) -> ArithmeticDataset:
+    """The data set behind the batches of a loader.
+
+    Raises:
+        ArithprobeError: If the batches do not come from one :class:`ArithmeticDataset`.
+    """
+    dataset = getattr(loader, "dataset", None)
+    if not isinstance(dataset, ArithmeticDataset):
+        raise ArithprobeError("the callback needs batches of one ArithmeticDataset, as ArithmeticDataModule makes them")
+    return dataset
+
+
+def same_rows(one: ArithmeticDataset, other: ArithmeticDataset) -> bool:
+    """Whether two data sets have the same problems in the same order, and are of the same file."""
+    return one is other or (one.path == other.path and torch.equal(one.ids, other.ids))
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The callbacks of a trainer (Lightning sets the attribute without declaring it)."""
+    callbacks: list[Callback] = vars(trainer)["callbacks"]
+    return callbacks
+
+
+def find_callback(trainer: Trainer, kind: type[CallbackType]) -> CallbackType | None:
+    """The first callback of a class, or None."""
+    return next((callback for callback in callbacks_of(trainer) if isinstance(callback, kind)), None)
+
+
+def logged_step(trainer: Trainer) -> int:
+    """The step under which Lightning logs this validation's scalars, so that curves, images and records line up."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def sum_over_ranks(trainer: Trainer, parts: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over the processes of the run."""
+    if trainer.world_size > 1:
+        for part in parts:
+            part.copy_(trainer.strategy.reduce(part.to(trainer.strategy.root_device), reduce_op="sum"))
