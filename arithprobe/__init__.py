@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from arithprobe.models.transformer import TinyTransformer
     from arithprobe.probes.circles import best_periods
     from arithprobe.probes.ridge import RidgeFitter
-    from arithprobe.problems import Problem
+    from arithprobe.problems.grammar import Problem
     from arithprobe.reports.page import report
     from arithprobe.threads import use_threads
     from arithprobe.tokenizer import decode, encode, pad_batch
@@ -72,7 +72,7 @@ _HOME = {
     "MLPProbing": "callbacks",
     "Objective": "models.objective",
     "ProbeOptions": "analysis.probe_options",
-    "Problem": "problems",
+    "Problem": "problems.grammar",
     "Provenance": "callbacks",
     "RUNGS": "analysis.ladder_rules",
     "RandomState": "callbacks",

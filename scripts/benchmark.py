@@ -28,14 +28,12 @@ from torch import nn
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
-from arithprobe.interventions.ablation import Ablator
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.bench import Bench
 from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.parallel import in_threads
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.tokenizer import VOCABULARY
 
@@ -172,14 +170,13 @@ def ablation_cases() -> Iterator[Case]:
     directions = torch.from_numpy(random_subspaces(model.d_model, 1, 200, generator)).float()
 
     def rest_only(position: str) -> object:
-        bench = Workbench(model, objective, rows, torch.arange(n), 999.0)
-        table = bench.at(position_table([position], rows.lengths, rows.layout, rows.layouts))
+        bench = Bench(model, objective, rows, 999.0, torch.arange(n))
+        table = bench.held.at(rows.positions([position]))
         basis = directions[:, None].expand(-1, len(table.names), -1, -1)
         for site in model.residual_sites:
             fitter = RidgeFitter(len(table.names), model.d_model, 1, 2)
-            fitter.update(bench.cells(site, table), rows.answers[:, None], torch.arange(n) % 2, table.valid)
-            ablator = Ablator(bench, site, table, fitter.moments()[0], torch.arange(n))
-            ablator.outputs("zero", basis, basis)
+            fitter.update(bench.held.cells(site, table), rows.answers[:, None], torch.arange(n) % 2, table.valid)
+            bench.cell(site, position, fitter.moments()[0]).without("zero", basis, basis)
         return bench
 
     def whole_passes(position: str) -> object:

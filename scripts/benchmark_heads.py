@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from benchmark_case import Case, untrained_on_rows
 
-from arithprobe.attention.heads import HeadStatistics, HeadSums, pattern_and_norms
+from arithprobe.attention.heads import HeadStatistics, HeadSums
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.heads import ablate_heads
-from arithprobe.interventions.workbench import Workbench
-from arithprobe.probes.positions import position_table
+from arithprobe.interventions.part import Part
 
 Loop = dict[tuple[int, int], dict[str, dict[Any, float]]]
 
@@ -23,15 +22,12 @@ def head_cases() -> Iterator[Case]:
     """Statistics and ablation of the 8 heads of the notebook's model on 2000 rows."""
     model, objective, rows = untrained_on_rows()
     n, shape = len(rows), (model.sizes["n_layers"], model.sizes["n_heads"])
-    bench = Workbench(model, objective, rows, torch.arange(n), 999.0)
-    layers = [
-        pattern_and_norms(block.self_attn, bench.states[site], rows.lengths)
-        for block, site in zip(model.enc.blocks, model.layer_inputs, strict=True)
-    ]
+    bench = Part(model, objective, rows, torch.arange(n), 999.0)
+    layers = [model.patterns_and_norms(layer, bench.states, rows.lengths) for layer in range(model.n_layers)]
 
     def streamed() -> HeadStatistics:
-        sums = HeadSums(rows.layout, rows.layouts, *shape)
-        sums.state[0].add_(torch.bincount(rows.layout, minlength=len(rows.layouts)))
+        sums = HeadSums(rows.layout, rows.roles, *shape)
+        sums.state[0].add_(torch.bincount(rows.layout, minlength=len(rows.roles)))
         for layer, (pattern, norms) in enumerate(layers):
             sums.add(layer, pattern, norms, rows.layout)
         return sums.fit()
@@ -42,8 +38,8 @@ def head_cases() -> Iterator[Case]:
         return ablate_heads(bench, "mean", torch.arange(n))
 
     def partial_passes() -> object:
-        every = bench.at(position_table(["all"], rows.lengths, rows.layout, rows.layouts))
-        last = bench.at(position_table(["last"], rows.lengths, rows.layout, rows.layouts))
+        every = bench.at(rows.positions(["all"]))
+        last = bench.at(rows.positions(["last"]))
         for layer in range(shape[0]):
             site, table = f"z.{layer}", last if layer == shape[0] - 1 else every
             for _ in range(shape[1]):

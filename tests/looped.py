@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from arithprobe.problems.rows import Inputs
+
 GROUPS = ("x", "y", "plus", "mod", "others")
 
 
@@ -97,7 +99,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
         uniform: With attention spread evenly over the tokens of each problem, in place of the model's.
     """
     with torch.no_grad():
-        _, cache = model.run_with_cache(ids, lengths, patterns=True)
+        _, cache = model.run_with_cache(Inputs(ids, lengths), patterns=True)
     rows_of, sums = defaultdict(int), [defaultdict(float) for _ in range(6)]
     role_mass, role_entropy, role_norm, mass, entropy, moved = sums
     for row, text in enumerate(texts):

@@ -41,14 +41,13 @@ from torch import nn
 
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import parse_tsv
-from arithprobe.interventions.ablation import Ablator
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.erasure import Eraser
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.part import Part
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.ridge import RidgeFitter
-from arithprobe.problems import Layout, Problem
+from arithprobe.problems.grammar import Layout, Problem
 from arithprobe.tokenizer import VOCABULARY
 
 DIMS = ("digit", "x", "y", "units", "carry", "decoy", "spare", "total", "cos", "sin", "far_cos", "far_sin",
@@ -162,21 +161,21 @@ def dataset(problems, modulus=None, digits=1):
 
 
 def workbench(model, problems, modulus=None, constant=9.0, digits=1):
-    """Workbench of all rows; the mean of the sums of ``GRID``, and of ``HANDFUL``, is 9."""
+    """All rows, run; the mean of the sums of ``GRID``, and of ``HANDFUL``, is 9."""
     data = dataset(problems, modulus, digits)
-    return Workbench(model, ScaledMSE(1.0), data, torch.arange(len(data)), constant)
+    return Part(model, ScaledMSE(1.0), data, torch.arange(len(data)), constant)
 
 
 def positions(bench, *wanted):
     """Positions of the rows of a workbench."""
-    return bench.at(position_table(wanted, bench.dataset.lengths, bench.dataset.layout, bench.dataset.layouts))
+    return bench.at(bench.dataset.positions(wanted))
 
 
 def moments(bench, site, table):
     """Moments of cells over the rows of the workbench itself, with the sum as their target."""
     cells = bench.cells(site, table)
     fitter = RidgeFitter(*cells.shape[1:], 1, 2)
-    fitter.update(cells, (bench.x + bench.y)[:, None], torch.zeros(len(bench), dtype=torch.int64), table.valid)
+    fitter.update(cells, bench.group[:, None], torch.zeros(len(bench), dtype=torch.int64), table.valid)
     return fitter.moments()[0]
 
 
@@ -190,5 +189,12 @@ def axes(bench, site, table, target, *names):
 
 
 def ablator(bench, site, table, donors):
-    """Ablator whose means are those of the workbench's own rows."""
-    return Ablator(bench, site, table, moments(bench, site, table), donors)
+    """Cell whose means are those of the rows themselves."""
+    return cell_of(bench, site, table, moments(bench, site, table), donors)
+
+
+def cell_of(part, site, table, fit, donors):
+    """Cell of rows that are run already, with moments and donors of one's own."""
+    bench = Bench(part.network, part.objective, part.dataset, part.constant, part.rows)
+    bench.held, bench.donors = part, donors
+    return bench.cell(site, "+".join(table.names), fit)

@@ -38,7 +38,7 @@ from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.objectives import ResidueCrossEntropy, ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import Layout, Problem, task_title
+from arithprobe.problems.grammar import Layout, Problem, task_title
 from arithprobe.tokenizer import VOCABULARY
 
 MODULUS, FREQUENCIES = 13, range(1, 7)

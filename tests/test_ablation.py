@@ -5,15 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from micro import GRID, HANDFUL, ablator, adder, axes, dataset, moments, one_thread, positions, workbench  # noqa: F401
+from micro import GRID, HANDFUL, ablator, adder, axes, cell_of, dataset, moments, one_thread, positions, workbench  # noqa: F401
 from scipy.stats import binom
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import Ablator
 from arithprobe.interventions.erasure import Eraser, fit_erasers
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import same_layout_donors
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.linalg import matched_subspaces, random_subspaces, removed_by
 from arithprobe.models.hooks import edit
 from arithprobe.models.objectives import ScaledMSE
@@ -21,7 +20,7 @@ from arithprobe.models.transformer import TinyTransformer
 
 D = 16
 KINDS = ("zero", "mean", "resample")
-SITES = list(TinyTransformer(8, 2, 2, 8).site_modules)
+SITES = list(TinyTransformer(8, 2, 2, 8).sites)
 PLACES = [("last",), ("x1", "x10", "plus", "y10", "query")]
 SHORT = [(x, y) for x in (3, 7, 12, 40, 85) for y in (5, 16, 9, 61, 2, 30)]  # four layouts, and x10 is not in all
 
@@ -53,7 +52,7 @@ def oblique(bench, site, table, rank=2, seed=0):
 def direction(run, columns):
     """Orthogonal eraser of (P, D, R) columns, for an ablator, with its mean."""
     columns = torch.as_tensor(columns)
-    mean = torch.from_numpy(run.moments.mean_states)
+    mean = torch.from_numpy(run.fit.mean_states)
     return Eraser("sum", "probe", run.site, run.table.names, columns, columns, mean)
 
 
@@ -74,11 +73,11 @@ def hooked(bench, site, table, eraser, kind, donors, times=1):
         return edited
 
     ids = bench.dataset.ids[bench.rows].long()
-    with torch.no_grad(), edit(bench.model, site, fn):
+    with torch.no_grad(), edit(bench.network, site, fn):
         if times == 1:
-            return bench.model(ids, bench.lengths)
-        with edit(bench.model, site, fn):
-            return bench.model(ids, bench.lengths)
+            return bench.network(ids, bench.inputs.lengths)
+        with edit(bench.network, site, fn):
+            return bench.network(ids, bench.inputs.lengths)
 
 
 @pytest.mark.parametrize("names", PLACES, ids="+".join)
@@ -87,7 +86,7 @@ def test_an_ablation_is_the_edit_of_a_hook(bench, site, names):
     table, donors = positions(bench, *names), same_layout_donors(bench, 0)
     eraser, run = oblique(bench, site, table), ablator(bench, site, table, donors)
     for kind in KINDS:
-        found = run.effect(eraser, kind, (), 0, 0).outputs
+        found = run.ablate(eraser, kind, (), 0, 0).outputs
         expected = hooked(bench, site, table, eraser, kind, donors)
         torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
         same = site == "embed" and names == ("last",) and kind == "resample"  # every donor has the same "?" there
@@ -100,9 +99,9 @@ def test_ablating_twice_is_ablating_once(bench, site, kind):
     table, donors = positions(bench, *PLACES[1]), same_layout_donors(bench, 0)
     eraser, run = oblique(bench, site, table), ablator(bench, site, table, donors)
     twice = hooked(bench, site, table, eraser, kind, donors, times=2)
-    torch.testing.assert_close(run.effect(eraser, kind, (), 0, 0).outputs, twice, atol=1e-9, rtol=0)
+    torch.testing.assert_close(run.ablate(eraser, kind, (), 0, 0).outputs, twice, atol=1e-9, rtol=0)
     doubled = direction(run, 1.5 * eraser.left)  # the control: no projection
-    once = run.effect(doubled, kind, (), 0, 0).outputs
+    once = run.ablate(doubled, kind, (), 0, 0).outputs
     assert (once - hooked(bench, site, table, doubled, kind, donors, times=2)).abs().max() > 1e-3
 
 
@@ -113,7 +112,7 @@ def test_an_empty_subspace_changes_nothing_and_has_no_p(bench, kind, rank):
     table = positions(bench, *PLACES[1])
     run = ablator(bench, "resid_mid.0", table, same_layout_donors(bench, 0))
     empty = direction(run, np.zeros((len(table.names), D, rank)))
-    effect, outputs, _ = run.effect(empty, kind, ("isotropic", "matched"), 19, 0)
+    effect, outputs, _ = run.ablate(empty, kind, ("isotropic", "matched"), 19, 0)
     torch.testing.assert_close(outputs, bench.outputs, atol=1e-12, rtol=0)
     assert (effect.removed, effect.delta_exact_match) == (0, 0)
     assert effect.delta_rmse == pytest.approx(0, abs=1e-9)
@@ -128,10 +127,10 @@ def test_the_whole_space_in_any_basis_is_the_whole_state(bench):
     for basis in (np.eye(D), np.linalg.qr(np.random.default_rng(0).standard_normal((D, D)))[0]):
         eraser = direction(run, basis[None])
         for kind, state in [("zero", torch.zeros(D).double()), ("mean", eraser.mean[0])]:
-            replaced = edit(bench.model, "resid_post.0", lambda own, s=state: s.expand_as(own), table.token[:, 0])
+            replaced = edit(bench.network, "resid_post.0", lambda own, s=state: s.expand_as(own), table.token[:, 0])
             with torch.no_grad(), replaced:
-                expected = bench.model(bench.dataset.ids.long(), bench.lengths)
-            torch.testing.assert_close(run.effect(eraser, kind, (), 0, 0).outputs, expected, atol=1e-10, rtol=0)
+                expected = bench.network(bench.dataset.ids.long(), bench.inputs.lengths)
+            torch.testing.assert_close(run.ablate(eraser, kind, (), 0, 0).outputs, expected, atol=1e-10, rtol=0)
 
 
 def test_donors_are_other_rows_of_the_same_layout_each_once(bench):
@@ -155,7 +154,7 @@ def test_a_row_that_is_alone_has_itself_as_donor():
 def test_donors_belong_to_the_rows_of_the_workbench_not_of_the_file():
     data = dataset(SHORT)
     rows = torch.arange(len(SHORT)).flip(0)[::2]
-    donors = same_layout_donors(Workbench(transformer(), ScaledMSE(1.0), data, rows, 40.0), 0)
+    donors = same_layout_donors(Part(transformer(), ScaledMSE(1.0), data, rows, 40.0), 0)
     assert int(donors.max()) == len(rows) - 1
     assert torch.equal(data.layout[rows[donors]], data.layout[rows])
     assert not torch.equal(data.layout[donors], data.layout[: len(rows)])  # the control: these are others
@@ -171,7 +170,7 @@ def skilled():
 def test_the_figures_are_those_of_the_answers(skilled, kind):
     table, donors = positions(skilled, "x1", "equals"), same_layout_donors(skilled, 0)
     eraser, run = oblique(skilled, "embed", table), ablator(skilled, "embed", table, donors)
-    effect, outputs, random = run.effect(eraser, kind, ("isotropic",), 19, 0)
+    effect, outputs, random = run.ablate(eraser, kind, ("isotropic",), 19, 0)
     truth = (skilled.x + skilled.y).double()
 
     def figures(outputs):
@@ -199,10 +198,10 @@ def test_the_loss_is_in_units_of_training_and_the_rmse_in_those_of_answers():
     model = adder()
     model.readout.weight /= 100
     model.readout.bias /= 100
-    bench = Workbench(model, ScaledMSE(100.0), dataset(HANDFUL), torch.arange(4), 9.0)
+    bench = Part(model, ScaledMSE(100.0), dataset(HANDFUL), torch.arange(4), 9.0)
     table = positions(bench, "last")
     eraser = axes(bench, "final", table, "sum", "total")
-    effect = ablator(bench, "final", table, torch.tensor([1, 2, 3, 0])).effect(eraser, "zero", (), 0, 0).effect
+    effect = ablator(bench, "final", table, torch.tensor([1, 2, 3, 0])).ablate(eraser, "zero", (), 0, 0).effect
     squares = (25 + 25 + 196 + 144) / 4  # the answers, all gone
     assert effect.rmse == pytest.approx(math.sqrt(squares))
     assert effect.delta_loss == pytest.approx(squares / 100**2)
@@ -213,7 +212,7 @@ def test_a_model_that_has_not_learned_has_no_skill_to_lose(bench, skilled):
     for one in (bench, skilled):
         table = positions(one, "last")
         run = ablator(one, "embed", table, same_layout_donors(one, 0))
-        effect = run.effect(oblique(one, "embed", table), "zero", ("isotropic",), 19, 0).effect
+        effect = run.ablate(oblique(one, "embed", table), "zero", ("isotropic",), 19, 0).effect
         learned = one is skilled
         assert math.isnan(effect.skill_lost) != learned
         assert bool(effect.families[0].skill_lost.isnan().all()) != learned
@@ -227,11 +226,11 @@ def test_what_is_removed_is_the_mean_square_change_of_the_states(bench, kind):
         oblique(bench, "resid_mid.1", table),
         ablator(bench, "resid_mid.1", table, same_layout_donors(bench, 0)),
     )
-    states, own = run.cells[:, 0], eraser.left[0] @ eraser.right[0].T
+    states, own = run.states[:, 0], eraser.left[0] @ eraser.right[0].T
     toward = {"zero": torch.zeros(D).double(), "mean": eraser.mean[0], "resample": states[run.donors]}[kind]
     change = (toward - states) @ own.T
     expected = change.square().sum(dim=1).mean().item()
-    assert run.effect(eraser, kind, (), 0, 0).effect.removed == pytest.approx(expected)
+    assert run.ablate(eraser, kind, (), 0, 0).effect.removed == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,7 +239,7 @@ def test_random_families_have_as_many_draws_as_asked_for_and_matched_ones_remove
     table = positions(bench, *names)
     run = ablator(bench, "resid_post.0", table, same_layout_donors(bench, 0))
     basis = random_subspaces(D, 2, len(names), np.random.default_rng(3))
-    effect, _, random = run.effect(direction(run, basis), kind, ("isotropic", "matched"), 25, 0)
+    effect, _, random = run.ablate(direction(run, basis), kind, ("isotropic", "matched"), 25, 0)
     isotropic, matched = effect.families
     n = run.table.valid.sum(dim=0).tolist()
     for family in effect.families:
@@ -257,8 +256,8 @@ def test_random_families_have_as_many_draws_as_asked_for_and_matched_ones_remove
 
 def _moment(run, p, kind):
     rows = run.table.valid[:, p]
-    states = run.cells[rows, p].numpy()
-    toward = {"zero": 0, "mean": states.mean(axis=0), "resample": run.cells[run.donors[rows], p].numpy()}[kind]
+    states = run.states[rows, p].numpy()
+    toward = {"zero": 0, "mean": states.mean(axis=0), "resample": run.states[run.donors[rows], p].numpy()}[kind]
     return (toward - states).T @ (toward - states) / len(states)
 
 
@@ -268,7 +267,7 @@ def test_draws_depend_on_the_seed_alone(bench):
     eraser = direction(run, random_subspaces(D, 1, 1, np.random.default_rng(5)))
 
     def increases(seed):
-        families = run.effect(eraser, "mean", ("isotropic", "matched"), 19, seed).effect.families
+        families = run.ablate(eraser, "mean", ("isotropic", "matched"), 19, seed).effect.families
         return torch.stack([one.delta_rmse for one in families])
 
     assert torch.equal(increases(1), increases(1))
@@ -287,7 +286,7 @@ def test_a_random_direction_is_no_more_than_its_family_one_time_in_ten(bench, fa
         target = float(removed_by(directions[0], directions[0], moment))
         directions = np.stack([matched_subspaces(moment, 1, target, 19, generator).basis[0] for _ in range(count)])
     p = np.array([
-        run.effect(direction(run, one[None]), "mean", (family,), 19, seed).effect.families[0].p
+        run.ablate(direction(run, one[None]), "mean", (family,), 19, seed).effect.families[0].p
         for seed, one in enumerate(directions, start=1)
     ])  # fmt: skip
     for level in (0.1, 0.5, 0.9):
@@ -302,7 +301,7 @@ def test_the_dimension_that_the_answer_is_written_in_stands_out_and_its_copy_doe
     run = ablator(bench, "resid_mid.1", table, donors)
     for name, p, percentile in [("total", 1 / 100, 100), ("decoy", 1.0, 0)]:  # any random direction hits total a little
         eraser = axes(bench, "resid_mid.1", table, "sum", name)
-        (family,) = run.effect(eraser, "mean", ("isotropic",), 99, 0).effect.families
+        (family,) = run.ablate(eraser, "mean", ("isotropic",), 99, 0).effect.families
         assert (family.p, family.percentile) == (p, percentile)
 
 
@@ -314,7 +313,7 @@ def test_where_nothing_random_removes_as_much_there_is_no_p_but_a_note(bench):
     left[0, 0], right = 1.0, torch.zeros(1, D, 1, dtype=torch.float64)
     right[0, 0], right[0, 1], left[0, 2] = 1.0, 9.0, 9.0
     eraser = Eraser("sum", "leace", "resid_post.0", table.names, left, right, torch.zeros(1, D).double())
-    effect, _, random = run.effect(eraser, "mean", ("matched", "isotropic"), 19, 0)
+    effect, _, random = run.ablate(eraser, "mean", ("matched", "isotropic"), 19, 0)
     matched, isotropic = effect.families
     assert math.isnan(matched.p) and math.isnan(matched.percentile)
     assert len(matched.delta_rmse) == len(random["matched"]) == 0
@@ -332,13 +331,13 @@ def test_where_only_the_subspace_itself_removes_as_much_there_is_no_p_but_a_note
     table = positions(bench, "x1")
     run = ablator(bench, "embed", table, same_layout_donors(bench, 0))
     digit = axes(bench, "embed", table, "x", "digit")
-    matched, isotropic = run.effect(digit, kind, ("matched", "isotropic"), 19, 0).effect.families
+    matched, isotropic = run.ablate(digit, kind, ("matched", "isotropic"), 19, 0).effect.families
     assert matched.overlap == pytest.approx(1)
     assert math.isnan(matched.p) and math.isnan(matched.percentile)
     assert matched.note == "the subspaces drawn are mostly this one itself: they overlap by 1"
     assert isotropic.overlap < 0.2 and isotropic.p == 1 / 20 and isotropic.note == ""
     whole = direction(run, np.eye(D)[None])  # of all dimensions there is but one subspace
-    (family,) = run.effect(whole, kind, ("isotropic",), 19, 0).effect.families
+    (family,) = run.ablate(whole, kind, ("isotropic",), 19, 0).effect.families
     assert math.isnan(family.p) and "mostly this one itself" in family.note
 
 
@@ -347,8 +346,8 @@ def test_an_eraser_fitted_on_these_rows_takes_the_place_of_one_made_by_hand(skil
     table = positions(skilled, "last")
     here = moments(skilled, "resid_mid.1", table)
     eraser = fit_erasers("leace", here, target="sum", site="resid_mid.1", positions=table.names)
-    run = Ablator(skilled, "resid_mid.1", table, here, same_layout_donors(skilled, 0))
-    effect, outputs, _ = run.effect(eraser, "mean", (), 0, 0)
+    run = cell_of(skilled, "resid_mid.1", table, here, same_layout_donors(skilled, 0))
+    effect, outputs, _ = run.ablate(eraser, "mean", (), 0, 0)
     assert outputs.std() < 1e-6 and outputs[0].item() == pytest.approx(9)
     assert effect.skill_lost == pytest.approx(1)
 
@@ -360,20 +359,20 @@ def test_one_ablator_serves_many_ablations(bench):
     erasers = [oblique(bench, "embed", table, seed=seed) for seed in (0, 1)]
     for kind, eraser, seed in [(k, e, s) for k in KINDS for e in erasers for s in (0, 1)]:
         options = (eraser, kind, ("isotropic", "matched"), 19, seed)
-        found, fresh = used.effect(*options), ablator(bench, "embed", table, donors).effect(*options)
+        found, fresh = used.ablate(*options), ablator(bench, "embed", table, donors).ablate(*options)
         assert torch.equal(found.outputs, fresh.outputs)
         assert all(torch.equal(found.random[name], fresh.random[name]) for name in fresh.random)
 
 
 def test_some_rows_of_a_file_are_a_file_of_these_rows(bench):
     rows = torch.arange(len(SHORT)).flip(0)[::2]
-    part = Workbench(bench.model, ScaledMSE(1.0), bench.dataset, rows, 40.0)
-    alone = workbench(bench.model, [SHORT[row] for row in rows], constant=40.0)
+    part = Part(bench.network, ScaledMSE(1.0), bench.dataset, rows, 40.0)
+    alone = workbench(bench.network, [SHORT[row] for row in rows], constant=40.0)
     donors = same_layout_donors(part, 0)
     for names in PLACES:
         eraser = oblique(bench, "resid_post.0", positions(part, *names))
         one, other = (
-            ablator(each, "resid_post.0", positions(each, *names), donors).effect(eraser, "resample", (), 0, 0)
+            ablator(each, "resid_post.0", positions(each, *names), donors).ablate(eraser, "resample", (), 0, 0)
             for each in (part, alone)
         )
         torch.testing.assert_close(one.outputs, other.outputs, atol=1e-12, rtol=0)
@@ -384,11 +383,11 @@ def test_the_mean_is_that_of_the_eraser(bench):
     table, donors = positions(bench, "last"), same_layout_donors(bench, 0)
     run, one = ablator(bench, "final", table, donors), oblique(bench, "final", table)
     fitted = Eraser(
-        "sum", "leace", "final", table.names, one.left, one.right, torch.from_numpy(run.moments.mean_states)
+        "sum", "leace", "final", table.names, one.left, one.right, torch.from_numpy(run.fit.mean_states)
     )
-    plain = run.outputs("mean", one.left[None], one.right[None])[0]
-    torch.testing.assert_close(run.effect(fitted, "mean", (), 0, 0).outputs, plain, atol=1e-12, rtol=0)
-    assert (run.effect(one, "mean", (), 0, 0).outputs - plain).abs().max() > 1e-3
+    plain = run.without("mean", one.left[None], one.right[None])[0]
+    torch.testing.assert_close(run.ablate(fitted, "mean", (), 0, 0).outputs, plain, atol=1e-12, rtol=0)
+    assert (run.ablate(one, "mean", (), 0, 0).outputs - plain).abs().max() > 1e-3
 
 
 def test_positions_with_too_few_rows_are_left_alone():
@@ -400,27 +399,27 @@ def test_positions_with_too_few_rows_are_left_alone():
     only = ablator(bench, "embed", positions(bench, "x1"), donors)
     alone = Eraser("sum", "leace", "embed", ("x1",), eraser.left[1:], eraser.right[1:], eraser.mean[1:])
     for kind in KINDS:
-        found = run.effect(eraser, kind, (), 0, 0).outputs
-        torch.testing.assert_close(found, only.effect(alone, kind, (), 0, 0).outputs, atol=1e-12, rtol=0)
+        found = run.ablate(eraser, kind, (), 0, 0).outputs
+        torch.testing.assert_close(found, only.ablate(alone, kind, (), 0, 0).outputs, atol=1e-12, rtol=0)
 
 
 def test_what_cannot_be_is_refused(bench):
     table, donors = positions(bench, "last"), same_layout_donors(bench, 0)
     run, eraser = ablator(bench, "embed", table, donors), oblique(bench, "embed", table)
     with pytest.raises(ArithprobeError, match="no ablation 'remove'; expected one of zero, mean, resample"):
-        run.effect(eraser, "remove", (), 0, 0)
+        run.ablate(eraser, "remove", (), 0, 0)
     with pytest.raises(ArithprobeError, match="no random family 'gaussian'; expected one of isotropic, matched"):
-        run.effect(eraser, "zero", ("gaussian",), 19, 0)
+        run.ablate(eraser, "zero", ("gaussian",), 19, 0)
     wide = torch.zeros(1, D + 1, 1, dtype=torch.float64)
     with pytest.raises(
         ArithprobeError, match=r"eraser 'sum:probe' is for states \(N, 1, 17\) at embed; got \(30, 1, 16\)"
     ):
-        run.effect(Eraser("sum", "probe", "embed", ("last",), wide, wide, wide[..., 0]), "zero", (), 0, 0)
+        run.ablate(Eraser("sum", "probe", "embed", ("last",), wide, wide, wide[..., 0]), "zero", (), 0, 0)
     two = oblique(bench, "embed", positions(bench, "x1", "last"))
     with pytest.raises(ArithprobeError, match=r"is for states \(N, 2, 16\)"):
-        run.effect(two, "zero", (), 0, 0)
+        run.ablate(two, "zero", (), 0, 0)
     with pytest.raises(ArithprobeError, match="no rows of by hand to intervene on"):
-        Workbench(bench.model, bench.objective, bench.dataset, torch.arange(0), 0.0)
+        Part(bench.network, bench.objective, bench.dataset, torch.arange(0), 0.0)
 
 
 @pytest.mark.parametrize(("fit", "there"), [(1, 2), (2, 1), (2, 2)])
@@ -429,10 +428,10 @@ def test_fewer_than_two_examples_on_either_side_are_refused(fit, there):
     table, donors = positions(bench, "last"), same_layout_donors(bench, 0)
     here = moments(other, "embed", positions(other, "last"))
     if fit == there == 2:
-        Ablator(bench, "embed", table, here, donors)
+        cell_of(bench, "embed", table, here, donors)
         return
     with pytest.raises(ArithprobeError, match=rf"embed@last: {fit} rows to fit on and {there} to ablate"):
-        Ablator(bench, "embed", table, here, donors)
+        cell_of(bench, "embed", table, here, donors)
 
 
 def test_the_global_random_state_is_not_touched(bench):
@@ -441,7 +440,7 @@ def test_the_global_random_state_is_not_touched(bench):
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     table, donors = positions(bench, "last"), same_layout_donors(bench, 3)
     run = ablator(bench, "resid_post.0", table, donors)
-    run.effect(oblique(bench, "resid_post.0", table), "resample", ("isotropic", "matched"), 19, 0)
+    run.ablate(oblique(bench, "resid_post.0", table), "resample", ("isotropic", "matched"), 19, 0)
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numpy_before).all()
-    assert all(parameter.grad is None for parameter in bench.model.parameters())
+    assert all(parameter.grad is None for parameter in bench.network.parameters())

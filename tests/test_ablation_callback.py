@@ -19,6 +19,7 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.tags import Tag
+from arithprobe.problems.rows import Inputs
 from arithprobe.training.module import ArithmeticModule
 
 
@@ -41,7 +42,7 @@ def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
     model = copy.deepcopy(module.model).eval()
     held = fold_of(rows.x + rows.y, 5) == 0
     with torch.no_grad():
-        outputs, cache = model.run_with_cache(rows.ids.long(), rows.lengths)
+        outputs, cache = model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
     every = torch.arange(len(rows))
     h = cache.states["final"][every, rows.lengths - 1].double()
     fit, y = h[~held], (rows.x + rows.y)[~held].double()

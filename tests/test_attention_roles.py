@@ -10,7 +10,7 @@ from looped import groups_by_text, roles_by_text
 from micro import one_thread  # noqa: F401
 
 from arithprobe.attention.roles import GROUPS, group_of, role_matrix
-from arithprobe.problems import Layout, Problem
+from arithprobe.problems.grammar import Layout, Problem
 
 LONGEST = 3  # digits
 OPERANDS = [10**digits - 1 for digits in range(1, LONGEST + 1)]
@@ -20,7 +20,7 @@ SETS = {"plain": PLAIN, "mod": MOD, "both": PLAIN + MOD}
 
 
 def table_of(texts):
-    return role_matrix([Layout.of(text) for text in texts])
+    return role_matrix([Layout.of(text).roles for text in texts])
 
 
 @pytest.fixture(params=SETS)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.decode import decode_angles
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import target_values
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.positions import PositionTable
 
 FEW, MANY, LEVEL = 60, 1000, 0.05
 N, D, K = 300, 6, 23
@@ -88,7 +88,7 @@ def test_for_one_file_noise_is_significant_one_time_in_twenty_whatever_its_label
     """One file with small operands, many noise states: how the labels happen to fall into the folds decides nothing."""
     rows = Rows(0)
     rows.x, rows.y = rows.x % 30, rows.y % 30
-    labels = target_values(name, rows.x, rows.y, K)
+    labels = target_values(name, rows)
     assert_fooled_as_often_as_it_says([ridge_p(noise(seed), rows, labels, seed) for seed in range(runs)])
 
 

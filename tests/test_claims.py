@@ -12,15 +12,15 @@ from sklearn.metrics import r2_score
 from arithprobe.analysis.ladder_rules import MARGIN, figures_at, read_evidence
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.claims import ClaimSurvey, claim_of
 from arithprobe.probes.controls import control_labels
 from arithprobe.probes.moments import ALPHAS
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import Selectivity, SelectivitySurvey
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import Split, Target
-from arithprobe.probes.targets import angle_columns, pair_of, target_values
+from arithprobe.probes.targets import angle_columns, target_values
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.positions import PositionTable
 
 pytestmark = pytest.mark.slow(seconds=0.1)
 
@@ -255,7 +255,7 @@ def test_the_higher_of_the_two_neighbours_counts_frequency_by_frequency():
 
 
 def test_a_claim_of_two_values_has_no_other_order():
-    carry = target_values("carry1", ROWS.x, ROWS.y, K)
+    carry = target_values("carry1", ROWS)
     found = scored("carry1", placed(carry[:, None]))
     assert found["low"] > 0.9 and np.isnan(found["relabelled"]) and np.isnan(found["neighbour"])
     assert not np.isnan(scored("x1", placed(carry[:, None]))["relabelled"])  # the control
@@ -373,7 +373,7 @@ def by_scikit_learn(states, rows, types, labels, folds=5):
     """Pooled held-out R2 of each of some labels, their columns standardised over all rows and scored together."""
     columns = torch.cat(labels, dim=1)
     columns = ((columns - columns.mean(dim=0)) / columns.std(dim=0)).numpy()
-    fold = fold_of(pair_of(rows.x, rows.y), folds).numpy()
+    fold = fold_of(rows.group("pair"), folds).numpy()
     known = np.array([bool(((types == one) & (fold != own)).any()) for one, own in zip(types, fold, strict=True)])
     predicted = np.full_like(columns, np.nan)
     for index in range(folds):
@@ -440,9 +440,9 @@ def test_the_control_of_a_claim_is_about_what_it_is_a_function_of(name):
     found = surveyed(name, placed(TOTAL[:, None] / 50)).scores()
     circle = claim_of(name, ROWS).circle
     if circle is None:
-        targets = [Target(name, target_values(name, ROWS.x, ROWS.y, K)[:, None])]
+        targets = [Target(name, target_values(name, ROWS)[:, None])]
     else:
-        columns, _ = angle_columns(*circle, ROWS.x, ROWS.y, K)
+        columns, _ = angle_columns(*circle, ROWS.values(circle.quantity))
         targets = [Target(name, torch.stack(list(waves.values()), dim=1)) for waves in columns.values()]
     for group in TYPES:
         survey = SelectivitySurvey(ROWS, ["s"], LAST, targets, group, D)

@@ -9,7 +9,7 @@ from test_ablation import SHORT, transformer
 from torch import nn
 
 from arithprobe.interventions.direct import direct_contributions
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.part import Part
 from arithprobe.models.hooks import edit
 from arithprobe.models.objectives import ResidueCrossEntropy, ScaledMSE
 
@@ -29,7 +29,7 @@ class FirstOfMany(ScaledMSE):
 def bench_of(model, problems=SHORT):
     objective = ScaledMSE(1.0) if model.sizes["n_outputs"] == 1 else FirstOfMany(1.0)
     data = dataset(problems)
-    return Workbench(model, objective, data, torch.arange(len(data)), 40.0)
+    return Part(model, objective, data, torch.arange(len(data)), 40.0)
 
 
 SIZES = [{"n_layers": n_layers, "n_outputs": k} for n_layers in (1, 2, 3) for k in (1, 3)] + [{"n_heads": 8}]
@@ -49,7 +49,7 @@ def chained(bench, scale_of=lambda row: row):
     Returns:
         (N, K) by part.
     """
-    model, found = bench.model, {}
+    model, found = bench.network, {}
     d, n_layers, heads = model.d_model, model.sizes["n_layers"], model.sizes["n_heads"]
     norms = [norm for block in model.enc.blocks for norm in (block.norm1, block.norm2)] + [model.ln]
     if model.norm == "pre":
@@ -62,7 +62,7 @@ def chained(bench, scale_of=lambda row: row):
 
     def streams(row):
         """What goes into each LayerNorm."""
-        at = {site: state[row, bench.lengths[row] - 1] for site, state in bench.states.items()}
+        at = {site: state[row, bench.inputs.lengths[row] - 1] for site, state in bench.states.items()}
         before = ["embed", *(f"resid_post.{layer}" for layer in range(n_layers))]
         for layer in range(n_layers):
             yield at[before[layer]] + at[f"attn_out.{layer}"]
@@ -70,7 +70,7 @@ def chained(bench, scale_of=lambda row: row):
         yield at[before[-1]]
 
     for row in range(len(bench)):
-        at = {site: state[row, bench.lengths[row] - 1] for site, state in bench.states.items()}
+        at = {site: state[row, bench.inputs.lengths[row] - 1] for site, state in bench.states.items()}
         after = [model.readout.weight]  # from what goes into a LayerNorm, and into all after it, to the output
         for norm, stream in zip(norms[::-1], list(streams(scale_of(row)))[::-1], strict=True):
             after.insert(0, after[0] @ linear_part(norm, stream))
@@ -94,7 +94,7 @@ def by_part(found):
 
 def test_contributions_sum_to_the_output(bench):
     found = direct_contributions(bench)
-    layers, heads = bench.model.sizes["n_layers"], bench.model.sizes["n_heads"]
+    layers, heads = bench.network.sizes["n_layers"], bench.network.sizes["n_heads"]
     assert len(found.parts) == len(set(found.parts)) == 2 + layers * (heads + 1)
     assert found.outputs.shape == (len(found.parts), *bench.outputs.shape)
     assert found.outputs.dtype == torch.float64 and not found.outputs.requires_grad
@@ -130,7 +130,7 @@ def test_shares_are_covariances_with_the_output_and_sum_to_one(bench):
 
 def test_shares_of_heads_stand_by_layer_and_head(bench):
     found = direct_contributions(bench)
-    layers, heads = bench.model.sizes["n_layers"], bench.model.sizes["n_heads"]
+    layers, heads = bench.network.sizes["n_layers"], bench.network.sizes["n_heads"]
     of_heads = found.of_heads(layers, heads)
     assert of_heads.shape == (layers, heads) and of_heads.dtype == torch.float64
     for name, share in zip(found.parts, found.share, strict=True):
@@ -205,15 +205,15 @@ def without_norms(n_layers=1, mlp=0.0, **options):
 
 def dropped(bench, layer, head):
     """(N,) how much of the output goes when a hook takes the head away."""
-    width = bench.model.d_model // bench.model.sizes["n_heads"]
+    width = bench.network.d_model // bench.network.sizes["n_heads"]
 
     def without(z):
         z = z.clone()
         z[..., head * width : (head + 1) * width] = 0
         return z
 
-    with torch.no_grad(), edit(bench.model, f"z.{layer}", without):
-        return (bench.outputs - bench.model(bench.dataset.ids.long(), bench.lengths))[:, 0]
+    with torch.no_grad(), edit(bench.network, f"z.{layer}", without):
+        return (bench.outputs - bench.network(bench.dataset.ids.long(), bench.inputs.lengths))[:, 0]
 
 
 def test_where_there_is_only_the_direct_path_a_contribution_is_what_goes_without_the_head():
@@ -257,7 +257,7 @@ def test_what_is_common_to_all_scores_of_a_classifier_is_no_contribution():
             generator = torch.Generator().manual_seed(6)
             model.readout.weight.data += common * torch.randn(1, model.d_model, generator=generator)
             data = dataset([(1, 2), (12, 3), (40, 57), (8, 90), (33, 4)], 3)
-            bench = Workbench(model, objective, data, torch.arange(len(data)), 1.0)
+            bench = Part(model, objective, data, torch.arange(len(data)), 1.0)
             found = direct_contributions(bench)
             shares[type(objective), common] = found.share
             expected = bench.outputs.double().cpu()

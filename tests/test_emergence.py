@@ -169,7 +169,7 @@ def fitted(modular, callbacks, lr=1e-12, seed=3):
 
 def planted(modular, *, permuted):
     rows = ArithmeticDataset.from_tsv(modular["val"])
-    values = target_values("residuemod7cos2", rows.x, rows.y, 7)
+    values = target_values("residuemod7cos2", rows)
     values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))] if permuted else values
     probing = EmergenceProbing(targets=["sum10"])
     fitted(modular, [Plant(values, "resid_post.0", 2), probing])

@@ -7,16 +7,17 @@ from sklearn.linear_model import LinearRegression
 from test_calibration import LAST, D, N, Rows, noise
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import Circle, best_periods
+from arithprobe.probes.circles import best_periods
 from arithprobe.probes.decode import decode_values
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.survey import Split
 from arithprobe.probes.targets import angle_columns
+from arithprobe.problems.circles import Circle
 
 
 def test_degenerate_columns_are_refused_by_name_and_never_scored():
     rows = Rows(0)
-    columns, refused = angle_columns("sum", 4, [1, 2, 3, 4], rows.x, rows.y, None)
+    columns, refused = angle_columns("sum", 4, [1, 2, 3, 4], rows.x + rows.y)
     assert {n: list(found) for n, found in columns.items()} == {
         1: ["summod4cos1", "summod4sin1"],
         2: ["summod4cos2"],
@@ -89,7 +90,7 @@ def test_decode_can_be_high_where_encode_is_a_thousandth():
 @pytest.mark.parametrize(("period", "frequencies"), [(97, (1,)), (97, (3, 40)), (10, (1, 5)), (2, (1,))])
 def test_true_waves_decode_to_their_values(period, frequencies):
     rows = torch.arange(period)
-    columns, _ = angle_columns("x", period, frequencies, rows, rows, None)
+    columns, _ = angle_columns("x", period, frequencies, rows)
     waves = torch.stack([wave for found in columns.values() for wave in found.values()], dim=1)
     offsets = np.cumsum([0, *(len(found) for found in columns.values())]).tolist()
     assert decode_values(waves, Circle("x", period, frequencies), offsets).tolist() == rows.tolist()

@@ -65,17 +65,17 @@ def found(size=(2, 4), modulus=None):
 def found_once(size, modulus):
     layers, heads = size
     bench = workbench(transformer(**SMALL | {"n_layers": layers, "n_heads": heads}), SHORT, modulus, constant=40.0)
-    sums = HeadSums(bench.dataset.layout, bench.dataset.layouts, layers, heads)
-    sums.update(bench.model, bench.states, torch.arange(len(bench)))
+    sums = HeadSums(bench.dataset.layout, bench.dataset.roles, layers, heads)
+    sums.update(bench.network, bench.states, torch.arange(len(bench)))
     donors = same_layout_donors(bench, 0)
     ablations = [ablate_heads(bench, kind, donors, draws=20 if kind == "mean" else 0) for kind in KINDS]
     row, text = bench.dataset.texts().index(PROMPTS[modulus]), PROMPTS[modulus]
     one = slice(row, row + 1)
     with torch.no_grad():
-        _, cache = bench.model.run_with_cache(bench.dataset.ids[one].long(), bench.lengths[one], patterns=True)
+        _, cache = bench.network.run_with_cache(bench.dataset.inputs(one), patterns=True)
     patterns = torch.stack(list(cache.patterns.values()), dim=1)[0, ..., : len(text), : len(text)]
     direct = direct_contributions(bench).of_heads(layers, heads)
-    return Found(sums.fit(), ov_copying(bench.model), ablations, patch_heads(bench, donors), direct, patterns, text)
+    return Found(sums.fit(), ov_copying(bench.network), ablations, patch_heads(bench, donors), direct, patterns, text)
 
 
 def measures(one):

@@ -15,8 +15,8 @@ from test_patching import slope_of
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.heads import ablate_heads, patch_heads
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import same_layout_donors, whole_state_answers
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
 from arithprobe.models.objectives import ScaledMSE
@@ -34,19 +34,19 @@ def bench(request):
 
 
 def heads_of(bench):
-    sizes = bench.model.sizes
+    sizes = bench.network.sizes
     return [(layer, head) for layer in range(sizes["n_layers"]) for head in range(sizes["n_heads"])]
 
 
 def slice_of(bench, head):
-    width = bench.model.d_model // bench.model.sizes["n_heads"]
+    width = bench.network.d_model // bench.network.sizes["n_heads"]
     return slice(head * width, (head + 1) * width)
 
 
 def answers_with(bench, site, states):
     """(N,) outputs of a whole forward pass with a hook that puts other states in everywhere."""
-    with torch.no_grad(), edit(bench.model, site, lambda _: states):
-        return bench.model(bench.dataset.ids[bench.rows].long(), bench.lengths)[:, 0]
+    with torch.no_grad(), edit(bench.network, site, lambda _: states):
+        return bench.network(bench.dataset.ids[bench.rows].long(), bench.inputs.lengths)[:, 0]
 
 
 def tokens_of(bench):
@@ -109,7 +109,7 @@ def test_ablating_a_head_is_the_edit_of_a_hook_on_its_slice_of_z(bench, kind):
 def test_what_is_removed_is_the_mean_square_change_of_the_head_over_the_tokens_edited(bench, kind):
     donors = same_layout_donors(bench, 0)
     found = ablate_heads(bench, kind, donors).removed
-    last_layer = bench.model.sizes["n_layers"] - 1
+    last_layer = bench.network.sizes["n_layers"] - 1
     for layer, head in heads_of(bench):
         change = in_slice(bench, layer, head, replaced(bench, layer, kind, donors)) - bench.states[f"z.{layer}"]
         tokens = [(row, token) for row, token, role in tokens_of(bench) if layer < last_layer or role == "query"]
@@ -126,7 +126,7 @@ def test_patching_a_head_is_the_edit_of_a_hook_on_its_slice_of_z(bench):
         patched = in_slice(bench, layer, head, bench.states[f"z.{layer}"][donors])
         change = answers_with(bench, f"z.{layer}", patched) - before
         figures = [getattr(found, name)[layer, head].item() for name in ("recovered", "low", "high")]
-        assert figures == pytest.approx(slope_of(change, gap, bench.x + bench.y), abs=1e-9)
+        assert figures == pytest.approx(slope_of(change, gap, bench.group), abs=1e-9)
         assert change.abs().max() > 1e-6
 
 
@@ -157,12 +157,12 @@ def test_patching_a_head_at_one_token_is_the_edit_of_a_hook_there(bench):
 def test_one_head_is_not_all_of_them_and_all_of_them_are_the_site(bench):
     donors, every = same_layout_donors(bench, 0), positions(bench, "all")
     found, gap = patch_heads(bench, donors), bench.predictions[donors] - bench.predictions
-    for layer in range(bench.model.sizes["n_layers"]):
+    for layer in range(bench.network.sizes["n_layers"]):
         site = f"z.{layer}"
         after = whole_state_answers(bench, site, every, donors)
         whole = answers_with(bench, site, bench.states[site][donors])
         torch.testing.assert_close(after, whole, atol=1e-10, rtol=0)
-        share, _, _ = slope_of(after - bench.predictions, gap, bench.x + bench.y)
+        share, _, _ = slope_of(after - bench.predictions, gap, bench.group)
         assert bool(((found.recovered[layer] - share).abs() > 1e-3).all())
 
 
@@ -173,7 +173,7 @@ def test_one_head_that_is_the_whole_layer_is_the_site_and_has_no_random_dimensio
     patched, gap = patch_heads(bench, donors), bench.predictions[donors] - bench.predictions
     for layer in (0, 1):
         change = whole_state_answers(bench, f"z.{layer}", every, donors) - bench.predictions
-        share = slope_of(change, gap, bench.x + bench.y)[0]
+        share = slope_of(change, gap, bench.group)[0]
         assert patched.recovered[layer, 0].item() == pytest.approx(share)
     for kind in KINDS:
         found = ablate_heads(bench, kind, donors, draws=5)
@@ -185,7 +185,7 @@ def test_one_head_that_is_the_whole_layer_is_the_site_and_has_no_random_dimensio
 def test_random_dimensions_are_ablated_across_heads_the_same_at_all_tokens(bench, kind):
     donors, draws, seed = same_layout_donors(bench, 0), 3, 5
     found = ablate_heads(bench, kind, donors, draws, seed)
-    layers, heads = bench.model.sizes["n_layers"], bench.model.sizes["n_heads"]
+    layers, heads = bench.network.sizes["n_layers"], bench.network.sizes["n_heads"]
     assert found.random.shape == (layers, draws)
     for layer in range(layers):
         bases = random_subspaces(D, D // heads, draws, np.random.default_rng([seed, layer]))
@@ -214,7 +214,7 @@ def test_draws_depend_on_the_seed_alone_and_heads_not_on_the_draws(bench):
     assert torch.equal(one.random, again.random) and torch.equal(one.p, again.p)
     assert bool((one.random != other.random).all())
     without = ablate_heads(bench, "mean", donors)
-    assert without.random.shape == (bench.model.sizes["n_layers"], 0)
+    assert without.random.shape == (bench.network.sizes["n_layers"], 0)
     assert bool(without.p.isnan().all()) and not bool(one.p.isnan().any())
     for name in (*FIGURES, "removed"):
         assert torch.equal(getattr(one, name), getattr(other, name))
@@ -222,7 +222,7 @@ def test_draws_depend_on_the_seed_alone_and_heads_not_on_the_draws(bench):
 
 
 def test_the_model_is_left_as_it_was(bench):
-    donors, model = same_layout_donors(bench, 0), bench.model
+    donors, model = same_layout_donors(bench, 0), bench.network
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     states = {site: state.clone() for site, state in bench.states.items()}
     random = torch.get_rng_state()
@@ -235,7 +235,7 @@ def test_the_model_is_left_as_it_was(bench):
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), random)
     with torch.no_grad():
-        again = model(bench.dataset.ids.long(), bench.lengths)
+        again = model(bench.dataset.ids.long(), bench.inputs.lengths)
     torch.testing.assert_close(again, bench.outputs, atol=1e-12, rtol=0)
 
 
@@ -328,7 +328,7 @@ def test_loss_recovered_is_its_definition():
     model = adder(ceiling=12)
     model.readout.weight /= 100
     model.readout.bias /= 100
-    bench = Workbench(model, ScaledMSE(100.0), dataset(GRID), torch.arange(100), 9.0)
+    bench = Part(model, ScaledMSE(100.0), dataset(GRID), torch.arange(100), 9.0)
     assert bench.behaviour.verdict == "PARTLY LEARNED"
     donors = same_layout_donors(bench, 3)
     found = patch_heads(bench, donors)

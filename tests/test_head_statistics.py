@@ -15,6 +15,7 @@ from test_ablation import SHORT, transformer
 from arithprobe.attention.heads import HeadSums, group_entropy, operand_imbalance, operand_mass, ov_copying
 from arithprobe.attention.roles import GROUPS
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems.rows import Inputs
 
 FEW = [(3, 5), (7, 16), (40, 2), (85, 30), (12, 61), (9, 9), (105, 7), (48, 230)]  # six layouts
 CASES = {
@@ -30,11 +31,11 @@ CASES = {
 
 def states_of(model, data):
     with torch.no_grad():
-        return model.run_with_cache(data.ids.long(), data.lengths)[1].states
+        return model.run_with_cache(Inputs(data.ids.long(), data.lengths))[1].states
 
 
 def empty_sums(model, data):
-    return HeadSums(data.layout, data.layouts, model.sizes["n_layers"], model.sizes["n_heads"])
+    return HeadSums(data.layout, data.roles, model.sizes["n_layers"], model.sizes["n_heads"])
 
 
 def in_parts(model, data, parts):
@@ -206,7 +207,9 @@ def test_constant_attention_gives_the_uniform_values_and_any_other_does_not():
 
 def test_counting_leaves_model_and_random_state_as_they_were():
     model, data = transformer().train(), dataset(FEW)
-    outputs, cache = model.run_with_cache(data.ids.long(), data.lengths)  # with its graph, as in a training step
+    outputs, cache = model.run_with_cache(
+        Inputs(data.ids.long(), data.lengths)
+    )  # with its graph, as in a training step
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random, graph = torch.get_rng_state(), cache.states["resid_post.0"].grad_fn
     states = {site: state.clone() for site, state in cache.states.items()}

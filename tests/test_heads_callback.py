@@ -15,9 +15,10 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.heads import ablate_heads
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import same_layout_donors
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.probes.tags import Tag
+from arithprobe.problems.rows import Inputs
 from arithprobe.training.module import ArithmeticModule
 
 
@@ -45,9 +46,9 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     module, trainer, rows = trained(small_data, tmp_path, callback)
     model = module.model.eval()
     with torch.no_grad():
-        _, cache = model.run_with_cache(rows.ids.long(), rows.lengths)
-    statistics = HeadSums(rows.layout, rows.layouts, 2, 2).update(model, cache.states, torch.arange(len(rows))).fit()
-    bench = Workbench(model, module.objective, rows, torch.arange(40), module.train_mean)
+        _, cache = model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
+    statistics = HeadSums(rows.layout, rows.roles, 2, 2).update(model, cache.states, torch.arange(len(rows))).fit()
+    bench = Part(model, module.objective, rows, torch.arange(40), module.train_mean)
     ablation = ablate_heads(bench, "zero", same_layout_donors(bench, 0))
     expected = {"operandmass": operand_mass(statistics.mass), "entropy": statistics.entropy,
                 "zeroablation": ablation.delta_rmse}  # fmt: skip

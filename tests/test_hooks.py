@@ -11,10 +11,11 @@ from torch import nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.hooks import capture, edit
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems.rows import Inputs
 from arithprobe.tokenizer import encode, pad_batch
 
 SOURCE, TARGET = ["103 + 40 = ?", "7 + 7 = ?", "99 + 9 = ?"], ["295 + 86 = ?", "1 + 3 = ?", "40 + 2 = ?"]
-SITES = list(TinyTransformer(8, 2, 2, 8).site_modules)
+SITES = list(TinyTransformer(8, 2, 2, 8).sites)
 RESIDUAL = TinyTransformer(8, 2, 2, 8).residual_sites
 LAST_BLOCK = ["attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
 
@@ -62,7 +63,7 @@ def model(request):
 def test_captured_states_are_those_of_the_cache_at_every_site(model, mode):
     getattr(model, mode)()
     plain = model(*batch())
-    expected, cache = model.run_with_cache(*batch())
+    expected, cache = model.run_with_cache(Inputs(*batch()))
     with capture(model, SITES) as states:
         outputs = model(*batch())
     assert list(states) == SITES and set(SITES) == set(cache.states)
@@ -91,9 +92,9 @@ def test_of_several_passes_the_last_is_kept_and_a_site_may_be_asked_for_twice(mo
         assert states == {}
         model(*batch(SOURCE))
         model(*batch(TARGET))
-    _, cache = model.run_with_cache(*batch(TARGET))
+    _, cache = model.run_with_cache(Inputs(*batch(TARGET)))
     assert list(states) == ["embed", "final"] and torch.equal(states["final"], cache.states["final"])
-    _, other = model.run_with_cache(*batch(SOURCE))
+    _, other = model.run_with_cache(Inputs(*batch(SOURCE)))
     assert not torch.equal(states["final"], other.states["final"])
 
 
@@ -150,7 +151,7 @@ def test_each_position_gets_its_own_state_and_of_a_token_named_twice_the_last_co
 
 @pytest.mark.parametrize("site", RESIDUAL)
 def test_a_whole_patch_gives_the_output_of_its_source(model, site):
-    source, cache = model.run_with_cache(*batch(SOURCE))
+    source, cache = model.run_with_cache(Inputs(*batch(SOURCE)))
     ids, lengths = batch(TARGET)
     assert (model(ids, lengths) - source).abs().min() > 1e-3
     with edit(model, site, lambda state: cache.states[site]):
@@ -162,14 +163,14 @@ def test_a_whole_patch_gives_the_output_of_its_source(model, site):
 
 
 def test_a_patch_of_one_branch_is_no_patch_of_the_stream(model):
-    source, cache = model.run_with_cache(*batch(SOURCE))
+    source, cache = model.run_with_cache(Inputs(*batch(SOURCE)))
     for site in ("attn_out.0", "mlp_out.0", "attn_out.1", "mlp_out.1"):
         with edit(model, site, lambda state, site=site: cache.states[site]):
             assert (model(*batch(TARGET)) - source).abs().max() > 1e-3
 
 
 def test_edits_run_in_the_order_in_which_they_were_entered(model):
-    _, cache = model.run_with_cache(*batch())
+    _, cache = model.run_with_cache(Inputs(*batch()))
     plain = cache.states["mlp_out.0"]
 
     def after(first, second):
@@ -183,7 +184,7 @@ def test_edits_run_in_the_order_in_which_they_were_entered(model):
 
 
 def test_a_capture_sees_what_was_done_before_it_was_entered(model):
-    _, cache = model.run_with_cache(*batch())
+    _, cache = model.run_with_cache(Inputs(*batch()))
     with (
         capture(model, ["embed", "final"]) as outside,
         edit(model, "embed", shift),

@@ -13,7 +13,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import Layout, Problem, task_title
+from arithprobe.problems.grammar import Layout, Problem, task_title
 from arithprobe.tokenizer import encode
 
 MIXED = [(x, y) for x in (0, 3, 7, 9, 10, 12, 40, 99, 998) for y in (5, 16, 9, 61, 99, 98, 997)]

@@ -17,7 +17,6 @@ from rich.console import Console
 from scipy.stats import binom
 
 from arithprobe.analysis import probe_plan
-from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.ladder import climb
 from arithprobe.analysis.ladder_causal import CausalRungs, RandomCost, chance_of
 from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
@@ -29,11 +28,12 @@ from arithprobe.cli.ladder_table import print_ladders
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json
+from arithprobe.interventions.bench import halves_of
 from arithprobe.logic import State
 from arithprobe.plotting.ladder import ladder_chart
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.claims import Claim, ClaimScores
-from arithprobe.problems import Problem
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.grammar import Problem
 from arithprobe.reports.blocks import Table
 from arithprobe.reports.probe_sections import ladder as page_ladder
 
@@ -531,11 +531,11 @@ def test_the_rows_of_a_sorted_file_are_as_those_of_a_shuffled_one():
     pairs = [*zip(every.x.tolist(), every.y.tolist(), strict=True)]
     for order in (pairs, sorted(pairs)):
         dataset = problems(order)
-        fit, held = rows_by_sum(dataset, 300)
+        fit, held = halves_of(dataset, 300)
         assert sorted([*fit.tolist(), *held.tolist()]) == evenly(len(dataset), 300)
         assert not set((dataset.x + dataset.y)[fit].tolist()) & set((dataset.x + dataset.y)[held].tolist())
         assert dataset.x[held].max() - dataset.x[held].min() > 700
-    first, _ = rows_by_sum(problems(sorted(pairs)[:300]), 300)  # the control: what the first rows would be
+    first, _ = halves_of(problems(sorted(pairs)[:300]), 300)  # the control: what the first rows would be
     assert max(x for x, _ in sorted(pairs)[:300]) < 500 and len(first) < 300
     found = probe(loaded, problems(sorted(pairs[:ROWS])), options(["sum", "x1"])).ladder
     rungs = [ladder(adder, name).rung for name in ("sum", "x1")]

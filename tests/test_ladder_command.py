@@ -20,7 +20,7 @@ from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv, write_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import Problem
+from arithprobe.problems.grammar import Problem
 
 pytestmark = pytest.mark.usefixtures("white")
 QUICK = ("--no_mlp", "--twins", 1, "--fourier_permutations", 19, "--frequencies", 1, "--small_periods", 2,

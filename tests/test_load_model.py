@@ -187,4 +187,4 @@ def test_all_sites_are_those_that_a_pass_gives(plain, rows):
     loaded = load_model(plain[1], 2)
     seen = []
     run_over(loaded, rows, [lambda states, numbers: seen.append(list(states))])
-    assert tuple(seen[0]) == tuple(loaded.model.site_modules)
+    assert tuple(seen[0]) == tuple(loaded.model.sites)

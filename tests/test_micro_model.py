@@ -22,7 +22,7 @@ def answers_under(kind, site, where, donors=NEXT, problems=HANDFUL, model=None):
     names, position = where.split("@")
     table = positions(bench, position)
     eraser = axes(bench, site, table, "sum", *names.split("+"))
-    outputs = ablator(bench, site, table, donors).outputs(kind, eraser.left[None], eraser.right[None])
+    outputs = ablator(bench, site, table, donors).without(kind, eraser.left[None], eraser.right[None])
     return bench.answers_of(outputs)[0].tolist()
 
 
@@ -107,7 +107,7 @@ def test_two_positions_are_ablated_at_once():
     eraser = axes(bench, "embed", table, "sum", "digit")
     run = ablator(bench, "embed", table, NEXT)
     answers = {
-        kind: bench.answers_of(run.outputs(kind, eraser.left[None], eraser.right[None]))[0].tolist()
+        kind: bench.answers_of(run.without(kind, eraser.left[None], eraser.right[None]))[0].tolist()
         for kind in ("zero", "mean", "resample")
     }
     assert answers == {"zero": [0, 0, 0, 0], "mean": [9, 9, 9, 9], "resample": [5, 14, 12, 5]}
@@ -131,7 +131,7 @@ def test_the_figures_of_an_ablation(site, where, kind, mse):
     names, position = where.split("@")
     table = positions(bench, position)
     eraser = axes(bench, site, table, "sum", names)
-    effect, outputs, random = ablator(bench, site, table, torch.arange(100).roll(1)).effect(eraser, kind, (), 0, 0)
+    effect, outputs, random = ablator(bench, site, table, torch.arange(100).roll(1)).ablate(eraser, kind, (), 0, 0)
     assert (effect.n, effect.families, random) == (100, (), {})
     assert effect.rmse == effect.delta_rmse == pytest.approx(math.sqrt(mse))
     assert effect.delta_loss == pytest.approx(mse)
@@ -146,7 +146,7 @@ def test_exact_matches_and_what_is_removed_by_hand():
     table = positions(bench, "last")
     run = ablator(bench, "final", table, torch.arange(100).roll(1))
     total = axes(bench, "final", table, "sum", "total")
-    found = {kind: run.effect(total, kind, (), 0, 0).effect for kind in ("mean", "zero", "resample")}
+    found = {kind: run.ablate(total, kind, (), 0, 0).effect for kind in ("mean", "zero", "resample")}
     assert found["mean"].exact_match == pytest.approx(0.1)  # ten of the sums are 9
     assert found["zero"].exact_match == pytest.approx(0.01)  # one is 0
     removed = [one.removed for one in found.values()]
@@ -192,9 +192,9 @@ def interchanged(target, site, where):
     table = positions(bench, position)
     eraser = axes(bench, site, table, target, *names.split("+"))
     run = ablator(bench, site, table, NEXT)
-    swapped = run.outputs("resample", eraser.left[None], eraser.right[None])[0]
+    swapped = run.without("resample", eraser.left[None], eraser.right[None])[0]
     random = torch.from_numpy(random_subspaces(16, eraser.rank, 19, np.random.default_rng(0)))[:, None]
-    found = interchange(bench, eraser, table, NEXT, swapped, run.outputs("resample", random, random))
+    found = interchange(bench, eraser, table, NEXT, swapped, run.without("resample", random, random))
     return found, swapped[:, 0].tolist()
 
 

@@ -15,6 +15,7 @@ from arithprobe.data.tsv import read_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.nonlinear import mlp_scores
+from arithprobe.problems.rows import Inputs
 from arithprobe.training.module import ArithmeticModule
 
 pytestmark = pytest.mark.slow(seconds=0.1)
@@ -59,7 +60,7 @@ def test_scores_are_those_of_the_pure_function_on_the_final_weights(small_data, 
     assert (line["epoch"], line["skipped"], line["settings"]["hidden"]) == (1, [], 8)
     rows = ArithmeticDataset(read_tsv(small_data["val"]))
     with torch.no_grad():
-        _, cache = module.eval().model.run_with_cache(rows.ids.long(), rows.lengths)
+        _, cache = module.eval().model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
     at = torch.arange(120), rows.lengths[:120] - 1
     states = torch.stack([cache.states[site][at] for site in ("embed", "final")])
     x, y = rows.x[:120], rows.y[:120]

@@ -11,7 +11,6 @@ from test_ablation import SHORT, SITES, D, direction, transformer
 
 from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.counterfactual import answer_per_unit, counterfactual
 from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.interventions.interchange import interchange, row_space_of
 from arithprobe.interventions.patching import (
@@ -23,9 +22,11 @@ from arithprobe.interventions.patching import (
 )
 from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.splits import blocks_of
-from arithprobe.problems import Problem
+from arithprobe.problems.counterfactual import answer_per_unit, counterfactual
+from arithprobe.problems.grammar import Problem
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.quantities import Sums
 
 BASE_LINE = ["embed", *(f"resid_{end}.{layer}" for layer in (0, 1) for end in ("mid", "post")), "final"]
 
@@ -51,7 +52,9 @@ def test_the_whole_state_at_all_positions_gives_the_answer_of_the_source(bench, 
     before, every = bench.outputs[:, 0], positions(bench, "role")
     after = whole_state_answers(bench, site, every, donors)
     torch.testing.assert_close(after, before[donors], atol=1e-10, rtol=0)
-    assert recovered_fraction(after - before, before[donors] - before, bench.x)[0] == pytest.approx(1)
+    assert recovered_fraction(after - before, before[donors] - before, bench.dataset.x[bench.rows])[0] == pytest.approx(
+        1
+    )
     if site != "final":  # the control: less than the whole state gives another answer
         some = positions(bench, "x1", "x10")
         assert (whole_state_answers(bench, site, some, donors) - before[donors]).abs().max() > 1e-6
@@ -75,9 +78,9 @@ def test_a_cell_of_the_map_is_the_patch_of_a_hook(bench, site):
         has = table.valid[:, column]
         rows, token = has.nonzero()[:, 0], table.token[has, column]
         source = bench.states[site][donors[rows], token]
-        with torch.no_grad(), edit(bench.model, site, lambda state, source=source: source, token):
-            after = bench.model(bench.dataset.ids[rows].long(), bench.lengths[rows])[:, 0]
-        gap, group = (before[donors] - before)[rows], (bench.x + bench.y)[rows]
+        with torch.no_grad(), edit(bench.network, site, lambda state, source=source: source, token):
+            after = bench.network(bench.dataset.ids[rows].long(), bench.inputs.lengths[rows])[:, 0]
+        gap, group = (before[donors] - before)[rows], (bench.group)[rows]
         expected = slope_of(after - before[rows], gap, group)
         cell = found.recovered[0, column], found.low[0, column], found.high[0, column]
         assert torch.stack(cell).tolist() == pytest.approx(expected, abs=1e-9), name
@@ -172,19 +175,21 @@ TARGETS = ["x", "y", "sum", "x1", "x10", "x100", "y1", "y10", "y100", "sum1", "s
 def test_the_answer_that_arithmetic_demands_is_that_of_column_addition(target, modulus):
     generator = torch.Generator().manual_seed(1)
     x, y, u, v = torch.randint(0, 1000, (4, 300), generator=generator)
-    found = counterfactual(target, (x, y), (u, v), modulus)
+    found = counterfactual(target, Sums(x, y, modulus), Sums(u, v, modulus))
     rows = zip(x.tolist(), y.tolist(), u.tolist(), v.tolist(), strict=True)
     assert found.tolist() == [by_hand(target, (a, b), (c, d), modulus) for a, b, c, d in rows]
-    same = counterfactual(target, (x, y), (x, y), modulus)  # from itself: nothing new
+    same = counterfactual(target, Sums(x, y, modulus), Sums(x, y, modulus))  # from itself: nothing new
     assert same.tolist() == [Problem(a, b, modulus).answer for a, b in zip(x.tolist(), y.tolist(), strict=True)]
 
 
 def test_a_circle_of_the_residue_says_what_the_answer_is_another_period_does_not():
-    base, source = (torch.tensor([57, 90]), torch.tensor([65, 9])), (torch.tensor([12, 80]), torch.tensor([30, 44]))
+    base, source = (
+        Sums(torch.tensor(x), torch.tensor(y), 97) for x, y in (([57, 90], [65, 9]), ([12, 80], [30, 44]))
+    )
     for target in ("residuemod97", "residuemod97f1", "summod97f3to12", "residue"):
-        assert counterfactual(target, base, source, 97).tolist() == [42, 27]
+        assert counterfactual(target, base, source).tolist() == [42, 27]
     for target, modulus in [("summod10", 97), ("residuemod10f1", 97), ("summod97", None), ("xmod10", None)]:
-        assert counterfactual(target, base, source, modulus) is None
+        assert counterfactual(target, *(Sums(one.x, one.y, modulus) for one in (base, source))) is None
 
 
 @pytest.mark.parametrize("modulus", [97, 10])
@@ -192,13 +197,19 @@ def test_a_circle_of_x_that_tells_its_residues_apart_says_what_the_answer_is(mod
     """Whatever x is swapped for, the answer is that of the other x, as far as the modulus sees."""
     x, y, u, v = torch.randint(0, 1000, (4, 300), generator=torch.Generator().manual_seed(2))
     for name in (f"mod{modulus}", f"mod{modulus}f1", f"mod{modulus}f2+3"):
-        assert counterfactual(f"x{name}", (x, y), (u, v), modulus).tolist() == ((u + y) % modulus).tolist()
-        assert counterfactual(f"y{name}", (x, y), (u, v), modulus).tolist() == ((x + v) % modulus).tolist()
+        assert (
+            counterfactual(f"x{name}", Sums(x, y, modulus), Sums(u, v, modulus)).tolist()
+            == ((u + y) % modulus).tolist()
+        )
+        assert (
+            counterfactual(f"y{name}", Sums(x, y, modulus), Sums(u, v, modulus)).tolist()
+            == ((x + v) % modulus).tolist()
+        )
         for target in (f"x{name}", f"y{name}"):  # without that modulus it is not told
-            assert counterfactual(target, (x, y), (u, v), None) is None
-            assert counterfactual(target, (x, y), (u, v), modulus + 1) is None
+            assert counterfactual(target, Sums(x, y, None), Sums(u, v, None)) is None
+            assert counterfactual(target, Sums(x, y, modulus + 1), Sums(u, v, modulus + 1)) is None
     for target in ("xmod10f2", "xmod10f2+4", "ymod10f5", "summod10f2"):  # these tell less than the residue
-        assert counterfactual(target, (x, y), (u, v), 10) is None
+        assert counterfactual(target, Sums(x, y, 10), Sums(u, v, 10)) is None
 
 
 def test_what_a_unit_is_worth_is_what_arithmetic_demands():
@@ -206,7 +217,7 @@ def test_what_a_unit_is_worth_is_what_arithmetic_demands():
     x, y = torch.tensor([220]), torch.tensor([310])
     for target, (u, v) in {"x": (221, 310), "y": (220, 311), "sum": (220, 311), "x10": (230, 310), "y100": (220, 410),
                            "sum1": (221, 310), "carry1": (225, 315), "carry10": (290, 310)}.items():  # fmt: skip
-        moved = counterfactual(target, (x, y), (torch.tensor([u]), torch.tensor([v])), None)
+        moved = counterfactual(target, Sums(x, y), Sums(torch.tensor([u]), torch.tensor([v])))
         assert float(moved - x - y) == answer_per_unit(target), target
     assert answer_per_unit("residue") == 1 and answer_per_unit("summod10") is None
 
@@ -219,10 +230,10 @@ def test_shifts_go_the_shorter_way_round():
 
 def swap(bench, eraser, table, donors, draws=19):
     run = ablator(bench, eraser.site, table, donors)
-    swapped = run.outputs("resample", eraser.left[None], eraser.right[None])[0]
+    swapped = run.without("resample", eraser.left[None], eraser.right[None])[0]
     generator = np.random.default_rng(0)
     random = torch.from_numpy(np.stack([random_subspaces(D, 1, draws, generator) for _ in table.names], axis=1))
-    return interchange(bench, eraser, table, donors, swapped, run.outputs("resample", random, random))
+    return interchange(bench, eraser, table, donors, swapped, run.without("resample", random, random))
 
 
 def along(bench, site, table, **weights):

@@ -6,21 +6,20 @@ import warnings
 
 import pytest
 import torch
+from arithprobe.analysis.shuffled import without_shuffled
 from micro import one_thread  # noqa: F401
 from planted import MODULUS, clock, many_handed_clock, some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder_causal import CausalRungs
 from arithprobe.analysis.planes import Answers, plane_effects, plane_targets
-from arithprobe.analysis.shuffled import without_shuffled
 from arithprobe.models.hooks import edit
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.concentration import gini, participation_ratio
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.splits import permuted_rows
 from arithprobe.probes.survey import Split
-from arithprobe.probes.variables import planes_name, variable_of
+from arithprobe.probes.variables import variable_of
+from arithprobe.problems.circles import Circle, planes_name
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it uses torch.jit.script
@@ -92,7 +91,7 @@ def test_below_0_is_nothing_and_of_nothing_there_is_no_concentration(measure):
 def planes(case, site=SITE):
     """What intervenes on a model, the scores of its residue, and what its planes do at one site."""
     loaded, rows = some(case)
-    last = position_table(["last"], rows.lengths, rows.layout, rows.layouts)
+    last = rows.positions(["last"])
     sites, d_model = loaded.model.residual_sites, loaded.model.d_model
     survey = FourierSurvey(rows, sites, last, [CIRCLE], Split(permutations=19), d_model)
     run_over(loaded, rows, [survey.update])
@@ -193,8 +192,8 @@ def hooked(case, fn):
     """Answers of a whole forward pass with a hook at the last token, by the definitions."""
     bench, rows = planes(case)[0].bench, some(case)[1]
     ids, lengths, answers = rows.ids[bench.rows].long(), rows.lengths[bench.rows], rows.answers[bench.rows].double()
-    with torch.no_grad(), edit(bench.model, SITE, fn, lengths - 1):
-        outputs = bench.model(ids, lengths)
+    with torch.no_grad(), edit(bench.network, SITE, fn, lengths - 1):
+        outputs = bench.network(ids, lengths)
     off = (outputs.argmax(dim=1) - answers + MODULUS / 2) % MODULUS - MODULUS / 2
     constant = (answers - bench.constant + MODULUS / 2) % MODULUS - MODULUS / 2
     loss = torch.nn.functional.cross_entropy(outputs, answers.long())
@@ -224,7 +223,7 @@ def labels_of(case, frequencies):
     """(n, K) waves of the rows to fit on."""
     rows, plan = some(case)[1], planes(case)[0].plan
     name = planes_name("residue", MODULUS, frequencies)
-    return variable_of(name, rows.x, rows.y, MODULUS).columns[plan.fit_rows]
+    return variable_of(name, rows).columns[plan.fit_rows]
 
 
 def relabelled(case, frequencies, by="sum"):

@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from arithprobe.analysis.material import Material
 from micro import one_thread  # noqa: F401
 from planted import (
     PLANTED,
@@ -21,13 +22,10 @@ from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
 from arithprobe.analysis.ledger import Cell
-from arithprobe.analysis.material import Material
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.steering import steer_circle, steer_line
-from arithprobe.models.resume import only_head_remains
 from arithprobe.probes.moments import ALPHAS, alpha_choice
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import target_group
 from arithprobe.probes.variables import variable_of
@@ -61,7 +59,7 @@ USED = [
 
 
 def last_token(rows):
-    return position_table(["last"], rows.lengths, rows.layout, rows.layouts)
+    return rows.positions(["last"])
 
 
 @functools.cache
@@ -72,7 +70,7 @@ def readable(case, twin=None):
     groups, sites = {}, loaded.model.residual_sites
     for name in LOOKED_FOR[case]:
         own = name.removeprefix("renamed ")
-        columns = variable_of(own, rows.x, rows.y, rows.modulus).columns
+        columns = variable_of(own, rows).columns
         columns = columns if own == name else torch.tensor(RENAMED, dtype=torch.float64)[columns.long()]
         groups.setdefault(target_group(own), []).append(Target(name, columns))
     surveys = [
@@ -100,7 +98,7 @@ def without(case, name, site, families=()):
     own, eraser = cell.material.columns_of(name), cell.eraser(name, "leace")
     before = linear_r2(cell.fit.columns(own), cell.held.columns(own))
     after = linear_r2(*(erased_moments(eraser, part).columns(own) for part in (cell.fit, cell.held)))
-    return cell.ablator.effect(eraser, "mean", families, 19, 0).effect, float(before[0]), float(after[0])
+    return cell.ablator.ablate(eraser, "mean", families, 19, 0).effect, float(before[0]), float(after[0])
 
 
 @functools.cache
@@ -188,7 +186,7 @@ def test_without_what_is_used_the_skill_is_gone_and_random_subspaces_leave_it(ca
     effect, before, after = without(case, name, site, ("isotropic", "outside"))
     assert before > 0.9999
     assert after < 0.01
-    assert not only_head_remains(case()[0].model, site)
+    assert not case()[0].model.only_readout_remains(site)
     assert effect.skill_lost > 0.9
     assert effect.exact_match < 0.15
     isotropic, outside = effect.families
@@ -254,4 +252,4 @@ def test_planted_rungs_are_of_models_that_have_the_variable():
         _, rows = case()
         for one in PLANTED:
             if one.case is case and one.variable != "residue":
-                assert variable_of(one.variable, rows.x, rows.y, rows.modulus).columns.var() > 0
+                assert variable_of(one.variable, rows).columns.var() > 0

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.problems import MAX_DIGITS, Layout, Problem, carry, digit, parse_column
+from arithprobe.problems.grammar import MAX_DIGITS, Layout, Problem, carry, digit, parse_column
 
 operands = st.integers(0, 10**MAX_DIGITS - 1)
 moduli = st.none() | st.integers(2, 10**MAX_DIGITS - 1)

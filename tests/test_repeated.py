@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.claims import Claim, ClaimSurvey
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.splits import PermutedRows
 from arithprobe.probes.survey import Split
-from arithprobe.problems import Layout
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.grammar import Layout
+from arithprobe.problems.positions import PositionTable
 
 ROWS = torch.tensor([5, 0, 0, 499, 17])
 

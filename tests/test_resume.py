@@ -9,14 +9,14 @@ from torch import nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.models import resume
 from arithprobe.models.hooks import edit
-from arithprobe.models.resume import only_head_remains, run_from
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.problems.rows import Inputs
 
 LENGTHS = (9, 4, 1, 6)
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}
 UNEDITED = {torch.float32: 1e-6, torch.float64: 1e-12}
 KINDS = [("post", torch.float32), ("post", torch.float64), ("pre", torch.float64)]
-BRANCHES = ("z", "attn_out", "resid_mid", "mlp_out", "resid_post")
+BRANCHES = ("z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post")
 
 
 def sites_of(n_layers):
@@ -55,8 +55,9 @@ def positions(lengths, p=4, seed=2):
     return token, valid
 
 
-def cells_of(m, token, d=8, dtype=torch.float32, seed=3):
-    return torch.randn(m, *token.shape, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+def cells_of(m, token, site, d=8, dtype=torch.float32, seed=3):
+    width = 2 * d if site.startswith("mlp_act") else d
+    return torch.randn(m, *token.shape, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def hooked(model, site, cells, token, valid, ids, lengths):
@@ -76,7 +77,8 @@ def hooked(model, site, cells, token, valid, ids, lengths):
 
 
 def resumed(model, site, cells, token, valid, ids, lengths):
-    return run_from(model, site, cells, token, valid, model.run_with_cache(ids, lengths)[1].states, lengths)
+    inputs = Inputs(ids, lengths)
+    return model.run_from(site, cells, token, valid, model.run_with_cache(inputs)[1].states, inputs)
 
 
 def assert_equal_to_hooked(*arguments, atol):
@@ -90,10 +92,10 @@ def assert_equal_to_hooked(*arguments, atol):
 def test_outputs_are_those_of_a_whole_pass_with_the_same_edit(n_layers, site, norm, dtype):
     model, (ids, lengths) = model_of(n_layers, dtype, norm=norm), prompts()
     token, valid = positions(lengths)
-    cells = cells_of(3, token, dtype=dtype)
+    cells = cells_of(3, token, site, dtype=dtype)
     found = assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=EXACT[dtype])
     assert found.shape == (3, 4, 1) and found.dtype == dtype
-    assert set(sites_of(n_layers)) == set(model.site_modules)
+    assert set(sites_of(n_layers)) == set(model.sites)
     assert (found - model(ids, lengths)).abs().amax((1, 2)).min() > 1e-3  # the control: every edit does something
 
 
@@ -101,7 +103,7 @@ def test_outputs_are_those_of_a_whole_pass_with_the_same_edit(n_layers, site, no
 def test_an_edit_with_positions_is_the_same_edit(site):
     model, (ids, lengths) = model_of(), prompts()
     token, _ = positions(lengths)
-    cells = cells_of(1, token)
+    cells = cells_of(1, token, site)
     with edit(model, site, lambda state: cells[0], token):
         expected = model(ids, lengths)
     found = resumed(model, site, cells, token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
@@ -113,7 +115,7 @@ def test_an_edit_with_positions_is_the_same_edit(site):
 def test_in_the_last_block_only_the_last_token_counts(site, norm):
     model, (ids, lengths) = model_of(norm=norm), prompts((9, 4, 2, 6))
     token = torch.stack([torch.zeros_like(lengths), lengths - 2], dim=1)
-    found = resumed(model, site, cells_of(3, token), token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    found = resumed(model, site, cells_of(3, token, site), token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
     difference = (found - model(ids, lengths)).abs().amax((0, 2))
     if site in LAST_BLOCK:
         assert difference.max() < 1e-6
@@ -125,7 +127,7 @@ def test_in_the_last_block_only_the_last_token_counts(site, norm):
 def test_a_position_that_is_not_there_replaces_nothing(site):
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     token, valid = positions(lengths)
-    cells = cells_of(2, token, dtype=torch.float64)
+    cells = cells_of(2, token, site, dtype=torch.float64)
     nowhere = resumed(model, site, cells, token, torch.zeros_like(valid), ids, lengths)
     torch.testing.assert_close(nowhere, model(ids, lengths).expand(2, 4, 1), atol=1e-12, rtol=0)
     assert valid.any() and not valid.all()
@@ -139,7 +141,7 @@ def test_a_row_in_which_nothing_is_replaced_is_intact_beside_rows_that_are_edite
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     token, valid = positions(lengths)
     valid[1] = False
-    cells = cells_of(2, token, dtype=torch.float64)
+    cells = cells_of(2, token, site, dtype=torch.float64)
     for site in sites_of(2):
         difference = resumed(model, site, cells, token, valid, ids, lengths) - model(ids, lengths)
         assert difference[:, 1].abs().max() < 1e-12 < 1e-3 < difference[:, [0, 2, 3]].abs().min()
@@ -153,10 +155,10 @@ def test_many_replacements_at_once_are_one_at_a_time(site, m, lengths, monkeypat
     model, (ids, lengths) = model_of(), prompts(lengths)
     assert m * ids.numel() > resume._TOKENS  # so that they run in parts
     token, valid = positions(lengths, p=2)
-    cells = cells_of(m, token)
-    states = model.run_with_cache(ids, lengths)[1].states
-    together = run_from(model, site, cells, token, valid, states, lengths)
-    alone = torch.cat([run_from(model, site, cell[None], token, valid, states, lengths) for cell in cells])
+    cells = cells_of(m, token, site)
+    states = model.run_with_cache(Inputs(ids, lengths))[1].states
+    together = model.run_from(site, cells, token, valid, states, Inputs(ids, lengths))
+    alone = torch.cat([model.run_from(site, cell[None], token, valid, states, Inputs(ids, lengths)) for cell in cells])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     assert together.shape == (m, len(lengths), 1) and together.std(0).mean() > 0.1  # the control: they differ
 
@@ -166,11 +168,11 @@ def test_many_replacements_at_once_are_one_at_a_time(site, m, lengths, monkeypat
 def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, norm, dtype):
     model, (ids, lengths) = model_of(n_layers, dtype, norm=norm), prompts()
     token, valid = positions(lengths)
-    outputs, cache = model.run_with_cache(ids, lengths)
+    outputs, cache = model.run_with_cache(Inputs(ids, lengths))
     cells = cache.states[site].gather(1, token[..., None].expand(-1, -1, 8)).expand(2, -1, -1, -1)
-    found = run_from(model, site, cells, token, valid, cache.states, lengths)
+    found = model.run_from(site, cells, token, valid, cache.states, Inputs(ids, lengths))
     torch.testing.assert_close(found, outputs.expand(2, -1, -1), atol=UNEDITED[dtype], rtol=0)
-    changed = run_from(model, site, cells.flip(-1), token, valid, cache.states, lengths)
+    changed = model.run_from(site, cells.flip(-1), token, valid, cache.states, Inputs(ids, lengths))
     assert (changed - outputs).abs().max() > 1e-2  # the control
 
 
@@ -178,7 +180,7 @@ def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, n
 def test_several_outputs(site):
     model, (ids, lengths) = model_of(n_outputs=3), prompts()
     token, valid = positions(lengths)
-    found = assert_equal_to_hooked(model, site, cells_of(2, token), token, valid, ids, lengths, atol=1e-5)
+    found = assert_equal_to_hooked(model, site, cells_of(2, token, site), token, valid, ids, lengths, atol=1e-5)
     assert found.shape == (2, 4, 3) and found.std(-1).min() > 1e-3
 
 
@@ -188,7 +190,7 @@ def test_outputs_are_differentiable_in_the_cells(site):
     token, valid = positions(lengths, p=3)
     token[0] = torch.tensor([3, 1, 1])
     valid[0] = True
-    cells = cells_of(2, token, 4, torch.float64).requires_grad_()
+    cells = cells_of(2, token, site, 4, torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(
         lambda c: resumed(model, site, c, token, valid, ids, lengths), cells, fast_mode=True
     )
@@ -204,7 +206,7 @@ def test_an_unknown_site_is_refused_in_one_line(site):
     model, (ids, lengths) = model_of(), prompts()
     token, valid = positions(lengths)
     with pytest.raises(ArithprobeError, match=rf"^no site '{site}'.*\(sites: embed, z.0, .*, final\)$") as caught:
-        resumed(model, site, cells_of(1, token), token, valid, ids, lengths)
+        resumed(model, site, cells_of(1, token, site), token, valid, ids, lengths)
     assert "\n" not in str(caught.value)
 
 
@@ -212,9 +214,9 @@ def test_an_unknown_site_is_refused_in_one_line(site):
 def test_only_the_head_remains_after_the_last_block(n_layers, site):
     model, (ids, lengths) = model_of(n_layers), prompts()
     remains = site in (f"resid_post.{n_layers - 1}", "final")
-    assert only_head_remains(model, site) == remains
+    assert model.only_readout_remains(site) == remains
     token = lengths[:, None] - 1
-    cells = cells_of(2, token)
+    cells = cells_of(2, token, site)
     found = resumed(model, site, cells, token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
     head = model.readout(cells if site == "final" else model.ln(cells))[:, :, 0]
     assert torch.allclose(found, head, atol=1e-6) == remains
@@ -223,11 +225,11 @@ def test_only_the_head_remains_after_the_last_block(n_layers, site):
 def test_states_and_cells_are_left_as_they_are():
     model, (ids, lengths) = model_of(3), prompts()
     token, valid = positions(lengths)
-    cells, states = cells_of(2, token), model.run_with_cache(ids, lengths)[1].states
+    cells, states = cells_of(2, token, site), model.run_with_cache(Inputs(ids, lengths))[1].states
     kept = {site: state.clone() for site, state in states.items()}
     arguments = cells.clone(), token.clone(), valid.clone()
     for site in sites_of(3):
-        run_from(model, site, cells, token, valid, states, lengths)
+        model.run_from(site, cells, token, valid, states, Inputs(ids, lengths))
     assert all(torch.equal(states[site], state) for site, state in kept.items())
     assert all(map(torch.equal, (cells, token, valid), arguments))
 
@@ -254,7 +256,7 @@ def runs(draw):
     model = model_of(n_layers, torch.float64, seed=draw(st.integers(0, 9)), **options)
     token, valid = (torch.tensor([[pair[part] for pair in row] for row in drawn]) for part in (0, 1))
     scale = draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0]))
-    cells = scale * cells_of(draw(st.integers(1, 3)), token, dtype=torch.float64, seed=draw(st.integers(0, 9)))
+    cells = scale * cells_of(draw(st.integers(1, 3)), token, site, dtype=torch.float64, seed=draw(st.integers(0, 9)))
     return model, draw(st.sampled_from(sites_of(n_layers))), cells, token, valid, *prompts(lengths)
 
 
@@ -279,7 +281,7 @@ def test_one_prompt_and_prompts_of_one_token(site, lengths, m):
     token = lengths[:, None] - 1
     valid = torch.ones_like(token, dtype=torch.bool)
     found = assert_equal_to_hooked(
-        model, site, cells_of(m, token, dtype=torch.float64), token, valid, ids, lengths, atol=1e-12
+        model, site, cells_of(m, token, site, dtype=torch.float64), token, valid, ids, lengths, atol=1e-12
     )
     assert (found - model(ids, lengths)).abs().min() > 1e-4
 
@@ -289,7 +291,7 @@ def test_of_a_token_named_twice_the_last_position_that_is_there_counts(site):
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     last = (lengths - 1)[:, None].expand(-1, 3)
     valid = torch.tensor([[True, True, True], [True, True, False], [True, False, False], [False, True, False]])
-    cells = cells_of(40, last, dtype=torch.float64)
+    cells = cells_of(40, last, site, dtype=torch.float64)
     found = assert_equal_to_hooked(model, site, cells, last, valid, ids, lengths, atol=1e-12)
     counts = cells[:, torch.arange(4), torch.tensor([2, 1, 0, 1])][:, :, None]
     alone = resumed(model, site, counts, last[:, :1], torch.ones(4, 1, dtype=torch.bool), ids, lengths)
@@ -303,6 +305,6 @@ def test_large_states_do_not_lose_the_attention():
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     model.enc.layers[1].self_attn.in_proj_bias[8:16] = 100.0
     token, valid = positions(lengths)
-    cells = 50 * cells_of(2, token, dtype=torch.float64)
+    cells = 50 * cells_of(2, token, site, dtype=torch.float64)
     for site in sites_of(2):
         assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=1e-9)

@@ -7,7 +7,7 @@ from micro import dataset, of_texts, written
 
 from arithprobe.analysis.provenance import split_record
 from arithprobe.data.rewriting import fits, has_leading_zeros, rewritten
-from arithprobe.problems import Layout, Problem
+from arithprobe.problems.grammar import Layout, Problem
 
 numbers = st.integers(0, 1200)
 spelled = st.builds(lambda number, digits: str(number).zfill(digits), numbers, st.integers(1, 5))

@@ -21,6 +21,7 @@ from arithprobe.data.sampling import DataRecipe
 from arithprobe.data.tsv import read_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.splits import fold_of
+from arithprobe.problems.rows import Inputs
 from arithprobe.training.module import ArithmeticModule
 
 PROBE = ["--trainer.callbacks", "RidgeProbing"]
@@ -55,7 +56,7 @@ def test_scores_are_those_of_scikit_learn_on_the_final_weights(probed, lines, fi
     module = ArithmeticModule.load_from_checkpoint(folder / "checkpoints" / "last.ckpt").eval()
     rows = ArithmeticDataset(read_tsv(files["val"]))
     with torch.no_grad():
-        _, cache = module.model.run_with_cache(rows.ids.long(), rows.lengths)
+        _, cache = module.model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
     total = rows.x + rows.y
     test = (fold_of(total, 5) == 0).numpy()
     cells = {(cell["site"], cell["position"]): cell for cell in lines[-1]["cells"] if cell["target"] == "sum"}

@@ -31,6 +31,7 @@ from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.nonlinear import MOST_CLASSES
 from arithprobe.probes.splits import fold_of
+from arithprobe.problems.rows import Inputs
 
 ROWS = 500
 PROBE = ("r2", "null", "untrained", "untrained_max", "in_sample")
@@ -61,7 +62,7 @@ def plain_sums():
 
 def readout_states(loaded, rows):
     with torch.no_grad():
-        _, cache = loaded.model.run_with_cache(rows.ids.long(), rows.lengths)
+        _, cache = loaded.model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
     return cache.states["final"][torch.arange(len(rows)), rows.lengths - 1].double().numpy()
 
 

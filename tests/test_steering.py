@@ -38,13 +38,13 @@ def hooked(bench, site, table, fn):
             edited[row, table.token[row, p]] += fn(row, p)
         return edited
 
-    with torch.no_grad(), edit(bench.model, site, add):
-        return bench.model(bench.dataset.ids.long(), bench.lengths)[:, 0]
+    with torch.no_grad(), edit(bench.network, site, add):
+        return bench.network(bench.dataset.ids.long(), bench.inputs.lengths)[:, 0]
 
 
 def jackknife(bench, figure):
     """Half the width of the interval of a figure of some rows."""
-    block = blocks_of(bench.x + bench.y)
+    block = blocks_of(bench.group)
     left = np.array([figure(block != one) for one in block.unique()])
     g = len(left)
     return student.ppf(0.975, g - 1) * math.sqrt((g - 1) / g * np.square(left - left.mean()).sum())
@@ -114,7 +114,7 @@ def test_a_fitted_pattern_has_the_slope_of_what_the_model_uses(site, where, targ
     """Of a ridge probe; where the model no longer looks, the slope is 0 though the probe is exact."""
     bench = workbench(adder(), GRID)
     table = positions(bench, where)
-    values = {"x": bench.x, "y": bench.y, "sum": bench.x + bench.y}[target].double()
+    values = {"x": bench.dataset.x[bench.rows], "y": bench.dataset.y[bench.rows], "sum": bench.group}[target].double()
     fitter = RidgeFitter(1, D, 1, 2)
     fitter.update(bench.cells(site, table), values[:, None], torch.zeros(100, dtype=torch.int64))
     weights, intercept, pattern = filter_and_pattern(fitter.moments()[0], alpha_choice(1e-9, "gcv", 1))

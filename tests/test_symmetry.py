@@ -8,16 +8,16 @@ import torch
 from micro import GRID, HANDFUL, adder, clock, dataset, dim, one_thread, workbench, written  # noqa: F401
 from test_ablation import transformer
 
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import same_layout_donors
-from arithprobe.interventions.symmetry import STEPS, symmetry_tests
-from arithprobe.interventions.workbench import Workbench
-from arithprobe.problems import Layout
+from arithprobe.interventions.symmetry import symmetry_tests
+from arithprobe.problems.grammar import Layout
 
 MIXED = [(x, y) for x in (0, 3, 7, 9, 10, 12, 40, 99) for y in (5, 16, 9, 61, 99, 98)]
 TRADE, RAISE, ROUND = "x + d, y - d", "x + d, y", "x + k, y"
 
 
-def responses(bench, steps=STEPS):
+def responses(bench, steps=None):
     return {(one.change, one.d): one for one in symmetry_tests(bench, same_layout_donors(bench, 0), steps)}
 
 
@@ -84,7 +84,7 @@ def test_leading_zeros_are_digits_like_others():
     of, pairs, found = planted.adder()[0], [(17 * row % 600, 101 * row % 600) for row in range(60)], []
     for more in (0, 300):
         rows = dataset([(x + more, y + more) for x, y in pairs], digits=3)
-        bench = Workbench(of.model, of.objective, rows, torch.arange(len(rows)), 600.0)
+        bench = Part(of.model, of.objective, rows, torch.arange(len(rows)), 600.0)
         found.append(responses(bench, steps=(1, 50)))
     padded, plain = found
     assert padded.keys() == plain.keys()
@@ -117,7 +117,7 @@ def test_figures_are_those_of_a_model_run_twice(digits):
         layouts = [[Layout.of(written(*of, None, digits)) for of in (one, MIXED[row])] for row, one in pairs]
         pairs = [pair for pair, (after, before) in zip(pairs, layouts, strict=True) if after == before]
         rows = torch.tensor([row for row, _ in pairs])
-        other = workbench(bench.model, [one for _, one in pairs], digits=digits)
+        other = workbench(bench.network, [one for _, one in pairs], digits=digits)
         shift = other.outputs[:, 0] - bench.outputs[rows, 0]
         one = found[change, d]
         assert one.n == len(rows)
@@ -127,7 +127,7 @@ def test_figures_are_those_of_a_model_run_twice(digits):
         away = (donors != torch.arange(len(donors))).nonzero()[:, 0]
         gap = bench.outputs[donors[away], 0] - bench.outputs[away, 0]
         assert one.unrelated == pytest.approx(gap.abs().mean().item())
-        for site in bench.model.residual_sites:
+        for site in bench.network.residual_sites:
             before, after = (b.states[site][torch.arange(len(b)), b.lengths - 1] for b in (bench, other))
             unrelated = (before[donors[away]] - before[away]).square().sum(dim=1).mean()
             if unrelated > 1e-20:

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.counterfactual import counterfactual
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import target_group, target_names, target_values
+from arithprobe.probes.targets import target_values
 from arithprobe.probes.variables import variable_of
-from arithprobe.problems import Layout
+from arithprobe.problems.counterfactual import counterfactual
+from arithprobe.problems.grammar import Layout
+from arithprobe.problems.positions import position_table
+from arithprobe.problems.quantities import Sums
 
 X, Y = torch.tensor([57, 999, 0, 103]), torch.tensor([65, 999, 7, 40])
 
@@ -30,23 +31,23 @@ X, Y = torch.tensor([57, 999, 0, 103]), torch.tensor([65, 999, 7, 40])
     ],
 )
 def test_values_worked_out_by_hand(name, expected):
-    assert target_values(name, X, Y, 97).tolist() == expected
+    assert target_values(name, Sums(X, Y, 97)).tolist() == expected
 
 
 def test_every_name_offered_has_values():
-    for name in target_names(999, 97):
-        assert target_values(name, X, Y, 97).shape == X.shape
+    for name in Sums(X, Y, 97).names:
+        assert target_values(name, Sums(X, Y, 97)).shape == X.shape
 
 
 def test_unknown_constant_and_unfit_targets_are_refused():
     with pytest.raises(ArithprobeError, match=r"no target 'sun' in this data; did you mean 'sum'\?"):
-        target_values("sun", X, Y, 97)
+        target_values("sun", Sums(X, Y, 97))
     with pytest.raises(ArithprobeError, match="target 'residue': k is unknown"):
-        target_values("residue", X, Y, None)
+        target_values("residue", Sums(X, Y, None))
     with pytest.raises(ArithprobeError, match="no target 'carry10000'"):
-        target_values("carry10000", X, Y, 97)
+        target_values("carry10000", Sums(X, Y, 97))
     with pytest.raises(ArithprobeError, match=r"target 'carry1' is 0 in every row; a constant cannot be probed"):
-        target_values("carry1", X[:1], Y[2:3] * 0, 97)
+        target_values("carry1", Sums(X[:1], Y[2:3] * 0, 97))
 
 
 @pytest.mark.parametrize("site", ["embed", "resid_mid.0", "final"])
@@ -65,7 +66,7 @@ def test_other_names_are_no_tags(text):
 def test_positions_point_at_the_characters_they_name():
     texts = ["103 + 40 = ?", "7 + 7 = ?"]
     table = position_table(
-        ["last", "index", "role"], torch.tensor([12, 9]), torch.tensor([0, 1]), [Layout.of(text) for text in texts]
+        ["last", "index", "role"], torch.tensor([12, 9]), torch.tensor([0, 1]), [Layout.of(text).roles for text in texts]
     )
     assert table.names[:3] == ("last", "0", "1")
     assert table.names[13:] == ("x100", "x10", "x1", "sp1", "plus", "sp2", "y10", "y1", "sp4", "equals", "sp5", "query")
@@ -84,29 +85,29 @@ def test_positions_point_at_the_characters_they_name():
 
 def test_periods_and_waves_of_any_quantity():
     for quantity, values in (("x", X), ("y", Y), ("sum", X + Y), ("residue", (X + Y) % 97)):
-        assert target_values(f"{quantity}mod7", X, Y, 97).tolist() == (values % 7).tolist()
+        assert target_values(f"{quantity}mod7", Sums(X, Y, 97)).tolist() == (values % 7).tolist()
         angle = 2 * torch.pi * 3 * values.double() / 7
-        torch.testing.assert_close(target_values(f"{quantity}mod7cos3", X, Y, 97), angle.cos())
-        torch.testing.assert_close(target_values(f"{quantity}mod7sin3", X, Y, 97), angle.sin())
+        torch.testing.assert_close(target_values(f"{quantity}mod7cos3", Sums(X, Y, 97)), angle.cos())
+        torch.testing.assert_close(target_values(f"{quantity}mod7sin3", Sums(X, Y, 97)), angle.sin())
 
 
 def test_a_wave_without_swing_is_refused_although_its_values_differ_by_rounding():
     x = torch.arange(50)
     with pytest.raises(ArithprobeError, match="target 'xmod2sin1' is 0 in every row"):
-        target_values("xmod2sin1", x, x, None)
+        target_values("xmod2sin1", Sums(x, x, None))
     with pytest.raises(ArithprobeError, match="target 'xmod2cos2' is 1 in every row"):
-        target_values("xmod2cos2", x, x, None)
+        target_values("xmod2cos2", Sums(x, x, None))
     with pytest.raises(ArithprobeError, match="the period is 1; expected 2 to"):
-        target_values("xmod1", x, x, None)
+        target_values("xmod1", Sums(x, x, None))
     with pytest.raises(ArithprobeError, match="target 'residuemod5': k is unknown"):
-        target_values("residuemod5", x, x, None)
+        target_values("residuemod5", Sums(x, x, None))
 
 
 @pytest.mark.parametrize("digits", [17, 5000])
 @pytest.mark.parametrize("name", ["xmod{}", "summod10cos{}", "summod{}f1", "summod10f{}", "summod10f2to{}"])
 def test_a_number_in_a_name_that_is_too_long_is_said(name, digits):
     with pytest.raises(ArithprobeError, match=f"a number has {digits} digits; expected at most 16$") as raised:
-        variable_of(name.format("1" * digits), X, Y, None)
+        variable_of(name.format("1" * digits), Sums(X, Y))
     assert len(str(raised.value)) < 150
 
 
@@ -114,12 +115,12 @@ def test_a_number_in_a_name_that_is_too_long_is_said(name, digits):
 @pytest.mark.parametrize("name", ["xmod{}", "summod{}f1", "x{}", "sum{}", "carry{}"])
 def test_of_such_a_name_there_is_no_counterfactual(name, digits):
     with pytest.raises(ArithprobeError, match=f"a number has {digits} digits; expected at most 16$"):
-        counterfactual(name.format("1" + "0" * (digits - 1)), (X, Y), (Y, X), None)
+        counterfactual(name.format("1" + "0" * (digits - 1)), Sums(X, Y, None), Sums(Y, X, None))
 
 
 def test_a_target_is_split_by_what_it_is_a_function_of():
     groups = {
-        name: target_group(name) for name in ("x", "x10", "xmod5cos1", "y100", "sum", "sum10", "carry1", "residue")
+        name: Sums.group_of(name) for name in ("x", "x10", "xmod5cos1", "y100", "sum", "sum10", "carry1", "residue")
     }
     assert groups == {
         "x": "x", "x10": "x", "xmod5cos1": "x", "y100": "y", "sum": "sum", "sum10": "sum", "carry1": "sum",

@@ -10,6 +10,7 @@ from torch import nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.models.weights import load_plain_weights
+from arithprobe.problems.rows import Inputs
 from arithprobe.tokenizer import VOCABULARY, encode, pad_batch
 
 TEXTS = ["103 + 40 = ?", "7 + 7 = ?", "999 + 999 (mod 97) = ?"]
@@ -65,7 +66,7 @@ def test_outputs_and_states_are_pytorchs(pair, texts, mode):
     getattr(original, mode)()
     getattr(ours, mode)()
     expected, states = original(ids, lengths)
-    outputs, cache = ours.run_with_cache(ids, lengths)
+    outputs, cache = ours.run_with_cache(Inputs(ids, lengths))
     torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(ours(ids, lengths), expected, atol=1e-5, rtol=0)
     for site, state in states.items():
@@ -93,7 +94,7 @@ def test_the_states_between_are_pytorchs(pair):
         layer.linear2.register_forward_hook(lambda *a: caught.update({"mlp_out.1": a[2]})),
     ]
     original.train()(ids, lengths)
-    _, cache = ours.run_with_cache(ids, lengths)
+    _, cache = ours.run_with_cache(Inputs(ids, lengths))
     assert len(caught) == len(handles)
     for site, state in caught.items():
         torch.testing.assert_close(cache.states[site], state, atol=1e-5, rtol=0)
@@ -105,7 +106,7 @@ def test_the_states_between_are_pytorchs(pair):
 def test_patterns_of_every_layer_are_those_of_pytorchs_attention(pair, texts, mode):
     original, ours, *_ = pair
     ids, mask, lengths = pad_batch([encode(text) for text in texts])
-    _, cache = getattr(ours, mode)().run_with_cache(ids, lengths, patterns=True)
+    _, cache = getattr(ours, mode)().run_with_cache(Inputs(ids, lengths), patterns=True)
     assert list(cache.patterns) == ["pattern.0", "pattern.1"]
     for layer, site in enumerate(ours.layer_inputs):
         attention = getattr(original, mode)().enc.layers[layer].self_attn
@@ -122,8 +123,8 @@ def test_patterns_of_every_layer_are_those_of_pytorchs_attention(pair, texts, mo
 def test_asking_for_patterns_changes_no_bit(pair, texts, mode):
     _, ours, *_ = pair
     ids, _, lengths = pad_batch([encode(text) for text in texts])
-    outputs, cache = getattr(ours, mode)().run_with_cache(ids, lengths)
-    again, other = ours.run_with_cache(ids, lengths, patterns=True)
+    outputs, cache = getattr(ours, mode)().run_with_cache(Inputs(ids, lengths))
+    again, other = ours.run_with_cache(Inputs(ids, lengths), patterns=True)
     assert torch.equal(outputs, again)
     assert list(cache.states) == list(other.states)
     assert all(torch.equal(cache.states[site], state) for site, state in other.states.items())
@@ -132,7 +133,7 @@ def test_asking_for_patterns_changes_no_bit(pair, texts, mode):
 
 def test_z_is_what_each_head_read_and_what_the_output_projection_takes(pair):
     original, ours, ids, lengths = pair
-    _, cache = ours.run_with_cache(ids, lengths, patterns=True)
+    _, cache = ours.run_with_cache(Inputs(ids, lengths), patterns=True)
     for layer, (block, site) in enumerate(zip(ours.enc.blocks, ours.layer_inputs, strict=True)):
         z, attention = cache.states[f"z.{layer}"], block.self_attn
         assert torch.equal(attention.out_proj(z), cache.states[f"attn_out.{layer}"])
@@ -147,7 +148,7 @@ def test_z_is_what_each_head_read_and_what_the_output_projection_takes(pair):
 
 def test_weights_by_head_are_the_slices_that_each_head_uses(pair):
     _, ours, ids, lengths = pair
-    _, cache = ours.run_with_cache(ids, lengths)
+    _, cache = ours.run_with_cache(Inputs(ids, lengths))
     attention = ours.enc.blocks[1].self_attn
     written = torch.einsum("hde,bthe->bthd", attention.out_by_head, cache.states["z.1"].unflatten(-1, (4, 8)))
     whole = written.sum(dim=2) + attention.out_proj.bias
@@ -309,7 +310,7 @@ def test_embedding_sd_scales_the_two_tables_and_leaves_all_else_as_it_was(sd):
 def embedded(model, texts):
     """The embeddings of the characters of each text of one padded batch, each a tuple of D numbers."""
     ids, _, lengths = pad_batch([encode(text) for text in texts])
-    states = model.run_with_cache(ids, lengths)[1].states["embed"].tolist()
+    states = model.run_with_cache(Inputs(ids, lengths))[1].states["embed"].tolist()
     return [[*map(tuple, state[:length])] for state, length in zip(states, lengths.tolist(), strict=True)]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from arithprobe.data.dataset import ArithmeticDataset, batches
 from arithprobe.data.tsv import check_row, read_tsv, write_tsv
 from arithprobe.errors import ArithprobeError
-from arithprobe.problems import Problem
+from arithprobe.problems.grammar import Problem
 from arithprobe.tokenizer import encode, pad_batch
 
 GOOD = "103 + 40 = ?\t143\n50 + 7 = ?\t57\n"

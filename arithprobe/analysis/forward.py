@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, judge
-from arithprobe.data.dataset import ArithmeticDataset, batches
 from arithprobe.errors import ArithprobeError, did_you_mean
-from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.check import Fidelity, check
+from arithprobe.models.checkpoints import LoadedModel, is_ours
 from arithprobe.models.finite import require_finite
-from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import task_title
+from arithprobe.models.network import Network, require_network
+from arithprobe.problems.rows import Rows
 from arithprobe.training.metrics import AnswerErrors
 
 Options = TypeVar("Options")
@@ -31,9 +31,7 @@ class Pass(NamedTuple):
     """(N,) float64 answers of the model."""
 
 
-def run_over(
-    loaded: LoadedModel, dataset: ArithmeticDataset, observers: Iterable[Observer] = (), batch_size: int = 250
-) -> Pass:
+def run_over(loaded: LoadedModel, dataset: Rows, observers: Iterable[Observer] = (), batch_size: int = 250) -> Pass:
     """Run a model over all rows, hand the states of each batch to the observers, and judge the answers.
 
     Without a training mean (a plain ``state_dict`` has none) the constant predictor is the mean of these answers.
@@ -43,21 +41,22 @@ def run_over(
             state is not finite.
     """
     check_rows(loaded, dataset)
-    modulus, residues = dataset.modulus, loaded.objective.residues
+    modulus, residues = dataset.circle, loaded.objective.residues
     errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean), modulus, residues=residues), []
     observers = list(observers)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a loader draws a seed from the global random state
-        for batch in batches(dataset, batch_size):
-            outputs, cache = loaded.model.run_with_cache(batch.ids, batch.lengths)
-            require_finite(cache.states, batch.lengths, batch.rows, dataset.path, loaded.path)
+    with torch.no_grad():
+        for rows in torch.split(torch.arange(len(dataset)), batch_size):
+            inputs = dataset.inputs(rows)
+            outputs, cache = loaded.model.run_with_cache(inputs)
+            require_finite(cache.states, inputs.lengths, rows, dataset.path, loaded.path)
             for observe in observers:
-                observe(cache.states, batch.rows)
+                observe(cache.states, rows)
             predictions.append(loaded.objective.decode(outputs))
-            errors.update(predictions[-1], batch.answers)
+            errors.update(predictions[-1], dataset.answers[rows])
     return Pass(judge(errors.compute(), modulus, residues=residues), torch.cat(predictions))
 
 
-def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
+def check_rows(loaded: LoadedModel, dataset: Rows) -> None:
     """Refuse rows that the model was not made for.
 
     Raises:
@@ -65,13 +64,13 @@ def check_rows(loaded: LoadedModel, dataset: ArithmeticDataset) -> None:
             of both is something else.
     """
     require_loaded(loaded, dataset)
-    task = task_title(dataset.modulus)
-    if loaded.task is not None and loaded.task != task:
-        raise ArithprobeError(f"{loaded.path}: was trained on {loaded.task!r}; {dataset.path} has {task!r}")
-    if dataset.max_length > loaded.model.max_len:
+    if loaded.task is not None and loaded.task != dataset.task:
+        raise ArithprobeError(f"{loaded.path}: was trained on {loaded.task!r}; {dataset.path} has {dataset.task!r}")
+    most, longest = loaded.model.max_len, int(dataset.lengths.max())
+    if most is not None and longest > most:
         raise ArithprobeError(
-            f"{loaded.path}: its position table holds {loaded.model.max_len} tokens; "
-            f"the longest problem of {dataset.path} has {dataset.max_length}"
+            f"{loaded.path}: its position table holds {most} tokens; "
+            f"the longest problem of {dataset.path} has {longest}"
         )
 
 
@@ -83,12 +82,21 @@ def require_loaded(loaded: object, dataset: object) -> None:
     """
     if not isinstance(loaded, LoadedModel):
         raise ArithprobeError(f"expected a LoadedModel, got a {type(loaded).__name__}; load_model(path) gives one")
-    if not isinstance(dataset, ArithmeticDataset):
+    if not isinstance(dataset, Rows):
         raise ArithprobeError(
-            f"expected an ArithmeticDataset, got a {type(dataset).__name__}; ArithmeticDataset.from_tsv(path) gives one"
+            f"expected rows, such as an ArithmeticDataset, got a {type(dataset).__name__}; "
+            "ArithmeticDataset.from_tsv(path) gives one"
         )
-    if not isinstance(loaded.model, TinyTransformer):
-        raise ArithprobeError(f"{loaded.path}: expected a TinyTransformer, got a {type(loaded.model).__name__}")
+    require_network(loaded.model)
+
+
+def fidelity_of(network: Network, dataset: Rows) -> Fidelity | None:
+    """Whether a network keeps what it promises on these rows; None for this library's own, whose tests say so.
+
+    Raises:
+        ArithprobeError: If it does not, naming the first promise that it breaks.
+    """
+    return None if is_ours(network) else check(network, dataset).required()
 
 
 def chosen_options(kind: type[Options], given: Options | None) -> Options:
@@ -112,7 +120,7 @@ def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ArithprobeError: If there is no such site; the text lists those there are.
     """
-    known = tuple(loaded.model.site_modules)
+    known = tuple(loaded.model.sites)
     found: dict[str, None] = {}
     for name in wanted:
         if name != "residual" and name not in known:
@@ -124,9 +132,5 @@ def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
 
 def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
     """A model of the same architecture that was never trained; the global random state is not touched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
-        twin = TinyTransformer(**loaded.model.architecture, dropout=0.0)
-    return loaded._replace(
-        path=f"random initialisation, seed {seed}", kind="random", model=twin.eval().requires_grad_(False)
-    )
+    path = f"random initialisation, seed {seed}"
+    return loaded._replace(path=path, kind="random", model=loaded.model.untrained(seed))

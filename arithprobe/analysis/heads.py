@@ -6,19 +6,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import Progress, check_rows, chosen_options, random_init_twin, run_over
+from arithprobe.analysis.forward import (
+    Progress,
+    check_rows,
+    chosen_options,
+    fidelity_of,
+    random_init_twin,
+    run_over,
+)
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.direct import DirectContributions, direct_contributions
 from arithprobe.interventions.heads import HeadAblation, HeadPatching, ablate_heads, patch_heads
-from arithprobe.interventions.patching import FEWEST, has_partner, same_layout_donors
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.patching import FEWEST, has_partner
+from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
+from arithprobe.models.network import HeadedNetwork, require_heads
 from arithprobe.probes.rank import Agreement, rank_correlation
-from arithprobe.tokenizer import decode
+from arithprobe.problems.rows import Rows
 
 _SHOWN = 3  # rows, where none were asked for
 
@@ -84,6 +92,8 @@ class HeadReport:
     """The attention of the rows asked for."""
     left_out: tuple[str, ...]
     """What these rows do not allow, with the reason."""
+    fidelity: Fidelity | None
+    """Whether the network keeps its promises on these rows; None for this library's own, whose tests say so."""
 
 
 def step_count(options: HeadOptions) -> int:
@@ -93,7 +103,7 @@ def step_count(options: HeadOptions) -> int:
 
 def analyse_heads(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
+    dataset: Rows,
     options: HeadOptions | None = None,
     progress: Progress = lambda step: None,
 ) -> HeadReport:
@@ -110,6 +120,8 @@ def analyse_heads(
     """
     options = chosen_options(HeadOptions, options)
     check_rows(loaded, dataset)
+    require_heads(loaded.model, "attention heads")
+    fidelity = fidelity_of(loaded.model, dataset)
     _require_rows(dataset, options)
     progress("attention")
     behaviour, statistics = _examined(loaded, dataset)
@@ -117,7 +129,7 @@ def analyse_heads(
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
         twin = random_init_twin(loaded, options.seed + number)
-        untrained.append(Untrained(_examined(twin, dataset)[1], ov_copying(twin.model)))
+        untrained.append(Untrained(_examined(twin, dataset)[1], ov_copying(_headed(twin))))
     causal = None if options.no_causal else _causal(loaded, dataset, options, statistics, progress)
     left_out = []
     if causal is not None and causal.patching is None:
@@ -126,12 +138,16 @@ def analyse_heads(
         left_out.append("random dimensions of z: one head is all of them")
     return HeadReport(
         checkpoint=loaded.path, weights=weights_hash(loaded.model), data=dataset.path, rows=len(dataset),
-        behaviour=behaviour, statistics=statistics, copying=ov_copying(loaded.model), untrained=tuple(untrained),
-        causal=causal, samples=_samples(loaded, dataset, options), left_out=tuple(left_out),
+        behaviour=behaviour, statistics=statistics, copying=ov_copying(_headed(loaded)), untrained=tuple(untrained),
+        causal=causal, samples=_samples(loaded, dataset, options), left_out=tuple(left_out), fidelity=fidelity,
     )  # fmt: skip
 
 
-def _require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
+def _headed(loaded: LoadedModel) -> HeadedNetwork:
+    return require_heads(loaded.model, "attention heads")
+
+
+def _require_rows(dataset: Rows, options: HeadOptions) -> None:
     """Check the rows to show.
 
     Raises:
@@ -144,9 +160,9 @@ def _require_rows(dataset: ArithmeticDataset, options: HeadOptions) -> None:
             )
 
 
-def _examined(loaded: LoadedModel, dataset: ArithmeticDataset) -> tuple[Behaviour, HeadStatistics]:
+def _examined(loaded: LoadedModel, dataset: Rows) -> tuple[Behaviour, HeadStatistics]:
     """One pass over all rows."""
-    model = loaded.model
+    model = _headed(loaded)
     sums = HeadSums.of(model, dataset)
     behaviour = run_over(loaded, dataset, [lambda states, rows: sums.update(model, states, rows)]).behaviour
     return behaviour, sums.fit()
@@ -154,7 +170,7 @@ def _examined(loaded: LoadedModel, dataset: ArithmeticDataset) -> tuple[Behaviou
 
 def _causal(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
+    dataset: Rows,
     options: HeadOptions,
     statistics: HeadStatistics,
     progress: Progress,
@@ -162,20 +178,21 @@ def _causal(
     """Ablation, patching and direct contributions."""
     progress("states")
     rows = torch.arange(min(len(dataset), options.max_examples))
-    bench = Workbench(loaded.model, loaded.objective, dataset, rows, dataset.constant(loaded.train_mean))
-    donors = same_layout_donors(bench, options.seed)
+    constant = dataset.constant(loaded.train_mean)
+    bench = Bench(loaded.model, loaded.objective, dataset, constant, rows, seed=options.seed)
+    part, donors = bench.held, bench.donors
     ablations = {}
     for kind in dict.fromkeys(options.ablations):
         progress(f"{kind} ablation")
         draws = options.draws if kind == options.main else 0
-        ablations[kind] = ablate_heads(bench, kind, donors, draws, options.seed)
+        ablations[kind] = ablate_heads(part, kind, donors, draws, options.seed)
     progress("patching")
-    patching = patch_heads(bench, donors) if int(has_partner(donors).sum()) >= FEWEST else None
+    patching = patch_heads(part, donors) if int(has_partner(donors).sum()) >= FEWEST else None
     progress("direct contributions")
     main = ablations[options.main]
     return Causal(
         ablations=tuple(ablations.values()), main=main, patching=patching,
-        direct=direct_contributions(bench), agreements=_agreements(statistics, main.delta_rmse, options.seed),
+        direct=direct_contributions(part), agreements=_agreements(statistics, main.delta_rmse, options.seed),
     )  # fmt: skip
 
 
@@ -192,17 +209,19 @@ def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[
     )
 
 
-def _samples(loaded: LoadedModel, dataset: ArithmeticDataset, options: HeadOptions) -> tuple[Sample, ...]:
+def _samples(loaded: LoadedModel, dataset: Rows, options: HeadOptions) -> tuple[Sample, ...]:
     """The patterns of the rows asked for, each without padding."""
     wanted = range(min(len(dataset), _SHOWN)) if options.sample_idx is None else dict.fromkeys(options.sample_idx)
     rows = torch.tensor(list(wanted), dtype=torch.int64)
     if not len(rows):
         return ()
-    lengths = dataset.lengths[rows]
+    inputs = dataset.inputs(rows)
     with torch.no_grad():
-        _, cache = loaded.model.run_with_cache(dataset.ids[rows].long(), lengths, patterns=True)
+        _, cache = loaded.model.run_with_cache(inputs, patterns=True)
     patterns = torch.stack(list(cache.patterns.values()), dim=1)  # (B, L, H, T, T)
     return tuple(
-        Sample(row, decode(dataset.ids[row]), one[..., :length, :length])
-        for row, one, length in zip(rows.tolist(), patterns, lengths.tolist(), strict=True)
+        Sample(row, text, one[..., :length, :length])
+        for row, text, one, length in zip(
+            rows.tolist(), dataset.texts(rows), patterns, inputs.lengths.tolist(), strict=True
+        )
     )

@@ -7,6 +7,7 @@ from arithprobe.analysis.heads import Causal, HeadReport
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
+from arithprobe.models.check import fidelity_record
 
 _BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
             "uniform_role_norm")  # fmt: skip
@@ -25,7 +26,7 @@ def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
         "untrained": [head_records(one.statistics, one.copying) for one in report.untrained],
         "by_role": _by_role(statistics), "causal": None if causal is None else _causal(causal),
         "samples": [{"row": one.row, "problem": one.text} for one in report.samples], "left_out": report.left_out,
-    }  # fmt: skip
+    } | fidelity_record(report.fidelity)  # fmt: skip
 
 
 def _add_effects(heads: Records, causal: Causal) -> None:

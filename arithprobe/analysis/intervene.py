@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from arithprobe.analysis.forward import Progress, chosen_options
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
-from arithprobe.analysis.ledger import Cell
-from arithprobe.analysis.material import Material
+from arithprobe.analysis.ledger import ledger_rows
 from arithprobe.analysis.mlp_certificate import with_mlp
 from arithprobe.analysis.notebook_removal import NotebookRemoval, notebook_removal
 from arithprobe.behaviour import Behaviour
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, patching_map
 from arithprobe.interventions.symmetry import SymmetryTest, symmetry_tests
+from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.problems.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class InterventionReport:
     """Has the model learned the task, on these rows: what every number below stands behind."""
     ledger: tuple[LedgerRow, ...]
     """One row a site, set of positions and subspace."""
-    notebook: NotebookRemoval
-    """What the notebook's rank-1 removal leaves to a refitted readout, and to the model's own head."""
+    notebook: NotebookRemoval | None
+    """What the notebook's rank-1 removal leaves to a refitted readout, and to the model's own head; None of
+    rows without sums."""
     patching: PatchingMap | None
     """Whole states of single cells put into another problem's run."""
     variables: tuple[tuple[str, str, Interchange], ...]
@@ -56,6 +57,8 @@ class InterventionReport:
     """What these rows do not allow, with the reason."""
     costs: tuple[str, ...]
     """What it cost, in words."""
+    fidelity: Fidelity | None
+    """Whether the network keeps its promises on these rows; None for this library's own, whose tests say so."""
 
 
 def step_count(options: InterveneOptions) -> int:
@@ -66,7 +69,7 @@ def step_count(options: InterveneOptions) -> int:
 
 def intervene(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
+    dataset: Rows,
     options: InterveneOptions | None = None,
     progress: Progress = lambda step: None,
 ) -> InterventionReport:
@@ -84,40 +87,37 @@ def intervene(
     plan = IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options))
     options = plan.options
     progress("states")
-    material = Material(plan)
-    bench, costs = material.bench, []
+    bench, costs = plan.bench(), []
     ledger: list[tuple[LedgerRow, Eraser]] = []
     variables: list[tuple[str, str, Interchange]] = []
-    cells: dict[tuple[str, tuple[str, ...]], Cell] = {}
     for site in plan.ledger_sites:
         for where in plan.sets:
-            progress(f"{site}@{where.name}")
+            progress(f"{site}@{where}")
             start = time.perf_counter()
-            cell = cells[site, where.table.names] = Cell(material, site, where)
-            ledger += cell.rows(plan.frozen)
-            costs.append(f"{site}@{where.name}: {time.perf_counter() - start:.1f} s")
+            ledger += ledger_rows(bench.cell(site, where), plan.targets, options, plan.frozen)
+            costs.append(f"{site}@{where}: {time.perf_counter() - start:.1f} s")
     progress("notebook's removal")
-    notebook = notebook_removal(material)
+    notebook = notebook_removal(bench) if "sum" in plan.fitted else None
     patching = None
     if not options.no_patching:
         progress("patching")
-        every = plan.position_set("all")
-        patching = patching_map(bench, plan.sites, bench.at(every.table), material.donors)
+        patching = patching_map(bench.held, plan.sites, bench.held.at(dataset.positions(["all"])), bench.donors)
         for site in plan.sites:
             progress(f"interchange at {site}")
-            cell = cells.get((site, every.table.names)) or Cell(material, site, every)
+            cell = bench.cell(site, "all")
             for one in plan.variables:
-                found = cell.swap(cell.eraser(one.name, "leace"), options.variable_draws)
+                found = cell.swap(cell.eraser(one.name, "leace"), options.variable_draws, options.seed)
                 if found is None:
                     plan.leave_out(f"interchange of {one.name!r}: no two problems whose answers would differ")
                 else:
                     variables.append((site, one.name, found))
     progress("MLP probes")
-    rows = [row for row, _ in ledger] if options.no_mlp else with_mlp(material, ledger)
+    rows = [row for row, _ in ledger] if options.no_mlp else with_mlp(bench, ledger)
     progress("symmetries")
     return InterventionReport(
-        checkpoint=loaded.path, weights=material.weights, data=dataset.path, fit_rows=len(plan.fit_rows),
-        rows=len(plan.rows), behaviour=bench.behaviour, ledger=tuple(rows), notebook=notebook, patching=patching,
-        variables=tuple(variables), symmetry=tuple(symmetry_tests(bench, material.donors)),
+        checkpoint=loaded.path, weights=bench.weights, data=dataset.path, fit_rows=len(plan.fit_rows),
+        rows=len(plan.rows), behaviour=bench.held.behaviour, ledger=tuple(rows), notebook=notebook, patching=patching,
+        variables=tuple(variables), symmetry=tuple(symmetry_tests(bench.held, bench.donors)),
         erasers=tuple(eraser for _, eraser in ledger), left_out=tuple(plan.left_out), costs=tuple(costs),
+        fidelity=plan.fidelity,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from arithprobe.analysis.intervene import InterventionReport
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.models.check import fidelity_record
 
 
 def ledger_records(report: InterventionReport) -> list[dict[str, Any]]:
@@ -20,14 +21,14 @@ def record_of(report: InterventionReport, options: InterveneOptions) -> dict[str
     return {
         "checkpoint": report.checkpoint, "weights": report.weights, "data": report.data,
         "fit_rows": report.fit_rows, "rows": report.rows, "behaviour": asdict(report.behaviour),
-        "options": asdict(options), "notebook_removal": asdict(report.notebook),
+        "options": asdict(options), "notebook_removal": None if report.notebook is None else asdict(report.notebook),
         "patching": None if patching is None else asdict(patching),
         "interchange": [
             {"site": site, "variable": name} | asdict(one) for site, name, one in report.variables
         ],
         "symmetry": [asdict(one) for one in report.symmetry],
         "left_out": report.left_out, "costs": report.costs,
-    }  # fmt: skip
+    } | fidelity_record(report.fidelity)  # fmt: skip
 
 
 def _row(row: LedgerRow) -> dict[str, Any]:

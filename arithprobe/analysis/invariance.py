@@ -21,7 +21,6 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.rewriting import rewritten
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.interventions.invariance import Invariance as Invariance
-from arithprobe.interventions.symmetry import comparable, in_range
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.tokenizer import encode_column
 
@@ -110,12 +109,12 @@ def _shifted(
     answers = own if d == 0 else _answers(loaded, ids, lengths, batch_size)
     x, y = dataset.x + d, dataset.y - d
     same_length = lengths == dataset.lengths
-    kept = comparable(dataset, torch.arange(len(dataset)), x, y)
+    kept = dataset.comparable(torch.arange(len(dataset)), x, y)
     errors, before = (_squares(one, dataset.answers, circle) for one in (answers, own))
     apart = difference(answers, own, circle).abs()
     return _Shifted(
         mse=_mean(errors, 1),
-        out_of_range=int((~in_range(dataset, x, y)).sum()),
+        out_of_range=int((~dataset.in_range(x, y)).sum()),
         changed_length=int((~same_length).sum()),
         kept=int(kept.sum()),
         kept_mse=_mean(errors[kept], FEWEST),
@@ -137,7 +136,7 @@ def _answers(loaded: LoadedModel, ids: Tensor, lengths: Tensor, batch_size: int)
     """(N,) float64 answers; NaN where a prompt does not fit into the position table."""
     found = torch.full((len(ids),), math.nan, dtype=torch.float64)
     with torch.no_grad():
-        for rows in torch.split((lengths <= loaded.model.max_len).nonzero()[:, 0], batch_size):
+        for rows in torch.split((lengths <= (loaded.model.max_len or lengths.max())).nonzero()[:, 0], batch_size):
             longest = int(lengths[rows].max())
             outputs = loaded.model(ids[rows, :longest].long(), lengths[rows])
             found[rows] = loaded.objective.decode(outputs).cpu()

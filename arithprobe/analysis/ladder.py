@@ -29,7 +29,7 @@ from arithprobe.analysis.ladder_rules import (
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
-from arithprobe.probes.variables import planes_name
+from arithprobe.problems.circles import planes_name
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.analysis.intervene_plan import IntervenePlan, rows_by_sum
-from arithprobe.analysis.ledger import Cell
-from arithprobe.analysis.material import Material
-from arithprobe.analysis.shuffled import without_shuffled
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import ROUNDING, AblationRun, skill_lost
-from arithprobe.interventions.erasure import Eraser
+from arithprobe.interventions.bench import Bench, halves_of
+from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
+from arithprobe.interventions.part import Scores
 from arithprobe.interventions.steering import SteeringCurve
-from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.models.resume import only_head_remains
 from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.variables import variable_of
+from arithprobe.problems.rows import Rows
 
 FAMILIES: tuple[FamilyName, ...] = ("isotropic", "outside")
 SHUFFLED = "shuffled"
@@ -112,30 +108,27 @@ class CausalRungs:
     def __init__(
         self,
         loaded: LoadedModel,
-        dataset: ArithmeticDataset,
+        dataset: Rows,
         targets: list[str],
         sites: list[str],
         draws: int = 20,
         max_examples: int = 2000,
         seed: int = 0,
     ) -> None:
-        options = InterveneOptions(
-            targets=targets, sites=sites, positions=("last",), draws=draws, variable_draws=draws,
-            max_examples=max_examples, no_patching=True, no_mlp=True, seed=seed,
+        require_rows(dataset, loaded.model.d_model, max_examples)
+        fit, held = halves_of(dataset, max_examples)
+        self.draws, self.seed = draws, seed
+        self.variables = {name: variable_of(name, dataset) for name in targets}
+        columns = {name: one.columns for name, one in self.variables.items()}
+        self.bench = Bench(
+            loaded.model, loaded.objective, dataset, dataset.constant(loaded.train_mean), held, fit,
+            columns=columns, sites=sites, seed=seed,
         )  # fmt: skip
-        require_rows(dataset, loaded.model.d_model, options.max_examples)
-        self.plan = IntervenePlan(loaded, dataset, options)
-        self.material = Material(self.plan)
-        self.bench: Workbench = self.material.bench
-        self._where = self.plan.position_set("last")
-        self._cells: dict[str, Cell] = {}
         self._told: dict[tuple[str, str], CausalEvidence] = {}
 
     def cell(self, site: str) -> Cell:
         """The last token of a site."""
-        if site not in self._cells:
-            self._cells[site] = Cell(self.material, site, self._where)
-        return self._cells[site]
+        return self.bench.cell(site, "last")
 
     def at(self, target: str, site: str) -> CausalEvidence:
         """The evidence for a target at a site; of claims that are one target, found once."""
@@ -144,21 +137,22 @@ class CausalRungs:
         return self._told[target, site]
 
     def _at(self, target: str, site: str) -> CausalEvidence:
-        cell, options, bench = self.cell(site), self.plan.options, self.bench
+        cell, part = self.cell(site), self.bench.held
         eraser = cell.eraser(target, "leace")
-        run = cell.ablator.effect(eraser, "mean", FAMILIES, options.draws, options.seed)
+        run = cell.ablate(eraser, "mean", FAMILIES, self.draws, self.seed)
         r2 = cell.r2_of(target)
-        kept = bench.scores(only_kept(cell, eraser))
+        kept = part.scores(cell.only(eraser))
         spread = cell.fit.centred_gram[0].trace() / cell.fit.n[0]
         return CausalEvidence(
-            target=target, site=site, n=len(bench), learned=bench.behaviour.verdict != "NOT LEARNED",
+            target=target, site=site, n=len(part), learned=part.behaviour.verdict != "NOT LEARNED",
             rank=eraser.rank, held_out_r2=float(r2[0]), variance=run.effect.removed / float(spread),
-            intact_skill=float(bench.intact.skill), intact_exact=float(bench.intact.exact_match),
-            skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(bench.answers),
+            intact_skill=float(part.intact.skill), intact_exact=float(part.intact.exact_match),
+            skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(part.answers),
             kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
             random=(*(self._random(run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
-            steering=cell.steering(self.plan.fitted[target], r2), interchange=cell.swap(eraser, options.draws),
-            only_head_remains=only_head_remains(bench.model, site),
+            steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
+            interchange=cell.swap(eraser, self.draws, self.seed),
+            only_head_remains=self.bench.network.only_readout_remains(site),
         )  # fmt: skip
 
     def _random(self, run: AblationRun, name: FamilyName) -> RandomCost:
@@ -166,28 +160,22 @@ class CausalRungs:
         outputs = run.random[name]
         if not len(outputs):
             return RandomCost(name, float("nan"), float("nan"), float("nan"), family.note)
-        return self._cost(name, self.bench.scores(outputs), family.p, family.note)
+        return self._cost(name, self.bench.held.scores(outputs), family.p, family.note)
 
     def _shuffled(self, cell: Cell, target: str, run: AblationRun) -> RandomCost:
         """The same of erasers of labels permuted between sums."""
-        options = self.plan.options
-        scores = self.bench.scores(without_shuffled(cell, target, options.draws, options.seed))
-        least = run.effect.rmse - ROUNDING * float(self.bench.intact.rmse)
+        part = self.bench.held
+        scores = part.scores(cell.shuffled(target, self.draws, self.seed))
+        least = run.effect.rmse - ROUNDING * float(part.intact.rmse)
         p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
         return self._cost(SHUFFLED, scores, float(p), "")
 
     def _cost(self, name: str, scores: Scores, p: float, note: str) -> RandomCost:
-        lost, exact = skill_lost(self.bench, scores.skill).mean(), self.bench.intact.exact_match - scores.exact_match
+        part = self.bench.held
+        lost, exact = skill_lost(part, scores.skill).mean(), part.intact.exact_match - scores.exact_match
         if torch.isnan(lost):
-            note = f"these {len(self.bench)} rows alone say NOT LEARNED"
+            note = f"these {len(part)} rows alone say NOT LEARNED"
         return RandomCost(name, float(lost), float(exact.mean()), p, note)
-
-
-def only_kept(cell: Cell, eraser: Eraser) -> Tensor:
-    """(1, N, K) outputs when all but what an eraser takes out is replaced by its mean."""
-    identity = torch.eye(eraser.left.shape[1], dtype=torch.float64)
-    rest = identity - eraser.left @ eraser.right.transpose(1, 2)  # (P, D, D)
-    return cell.ablator.outputs("mean", rest[None], identity.expand_as(rest)[None], eraser.mean)
 
 
 def chance_of(answers: Tensor) -> float:
@@ -201,7 +189,7 @@ def chance_of(answers: Tensor) -> float:
     return float((counts * (counts - 1)).sum()) / (n * (n - 1))
 
 
-def require_rows(dataset: ArithmeticDataset, d_model: int, most: int) -> None:
+def require_rows(dataset: Rows, d_model: int, most: int) -> None:
     """Refuse too few rows for the random subspaces.
 
     Args:
@@ -212,7 +200,7 @@ def require_rows(dataset: ArithmeticDataset, d_model: int, most: int) -> None:
     Raises:
         ArithprobeError: Saying how many are needed.
     """
-    fit, rows = (len(part) for part in rows_by_sum(dataset, most))
+    fit, rows = (len(part) for part in halves_of(dataset, most))
     if fit > d_model and rows >= FEWEST_ROWS:
         return
     needed = max((d_model + 1) / _FIT_SHARE, FEWEST_ROWS / (1 - _FIT_SHARE))

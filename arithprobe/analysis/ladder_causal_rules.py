@@ -20,7 +20,7 @@ from arithprobe.analysis.ladder_rules import (
     tried,
 )
 from arithprobe.probes.accuracy import binomial_interval
-from arithprobe.probes.variables import planes_of
+from arithprobe.problems.circles import planes_of
 
 _BLIND = "isotropic"  # the family that there always is
 

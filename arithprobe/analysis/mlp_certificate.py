@@ -5,39 +5,39 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.material import Material
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.certificate import mlp_r2
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.ledger_row import LedgerRow
 
 
-def with_mlp(material: Material, rows: list[tuple[LedgerRow, Eraser]]) -> list[LedgerRow]:
+def with_mlp(bench: Bench, rows: list[tuple[LedgerRow, Eraser]]) -> list[LedgerRow]:
     """The rows, with what MLP probes read before and after, all trained at once."""
-    plan, places = material.plan, dict[tuple[str, str], int]()
+    parts, places = [part for part in (bench.fit, bench.held) if part is not None], dict[tuple[str, str], int]()
     states: list[Tensor] = []
     labels: list[Tensor] = []
     site: list[int] = []
     jobs: list[tuple[int, str, slice]] = []  # row, field, models
-    both = torch.cat([bench.rows for bench in material.benches])
+    both = torch.cat([part.rows for part in parts])
     for number, (row, eraser) in enumerate(rows):
         column = eraser.positions.index(row.best_position)
-        where = plan.position_set("+".join(eraser.positions)).table
+        where = bench.rows.positions(eraser.positions)
         if not bool(where.valid[both, column].all()):
             continue
-        cells = torch.cat([bench.cells(row.site, bench.at(where)) for bench in material.benches])
+        cells = torch.cat([part.cells(row.site, part.at(where)) for part in parts])
         place = places.setdefault((row.site, row.best_position), len(states))
         if place == len(states):
             states.append(cells[:, column])
         states.append(eraser(cells)[:, column])
-        values = material.columns[both, material.columns_of(row.target)].T  # (K, N)
+        values = bench.labels[both, bench.columns_of(row.target)].T  # (K, N)
         for field, at in (("mlp_r2", place), ("residual_r2_mlp", len(states) - 1)):
             jobs.append((number, field, slice(len(labels), len(labels) + len(values))))
             labels += list(values)
             site += [at] * len(values)
     if not labels:
         return [row for row, _ in rows]
-    train = torch.arange(len(both)) < len(plan.fit_rows)
-    group = (plan.dataset.x + plan.dataset.y)[both]
+    train = torch.arange(len(both)) < len(parts[0])
+    group = torch.cat([part.group for part in parts])
     found = mlp_r2(torch.stack(states), torch.stack(labels), torch.tensor(site), group, train)
     filled = [row for row, _ in rows]
     for number, field, models in jobs:

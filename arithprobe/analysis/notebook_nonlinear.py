@@ -20,7 +20,6 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.mlp_scores import Kind
 from arithprobe.probes.nonlinear import mlp_scores
-from arithprobe.probes.targets import pair_of
 
 _TEST_SHARE = 0.2
 
@@ -136,7 +135,7 @@ def held_out_mlps(states: Tensor, dataset: ArithmeticDataset, settings: MLPSetti
         The figures of each of the S models.
     """
     total, answer = dataset.x + dataset.y, dataset.answers.double()
-    pair = pair_of(dataset.x, dataset.y)
+    pair = dataset.group("pair")
     sites = [f"model {number}" for number in range(len(states))]
     modulus = dataset.modulus
     kinds: dict[str, Kind] = {"mlp_reg_r2": "regression"}

@@ -4,10 +4,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from arithprobe.analysis.ledger import Cell
-from arithprobe.analysis.material import Material
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.certificate import erased_moments, linear_r2
-from arithprobe.interventions.erasure import fit_erasers
 
 _ALPHA = 1.0  # the notebook's, on raw states
 _LAST = slice(-1, None)  # the answer's column
@@ -29,20 +27,16 @@ class NotebookRemoval:
     """Rows."""
 
 
-def notebook_removal(material: Material) -> NotebookRemoval:
+def notebook_removal(bench: Bench) -> NotebookRemoval:
     """Remove the notebook's rank-1 direction, and ask both readouts."""
-    cell = Cell(material, "final", material.plan.position_set("last"))
-    eraser = fit_erasers(
-        "probe", cell.fit.columns(material.columns_of("sum")), target="sum", site="final", positions=("last",),
-        alphas=_ALPHA, relative=False,
-    )  # fmt: skip
+    cell, part = bench.cell(bench.network.residual_sites[-1], "last"), bench.held
+    eraser = cell.eraser("sum", "probe", alphas=_ALPHA, relative=False)
     projected = replace(eraser, mean=torch.zeros_like(eraser.mean))
     parts = [(cell.fit, cell.held), tuple(erased_moments(projected, part) for part in (cell.fit, cell.held))]
     refit = [float(linear_r2(fit.columns(_LAST), held.columns(_LAST))[0]) for fit, held in parts]
-    run = cell.ablator.effect(eraser, "zero", [], 0, 0)
-    bench = material.bench
-    answers = bench.answers.double()
+    run = cell.ablate(eraser, "zero")
+    answers = part.answers.double()
     spread = (answers - answers.mean()).square().sum()
-    without = bench.answers_of(run.outputs[None])[0]
-    own = [float(1 - (found - answers).square().sum() / spread) for found in (bench.predictions, without)]
-    return NotebookRemoval(refit[0], refit[1], own[0], own[1], len(bench))
+    without = part.answers_of(run.outputs[None])[0]
+    own = [float(1 - (found - answers).square().sum() / spread) for found in (part.predictions, without)]
+    return NotebookRemoval(refit[0], refit[1], own[0], own[1], len(part))

@@ -14,9 +14,9 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.network import require_heads
 from arithprobe.probes.nonlinear import MOST_CLASSES
 from arithprobe.probes.splits import fold_of
-from arithprobe.probes.targets import pair_of
 
 _FOLDS, _LEAST_ROWS = 10, 2  # the finest split there is, and rows of each part
 _LEAST_WIDTH = 8  # of a model, for one frequency in the notebook's Fourier curve
@@ -36,7 +36,7 @@ def check_task(loaded: LoadedModel, dataset: ArithmeticDataset, task: str, optio
     if task == "REG-SUM" and modulus is not None:
         raise ArithprobeError(f"{path}: holds (mod {modulus}) problems; --task REG-SUM needs plain sums")
     check_rows(loaded, dataset)
-    for name, key in (("sums", dataset.x + dataset.y), ("pairs", pair_of(dataset.x, dataset.y))):
+    for name, key in (("sums", dataset.x + dataset.y), ("pairs", dataset.group("pair"))):
         rows = int(torch.bincount(fold_of(key[:PROBE_ROWS], _FOLDS), minlength=_FOLDS).min())
         if rows < _LEAST_ROWS:
             raise ArithprobeError(
@@ -67,7 +67,7 @@ class Examined(NamedTuple):
 
 def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> Examined:
     """Run a model over the rows."""
-    pooled, by_position, model = [], [], loaded.model
+    pooled, by_position, model = [], [], require_heads(loaded.model, "the notebook's figures")
     sums = HeadSums.of(model, dataset)
 
     def observe(states: dict[str, Tensor], rows: Tensor) -> None:
@@ -75,7 +75,7 @@ def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> Examined:
         final, lengths = states["final"], dataset.lengths[rows]
         padding = torch.arange(final.shape[1]) >= lengths[:, None]
         pooled.append(final[torch.arange(len(final)), lengths - 1])
-        by_position.append(torch.where(padding[..., None], model.ln.bias, final))
+        by_position.append(torch.where(padding[..., None], model.last_norm(torch.zeros_like(final[0, 0])), final))
 
     behaviour = run_over(loaded, dataset, [observe]).behaviour
     columns = (torch.cat(pooled), torch.cat(by_position), dataset.lengths, dataset.x + dataset.y, dataset.answers)

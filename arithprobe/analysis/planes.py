@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.ladder_causal import CausalRungs, only_kept
-from arithprobe.analysis.ledger import Cell
-from arithprobe.analysis.shuffled import without_shuffled
+from arithprobe.analysis.ladder_causal import CausalRungs
+from arithprobe.interventions.cell import Cell
 from arithprobe.linalg import random_subspaces
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.concentration import gini, participation_ratio
-from arithprobe.probes.variables import planes_name
+from arithprobe.problems.circles import planes_name
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
         scores: Fourier scores of the circle.
         site: The site.
     """
-    cell, circle, draws, seed = rungs.cell(site), scores.circle, rungs.plan.options.draws, rungs.plan.options.seed
+    cell, circle, draws, seed = rungs.cell(site), scores.circle, rungs.draws, rungs.seed
     planes = [cell.eraser(planes_name(circle.quantity, circle.period, [n]), "leace") for n in circle.frequencies]
     key = scores.key_frequencies(site)
     fve = scores.encode_fve[:, scores.sites.index(site), scores.positions.index("last")]
@@ -92,29 +91,29 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
     if key:
         eraser = cell.eraser(planes_name(circle.quantity, circle.period, key), "leace")
         rank = eraser.rank
-        without, only = _answers(cell, cell.ablator.without([eraser]))[0], _answers(cell, only_kept(cell, eraser))[0]
+        without, only = _answers(cell, cell.without_each([eraser]))[0], _answers(cell, cell.only(eraser))[0]
         random = _answers(cell, _without_random(cell, rank, draws, seed))
-        shuffled = _answers(cell, without_shuffled(cell, eraser.target, draws, seed))
+        shuffled = _answers(cell, cell.shuffled(eraser.target, draws, seed))
     return PlaneEffects(
-        site=site, n=len(rungs.bench), frequencies=circle.frequencies, key=tuple(key),
+        site=site, n=len(cell.part), frequencies=circle.frequencies, key=tuple(key),
         gini=gini(fve.clamp(min=0).sqrt()), participation=participation_ratio(fve),
-        intact=_answers(cell, rungs.bench.outputs[None])[0],
-        excluded=tuple(_answers(cell, cell.ablator.without(planes))),
+        intact=_answers(cell, cell.part.outputs[None])[0],
+        excluded=tuple(_answers(cell, cell.without_each(planes))),
         without_key=without, only_key=only, rank=rank, without_random=tuple(random),
         without_shuffled=tuple(shuffled),
-        excluded_shuffled=tuple(_answers(cell, without_shuffled(cell, planes[0].target, draws, seed))),
+        excluded_shuffled=tuple(_answers(cell, cell.shuffled(planes[0].target, draws, seed))),
     )  # fmt: skip
 
 
 def _without_random(cell: Cell, rank: int, draws: int, seed: int) -> Tensor:
     """(M, N, K) outputs without random subspaces of a rank."""
-    d = cell.ablator.cells.shape[-1]
+    d = cell.states.shape[-1]
     bases = torch.from_numpy(random_subspaces(d, rank, draws, np.random.default_rng(seed)))[:, None]
-    return cell.ablator.outputs("mean", bases, bases)
+    return cell.without("mean", bases, bases)
 
 
 def _answers(cell: Cell, outputs: Tensor) -> list[Answers]:
-    scores = cell.material.bench.scores(outputs)
+    scores = cell.part.scores(outputs)
     return [
         Answers(*figures)
         for figures in zip(scores.loss.tolist(), scores.skill.tolist(), scores.exact_match.tolist(), strict=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from arithprobe.analysis.forward import Observer, Progress, chosen_options, random_init_twin, run_over
+from arithprobe.analysis.forward import Observer, Progress, chosen_options, run_over
 from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.behaviour import Behaviour
-from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.controls import TwinComparison, compare_with_twins
@@ -22,6 +22,7 @@ from arithprobe.probes.refit import RefitCurve, refit_curve
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey
+from arithprobe.problems.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class ProbeReport:
     """What these rows do not allow to probe, with the reason."""
     costs: tuple[str, ...]
     """What the probes cost, in words."""
+    fidelity: Fidelity | None
+    """Whether the network keeps its promises on these rows; None for this library's own, whose tests say so."""
 
 
 def step_count(options: ProbeOptions) -> int:
@@ -77,7 +80,7 @@ def step_count(options: ProbeOptions) -> int:
 
 def probe(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
+    dataset: Rows,
     options: ProbeOptions | None = None,
     progress: Progress = lambda step: None,
 ) -> ProbeReport:
@@ -99,7 +102,7 @@ def probe(
     sample = StateSample(dataset.lengths, plan.sites, plan.d_model, options.max_examples)
     waves, removed = plan.removed()
     answer = plan.target(plan.answer)
-    removal = RidgeSurvey(dataset, ["final"], plan.last, [*waves, answer], plan.split(), plan.d_model)
+    removal = RidgeSurvey(dataset, [plan.readout], plan.last, [*waves, answer], plan.split(), plan.d_model)
     behaviour = run.over(loaded, sample.update, removal.update)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()
@@ -107,14 +110,17 @@ def probe(
     circle, decoding, small, more = run.fourier_scores(sample)
     costs = [*costs, *more]
     progress("readouts refitted")
-    refit = refit_curve(removal, "final", removed, options.subspace_draws, options.seed)
+    refit = refit_curve(removal, plan.readout, removed, options.subspace_draws, options.seed)
     twins: list[list[CellScores]] = []
     circle_twin = None
     twin_claims: list[list[Tensor]] = [[] for _ in run.claims]
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
+        untrained = plan.untrained(number)
+        if untrained is None:
+            break
         twin = _Run(plan, controls=False)
-        twin.over(random_init_twin(loaded, options.seed + number))
+        twin.over(untrained)
         twins.append(twin.ridge_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
         for found, survey in zip(twin_claims, twin.claims, strict=True):
@@ -145,7 +151,8 @@ def probe(
         behaviour=behaviour, ridge=tuple(ridge),
         twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out), costs=tuple(costs),
+        mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out),
+        costs=tuple(costs), fidelity=plan.fidelity,
     )  # fmt: skip
 
 

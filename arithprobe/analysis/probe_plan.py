@@ -1,37 +1,27 @@
 """What ``arithprobe probe`` looks for where, settled before any pass over the rows."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 
-from arithprobe.analysis.forward import check_rows, chosen_sites
+from arithprobe.analysis.forward import check_rows, chosen_sites, fidelity_of, random_init_twin
+from arithprobe.analysis.intervene_plan import usual_variables
 from arithprobe.analysis.ladder_causal import CausalRungs, require_rows
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, ProbeOptions
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import Split, Target, folds_of, targets_by_group
-from arithprobe.probes.targets import (
-    Group,
-    Quantity,
-    angle_columns,
-    chosen_targets,
-    group_values,
-    pair_of,
-    target_group,
-    target_values,
-)
+from arithprobe.probes.targets import angle_columns, chosen_targets, target_values
+from arithprobe.problems.circles import MOST_FREQUENCIES, Circle
+from arithprobe.problems.rows import Rows
 
 _REMOVED = 12  # frequencies whose waves are taken out before the readout is refitted, as in the notebook
 
@@ -40,9 +30,9 @@ _BYTES_OF_A_ROW = 500.0  # ids, positions, groups, folds; measured
 _COPIES = 3  # of the labels made together, at most, before equal ones are kept once; measured
 
 
-def memory_of(dataset: ArithmeticDataset, options: ProbeOptions) -> float:
+def memory_of(dataset: Rows, options: ProbeOptions) -> float:
     """Bytes that a probe takes of rows, about; nothing but their labels grows with them."""
-    period = options.period or dataset.modulus or max(options.small_periods, default=2)
+    period = options.period or dataset.circle or max(options.small_periods, default=2)
     together = 2 * min(options.frequencies, period // 2)
     return len(dataset) * (_BYTES_OF_A_ROW + 8.0 * _COPIES * together)
 
@@ -59,28 +49,28 @@ class ProbePlan:
         ArithprobeError: If rows, targets, sites or positions do not fit.
     """
 
-    def __init__(self, loaded: LoadedModel, dataset: ArithmeticDataset, options: ProbeOptions) -> None:
+    def __init__(self, loaded: LoadedModel, dataset: Rows, options: ProbeOptions) -> None:
         check_rows(loaded, dataset)
+        self.fidelity = fidelity_of(loaded.model, dataset)
         require_memory(f"{dataset.path}: to probe {len(dataset)} rows", memory_of(dataset, options))
         self.loaded, self.dataset, self.options, self.d_model = loaded, dataset, options, loaded.model.d_model
-        self.problems = (dataset.x, dataset.y, dataset.modulus)
-        self.sites = chosen_sites(loaded, [*options.sites, "final"])
         self.residual = loaded.model.residual_sites
-        where = (dataset.lengths, dataset.layout, dataset.layouts)
+        self.readout = self.residual[-1]
+        self.sites = chosen_sites(loaded, [*options.sites, self.readout])
         self.alpha = (options.alphas, options.alpha_by)
-        self.positions = position_table(list(dict.fromkeys(["last", *options.positions])), *where)
-        self.last = position_table(["last"], *where)
-        self.targets = chosen_targets(options.targets, *self.problems)
-        self.answer = "sum" if dataset.modulus is None else "residue"
-        period = options.period or dataset.modulus
-        quantity: Quantity = "sum" if dataset.modulus is None or options.period is not None else "residue"
+        self.positions = dataset.positions(list(dict.fromkeys(["last", *options.positions])))
+        self.last = dataset.positions(["last"])
+        self.targets = chosen_targets(options.targets, dataset)
+        self.answer = dataset.answer
+        period = options.period or dataset.circle
+        # of answers that go round a circle another period says nothing, so it is looked for in what they come from
+        quantity = dataset.quantities[0] if options.period is not None else dataset.answer
         frequencies = tuple(range(1, options.frequencies + 1))
         self.circle = None if period is None else Circle(quantity, period, frequencies)
-        quantities: tuple[Quantity, ...] = (
-            ("sum", "x", "y") if dataset.modulus is None else ("sum", "x", "y", "residue")
-        )
         self.small = [
-            Circle(one, small, tuple(range(1, small // 2 + 1))) for one in quantities for small in options.small_periods
+            Circle(one, small, tuple(range(1, small // 2 + 1)))
+            for one in dataset.quantities
+            for small in options.small_periods
         ]
         self.left_out = self._leave_out()
         self.claims = [] if options.no_ladder else self._claims()
@@ -89,26 +79,26 @@ class ProbePlan:
 
     def _leave_out(self) -> list[str]:
         """Drop what was not asked for by name and cannot be probed in these rows, and say so."""
-        dropped = []
-        for group in get_args(Group):
+        dropped, group_of = [], self.dataset.group_of
+        for group in self.dataset.groups:
             try:
-                folds_of(group_values(group, *self.problems[:2]), self.split(group), self.dataset.path)
+                folds_of(self.dataset.group(group), self.split(group), self.dataset.path)
             except ArithprobeError as error:
-                named = [name for name in self.options.targets if name != "all" and target_group(name) == group]
-                if named or group == "sum":
+                named = [name for name in self.options.targets if name != "all" and group_of(name) == group]
+                if named or group == group_of(self.answer):
                     raise
                 dropped.append(f"everything of {group}: {error}")
-                self.targets = [name for name in self.targets if target_group(name) != group]
-                self.small = [circle for circle in self.small if target_group(circle.quantity) != group]
+                self.targets = [name for name in self.targets if group_of(name) != group]
+                self.small = [circle for circle in self.small if group_of(circle.quantity) != group]
         for circle in list(self.small):
-            if not angle_columns(*circle, *self.problems)[0]:
+            if not angle_columns(*circle, self.dataset.values(circle.quantity))[0]:
                 dropped.append(f"{circle.name}: constant")
                 self.small.remove(circle)
         return dropped
 
     def _claims(self) -> list[Claim]:
         """What the ladder is climbed with; where it is not asked for by name and these rows are too few, nothing."""
-        every = ["sum"] if self.dataset.modulus is None else ["sum", "residue"]
+        every = usual_variables(self.dataset)
         names = [name for one in self.options.claims for name in (every if one == "all" else [one])]
         claims = [
             claim_of(name, self.dataset, max(MOST_FREQUENCIES, self.options.frequencies))
@@ -130,11 +120,19 @@ class ProbePlan:
             ClaimSurvey(claim, self.dataset, self.residual, self.last, split, self.d_model) for claim in self.claims
         ]
 
+    def untrained(self, number: int) -> LoadedModel | None:
+        """An untrained network; None, with the reason, where there is no way to make one."""
+        try:
+            return random_init_twin(self.loaded, self.options.seed + number)
+        except ArithprobeError as error:
+            self.left_out.append(f"untrained networks: {error}")
+        return None
+
     @property
     def has_planes(self) -> bool:
         """Whether the circle is that of the answers, and these rows are enough to intervene on its planes."""
         circle = self.circle
-        return bool(self.claims) and circle is not None and circle.period == self.dataset.modulus
+        return bool(self.claims) and circle is not None and circle.period == self.dataset.circle
 
     def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
         """What climbs the causal rungs."""
@@ -144,13 +142,13 @@ class ProbePlan:
     def _mlp_kinds(self) -> list[Kind]:
         """The MLP probes that these rows allow; of the others says why not."""
         kinds: list[Kind] = [] if self.options.no_mlp else ["regression"]
-        if kinds and self.dataset.modulus is not None and self.dataset.modulus <= MOST_CLASSES:
+        if kinds and self.dataset.circle is not None and self.dataset.circle <= MOST_CLASSES:
             kinds.append("classification")
-        x, y = (one[: self.options.max_examples] for one in self.problems[:2])
-        values = target_values(self.answer, x, y, self.dataset.modulus)
+        some = self.dataset.at(slice(self.options.max_examples))
+        values = target_values(self.answer, some)
         for kind in list(kinds):
             try:
-                check_task(self.answer, values, x + y, pair_of(x, y), kind)
+                check_task(self.answer, values, some.group(self.answer), some.group("pair"), kind)
             except ArithprobeError as error:
                 self.left_out.append(str(error))
                 kinds.remove(kind)
@@ -158,22 +156,23 @@ class ProbePlan:
 
     def circles(self, *, with_small: bool) -> list[list[Circle]]:
         """Circles by their group, that of the Fourier probes first."""
-        groups: dict[Group, list[Circle]] = {}
+        groups: dict[str, list[Circle]] = {}
         for circle in ([] if self.circle is None else [self.circle]) + (self.small if with_small else []):
-            groups.setdefault(target_group(circle.quantity), []).append(circle)
+            groups.setdefault(self.dataset.group_of(circle.quantity), []).append(circle)
         return list(groups.values())
 
-    def split(self, group: Group = "sum", permutations: int = 0) -> Split:
-        """The folds, by a group."""
+    def split(self, group: str | None = None, permutations: int = 0) -> Split:
+        """The folds, by a group; that of the answer by default."""
+        group = self.dataset.group_of(self.answer) if group is None else group
         return Split(group, self.options.folds, None, permutations, self.options.seed)
 
-    def by_group(self) -> dict[Group, list[Target]]:
+    def by_group(self) -> dict[str, list[Target]]:
         """The ridge targets, by their group."""
         return targets_by_group(self.targets, self.dataset)
 
     def target(self, name: str) -> Target:
         """A target of one column."""
-        return Target(name, target_values(name, *self.problems)[:, None])
+        return Target(name, target_values(name, self.dataset)[:, None])
 
     def ordered(self, scores: Sequence[CellScores]) -> list[CellScores]:
         """In the order of the targets."""
@@ -190,21 +189,20 @@ class ProbePlan:
     def mlp(self, sample: StateSample, kind: Kind) -> MLPScores:
         """MLP probes of the answer at the last token."""
         options, (states, rows) = self.options, sample.kept()
-        x, y = self.dataset.x[rows], self.dataset.y[rows]
+        some = self.dataset.at(rows)
         settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
         return mlp_scores(
-            states, sample.sites, self.answer, target_values(self.answer, x, y, self.dataset.modulus),
-            x + y, pair_of(x, y), kind, modulus=self.dataset.modulus, settings=settings,
+            states, sample.sites, self.answer, target_values(self.answer, some), some.group(self.answer),
+            some.group("pair"), kind, modulus=self.dataset.circle, settings=settings,
             shuffles=options.mlp_shuffles, tolerance=options.mlp_within, seed=options.seed,
         )  # fmt: skip
 
     def removed(self) -> tuple[list[Target], list[int]]:
         """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
         if self.circle is None:
-            return [Target("removed", self.target("sum").columns)], [1]
-        columns, _ = angle_columns(
-            self.circle.quantity, self.circle.period, self.circle.frequencies[:_REMOVED], *self.problems
-        )
+            return [Target("removed", self.target(self.answer).columns)], [1]
+        some = self.circle._replace(frequencies=self.circle.frequencies[:_REMOVED])
+        columns, _ = angle_columns(*some, self.dataset.values(some.quantity))
         targets = [Target(f"removed{n}", torch.stack(list(waves.values()), dim=1)) for n, waves in columns.items()]
         widths = [target.width for target in targets]
         return targets, [sum(widths[: index + 1]) for index in range(len(widths))]

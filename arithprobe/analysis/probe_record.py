@@ -9,6 +9,7 @@ from typing import Any
 
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.models.check import fidelity_record
 from arithprobe.probes.circles import FourierScores, best_periods
 from arithprobe.probes.decode import AngleDecoding
 
@@ -28,13 +29,13 @@ def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
         "small_periods_best": [
             {"quantity": one.circle.quantity, "period": one.circle.period, "frequency": one.frequency, "r2": one.r2,
              "relabelled": one.relabelled, "p": one.p, "found": one.found}
-            for one in best_periods(report.small, "final")
+            for one in best_periods(report.small, report.ridge[0].sites[-1])
         ],
         "planes": [asdict(one) for one in report.planes],
         "refit": asdict(report.refit),
         "mlp": [cell for one in report.mlp for cell in one.cells()],
         "left_out": report.left_out, "costs": report.costs,
-    }  # fmt: skip
+    } | fidelity_record(report.fidelity)  # fmt: skip
 
 
 def _ridge(report: ProbeReport) -> list[dict[str, Any]]:

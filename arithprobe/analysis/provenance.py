@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.data.rewriting import has_leading_zeros
 from arithprobe.files import sha256_of
 
@@ -51,7 +52,7 @@ def file_record(path: str | Path) -> dict[str, Any]:
     return {"path": str(path), "sha256": sha256_of(path) if Path(path).is_file() else None}
 
 
-def split_record(train: ArithmeticDataset, val: ArithmeticDataset) -> dict[str, Any]:
+def split_record(train: ProblemRows, val: ProblemRows) -> dict[str, Any]:
     """What the model was trained on and judged by, whatever the files are called.
 
     Args:
@@ -67,7 +68,7 @@ def split_record(train: ArithmeticDataset, val: ArithmeticDataset) -> dict[str, 
         operands = np.stack([part.x.numpy(), part.y.numpy()], axis=1).astype("<i8")
         total.update(f"{len(part)} {part.modulus}\n".encode())
         total.update(operands.tobytes())
-        if has_leading_zeros(part):
+        if isinstance(part, ArithmeticDataset) and has_leading_zeros(part):
             total.update("\n".join(part.texts()).encode())
     pairs = {*zip(train.x.tolist(), train.y.tolist(), strict=True)}
     sums = set((train.x + train.y).tolist())

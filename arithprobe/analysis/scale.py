@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin, run_over
-from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.scale_forward import ForwardCosts, ReadoutStates, forward_costs
 from arithprobe.analysis.scale_mlp import mlp_figures
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.analysis.scale_probes import SITE, ScalePlan
 from arithprobe.analysis.scale_record import Cost, MLPFigures, ScaleMeasures
 from arithprobe.behaviour import Behaviour
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.bench import halves_of
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.refit import refit_curve
 from arithprobe.probes.survey import RidgeSurvey
+from arithprobe.problems.rows import Rows
 
 TWIN_SEED = 10_000
 """Added to the seed of untrained networks, so that no trial starts from the weights of one."""
@@ -32,7 +32,7 @@ Columns = dict[str, float | int | str | None]
 
 def measure(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
+    dataset: Rows,
     options: ScaleOptions | None = None,
     progress: Progress = lambda step: None,
 ) -> ScaleMeasures:
@@ -111,7 +111,7 @@ class _Run:
 
     def __init__(self, loaded: LoadedModel, plan: ScalePlan) -> None:
         self.loaded, self.plan = loaded, plan
-        self.rows = torch.cat(rows_by_sum(plan.dataset, plan.options.max_examples)).sort().values
+        self.rows = torch.cat(halves_of(plan.dataset, plan.options.max_examples)).sort().values
         self.kept: list[ReadoutStates] = []
 
     def over(self, model: LoadedModel, *, controls: bool) -> tuple[RidgeSurvey, Behaviour]:

@@ -5,18 +5,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.intervene_plan import rows_by_sum
 from arithprobe.analysis.ladder_causal import FAMILIES, require_rows
 from arithprobe.analysis.scale_probes import SITE, ScalePlan
 from arithprobe.analysis.scale_record import Cost
-from arithprobe.analysis.shuffled import shuffled_erasers
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import Ablator, skill_lost
-from arithprobe.interventions.erasure import fit_erasers
-from arithprobe.interventions.workbench import Computed, Workbench
+from arithprobe.interventions.ablation import skill_lost
+from arithprobe.interventions.bench import Bench, halves_of
+from arithprobe.interventions.part import Computed
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.probes.positions import PositionTable
-from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.models.network import Network
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
 
 
 class ReadoutStates:
@@ -73,30 +72,34 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
     """
     dataset, options = plan.dataset, plan.options
     require_rows(dataset, loaded.model.d_model, options.max_examples)
-    fit, rows = rows_by_sum(dataset, options.max_examples)
-    states, constant = kept.states(), dataset.constant(loaded.train_mean)
-    held, fitted = (states[torch.isin(kept.rows, part)] for part in (rows, fit))
-    with torch.no_grad():
-        outputs = loaded.model.readout(held)
-    every = held[:, None].expand(-1, dataset.max_length, -1)  # at the readout the last token is all that is read
-    bench = Workbench(loaded.model, loaded.objective, dataset, rows, constant, Computed({SITE: every}, outputs))
-    if bench.behaviour.verdict == "NOT LEARNED":
-        raise ArithprobeError(f"these {len(bench)} rows alone say NOT LEARNED: there is no skill to lose")
-    labels = plan.taken_out()[fit]
-    fitter = RidgeFitter(1, held.shape[1], labels.shape[1], folds=2)
-    moments = fitter.update(fitted[:, None], labels, torch.zeros(len(fit), dtype=torch.int64)).moments()[0]
-    eraser = fit_erasers("leace", moments, target=plan.ablated, site=SITE, positions=plan.last.names)
-    no_donors = torch.arange(len(bench))  # a mean needs none
-    ablator = Ablator(bench, SITE, bench.at(plan.last), moments, no_donors)
-    effect = ablator.effect(eraser, "mean", FAMILIES, options.draws, options.seed).effect
+    fit, held = halves_of(dataset, options.max_examples)
+    states, labels = kept.states(), plan.taken_out()
+    bench = Bench(
+        loaded.model, loaded.objective, dataset, dataset.constant(loaded.train_mean), held, fit,
+        columns={plan.ablated: labels}, sites=[SITE],
+        computed=[_read(loaded.model, dataset, rows, states[torch.isin(kept.rows, rows)]) for rows in (held, fit)],
+    )  # fmt: skip
+    part = bench.held
+    if part.behaviour.verdict == "NOT LEARNED":
+        raise ArithprobeError(f"these {len(part)} rows alone say NOT LEARNED: there is no skill to lose")
+    cell = bench.cell(SITE, "last")
+    effect = cell.ablate(cell.eraser(plan.ablated, "leace"), "mean", FAMILIES, options.draws, options.seed).effect
     isotropic, outside = effect.families
     if outside.note:
         plan.left_out.append(f"forward_matched: {outside.note}")
     lost = outside.skill_lost
-    group = (dataset.x + dataset.y)[fit]
-    valid = torch.ones(len(fit), 1, dtype=torch.bool)
-    null = ablator.without(shuffled_erasers(fitted[:, None], valid, labels, group, options.draws, options.seed))
+    null = skill_lost(part, part.scores(cell.shuffled(plan.ablated, options.draws, options.seed)).skill)
     return ForwardCosts(
-        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()),
-        float(skill_lost(bench, bench.scores(null).skill).mean()), float(lost.mean()) if len(lost) else None,
+        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()), float(null.mean()),
+        float(lost.mean()) if len(lost) else None,
     )  # fmt: skip
+
+
+def _read(network: Network, rows: Rows, some: Tensor, states: Tensor) -> Computed:
+    """(n, D) states of some rows at the readout, put at every token, since the last alone is read; and the outputs."""
+    inputs = rows.inputs(some)
+    every = {SITE: states[:, None].expand(-1, inputs.ids.shape[1], -1)}
+    last = inputs.lengths[:, None] - 1
+    with torch.no_grad():
+        outputs = network.run_from(SITE, states[None, :, None], last, torch.ones_like(last).bool(), every, inputs)[0]
+    return Computed(every, outputs)

@@ -10,7 +10,6 @@ from arithprobe.analysis.scale_record import MLPFigures
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
-from arithprobe.probes.targets import pair_of
 
 
 def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
@@ -24,9 +23,9 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
         ArithprobeError: If the rows are too few.
     """
     dataset, options, rows = plan.dataset, plan.options, kept[0].rows
-    modulus, x, y = dataset.modulus, dataset.x[rows], dataset.y[rows]
+    modulus, some = dataset.circle, dataset.at(rows)
     kind: Kind = "regression" if modulus is None or modulus > MOST_CLASSES else "classification"
-    values, group, pair = dataset.answers[rows].double(), x + y, pair_of(x, y)
+    values, group, pair = dataset.answers[rows].double(), some.group(dataset.answer), some.group("pair")
     check_task("answer", values, group, pair, kind)
     settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
 

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.analysis.scale_record import ProbeFigures
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.probes.moments import Array, Moments, RidgePath, leading_axes
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import angle_columns, target_values
-from arithprobe.probes.variables import planes_name
+from arithprobe.problems.circles import planes_name
+from arithprobe.problems.rows import Rows
 
 SITE = "final"
 """Where trials are measured, at the last token."""
@@ -41,17 +40,17 @@ class ScalePlan:
         left_out: What these rows do not allow, with the reason.
     """
 
-    def __init__(self, dataset: ArithmeticDataset, options: ScaleOptions) -> None:
+    def __init__(self, dataset: Rows, options: ScaleOptions) -> None:
         self.dataset, self.options = dataset, options
         self.left_out: list[str] = []
         self.probes: dict[str, int | None] = {}
-        problems, modulus = (dataset.x, dataset.y, dataset.modulus), dataset.modulus
+        modulus, answers = dataset.circle, dataset.answer
         waves: list[Target] = []
         self.ablated, self.removed = "sum", 1
-        answer = Target("answer", target_values("sum" if modulus is None else "residue", *problems)[:, None], False)
+        answer = Target("answer", target_values(answers, dataset)[:, None], False)
         if modulus is not None:
             most = max(*options.frequencies, options.ablate)
-            found, _ = angle_columns("residue", modulus, range(1, most + 1), *problems)
+            found, _ = angle_columns(answers, modulus, range(1, most + 1), dataset.values(answers))
             waves = [Target(name, values[:, None]) for one in found.values() for name, values in one.items()]
             within = {n: sum(len(one) for f, one in found.items() if f <= n) for n in range(1, most + 1)}
             self.probes = {f"fourier{n}": within[n] if 2 * n <= modulus else None for n in options.frequencies}
@@ -61,10 +60,10 @@ class ScalePlan:
                 if count is None
             ]
             taken = [n for n in found if n <= options.ablate]
-            self.ablated, self.removed = planes_name("residue", modulus, taken), within[options.ablate]
+            self.ablated, self.removed = planes_name(answers, modulus, taken), within[options.ablate]
         self.sum = len(waves)
-        self.targets = [*waves, Target("sum", target_values("sum", *problems)[:, None]), answer]
-        self.last = position_table(["last"], dataset.lengths, dataset.layout, dataset.layouts)
+        self.targets = [*waves, Target("sum", target_values("sum", dataset)[:, None]), answer]
+        self.last = dataset.positions(["last"])
 
     def survey(self, d_model: int, *, controls: bool) -> RidgeSurvey:
         """Empty moments, with permuted labels or without."""

@@ -26,10 +26,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.attention.roles import GROUPS, Group, RoleMatrix, role_matrix
-from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.models.blocks import Attention
-from arithprobe.models.transformer import TinyTransformer
-from arithprobe.problems import LAST_ROLE, Layout
+from arithprobe.models.network import HeadedNetwork
+from arithprobe.problems.grammar import LAST_ROLE
+from arithprobe.problems.rows import Rows
 
 _ROWS = 500  # patterns that are added at a time, so that they stay in the cache of a core
 _TINY = 1e-300  # instead of 0 in a logarithm
@@ -150,8 +149,8 @@ class HeadSums:
     """Adds up the patterns of batches of rows; sums, so batches, files and ranks merge exactly.
 
     Args:
-        layout: (N,) index into ``layouts`` of every row of the data set.
-        layouts: Which character is which, for G kinds of rows.
+        layout: (N,) kind of every row of the data set.
+        roles: The role of each token, for G kinds of rows.
         n_layers: L.
         n_heads: H.
 
@@ -160,8 +159,8 @@ class HeadSums:
             (G, L, H, T) entropy of each query; (G, L, H, T, T) value-weighted norms; (G, L, H, T) norms of ``f(x_k)``.
     """
 
-    def __init__(self, layout: Tensor, layouts: Sequence[Layout], n_layers: int, n_heads: int) -> None:
-        self.roles: RoleMatrix = role_matrix(layouts)
+    def __init__(self, layout: Tensor, roles: Sequence[Sequence[str]], n_layers: int, n_heads: int) -> None:
+        self.roles: RoleMatrix = role_matrix(roles)
         self._layout = layout
         count, length = self.roles.tokens.shape[:2]
         pairs = (count, n_layers, n_heads, length, length)
@@ -169,11 +168,11 @@ class HeadSums:
         self.state = tuple(torch.zeros(shape, dtype=torch.float64) for shape in shapes)
 
     @classmethod
-    def of(cls, model: TinyTransformer, dataset: ArithmeticDataset) -> "HeadSums":
+    def of(cls, model: HeadedNetwork, rows: Rows) -> "HeadSums":
         """Empty sums for the heads of a model on the rows of a data set."""
-        return cls(dataset.layout, dataset.layouts, model.sizes["n_layers"], model.sizes["n_heads"])
+        return cls(rows.layout, rows.roles, model.n_layers, model.n_heads)
 
-    def update(self, model: TinyTransformer, states: Mapping[str, Tensor], rows: Tensor) -> "HeadSums":
+    def update(self, model: HeadedNetwork, states: Mapping[str, Tensor], rows: Tensor) -> "HeadSums":
         """Add a batch, from the states of a forward pass: patterns are computed from what went into each layer.
 
         Args:
@@ -184,9 +183,8 @@ class HeadSums:
         layout = self._layout[rows.cpu()]
         lengths = self.roles.lengths[layout].long()
         with torch.no_grad():
-            for layer, (block, site) in enumerate(zip(model.enc.blocks, model.layer_inputs, strict=True)):
-                pattern, norms = pattern_and_norms(block.self_attn, block.read_by_attention(states[site]), lengths)
-                self.add(layer, pattern, norms, layout)
+            for layer in range(model.n_layers):
+                self.add(layer, *model.patterns_and_norms(layer, states, lengths), layout)
         self.state[0].add_(torch.bincount(layout, minlength=len(self.state[0])))
         return self
 
@@ -228,22 +226,11 @@ class HeadSums:
         )  # fmt: skip
 
 
-def pattern_and_norms(attention: Attention, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, H, T, T) attention and (B, H, T) norms of what each token would add, of (B, T, D) states that go in."""
-    mask = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
-    q, k, v = attention.project(x)
-    out = attention.out_by_head
-    metric = out.transpose(1, 2) @ out
-    squares = torch.einsum("bhte,hef,bhtf->bht", v, metric, v)
-    return attention.probabilities(q, k, mask), squares.clamp(min=0).sqrt()
-
-
-def ov_copying(model: TinyTransformer) -> Tensor:
+def ov_copying(model: HeadedNetwork) -> Tensor:
     """(L, H) float64 OV copying score of each head, -1 to 1; NaN for a head that writes nothing of what it reads."""
     found = []
-    for block in model.enc.blocks:
-        weights = (block.self_attn.values_by_head, block.self_attn.out_by_head)
-        values, out = (part.detach().cpu().double() for part in weights)
+    for layer in range(model.n_layers):
+        values, out = (part.detach().cpu().double() for part in model.ov_circuits(layer))
         own = torch.linalg.eigvals(values @ out)  # (H, D / H): those of W_O W_V that are not 0
         found.append(own.real.sum(dim=-1) / own.abs().sum(dim=-1))
     return torch.stack(found)

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from arithprobe.probes.positions import role_index
-from arithprobe.problems import Layout
+from arithprobe.problems.positions import role_index
 
 Group = Literal["x", "y", "plus", "mod", "others"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -62,18 +61,19 @@ class RoleMatrix:
         return torch.einsum("gtr,g...t->...r", self.tokens, sums)
 
 
-def role_matrix(layouts: Sequence[Layout]) -> RoleMatrix:
-    """The roles of some layouts.
+def role_matrix(kinds: Sequence[Sequence[str]]) -> RoleMatrix:
+    """The roles of some kinds of rows.
 
-    >>> table = role_matrix([Layout.of("7 + 5 = ?"), Layout.of("12 + 5 = ?")])
+    >>> from arithprobe.problems.grammar import Layout
+    >>> table = role_matrix([Layout.of("7 + 5 = ?").roles, Layout.of("12 + 5 = ?").roles])
     >>> table.roles[:3], table.tokens.shape, table.lengths.tolist()
     (('x10', 'x1', 'sp1'), torch.Size([2, 10, 10]), [9.0, 10.0])
 
     Args:
-        layouts: G layouts.
+        kinds: The role of each token, for G kinds of rows.
     """
-    roles, index = role_index(layouts)
-    tokens = torch.zeros(len(layouts), max(len(layout.roles) for layout in layouts), len(roles), dtype=torch.float64)
+    roles, index = role_index(kinds)
+    tokens = torch.zeros(len(kinds), max(map(len, kinds)), len(roles), dtype=torch.float64)
     layout, role = (index >= 0).nonzero(as_tuple=True)
     tokens[layout, index[layout, role], role] = 1.0
     groups = torch.tensor([[float(group_of(name) == group) for group in GROUPS] for name in roles], dtype=torch.float64)

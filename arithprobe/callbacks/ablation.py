@@ -8,24 +8,21 @@ from lightning.pytorch import Trainer
 
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.interventions.ablation import AblationEffect, Ablator
-from arithprobe.interventions.erasure import fit_erasers
+from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
-from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.random_family import RandomFamily
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.limits import require_within
 from arithprobe.logic import CANNOT_BE_TOLD
-from arithprobe.models.hooks import no_such_site
-from arithprobe.models.resume import only_head_remains
+from arithprobe.models.network import common_width, no_such_site
 from arithprobe.plotting.live_ablation import ablation_curves
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.variables import variable_of
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 _FAMILIES: tuple[FamilyName, ...] = ("isotropic", "matched")
 _METRICS = ("delta_rmse", *(f"{family}_high" for family in _FAMILIES))
@@ -111,7 +108,7 @@ class DirectionAblation(ValidationProbe):
         self.draws, self.alpha, self.every, self.max_examples, self.seed = draws, alpha, every, max_examples, seed
         self.split = Split("sum", folds, (0,), 0, seed)
         self._survey: RidgeSurvey | None = None
-        self._dataset: ArithmeticDataset | None = None
+        self._dataset: Rows | None = None
         self._at_the_head: set[str] = set()
         self._history: list[LiveEffect] = []
         self._latest: list[LiveEffect] = []
@@ -122,20 +119,21 @@ class DirectionAblation(ValidationProbe):
         """Forget earlier runs."""
         self._history, self._latest, self._count = [], [], 0
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix folds and columns."""
         sites = module.model.residual_sites[1:] if self.sites is None else tuple(dict.fromkeys(self.sites))
         for site in sites:
-            if site not in module.model.site_modules:
-                raise no_such_site(module.model, site)
+            if site not in module.model.sites:
+                raise no_such_site(site, module.model.sites)
+        width, split = common_width(module.model, sites), self.split._replace(group=dataset.group_of(dataset.answer))
         self._dataset = dataset
-        self._at_the_head = {site for site in sites if only_head_remains(module.model, site)}
-        variables = [variable_of(name, dataset.x, dataset.y, dataset.modulus) for name in self.targets]
-        last = position_table(["last"], dataset.lengths, dataset.layout, dataset.layouts)
+        self._at_the_head = {site for site in sites if module.model.only_readout_remains(site)}
+        variables = [variable_of(name, dataset) for name in self.targets]
+        last = dataset.positions(["last"])
         columns = [Target(one.name, one.columns, has_null=False) for one in variables]
-        self._survey = RidgeSurvey(dataset, sites, last, columns, self.split, module.model.d_model)
+        self._survey = RidgeSurvey(dataset, sites, last, columns, split, width)
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with empty moments, if it is this validation's turn."""
         self._count += 1
         self._turn = self._survey is not None and is_turn(module, self._count, self.every)
@@ -147,7 +145,7 @@ class DirectionAblation(ValidationProbe):
         if self._survey is not None and self._turn:
             self._survey.update(output["states"], batch.rows)
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, fit the subspaces, run the model without them; on every rank alike."""
         self._latest = []
         if self._survey is None or not self._turn:
@@ -170,7 +168,7 @@ class DirectionAblation(ValidationProbe):
         sites = self._survey.sites if self._survey is not None else ()
         return [self._tag(target, site, metric) for target in self.targets for site in sites for metric in _METRICS]
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record and the figure."""
         if not self._latest:
             return
@@ -201,26 +199,24 @@ class DirectionAblation(ValidationProbe):
                 )
         return lines
 
-    def _effects(self, module: ArithmeticModule) -> Iterator[tuple[str, str, AblationEffect]]:
+    def _effects(self, module: ProbedModule) -> Iterator[tuple[str, str, AblationEffect]]:
         """Target, site and effect, from moments that are complete."""
         survey, dataset = self._survey, self._dataset
         if survey is None or dataset is None:
             return
         rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
-        bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
-        donors, table = same_layout_donors(bench, self.seed), bench.at(survey.positions)
-        widths = [target.width for target in survey.targets]
-        for cell, site in enumerate(survey.sites):
-            _, fit = survey.fitter.select([cell], sum(widths)).moments()
-            ablator = Ablator(bench, site, table, fit, donors)
-            for index, target in enumerate(survey.targets):
-                own = slice(sum(widths[:index]), sum(widths[: index + 1]))
-                eraser = fit_erasers(
-                    self.eraser, fit.columns(own), target=target.name, site=site, positions=("last",),
-                    alphas=self.alpha,
-                )  # fmt: skip
-                run = ablator.effect(eraser, self.ablation, _FAMILIES, self.draws, self.seed)
-                yield target.name, site, run.effect
+        columns = {target.name: target.columns for target in survey.targets}
+        bench = Bench(
+            module.model, module.objective, dataset, dataset.constant(module.train_mean), rows, columns=columns,
+            sites=survey.sites, seed=self.seed,
+        )  # fmt: skip
+        width = sum(target.width for target in survey.targets)
+        for number, site in enumerate(survey.sites):
+            _, fit = survey.fitter.select([number], width).moments()
+            cell = bench.cell(site, "last", fit)
+            for target in columns:
+                eraser = cell.eraser(target, self.eraser, alphas=self.alpha)
+                yield target, site, cell.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
 
     def _tag(self, target: str, site: str, metric: str) -> str:
         return str(Tag(self.analysis, target, site, "last", metric))

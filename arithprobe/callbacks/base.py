@@ -10,17 +10,20 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from arithprobe.analysis.forward import fidelity_of
 from arithprobe.callbacks.loggers import log_image, takes_images
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
-from arithprobe.callbacks.single import arithmetic_module as arithmetic_module
+from arithprobe.callbacks.single import probed_module as probed_module
 from arithprobe.callbacks.trainers import moment, rows_behind, same_rows
 from arithprobe.callbacks.trainers import sum_over_ranks as sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.files import to_json as to_json
 from arithprobe.files import write_whole
+from arithprobe.models.check import fidelity_record
 from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 
 class ValidationProbe(SingleCallback):
@@ -49,13 +52,13 @@ class ValidationProbe(SingleCallback):
         self.fit_seconds = 0.0
         self._fit_started = 0.0
         self._run_folder: Path | None = None
-        self._planned: tuple[object, object, ArithmeticDataset] | None = None
+        self._planned: tuple[object, object, Rows] | None = None
         self._fit: tuple[Trainer, LightningModule] | None = None
-        self._rows: ArithmeticDataset | None = None
+        self._rows: Rows | None = None
         self._aside: dict[str, Any] = {}
 
     @abstractmethod
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Check the options against model and rows, and fix what depends on these.
 
         Called before the first validation of a run, so that a mistake in an option shows before any training, and again
@@ -63,7 +66,7 @@ class ValidationProbe(SingleCallback):
         """
 
     @abstractmethod
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start a pass over the rows prepared for."""
 
     @abstractmethod
@@ -71,11 +74,11 @@ class ValidationProbe(SingleCallback):
         """Take in one batch."""
 
     @abstractmethod
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Compute, on every rank, and return the scalars to log, by tag."""
 
     @abstractmethod
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write files and figures; called on rank 0, once the module has judged the behaviour."""
 
     @abstractmethod
@@ -123,12 +126,14 @@ class ValidationProbe(SingleCallback):
         if trainer.state.fn == TrainerFn.FITTING:
             self._begin_fit(trainer, pl_module)
 
-    def plan(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def plan(self, module: ProbedModule, dataset: Rows) -> None:
         """Prepare for a module and its rows, unless that has been done."""
         planned = self._planned
         if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
             return
         self._planned = None
+        if module.fidelity is None:
+            module.fidelity = fidelity_of(module.model, dataset)
         self.prepare(module, dataset)
         self._planned = module.model, module.objective, dataset
 
@@ -146,7 +151,7 @@ class ValidationProbe(SingleCallback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare; and begin, unless this is the sanity check."""
-        module, rows = arithmetic_module(pl_module), rows_behind(trainer.val_dataloaders)
+        module, rows = probed_module(pl_module), rows_behind(trainer.val_dataloaders)
         with self.timed("prepare"):
             self.plan(module, rows)
             if trainer.state.fn == TrainerFn.FITTING:
@@ -174,13 +179,13 @@ class ValidationProbe(SingleCallback):
         """Compute and log."""
         if not trainer.sanity_checking:
             with self.timed("compute"):
-                scalars = self.finish(trainer, arithmetic_module(pl_module))
+                scalars = self.finish(trainer, probed_module(pl_module))
             pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value}, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write."""
         if not trainer.sanity_checking and trainer.is_global_zero:
-            self.report(trainer, arithmetic_module(pl_module))
+            self.report(trainer, probed_module(pl_module))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock of the fit."""
@@ -211,14 +216,14 @@ class ValidationProbe(SingleCallback):
             earlier = path.read_text() if path.exists() else ""
             write_whole(path, f"{earlier}{to_json(moment(trainer) | record)}\n")
 
-    def gate(self, module: ArithmeticModule) -> dict[str, Any]:
+    def gate(self, module: ProbedModule) -> dict[str, Any]:
         """What stands first in every record: has the model learned."""
         behaviour = module.behaviour
         return {
             "verdict": behaviour.verdict if behaviour else None,
             "skill": behaviour.skill if behaviour else None,
             "seconds": self.seconds,
-        }
+        } | fidelity_record(module.fidelity)
 
     def show(self, trainer: Trainer, figure: Figure, target: str, name: str, step: int | None) -> None:
         """Give a figure to every logger that takes images, and to ``figures/<analysis>_<target>`` as PNG and SVG."""

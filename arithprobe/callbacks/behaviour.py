@@ -13,14 +13,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import arithmetic_module, to_json
+from arithprobe.callbacks.base import probed_module, to_json
 from arithprobe.callbacks.checkpoints import BestCheckpoint
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.callbacks.trainers import find_callback, logged_step, moment, rows_behind, same_rows
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.files import write_whole
+from arithprobe.problems.rows import Rows
 
 
 class BehaviourReport(SingleCallback):
@@ -44,12 +44,12 @@ class BehaviourReport(SingleCallback):
         super().__init__()
         self.reports: dict[str, dict[str, Any]] = {}
         self._predictions: dict[str, Tensor] = {}
-        self._rows: ArithmeticDataset | None = None
+        self._rows: Rows | None = None
         self._collected: Tensor | None = None
         self._best: float | None = None
         self._folder: Path | None = None
         self._run: tuple[Trainer, LightningModule] | None = None
-        self._answered: ArithmeticDataset | None = None
+        self._answered: Rows | None = None
 
     @property
     def writes(self) -> str:
@@ -121,11 +121,11 @@ class BehaviourReport(SingleCallback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
         if not trainer.sanity_checking:
-            self._report(trainer, arithmetic_module(pl_module).behaviour)
+            self._report(trainer, probed_module(pl_module).behaviour)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
-        self._report(trainer, arithmetic_module(pl_module).behaviour)
+        self._report(trainer, probed_module(pl_module).behaviour)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions."""
@@ -141,7 +141,7 @@ class BehaviourReport(SingleCallback):
         self._collected = None
         return torch.where(seen > 0, predictions, torch.nan)
 
-    def _keep_answers_to(self, rows: ArithmeticDataset) -> None:
+    def _keep_answers_to(self, rows: Rows) -> None:
         """Drop what was answered to other rows: a table has one set of them."""
         same = self._answered is None or same_rows(self._answered, rows)
         self._predictions = {name: kept for name, kept in self._predictions.items() if same and len(kept) == len(rows)}

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
 from arithprobe.behaviour import NOT_LEARNED_WARNING
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module
+from arithprobe.callbacks.base import ValidationProbe, probed_module
 from arithprobe.callbacks.custom_scalars import Layout, overview
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
@@ -20,7 +20,7 @@ from arithprobe.callbacks.single import SingleCallback
 from arithprobe.callbacks.trainers import callbacks_of, logged_step
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.probes.tags import Tag
-from arithprobe.training.module import ArithmeticModule
+from arithprobe.training.probed import ProbedModule
 
 _COMPARED = {"hp/skill": "val/skill", "hp/exact_match": "val/exact_match", "hp/val_loss": "val/loss"}
 _FIRST_COLUMNS = ("d_model", "lr", "n_layers", "objective", "task")  # TensorBoard opens with five that "differ"
@@ -79,16 +79,16 @@ class TensorBoardOverview(SingleCallback):
         if trainer.state.fn == TrainerFn.FITTING:
             self._lay_out(trainer)
         else:
-            self._summarise(trainer, arithmetic_module(pl_module))
+            self._summarise(trainer, probed_module(pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Summarise."""
         if trainer.is_global_zero:
-            self._summarise(trainer, arithmetic_module(pl_module))
+            self._summarise(trainer, probed_module(pl_module))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Summarise, and write the row that runs are compared by."""
-        module = arithmetic_module(pl_module)
+        module = probed_module(pl_module)
         if not self._validated:  # a fit without a validation has nothing to say
             return
         self._summarise(trainer, module)
@@ -106,13 +106,13 @@ class TensorBoardOverview(SingleCallback):
             for writer in tensorboard(trainer):
                 writer.add_custom_scalars(layout)
 
-    def _summarise(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def _summarise(self, trainer: Trainer, module: ProbedModule) -> None:
         if module.behaviour is not None:
             for writer in tensorboard(trainer):
                 writer.add_text("summary", summary_text(trainer, module, self._run_folder), self._step)
 
 
-def hyperparameters(trainer: Trainer, module: ArithmeticModule) -> dict[str, str | float]:
+def hyperparameters(trainer: Trainer, module: ProbedModule) -> dict[str, str | float]:
     """What distinguishes a run: the model's and the data's options, the length of the fit, the seed; plain values."""
     found: dict[str, Any] = dict(module.hparams)
     objective = module.objective.stored
@@ -132,7 +132,7 @@ def hyperparameters(trainer: Trainer, module: ArithmeticModule) -> dict[str, str
     }
 
 
-def summary_text(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> str:
+def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) -> str:
     """The verdict, what the probes found, what was trained on what, and where the rest is; in Markdown.
 
     Args:
@@ -151,7 +151,7 @@ def summary_text(trainer: Trainer, module: ArithmeticModule, folder: Path | None
     return "\n\n".join(part for part in parts if part)
 
 
-def _facts(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> Iterator[tuple[str, str]]:
+def _facts(trainer: Trainer, module: ProbedModule, folder: Path | None) -> Iterator[tuple[str, str]]:
     data, stage = _data(trainer), trainer.state.fn
     if data is not None and stage is not None:
         yield "task", data.recipe.title

@@ -1,6 +1,5 @@
 """Live emergence: from which validation on is each variable readable?"""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -13,22 +12,22 @@ from torch import Tensor
 
 from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module, to_json
+from arithprobe.callbacks.base import ValidationProbe, probed_module, to_json
 from arithprobe.callbacks.trainers import moment, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole
 from arithprobe.limits import require_within
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.network import Network, frozen_copy
 from arithprobe.plotting.emergence import emergence_map
 from arithprobe.probes.circles import LEVEL
 from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, listed
 from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
-from arithprobe.problems import task_title
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 _TAG = Tag("emergence", "variables", "final", "last", "emerged")
 
@@ -101,10 +100,10 @@ class EmergenceProbing(ValidationProbe):
         self.frequencies = frequencies
         self.split = Split("sum", folds, None, permutations, seed)
         self.twins, self.figure_every = twins, figure_every
-        self._dataset: ArithmeticDataset | None = None
+        self._dataset: Rows | None = None
         self._what: Watched | None = None
         self._survey: EmergenceSurvey | None = None
-        self._beginning: TinyTransformer | None = None
+        self._beginning: Network | None = None
         self._untrained: Tensor | None = None
         self._active = False
         self._history: list[Readings] = []
@@ -120,15 +119,15 @@ class EmergenceProbing(ValidationProbe):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it is before the first step."""
         if trainer.global_step == 0:
-            self._beginning = copy.deepcopy(arithmetic_module(pl_module).model).cpu().eval().requires_grad_(False)
+            self._beginning = frozen_copy(probed_module(pl_module).model)
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix variables, folds and permutations."""
         self._what = watched(dataset, self.targets, self.frequencies, self.split)
         self._survey = self._survey_of(module, dataset, self._what, self.split)
         self._dataset, self._untrained = dataset, None
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with empty moments; before the first time, read the untrained networks."""
         self._active = module.trainer.state.fn == TrainerFn.FITTING
         if not self._active or self._survey is None or self._what is None or self._dataset is None:
@@ -142,7 +141,7 @@ class EmergenceProbing(ValidationProbe):
         if self._active and self._survey is not None:
             self._survey.update(output["states"], batch.rows)
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, fit, score, and look back."""
         if not self._active or self._survey is None:
             return {}
@@ -155,7 +154,7 @@ class EmergenceProbing(ValidationProbe):
         """The tags it will log, once prepared."""
         return [str(_TAG)]
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record of this validation, the emergences so far, and now and then the figure."""
         if not self._active:
             return
@@ -173,7 +172,7 @@ class EmergenceProbing(ValidationProbe):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""
         if trainer.is_global_zero and self._drawn < len(self._history):
-            self._draw(trainer, arithmetic_module(pl_module))
+            self._draw(trainer, probed_module(pl_module))
         super().on_fit_end(trainer, pl_module)
 
     def findings(self) -> list[str]:
@@ -192,15 +191,13 @@ class EmergenceProbing(ValidationProbe):
         left_out = () if self._what is None else self._what.left_out
         return [*lines, *(f"emergence probing left out {reason}" for reason in left_out)]
 
-    def _survey_of(
-        self, module: ArithmeticModule, dataset: ArithmeticDataset, what: Watched, split: Split
-    ) -> EmergenceSurvey:
+    def _survey_of(self, module: ProbedModule, dataset: Rows, what: Watched, split: Split) -> EmergenceSurvey:
         return EmergenceSurvey(dataset, module.model.residual_sites, what, split, module.model.d_model)
 
-    def _read_untrained(self, module: ArithmeticModule, dataset: ArithmeticDataset, what: Watched) -> Tensor | None:
+    def _read_untrained(self, module: ProbedModule, dataset: Rows, what: Watched) -> Tensor | None:
         """(V, S) the largest R2 of the network before its first step and the other untrained ones; None without any."""
-        task = task_title(dataset.modulus)
-        trained = LoadedModel("the run", "live", module.model, module.objective, module.train_mean, task)
+        live = (module.model, module.objective, module.train_mean, dataset.task)
+        trained = LoadedModel("the run", "live", *live)
         untrained = [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
         if self._beginning is not None:
             untrained.append(trained._replace(path="the run's beginning", model=self._beginning))
@@ -221,12 +218,12 @@ class EmergenceProbing(ValidationProbe):
         }
         return {"loss": self._losses[-1], "sites": last.sites, "variables": rows}
 
-    def _record(self, module: ArithmeticModule) -> dict[str, Any]:
+    def _record(self, module: ProbedModule) -> dict[str, Any]:
         """The history so far."""
-        what, modulus = self._what, None if self._dataset is None else self._dataset.modulus
+        what, task = self._what, "" if self._dataset is None else self._dataset.task
         return {
             "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
-            "task": task_title(modulus), "level": LEVEL, "in_a_row": IN_A_ROW,
+            "task": task, "level": LEVEL, "in_a_row": IN_A_ROW,
             "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
             "own_beginning": self._beginning is not None,
             "left_out": () if what is None else what.left_out,
@@ -234,7 +231,7 @@ class EmergenceProbing(ValidationProbe):
             "variables": [dataclasses.asdict(one) for one in in_order(self._found)],
         }  # fmt: skip
 
-    def _draw(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
         self._drawn = len(self._history)
         with self.timed("figure"):
             figure = emergence_map(self._history, self._losses, self._found, module.behaviour)

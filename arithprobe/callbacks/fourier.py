@@ -6,21 +6,21 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module
+from arithprobe.callbacks.base import ValidationProbe, probed_module
 from arithprobe.callbacks.trainers import moment, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.plotting.frequencies import frequency_step_map
-from arithprobe.probes.circles import Circle, FourierScores
+from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import Quantity
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 _METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "accuracy")
 
@@ -43,7 +43,7 @@ class FourierProbing(ValidationProbe):
         cross_validate: Hold out every fold in turn, not only the first.
         permutations: Label permutations of the null, at least 19.
         max_examples: Rows kept to decode values.
-        figure_site: Site of the heatmap.
+        figure_site: Site of the heatmap; the last by default.
         figure_every: Draw the heatmap at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of permutations and relabellings.
 
@@ -56,14 +56,14 @@ class FourierProbing(ValidationProbe):
 
     def __init__(
         self,
-        quantity: Quantity = "residue",
+        quantity: str = "residue",
         period: int | None = None,
         frequencies: int | Sequence[int] = 12,
         folds: int = 5,
         cross_validate: bool = False,
         permutations: int = 20,
         max_examples: int = 2000,
-        figure_site: str = "final",
+        figure_site: str | None = None,
         figure_every: int = 5,
         seed: int = 0,
     ) -> None:
@@ -94,21 +94,21 @@ class FourierProbing(ValidationProbe):
         """Forget earlier runs."""
         self._steps, self._history, self._drawn, self._decoding = [], [], 0, None
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix folds, angles and permutations."""
-        period, sites = self.period or dataset.modulus, module.model.residual_sites
+        period, sites = self.period or dataset.circle, module.model.residual_sites
         if period is None:
             raise ArithprobeError(
                 f"FourierProbing: k is unknown, the problems of {dataset.path} are 'x + y = ?' without '(mod k)'; "
                 "give a quantity (sum, x, y) and a period"
             )
-        if self.figure_site not in sites:
+        if self.figure_site is not None and self.figure_site not in sites:
             raise ArithprobeError(f"FourierProbing: no site {self.figure_site!r} (sites: {', '.join(sites)})")
-        positions = position_table(["last"], dataset.lengths, dataset.layout, dataset.layouts)
+        positions = dataset.positions(["last"])
         circle = Circle(self.quantity, period, self.frequencies)
         self._survey = FourierSurvey(dataset, sites, positions, [circle], self.split, module.model.d_model)
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with empty moments."""
         if self._survey is not None:
             ridge = self._survey.ridge
@@ -121,7 +121,7 @@ class FourierProbing(ValidationProbe):
             self._survey.update(output["states"], batch.rows)
             self._sample.update(output["states"], batch.rows)
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, fit, score."""
         if self._survey is None or self._sample is None:
             return {}
@@ -145,7 +145,7 @@ class FourierProbing(ValidationProbe):
         sites = self._survey.ridge.sites if self._survey is not None else ()
         return [self._tag(site, metric) for site in sites for metric in _METRICS]
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record of all frequencies, and now and then the figure."""
         count = len(self._history)
         if count == 1 or count % self.figure_every == 0:
@@ -156,7 +156,7 @@ class FourierProbing(ValidationProbe):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""
         if trainer.is_global_zero and self._drawn < len(self._history):
-            self._draw(trainer, arithmetic_module(pl_module))
+            self._draw(trainer, probed_module(pl_module))
         super().on_fit_end(trainer, pl_module)
 
     def findings(self) -> list[str]:
@@ -164,10 +164,10 @@ class FourierProbing(ValidationProbe):
         if not self._history or self._decoding is None:
             return []
         scores, decoding = self._history[-1], self._decoding
-        row = scores.sites.index("final")
-        key = ", ".join(map(str, scores.key_frequencies("final"))) or "none"
+        row, site = len(scores.sites) - 1, scores.sites[-1]
+        key = ", ".join(map(str, scores.key_frequencies(site))) or "none"
         return [
-            f"fourier probes of {scores.circle.quantity!r} mod {scores.circle.period} at final@last: mean R2 "
+            f"fourier probes of {scores.circle.quantity!r} mod {scores.circle.period} at {site}@last: mean R2 "
             f"{float(scores.macro[row, 0]):.3f} (null below {float(scores.macro_null[row, 0].quantile(0.95)):.3f}), "
             f"key frequencies: {key}; {float(decoding.accuracy[row]):.1%} decoded (chance {decoding.chance:.1%}, "
             f"{decoding.n} held-out rows)"
@@ -192,8 +192,10 @@ class FourierProbing(ValidationProbe):
             "cells": [{"site": site} | cell for site in scores.sites for cell in scores.at(site)],
         }  # fmt: skip
 
-    def _draw(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
         self._drawn = len(self._history)
         with self.timed("figure"):
-            figure = frequency_step_map(self._steps, self._history, self.figure_site, module.behaviour)
+            figure = frequency_step_map(
+                self._steps, self._history, self.figure_site or self._history[0].sites[-1], module.behaviour
+            )
             self.show(trainer, figure, self._history[0].circle.name, "frequency x step", self._steps[-1])

@@ -10,17 +10,17 @@ from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, o
 from arithprobe.attention.records import head_name, head_records, uniform_record
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.heads import HeadAblation, ablate_heads
 from arithprobe.interventions.kinds import AblationKind, require_kind
-from arithprobe.interventions.patching import same_layout_donors
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.limits import require_within
-from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.network import HeadedNetwork, require_heads
 from arithprobe.plotting.heads import head_scores
 from arithprobe.probes.tags import Tag
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 
 class HeadAnalysis(ValidationProbe):
@@ -54,10 +54,10 @@ class HeadAnalysis(ValidationProbe):
         require_within("HeadAnalysis: ", every=every, max_examples=max_examples, seed=seed)
         require_kind(ablation, AblationKind, "ablation")
         self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
-        self._dataset: ArithmeticDataset | None = None
+        self._dataset: Rows | None = None
         self._heads = (0, 0)
         self._seen = torch.zeros(0)
-        self._model: TinyTransformer | None = None
+        self._model: HeadedNetwork | None = None
         self._sums: HeadSums | None = None
         self._found: tuple[HeadStatistics, Tensor, HeadAblation] | None = None
         self._count = 0
@@ -67,17 +67,18 @@ class HeadAnalysis(ValidationProbe):
         """Forget earlier runs."""
         self._found, self._count, self._step = None, 0, None
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Note the rows, and the heads there are."""
         self._dataset = dataset
-        self._heads = module.model.sizes["n_layers"], module.model.sizes["n_heads"]
+        network = require_heads(module.model, "HeadAnalysis")
+        self._heads = network.n_layers, network.n_heads
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with empty sums, if it is this validation's turn."""
         self._count += 1
-        self._model, self._sums = module.model, None
+        self._model, self._sums = require_heads(module.model, "HeadAnalysis"), None
         if self._dataset is not None and is_turn(module, self._count, self.every):
-            self._sums = HeadSums.of(module.model, self._dataset)
+            self._sums = HeadSums.of(self._model, self._dataset)
             self._seen = torch.zeros(len(self._dataset))
 
     def observe(self, output: ValidationOutput, batch: Batch) -> None:
@@ -86,7 +87,7 @@ class HeadAnalysis(ValidationProbe):
             self._sums.update(self._model, output["states"], batch.rows)
             self._seen[batch.rows.cpu()] = 1.0
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, and ablate the heads; on every rank alike."""
         sums, dataset = self._sums, self._dataset
         self._found = self._model = self._sums = None
@@ -97,12 +98,13 @@ class HeadAnalysis(ValidationProbe):
             return {}
         rows = self._seen.nonzero()[: self.max_examples, 0]
         try:
-            bench = Workbench(module.model, module.objective, dataset, rows, dataset.constant(module.train_mean))
+            constant = dataset.constant(module.train_mean)
+            bench = Bench(module.model, module.objective, dataset, constant, rows, seed=self.seed)
         except ArithprobeError:  # a state after the last attention is not finite
             return {}
-        ablation = ablate_heads(bench, self.ablation, same_layout_donors(bench, self.seed))
+        ablation = ablate_heads(bench.held, self.ablation, bench.donors)
         statistics = sums.fit()
-        self._found = statistics, ov_copying(module.model), ablation
+        self._found = statistics, ov_copying(require_heads(module.model, "HeadAnalysis")), ablation
         self._step = moment(trainer)["step"]
         figures = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
         return dict(zip(self.tags(), torch.stack(figures).flatten().tolist(), strict=True))
@@ -121,7 +123,7 @@ class HeadAnalysis(ValidationProbe):
             for head in range(heads)
         ]
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record and the figure."""
         if self._found is None:
             return

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.trainers import is_turn, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.probes.mlp import MLPSettings
@@ -17,8 +17,9 @@ from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.tags import Tag
-from arithprobe.probes.targets import group_values, pair_of, target_group, target_values
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.probes.targets import target_values
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 
 class MLPProbing(ValidationProbe):
@@ -89,11 +90,11 @@ class MLPProbing(ValidationProbe):
         """Forget earlier runs."""
         self._scores, self._skipped, self._count, self._done = [], [], 0, False
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix sites, labels and kinds."""
         self._plan = self._make_plan(module, dataset)
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with an empty sample, if it is this validation's turn."""
         self._count += 1
         self._sample = None  # of a pass that was interrupted
@@ -106,7 +107,7 @@ class MLPProbing(ValidationProbe):
         if self._sample is not None:
             self._sample.update(output["states"], batch.rows)
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, train the probes, score."""
         self._done = self._plan is not None and self._sample is not None
         if self._plan is None or self._sample is None:
@@ -133,7 +134,7 @@ class MLPProbing(ValidationProbe):
             for name in (metric[task.kind], "null_max")
         ]
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record of all cells."""
         if not self._done:
             return
@@ -159,21 +160,21 @@ class MLPProbing(ValidationProbe):
             )
         return [*lines, *(f"{self.analysis} probing left out: {reason}" for reason in self._skipped)]
 
-    def _make_plan(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> "_Plan":
+    def _make_plan(self, module: ProbedModule, dataset: Rows) -> "_Plan":
         known = module.model.residual_sites
         for site in self.sites or ():
             if site not in known:
                 raise ArithprobeError(
                     f"MLPProbing: no site {site!r}{did_you_mean(site, known)} (sites: {', '.join(known)})"
                 )
-        x, y = dataset.x[: self.max_examples], dataset.y[: self.max_examples]
-        pair, tasks = pair_of(x, y), []
+        some = dataset.at(slice(self.max_examples))
+        pair, tasks = some.group("pair"), []
         for target in self.targets:
-            values = target_values(target, x, y, dataset.modulus)
+            values = target_values(target, some)
             kind = _kind_of(target, values) if self.kind == "auto" else self.kind
-            group = group_values(target_group(target), x, y)
+            group = some.group(target)
             check_task(target, values, group, pair, kind)
-            tasks.append(_Task(target, kind, values, group, dataset.modulus if target == "residue" else None))
+            tasks.append(_Task(target, kind, values, group, dataset.circle if target == dataset.answer else None))
         return _Plan(dataset, tuple(dict.fromkeys(self.sites or known)), pair, tasks)
 
     def _probe(self, plan: "_Plan", states: Tensor, kept: Tensor) -> None:
@@ -206,7 +207,7 @@ class _Task(NamedTuple):
 class _Plan(NamedTuple):
     """What depends on the rows, not on the model's state."""
 
-    dataset: ArithmeticDataset
+    dataset: Rows
     sites: tuple[str, ...]
     pair: Tensor  # (n,) int64
     tasks: list[_Task]

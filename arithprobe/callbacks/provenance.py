@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
-from arithprobe.callbacks.base import arithmetic_module
+from arithprobe.callbacks.base import probed_module
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.callbacks.trainers import rows_behind
-from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.errors import several
 from arithprobe.files import to_json, write_whole
-from arithprobe.problems import task_title
+from arithprobe.problems.rows import Rows
 
 FILE = "provenance.json"
 
@@ -45,7 +45,7 @@ class Provenance(SingleCallback):
         folder = run_folder(trainer)  # asks all ranks
         if folder is None or not trainer.is_global_zero:
             return
-        module = arithmetic_module(pl_module)
+        module = probed_module(pl_module)
         parts = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
         rows = {part: rows_behind(loader) for part, loader in parts.items() if loader is not None}
         record = {
@@ -59,9 +59,11 @@ class Provenance(SingleCallback):
         write_whole(folder / FILE, to_json(record | _of_rows(rows)) + "\n")
 
 
-def _of_rows(rows: dict[str, ArithmeticDataset]) -> dict[str, Any]:
+def _of_rows(rows: dict[str, Rows]) -> dict[str, Any]:
     found: dict[str, Any] = {"data": {part: file_record(one.path) | {"rows": len(one)} for part, one in rows.items()}}
     if "val" in rows:
-        found["task"] = task_title(rows["val"].modulus)
-        found["split"] = split_record(rows["train"], rows["val"])
+        found["task"] = rows["val"].task
+        train, val = rows["train"], rows["val"]
+        if isinstance(train, ProblemRows) and isinstance(val, ProblemRows):
+            found["split"] = split_record(train, val)
     return found

@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 
 from lightning.pytorch import LightningModule, Trainer
 
-from arithprobe.callbacks.base import ValidationProbe, arithmetic_module
+from arithprobe.callbacks.base import ValidationProbe, probed_module
 from arithprobe.callbacks.trainers import moment, sum_over_ranks
-from arithprobe.data.dataset import ArithmeticDataset, Batch
+from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.plotting.heatmap import probe_heatmap
-from arithprobe.probes.positions import position_table
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
-from arithprobe.training.module import ArithmeticModule, ValidationOutput
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule, ValidationOutput
 
 _LOGGED = ("r2", "null_low", "null_high")
 
@@ -84,11 +84,11 @@ class RidgeProbing(ValidationProbe):
         """Forget earlier runs."""
         self._scores, self._count, self._drawn, self._step = [], 0, 0, None
 
-    def prepare(self, module: ArithmeticModule, dataset: ArithmeticDataset) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix folds, targets and permutations."""
         self._surveys = self._surveys_of(dataset, module)
 
-    def begin(self, module: ArithmeticModule) -> None:
+    def begin(self, module: ProbedModule) -> None:
         """Start with empty moments."""
         for survey in self._surveys:
             survey.start()
@@ -98,7 +98,7 @@ class RidgeProbing(ValidationProbe):
         for survey in self._surveys:
             survey.update(output["states"], batch.rows)
 
-    def finish(self, trainer: Trainer, module: ArithmeticModule) -> Mapping[str, float]:
+    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
         """Merge the ranks, fit, score."""
         self._scores = []
         for survey in self._surveys:
@@ -125,7 +125,7 @@ class RidgeProbing(ValidationProbe):
     def _tag(self, target: str, site: str, metric: str) -> Tag:
         return Tag(self.analysis, target, site, "last", metric)
 
-    def report(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write the record of all cells, and now and then the figure."""
         if self._count == 1 or self._count % self.figure_every == 0:
             self._draw(trainer, module)
@@ -139,31 +139,37 @@ class RidgeProbing(ValidationProbe):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""
         if trainer.is_global_zero and self._drawn < self._count:
-            self._draw(trainer, arithmetic_module(pl_module))
+            self._draw(trainer, probed_module(pl_module))
         super().on_fit_end(trainer, pl_module)
 
     def findings(self) -> list[str]:
         """What the last validation found at the readout, one line each."""
         lines = []
         for scores in self._scores:
-            cell = scores.sites.index("final"), scores.positions.index("last")
+            cell = len(scores.sites) - 1, scores.positions.index("last")
             r2, null, n = (getattr(scores, name)[cell].item() for name in ("r2", "null_high", "n_test"))
             lines.append(
-                f"{self.analysis} probe of {scores.target!r} at final@last: held-out R2 {r2:.4f} "
+                f"{self.analysis} probe of {scores.target!r} at {scores.sites[-1]}@last: held-out R2 {r2:.4f} "
                 f"(null below {null:.3f}, {n:.0f} held-out rows)"
             )
         return lines
 
-    def _draw(self, trainer: Trainer, module: ArithmeticModule) -> None:
+    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
         self._drawn = self._count
         with self.timed("figure"):
             for scores in self._scores:
                 figure = probe_heatmap(scores, module.behaviour, self._step)
                 self.show(trainer, figure, scores.target, "site x position", self._step)
 
-    def _surveys_of(self, dataset: ArithmeticDataset, module: ArithmeticModule) -> list[RidgeSurvey]:
-        positions = position_table(self.positions, dataset.lengths, dataset.layout, dataset.layouts)
-        split = Split(folds=self.folds, held_out=self.held_out, permutations=self.permutations, seed=self.seed)
+    def _surveys_of(self, dataset: Rows, module: ProbedModule) -> list[RidgeSurvey]:
+        positions = dataset.positions(self.positions)
+        split = Split(
+            dataset.group_of(dataset.answer),
+            folds=self.folds,
+            held_out=self.held_out,
+            permutations=self.permutations,
+            seed=self.seed,
+        )
         sites, d_model = module.model.residual_sites, module.model.d_model
         return [
             RidgeSurvey(dataset, sites, positions, targets, split._replace(group=group), d_model)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.training.module import ArithmeticModule
+from arithprobe.training.probed import ProbedModule
 
 
 class SingleCallback(Callback):
@@ -27,7 +27,7 @@ class SingleCallback(Callback):
         Raises:
             ArithprobeError: Naming the module's class, or both callbacks.
         """
-        arithmetic_module(pl_module)
+        probed_module(pl_module)
         require_single(vars(trainer)["callbacks"])
 
 
@@ -48,12 +48,14 @@ def require_single(callbacks: Iterable[Callback]) -> None:
             raise ArithprobeError(f"trainer.callbacks: {which} both write {callback.writes}; {callback.remedy}")
 
 
-def arithmetic_module(module: LightningModule) -> ArithmeticModule:
+def probed_module(module: LightningModule) -> ProbedModule:
     """The module, if it is one that an observer understands.
 
     Raises:
-        ArithprobeError: If it is not an :class:`ArithmeticModule`.
+        ArithprobeError: If it is not a :class:`~arithprobe.training.probed.ProbedModule`.
     """
-    if not isinstance(module, ArithmeticModule):
-        raise ArithprobeError(f"the callback observes an ArithmeticModule, got {type(module).__name__}")
+    if not isinstance(module, ProbedModule):
+        raise ArithprobeError(
+            f"the callback observes a ProbedModule, such as an ArithmeticModule, got {type(module).__name__}"
+        )
     return module

@@ -8,9 +8,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
-from arithprobe.training.module import ArithmeticModule
+from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule
 
 CallbackType = TypeVar("CallbackType", bound=Callback)
 
@@ -23,26 +23,32 @@ def moment(trainer: Trainer) -> dict[str, Any]:
     return {"stage": stage, "epoch": epoch, "step": step}
 
 
-def is_turn(module: ArithmeticModule, count: int, every: int) -> bool:
+def is_turn(module: ProbedModule, count: int, every: int) -> bool:
     """Whether the count-th validation is one to look at: each n-th of a fit, and every one outside a fit."""
     return module.trainer.state.fn != TrainerFn.FITTING or count % every == 0
 
 
-def rows_behind(loader: Any) -> ArithmeticDataset:
+def rows_behind(loader: Any) -> Rows:
     """The data set behind the batches of a loader.
 
     Raises:
-        ArithprobeError: If the batches do not come from one :class:`ArithmeticDataset`.
+        ArithprobeError: If the batches do not come from one data set that is :class:`~arithprobe.problems.rows.Rows`.
     """
     dataset = getattr(loader, "dataset", None)
-    if not isinstance(dataset, ArithmeticDataset):
-        raise ArithprobeError("the callback needs batches of one ArithmeticDataset, as ArithmeticDataModule makes them")
+    if not isinstance(dataset, Rows):
+        raise ArithprobeError(
+            "the callback needs batches of one data set that is Rows, such as an ArithmeticDataset; "
+            "ArithmeticDataModule and RowsDataModule make them"
+        )
     return dataset
 
 
-def same_rows(one: ArithmeticDataset, other: ArithmeticDataset) -> bool:
+def same_rows(one: Rows, other: Rows) -> bool:
     """Whether two data sets have the same problems in the same order, and are of the same file."""
-    return one is other or (one.path == other.path and torch.equal(one.ids, other.ids))
+    if one is other or one.path != other.path or len(one) != len(other):
+        return one is other
+    every = torch.arange(len(one))
+    return torch.equal(one.inputs(every).ids, other.inputs(every).ids)
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:

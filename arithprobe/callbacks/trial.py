@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from arithprobe.callbacks.base import arithmetic_module
+from arithprobe.callbacks.base import probed_module
 from arithprobe.files import to_json, write_whole
 
 _EVERY_S = 2.0
@@ -49,7 +49,7 @@ class ProgressFile(Callback):
         if not trainer.is_global_zero:
             return
         self._written = time.monotonic()
-        behaviour, steps = arithmetic_module(module).behaviour, trainer.estimated_stepping_batches
+        behaviour, steps = probed_module(module).behaviour, trainer.estimated_stepping_batches
         record = {
             "state": "training",
             "epoch": trainer.current_epoch + 1,

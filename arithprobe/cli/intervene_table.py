@@ -112,6 +112,8 @@ def _percentiles(effect: AblationEffect) -> str:
 
 def _notebook_lines(report: InterventionReport) -> list[str]:
     one = report.notebook
+    if one is None:
+        return []
     return [
         f"after removing the notebook's rank-1 direction of the sum at final@last a refitted readout still has R2 "
         f"{one.refit:.3f} (intact {one.refit_intact:.3f}), the model's own head has {one.own:.3f} (intact "

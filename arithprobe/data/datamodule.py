@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from arithprobe.data.dataset import ArithmeticDataset, Batch, batches
+from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.data.sampling import DataRecipe, Part, group_of, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv, read_tsv
 from arithprobe.errors import ArithprobeError, SharedRowsWarning, require_at_least
 from arithprobe.files import write_whole
 from arithprobe.limits import require_within
+from arithprobe.problems.rows import Rows
 
 
 class ArithmeticDataModule(LightningDataModule):
@@ -95,6 +97,16 @@ class ArithmeticDataModule(LightningDataModule):
         return self._loaded[part]
 
     @property
+    def task(self) -> str:
+        """The task, in words."""
+        return self.recipe.title
+
+    @property
+    def circle(self) -> int | None:
+        """The modulus, or None for plain sums."""
+        return self.recipe.divisor
+
+    @property
     def train_mean(self) -> float:
         """Mean answer of the training rows: the best constant predictor."""
         return self.dataset("train").answers.double().mean().item()
@@ -116,13 +128,7 @@ class ArithmeticDataModule(LightningDataModule):
         return self._in_order("val")
 
     def _in_order(self, part: Part) -> DataLoader[Batch]:
-        dataset = self.dataset(part)
-        sampler = None
-        if self.trainer is not None and self.trainer.world_size > 1:  # Lightning's own sampler would repeat rows
-            sampler = UnrepeatedDistributedSampler(
-                dataset, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False
-            )
-        return batches(dataset, self.batch_size, sampler=sampler)
+        return in_order(self, self.dataset(part), self.batch_size)
 
     def _is_to_be_made(self, part: Part) -> bool:
         """Whether the file of a part is the recipe's own, and missing."""
@@ -149,6 +155,69 @@ class ArithmeticDataModule(LightningDataModule):
         warnings.warn(
             f"{count} (split 'pair' allows it, 'unordered_pair' and 'sum' do not)", SharedRowsWarning, stacklevel=2
         )
+
+
+class RowsDataModule(LightningDataModule):
+    """Rows of one's own, for :class:`~arithprobe.training.probed.ProbedModule`.
+
+    Args:
+        train: Training rows: a ``torch.utils.data.Dataset`` of batches that is
+            :class:`~arithprobe.problems.rows.Rows`, such as :class:`~arithprobe.data.tokens.TokenDataset`.
+        val: Validation rows.
+        batch_size: Rows a batch.
+
+    Raises:
+        ArithprobeError: If one of both is no such data set, they are of two tasks, or share a row.
+    """
+
+    def __init__(self, train: ProblemRows, val: ProblemRows, batch_size: int = 128) -> None:
+        super().__init__()
+        require_at_least("", batch_size=(batch_size, 1))
+        require_within("", batch_size=batch_size)
+        given: dict[str, object] = {"train": train, "val": val}
+        for name, rows in given.items():
+            if not (isinstance(rows, Rows) and isinstance(rows, Dataset)):
+                raise ArithprobeError(f"{name} is a {type(rows).__name__}; expected rows, such as a TokenDataset")
+        if train.task != val.task:
+            raise ArithprobeError(f"{train.path} is {train.task!r}, {val.path} is {val.task!r}; expected one task")
+        shared = set(train.texts()) & set(val.texts())
+        if shared:
+            raise ArithprobeError(
+                f"{len(shared)} rows of {val.path} are in {train.path} too, such as {min(shared)!r}; hold rows out"
+            )
+        self.train, self.val, self.batch_size = train, val, batch_size
+        self.task, self.circle = train.task, train.circle
+
+    @property
+    def train_mean(self) -> float:
+        """Mean answer of the training rows: the best constant predictor."""
+        return self.train.answers.double().mean().item()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled training batches."""
+        return batches(self.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation batches, in order; each row on exactly one rank."""
+        return in_order(self, self.val, self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The validation batches again."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The validation batches again."""
+        return self.val_dataloader()
+
+
+def in_order(module: LightningDataModule, dataset: Dataset[Batch], batch_size: int) -> DataLoader[Batch]:
+    """Batches in order, each row on exactly one rank."""
+    sampler = None
+    if module.trainer is not None and module.trainer.world_size > 1:  # Lightning's own sampler would repeat rows
+        sampler = UnrepeatedDistributedSampler(
+            dataset, num_replicas=module.trainer.world_size, rank=module.trainer.global_rank, shuffle=False
+        )
+    return batches(dataset, batch_size, sampler=sampler)
 
 
 def parts_of(stage: str) -> tuple[Part, ...]:

@@ -1,34 +1,24 @@
 """Pre-encoded problems as tensors; a batch is one tensor index, never a Python loop over rows."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from arithprobe.data.tsv import TsvTable, read_tsv
-from arithprobe.problems import Layout
+from arithprobe.data.problem_rows import Batch as Batch
+from arithprobe.data.problem_rows import ProblemRows, one_hot, one_hot_tokens
+from arithprobe.data.rewriting import fits, rewritten
+from arithprobe.data.tsv import TsvTable, parse_tsv, read_tsv
+from arithprobe.problems.grammar import Layout
+from arithprobe.problems.quantities import Sums
 from arithprobe.tokenizer import VOCABULARY
 
 
-class Batch(NamedTuple):
-    """B problems."""
-
-    ids: Tensor
-    """(B, T) int64 token ids, padded right with 0 to the data set's longest problem."""
-    lengths: Tensor
-    """(B,) int64 number of tokens; ``lengths - 1`` is the readout position."""
-    answers: Tensor
-    """(B,) int64 answers."""
-    rows: Tensor
-    """(B,) int64 row numbers in the data set, from 0."""
-
-
-class ArithmeticDataset(Dataset[Batch]):
-    """The problems of one file: N rows of T tokens.
+class ArithmeticDataset(ProblemRows):
+    """The problems of one file: N rows of T tokens, a character each.
 
     Attributes:
         path: The file.
@@ -43,51 +33,41 @@ class ArithmeticDataset(Dataset[Batch]):
     """
 
     def __init__(self, table: TsvTable) -> None:
-        self.path = table.path
-        self.ids = torch.from_numpy(table.ids)
-        self.lengths = torch.from_numpy(table.lengths)
-        self.x = torch.from_numpy(table.x)
-        self.y = torch.from_numpy(table.y)
-        self.answers = torch.from_numpy(table.answers)
-        self.modulus = table.modulus
-        self.layout = torch.from_numpy(table.layout)
         self.layouts: tuple[Layout, ...] = tuple(layout for layout in table.layouts if layout is not None)
+        sums = Sums(torch.from_numpy(table.x), torch.from_numpy(table.y), table.modulus)
+        ids, lengths, layout = (torch.from_numpy(one) for one in (table.ids, table.lengths, table.layout))
+        super().__init__(table.path, ids, lengths, sums, layout, [one.roles for one in self.layouts])
 
     @classmethod
     def from_tsv(cls, path: str | Path) -> "ArithmeticDataset":
         """The problems of a file, see :func:`arithprobe.data.tsv.read_tsv`."""
         return cls(read_tsv(path))
 
-    def __len__(self) -> int:
-        """N."""
-        return len(self.ids)
-
-    @property
-    def max_length(self) -> int:
-        """T, the number of tokens of the longest problem."""
-        return self.ids.shape[1]
-
-    def __getitem__(self, row: int) -> Batch:
-        """One row, as a batch of one."""
-        return self.__getitems__([row])
-
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """The rows asked for, as one batch."""
-        index = torch.as_tensor(rows, dtype=torch.int64)
-        return Batch(self.ids[index].long(), self.lengths[index], self.answers[index], index)
-
-    def constant(self, train_mean: float | None) -> float:
-        """The constant predictor that skill is measured against: the mean training answer, or the mean of these."""
-        return float(self.answers.double().mean()) if train_mean is None else train_mean
-
     def texts(self, rows: Tensor | None = None) -> list[str]:
         """The N problems, or those of some row numbers, as written in the file."""
         characters = _CHARACTERS[(self.ids if rows is None else self.ids[rows]).numpy()]
         return [text.decode() for text in characters.view(f"S{self.max_length}").reshape(-1).tolist()]
 
+    def surface(self) -> dict[str, Tensor]:
+        """``lengths`` (the digit counts of the operands, one-hot) and ``characters`` (the prompt, one-hot by place)."""
+        digits = [torch.tensor([span[1] - span[0] for span in (layout.x, layout.y)]) for layout in self.layouts]
+        kinds = torch.stack(digits)[self.layout]  # (N, 2)
+        return {"lengths": one_hot(kinds[:, 0] * 100 + kinds[:, 1]), "characters": one_hot_tokens(self.ids)}
+
+    def fits(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """(n,) whether the layout of rows has room for other operands, see :mod:`arithprobe.data.rewriting`."""
+        return fits(self, rows, x, y)
+
+    def rewritten(self, rows: Tensor, x: Tensor, y: Tensor, change: str) -> "ArithmeticDataset":
+        """N rows with other operands, written as the data writes them."""
+        sums = Sums(x, y, self.modulus)
+        texts = rewritten(self, rows, x, y)
+        content = "".join(f"{text}\t{answer}\n" for text, answer in zip(texts, sums.answers.tolist(), strict=True))
+        return ArithmeticDataset(parse_tsv(content.encode(), f"{self.path}, {change}"))
+
 
 def batches(
-    dataset: ArithmeticDataset, batch_size: int, *, shuffle: bool = False, sampler: Sampler[int] | None = None
+    dataset: Dataset[Batch], batch_size: int, *, shuffle: bool = False, sampler: Sampler[int] | None = None
 ) -> DataLoader[Batch]:
     """A loader of whole batches.
 

@@ -5,14 +5,30 @@ follows from its text, not from its numbers: an operand that the data pads keeps
 The data pads an operand where some row of the same layout has it with a leading zero.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.problems import MAX_DIGITS, Problem
+from arithprobe.problems.grammar import MAX_DIGITS, Layout, Problem
 
 
-def fits(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
+class WrittenRows(Protocol):
+    """Problems as a file writes them."""
+
+    x: Tensor
+    y: Tensor
+    modulus: int | None
+    lengths: Tensor
+    layout: Tensor
+    layouts: tuple[Layout, ...]
+
+    def texts(self, rows: Tensor) -> Sequence[str]:
+        """Some of the problems, as written."""
+
+
+def fits(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Whether the layout of each row has room for other operands, written as the data writes them.
 
     Args:
@@ -32,7 +48,7 @@ def fits(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) -> Tens
     return ((numbers >= 0) & fit).all(dim=1)
 
 
-def rewritten(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) -> list[str]:
+def rewritten(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> list[str]:
     """The texts of rows with other operands, also where these do not fit the layout; all else is copied.
 
     An operand that is padded has at least as many digits as before, after the sign of a negative number.
@@ -53,19 +69,19 @@ def rewritten(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) ->
     ]
 
 
-def has_leading_zeros(dataset: ArithmeticDataset) -> bool:
+def has_leading_zeros(dataset: WrittenRows) -> bool:
     """Whether some number of the data, the modulus too, is written with a leading zero."""
     digits = _digits(torch.stack([dataset.x, dataset.y], dim=1)).sum(dim=1)
     rest = len(str(Problem(0, 0, dataset.modulus)).removeprefix("0 + 0")) + len(" + ")
     return bool((dataset.lengths > digits + rest).any())
 
 
-def _widths(dataset: ArithmeticDataset) -> Tensor:
+def _widths(dataset: WrittenRows) -> Tensor:
     """(G, 2) characters of x and y in each layout."""
     return torch.tensor([[end - start for start, end in (one.x, one.y)] for one in dataset.layouts])
 
 
-def _padded(dataset: ArithmeticDataset) -> Tensor:
+def _padded(dataset: WrittenRows) -> Tensor:
     """(G, 2) whether some row of each layout writes x, and y, with a leading zero."""
     short = _digits(torch.stack([dataset.x, dataset.y], dim=1)) < _widths(dataset)[dataset.layout]
     padded = torch.zeros(len(dataset.layouts), 2, dtype=torch.int64)

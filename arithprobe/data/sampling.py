@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from arithprobe.errors import ArithprobeError, shown
 from arithprobe.limits import require_memory
-from arithprobe.problems import MAX_DIGITS, Problem, task_title
+from arithprobe.problems.grammar import MAX_DIGITS, Problem, task_title
 
 Task = Literal["sum", "mod"]
 SplitMode = Literal["pair", "unordered_pair", "sum"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from arithprobe.errors import ArithprobeError, shown
 from arithprobe.files import write_whole
-from arithprobe.problems import MAX_CHARACTERS, MAX_DIGITS, Layout, Problem, parse_column
+from arithprobe.problems.grammar import MAX_CHARACTERS, MAX_DIGITS, Layout, Problem, parse_column
 from arithprobe.tokenizer import VOCABULARY, encode_column, unknown_character
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")

@@ -10,9 +10,10 @@ make of it: a head can matter through an MLP and write nothing to the readout it
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.part import Part
+from arithprobe.models.network import require_heads
 
 
 @dataclass(frozen=True)
@@ -43,41 +44,14 @@ class DirectContributions:
 
 
 @torch.no_grad()
-def direct_contributions(bench: Workbench) -> DirectContributions:
-    """Take the outputs of the unedited pass apart."""
-    model = bench.model
-    last = torch.arange(len(bench)), bench.lengths - 1
+def direct_contributions(part: Part) -> DirectContributions:
+    """Take the outputs of the unedited pass apart.
 
-    def at_last(site: str) -> Tensor:
-        return bench.states[site][last].double()
-
-    parts = {"embed": at_last("embed"), "biases": torch.zeros_like(at_last("embed"))}
-    for layer, block in enumerate(model.enc.blocks):
-        attention = block.self_attn
-        z = at_last(f"z.{layer}").view(len(bench), attention.n_heads, -1)
-        written = torch.einsum("nhe,hde->hnd", z, attention.out_by_head.double())
-        parts |= {f"z.{layer}.{head}": one for head, one in enumerate(written)}
-        parts["biases"] = parts["biases"] + attention.out_proj.bias.double()
-        parts = parts if block.pre_norm else _through(block.norm1, parts)
-        parts[f"mlp_out.{layer}"] = at_last(f"mlp_out.{layer}")
-        parts = parts if block.pre_norm else _through(block.norm2, parts)
-    parts = _through(model.ln, parts)
-    weight, bias = model.readout.weight.double(), model.readout.bias.double()
-    if bench.objective.only_differences:  # what is common to all outputs changes no answer
-        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
-    outputs = {name: part @ weight.T for name, part in parts.items()}
-    outputs["biases"] = outputs["biases"] + bias
+    Raises:
+        ArithprobeError: If the network has no heads to take apart.
+    """
+    network = require_heads(part.network, "direct contributions")
+    # what is common to all outputs changes no answer of an objective of which only differences count
+    only_differences = part.objective.only_differences
+    outputs = network.direct_outputs(part.states, part.inputs.lengths, only_differences=only_differences)
     return DirectContributions(tuple(outputs), torch.stack(list(outputs.values())).cpu())
-
-
-def _through(norm: nn.LayerNorm | nn.Identity, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The (N, D) parts of a stream after a LayerNorm whose scale is that of their sum; or after none."""
-    if isinstance(norm, nn.Identity):
-        return parts
-    stream = torch.stack(list(parts.values())).sum(dim=0)
-    scale = (stream.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
-    found = {
-        name: (part - part.mean(dim=-1, keepdim=True)) / scale * norm.weight.double() for name, part in parts.items()
-    }
-    found["biases"] = found["biases"] + norm.bias.double()
-    return found

@@ -15,12 +15,13 @@ from torch import Tensor
 from arithprobe.behaviour import difference
 from arithprobe.interventions.ablation import ROUNDING, replacement, skill_lost
 from arithprobe.interventions.kinds import AblationKind, require_kind
+from arithprobe.interventions.part import Part, Scores
 from arithprobe.interventions.patching import FEWEST, answer_gap, has_partner, paired_rows, recovered_fraction
-from arithprobe.interventions.workbench import Scores, Workbench
 from arithprobe.linalg import random_subspaces, removed_by
+from arithprobe.models.network import HeadedNetwork, require_heads
 from arithprobe.probes.metrics import permutation_p
-from arithprobe.probes.positions import PositionTable, position_table
-from arithprobe.problems import LAST_ROLE
+from arithprobe.problems.grammar import LAST_ROLE
+from arithprobe.problems.positions import PositionTable
 
 _NOTHING = 1e-12  # of the largest change of a head in the model: no change
 
@@ -90,11 +91,11 @@ class _Layer(NamedTuple):
     random_removed: Tensor  # (M,)
 
 
-def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: int = 0, seed: int = 0) -> HeadAblation:
+def ablate_heads(part: Part, kind: AblationKind, donors: Tensor, draws: int = 0, seed: int = 0) -> HeadAblation:
     """Ablate every head of every layer at every token, one head at a time.
 
     Args:
-        bench: Model and rows; means are over these same rows, role by role.
+        part: Model and rows; means are over these same rows, role by role.
         kind: What takes the place of the head's output.
         donors: (N,) row whose head outputs replace each row's, of the same layout.
         draws: Random subspaces beside the heads of each layer, the same at all tokens; none beside a single head.
@@ -104,16 +105,14 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
         ArithprobeError: If the kind is unknown.
     """
     require_kind(kind, AblationKind, "ablation")
-    draws = draws if bench.model.sizes["n_heads"] > 1 else 0  # as many dimensions as one head has are then all of z
-    every = _every_token(bench)
-    layers = [
-        _ablate_layer(bench, layer, every, kind, donors, draws, seed) for layer in range(bench.model.sizes["n_layers"])
-    ]
+    draws = draws if _heads_of(part).n_heads > 1 else 0  # as many dimensions as one head has are then all of z
+    every = _every_token(part)
+    layers = [_ablate_layer(part, layer, every, kind, donors, draws, seed) for layer in range(part.network.n_layers)]
     scores = Scores(*(torch.stack(part) for part in zip(*(one.scores for one in layers), strict=True)))
     removed, random, random_removed = (
         torch.stack([getattr(one, name) for one in layers]) for name in ("removed", "random", "random_removed")
     )
-    intact, delta = bench.intact, scores.rmse - bench.intact.rmse
+    intact, delta = part.intact, scores.rmse - part.intact.rmse
     delta = torch.where(delta.abs() > ROUNDING * intact.rmse, delta, 0.0)
     if kind == "resample" and int(has_partner(donors).sum()) < FEWEST:
         delta = torch.full_like(delta, torch.nan)  # nothing was put in its place
@@ -123,27 +122,27 @@ def ablate_heads(bench: Workbench, kind: AblationKind, donors: Tensor, draws: in
         against = permutation_p(delta - ROUNDING * float(intact.rmse), beside)  # rounding is no cost
         p = torch.where(removed > _NOTHING * removed.max(), against, p)
     return HeadAblation(
-        kind=kind, n=len(bench), rmse=scores.rmse, delta_rmse=delta, delta_loss=scores.loss - intact.loss,
-        skill=scores.skill, skill_lost=skill_lost(bench, scores.skill),
+        kind=kind, n=len(part), rmse=scores.rmse, delta_rmse=delta, delta_loss=scores.loss - intact.loss,
+        skill=scores.skill, skill_lost=skill_lost(part, scores.skill),
         delta_exact_match=scores.exact_match - intact.exact_match, removed=removed, random=random,
         random_removed=random_removed, p=p,
     )  # fmt: skip
 
 
-def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
+def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
     """Put the output of one head in the donor's run into each row's, at all tokens and at one.
 
     Args:
-        bench: Model and rows; the rows are the corrupted problems.
+        part: Model and rows; the rows are the corrupted problems.
         donors: (N,) the clean problem of each row, of the same layout.
 
     Raises:
         ArithprobeError: If fewer than two rows have a donor.
     """
-    paired, gap = paired_rows(donors), answer_gap(bench, donors)
-    before, group = bench.predictions, bench.x + bench.y
-    every, sizes = _every_token(bench), bench.model.sizes
-    n_layers, shape = sizes["n_layers"], (sizes["n_layers"], sizes["n_heads"])
+    paired, gap = paired_rows(donors), answer_gap(part, donors)
+    before, group = part.predictions, part.group
+    every, n_layers = _every_token(part), part.network.n_layers
+    shape = (n_layers, _heads_of(part).n_heads)
     counts = (every.valid & paired[:, None]).sum(dim=0)
     whole = torch.full((*shape, 3), torch.nan, dtype=torch.float64)
     own_loss = torch.full(shape, torch.nan, dtype=torch.float64)
@@ -152,18 +151,18 @@ def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
 
     def shares(outputs: Tensor, chosen: Tensor) -> Tensor:
         """(H, 3) recovered shares of (H, N, K) outputs, with their intervals."""
-        change = difference(bench.answers_of(outputs), before, bench.circle)[:, chosen]
+        change = difference(part.answers_of(outputs), before, part.circle)[:, chosen]
         found = [recovered_fraction(one, gap[chosen], group[chosen]) for one in change]
         return torch.tensor(found, dtype=torch.float64)
 
     for layer in range(n_layers):
-        seen = _seen_tokens(bench, layer, every)
-        outputs = _patched(bench, layer, seen, donors)
-        whole[layer], own_loss[layer] = shares(outputs, paired), _loss_recovered(bench, outputs, donors, paired)
+        seen = _seen_tokens(part, layer, every)
+        outputs = _patched(part, layer, seen, donors)
+        whole[layer], own_loss[layer] = shares(outputs, paired), _loss_recovered(part, outputs, donors, paired)
         for name in seen.names:
             column = every.names.index(name)
             if counts[column] >= FEWEST:
-                alone = _patched(bench, layer, every.column(column), donors)
+                alone = _patched(part, layer, every.column(column), donors)
                 by_position[layer, :, column] = shares(alone, paired & every.valid[:, column])[:, 0]
     return HeadPatching(
         n=int(paired.sum()), gap=float(gap[paired].square().mean().sqrt()), recovered=whole[..., 0],
@@ -173,78 +172,80 @@ def patch_heads(bench: Workbench, donors: Tensor) -> HeadPatching:
 
 
 def _ablate_layer(
-    bench: Workbench, layer: int, every: PositionTable, kind: AblationKind, donors: Tensor, draws: int, seed: int
+    part: Part, layer: int, every: PositionTable, kind: AblationKind, donors: Tensor, draws: int, seed: int
 ) -> _Layer:
-    site, table = f"z.{layer}", _seen_tokens(bench, layer, every)
-    cells = bench.cells(site, table)
+    site, table = f"z.{layer}", _seen_tokens(part, layer, every)
+    cells = part.cells(site, table)
     valid = table.valid.to(cells.device)[..., None]
     mean = (cells * valid).sum(dim=0, dtype=torch.float64) / valid.sum(dim=0).clamp(min=1)
     new = replacement(kind, cells, mean.to(cells), donors)
-    heads = _head_dimensions(bench).to(cells.device)
-    scores = bench.scores(_replaced(bench, site, table, cells, new, heads))
+    heads = _head_dimensions(part, site).to(cells.device)
+    scores = part.scores(_replaced(part, site, table, cells, new, heads))
     changes = ((new - cells) * valid).flatten(0, 1)  # (N P, D)
-    removed = heads.double() @ changes.square().sum(dim=0, dtype=torch.float64) / len(bench)
+    removed = heads.double() @ changes.square().sum(dim=0, dtype=torch.float64) / len(part)
     random = random_removed = torch.zeros(0, dtype=torch.float64)
     if draws:
         generator = np.random.default_rng([seed, layer])
-        basis = random_subspaces(bench.model.d_model, int(heads[0].sum()), draws, generator)
-        random = _random_scores(bench, site, table, new - cells, torch.from_numpy(basis)).rmse - bench.intact.rmse
-        moment = (changes.T @ changes).double().cpu().numpy() / len(bench)
+        basis = random_subspaces(cells.shape[-1], int(heads[0].sum()), draws, generator)
+        random = _random_scores(part, site, table, new - cells, torch.from_numpy(basis)).rmse - part.intact.rmse
+        moment = (changes.T @ changes).double().cpu().numpy() / len(part)
         random_removed = torch.from_numpy(removed_by(basis, basis, moment))
     return _Layer(scores, removed.cpu(), random, random_removed)
 
 
-def _random_scores(bench: Workbench, site: str, table: PositionTable, change: Tensor, basis: Tensor) -> Scores:
+def _random_scores(part: Part, site: str, table: PositionTable, change: Tensor, basis: Tensor) -> Scores:
     """(M,) scores when the (N, P, D) change is made in (M, D, R) subspaces only."""
-    cells, basis = bench.cells(site, table), basis.to(change)
+    cells, basis = part.cells(site, table), basis.to(change)
 
     def ablated(edits: slice, rows: slice) -> Tensor:
         read = torch.einsum("npd,mdr->mnpr", change[rows], basis[edits])
         return cells[rows] + torch.einsum("mnpr,mdr->mnpd", read, basis[edits])
 
-    return bench.scores(bench.run(site, table, len(basis), ablated))
+    return part.scores(part.run(site, table, len(basis), ablated))
 
 
-def _patched(bench: Workbench, layer: int, table: PositionTable, donors: Tensor) -> Tensor:
+def _patched(part: Part, layer: int, table: PositionTable, donors: Tensor) -> Tensor:
     """(H, N, K) outputs with the donor's output of one head each."""
-    cells = bench.cells(f"z.{layer}", table)
-    return _replaced(bench, f"z.{layer}", table, cells, cells[donors], _head_dimensions(bench))
+    site = f"z.{layer}"
+    cells = part.cells(site, table)
+    return _replaced(part, site, table, cells, cells[donors], _head_dimensions(part, site))
 
 
-def _replaced(
-    bench: Workbench, site: str, table: PositionTable, cells: Tensor, new: Tensor, dimensions: Tensor
-) -> Tensor:
+def _replaced(part: Part, site: str, table: PositionTable, cells: Tensor, new: Tensor, dimensions: Tensor) -> Tensor:
     """(M, N, K) outputs with (N, P, D) new states in the (M, D) dimensions of each edit."""
     own = dimensions.to(new.device)[:, None, None]
-    return bench.run(site, table, len(own), lambda edits, rows: torch.where(own[edits], new[rows], cells[rows]))
+    return part.run(site, table, len(own), lambda edits, rows: torch.where(own[edits], new[rows], cells[rows]))
 
 
-def _head_dimensions(bench: Workbench) -> Tensor:
+def _head_dimensions(part: Part, site: str) -> Tensor:
     """(H, D) which dimensions of ``z`` are whose."""
-    heads = bench.model.sizes["n_heads"]
-    return torch.eye(heads, dtype=torch.bool).repeat_interleave(bench.model.d_model // heads, dim=1)
+    heads = _heads_of(part).n_heads
+    return torch.eye(heads, dtype=torch.bool).repeat_interleave(part.network.width(site) // heads, dim=1)
 
 
-def _loss_recovered(bench: Workbench, outputs: Tensor, donors: Tensor, chosen: Tensor) -> Tensor:
+def _heads_of(part: Part) -> HeadedNetwork:
+    return require_heads(part.network, "ablation and patching of heads")
+
+
+def _loss_recovered(part: Part, outputs: Tensor, donors: Tensor, chosen: Tensor) -> Tensor:
     """(H,) share of the loss against the donor's answer that (H, N, K) outputs make up for; NaN of no skill."""
-    wanted = bench.answers[donors][chosen].to(outputs.device)
+    wanted = part.answers[donors][chosen].to(outputs.device)
 
     def loss(found: Tensor) -> float:
-        return float(bench.objective.loss(found[chosen.to(found.device)], wanted))
+        return float(part.objective.loss(found[chosen.to(found.device)], wanted))
 
-    before, clean = loss(bench.outputs), loss(bench.outputs[donors])
-    if bench.behaviour.verdict == "NOT LEARNED" or before <= clean:
+    before, clean = loss(part.outputs), loss(part.outputs[donors])
+    if part.behaviour.verdict == "NOT LEARNED" or before <= clean:
         return torch.full((len(outputs),), torch.nan, dtype=torch.float64)
     return torch.tensor([(before - loss(one)) / (before - clean) for one in outputs], dtype=torch.float64)
 
 
-def _every_token(bench: Workbench) -> PositionTable:
+def _every_token(part: Part) -> PositionTable:
     """(N, P) every role of the rows."""
-    rows = bench.dataset
-    return bench.at(position_table(["all"], rows.lengths, rows.layout, rows.layouts))
+    return part.at(part.dataset.positions(["all"]))
 
 
-def _seen_tokens(bench: Workbench, layer: int, every: PositionTable) -> PositionTable:
+def _seen_tokens(part: Part, layer: int, every: PositionTable) -> PositionTable:
     """The tokens whose head outputs the readout can see: all, and in the last layer the last."""
-    last_layer = layer == bench.model.sizes["n_layers"] - 1
+    last_layer = layer == part.network.n_layers - 1
     return every.column(every.names.index(LAST_ROLE)) if last_layer else every

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
-from arithprobe.interventions.counterfactual import counterfactual
 from arithprobe.interventions.erasure import Eraser
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import (
     FEWEST,
     Recovered,
@@ -20,10 +20,8 @@ from arithprobe.interventions.patching import (
     recovered_fraction,
     whole_state_answers,
 )
-from arithprobe.interventions.workbench import Workbench
-from arithprobe.models.resume import run_from
 from arithprobe.probes.metrics import permutation_p
-from arithprobe.probes.positions import PositionTable
+from arithprobe.problems.positions import PositionTable
 
 _NULL = 1e-10  # eigenvalue, relative to the largest, below which the rest of the model does not see a direction
 _SHARED = 1e-6  # squared cosine below which a subspace has no part in another
@@ -70,7 +68,7 @@ class Interchange:
 
 
 def interchange(
-    bench: Workbench,
+    part: Part,
     eraser: Eraser,
     table: PositionTable,
     donors: Tensor,
@@ -81,7 +79,7 @@ def interchange(
     """Score the swap of a subspace between each row and its donor against symbolic answers.
 
     Args:
-        bench: Model and rows.
+        part: Model and rows.
         eraser: The subspace, its site and positions.
         table: (N, P) positions of the rows.
         donors: (N,) row that the subspace comes from, of the same layout.
@@ -95,27 +93,26 @@ def interchange(
     Raises:
         ArithprobeError: If fewer than two rows have a donor.
     """
-    base, source = (bench.x, bench.y), (bench.x[donors], bench.y[donors])
-    demanded = counterfactual(eraser.target, base, source, bench.modulus)
+    demanded = part.dataset.counterfactual(eraser.target, part.rows, part.rows[donors])
     if demanded is None:
         return None
-    intended = difference(demanded.double(), bench.answers.double(), bench.modulus)
+    intended = difference(demanded.double(), part.answers.double(), part.modulus)
     chosen = paired_rows(donors) & (intended != 0)
     if int(chosen.sum()) < FEWEST:
         return None
-    before, group = bench.predictions, (bench.x + bench.y)[chosen]
+    before, group = part.predictions, part.group[chosen]
 
     def score(answers: Tensor) -> Recovered:
-        return recovered_fraction(difference(answers, before, bench.modulus)[chosen], intended[chosen], group)
+        return recovered_fraction(difference(answers, before, part.modulus)[chosen], intended[chosen], group)
 
     def exact(answers: Tensor) -> float:
         return float((answers.round() == demanded)[chosen].double().mean())
 
-    own, whole = bench.answers_of(swapped[None])[0], whole_state_answers(bench, eraser.site, table, donors)
-    random = torch.tensor([score(one).fraction for one in bench.answers_of(swapped_random)], dtype=torch.float64)
-    seen = row_space or row_space_of(bench, eraser.site, table)
-    parts = [
-        score(_swapped(bench, eraser.site, table, donors, *_within(eraser, projector))).fraction
+    own, whole = part.answers_of(swapped[None])[0], whole_state_answers(part, eraser.site, table, donors)
+    random = torch.tensor([score(one).fraction for one in part.answers_of(swapped_random)], dtype=torch.float64)
+    seen = row_space or row_space_of(part, eraser.site, table)
+    both = [
+        score(_swapped(part, eraser.site, table, donors, *_within(eraser, projector))).fraction
         for projector in (seen.projector, torch.eye(seen.projector.shape[-1]).double() - seen.projector)
     ]
     recovered = score(own)
@@ -123,16 +120,16 @@ def interchange(
         n=int(chosen.sum()), shift=float(intended[chosen].square().mean().sqrt()), recovered=recovered,
         exact_match=exact(own), whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
         p=float(permutation_p(torch.tensor(recovered.fraction, dtype=torch.float64), random)),
-        row_space=parts[0], null_space=parts[1], null_dimensions=seen.null_dimensions,
+        row_space=both[0], null_space=both[1], null_dimensions=seen.null_dimensions,
     )  # fmt: skip
 
 
-def _swapped(bench: Workbench, site: str, table: PositionTable, donors: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _swapped(part: Part, site: str, table: PositionTable, donors: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """(N,) answers with a subspace's part of the donor's states."""
-    cells = bench.cells(site, table)
+    cells = part.cells(site, table)
     left, right = left.to(cells), right.to(cells)
     edited = cells + torch.einsum("npd,pdr,per->npe", cells[donors] - cells, right, left)
-    return bench.answers_of(bench.run(site, table, 1, lambda _, rows: edited[None, rows]))[0]
+    return part.answers_of(part.run(site, table, 1, lambda _, rows: edited[None, rows]))[0]
 
 
 def _within(eraser: Eraser, projector: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,23 +139,21 @@ def _within(eraser: Eraser, projector: Tensor) -> tuple[Tensor, Tensor]:
     return left, right @ torch.linalg.pinv(shared, atol=_SHARED, rtol=_SHARED)
 
 
-def row_space_of(bench: Workbench, site: str, table: PositionTable) -> RowSpace:
+def row_space_of(part: Part, site: str, table: PositionTable) -> RowSpace:
     """What the rest of the model sees at a site and positions.
 
     From the second moment of the gradients of the outputs with respect to the states, over all rows.
     """
-    cells = bench.cells(site, table)
+    cells = part.cells(site, table)
     total = torch.zeros(cells.shape[1], cells.shape[2], cells.shape[2], dtype=torch.float64)
-    for rows in torch.split(torch.arange(len(bench)), 128):
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
-        states = {name: state[part] for name, state in bench.states.items()}
+    for rows in torch.split(torch.arange(len(part)), 128):
+        some = slice(int(rows[0]), int(rows[-1]) + 1)
         with torch.inference_mode(False), torch.enable_grad():
-            own = cells[part].clone().requires_grad_()
-            token, valid, lengths = (one[part].to(own.device) for one in (table.token, table.valid, bench.lengths))
-            outputs = run_from(bench.model, site, own[None], token, valid, states, lengths)
+            own = cells[some].clone().requires_grad_()
+            outputs = part.run_rows(site, table, own[None], some)
             for output in outputs.unbind(dim=-1):
                 (slope,) = torch.autograd.grad(output.sum(), own, retain_graph=True)
-                slope = slope.cpu().double() * table.valid[part, :, None]
+                slope = slope.cpu().double() * table.valid[some, :, None]
                 total += torch.einsum("npd,npe->pde", slope, slope)
     values, vectors = torch.linalg.eigh(total)
     kept = values > _NULL * values.amax().clamp(min=1e-300)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.workbench import Workbench
+from arithprobe.interventions.part import Part
 from arithprobe.probes.metrics import jackknife_margin
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.splits import blocks_of
+from arithprobe.problems.positions import PositionTable
 
 FEWEST = 2
 """Pairs without which nothing can be said."""
@@ -56,12 +56,12 @@ class PatchingMap:
     """Root mean square of the gap, in answer units."""
 
 
-def same_layout_donors(bench: Workbench, seed: int) -> Tensor:
+def same_layout_donors(part: Part, seed: int) -> Tensor:
     """(N,) another row of the same layout for each row, drawn at random; a row that is alone has itself.
 
     Every row is the donor of one.
     """
-    layout = bench.dataset.layout[bench.rows].numpy()
+    layout = part.dataset.layout[part.rows].numpy()
     order = np.random.default_rng(seed).permutation(len(layout))
     order = order[np.argsort(layout[order], kind="stable")]
     donors = np.empty_like(order)
@@ -70,11 +70,11 @@ def same_layout_donors(bench: Workbench, seed: int) -> Tensor:
     return torch.from_numpy(donors)
 
 
-def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, donors: Tensor) -> PatchingMap:
+def patching_map(part: Part, sites: Sequence[str], table: PositionTable, donors: Tensor) -> PatchingMap:
     """Patch the donor's whole state into every row, one cell at a time.
 
     Args:
-        bench: Model and rows; the rows are the corrupted problems.
+        part: Model and rows; the rows are the corrupted problems.
         sites: The S sites.
         table: (N, P) positions of the rows.
         donors: (N,) the clean problem of each row, of the same layout.
@@ -83,7 +83,7 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
         ArithprobeError: If fewer than two rows have a donor.
     """
     paired = paired_rows(donors)
-    before, gap = bench.predictions, answer_gap(bench, donors)
+    before, gap = part.predictions, answer_gap(part, donors)
     found = torch.full((3, len(sites), len(table.names)), torch.nan, dtype=torch.float64)
     for row, site in enumerate(sites):
         for column in range(len(table.names)):
@@ -91,9 +91,9 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
             chosen = paired & one.valid[:, 0]
             if int(chosen.sum()) < FEWEST:
                 continue
-            after = whole_state_answers(bench, site, one, donors)
-            change = difference(after, before, bench.circle)
-            figures = recovered_fraction(change[chosen], gap[chosen], (bench.x + bench.y)[chosen])
+            after = whole_state_answers(part, site, one, donors)
+            change = difference(after, before, part.circle)
+            figures = recovered_fraction(change[chosen], gap[chosen], part.group[chosen])
             found[:, row, column] = torch.tensor(figures, dtype=torch.float64)
     counts = tuple((table.valid & paired[:, None]).sum(dim=0).tolist())
     recovered, low, high = found
@@ -102,17 +102,17 @@ def patching_map(bench: Workbench, sites: Sequence[str], table: PositionTable, d
     )
 
 
-def answer_gap(bench: Workbench, donors: Tensor) -> Tensor:
+def answer_gap(part: Part, donors: Tensor) -> Tensor:
     """(N,) answer of each row's donor minus its own; 0 where that is rounding noise, as of a model that is constant."""
-    before = bench.predictions
-    gap = difference(before[donors], before, bench.circle)
+    before = part.predictions
+    gap = difference(before[donors], before, part.circle)
     return torch.where(gap.abs() > _ROUNDING * before.abs().max(), gap, 0.0)
 
 
-def whole_state_answers(bench: Workbench, site: str, table: PositionTable, donors: Tensor) -> Tensor:
+def whole_state_answers(part: Part, site: str, table: PositionTable, donors: Tensor) -> Tensor:
     """(N,) answers with the donor's states at all positions of the table."""
-    source = bench.cells(site, table)[donors]
-    return bench.answers_of(bench.run(site, table, 1, lambda _, rows: source[None, rows]))[0]
+    source = part.cells(site, table)[donors]
+    return part.answers_of(part.run(site, table, 1, lambda _, rows: source[None, rows]))[0]
 
 
 def has_partner(donors: Tensor) -> Tensor:

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
+from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import Recovered
-from arithprobe.interventions.workbench import Workbench
 from arithprobe.probes.metrics import jackknife_margin
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.splits import blocks_of
+from arithprobe.problems.positions import PositionTable
 
 _LINEAR = 0.1  # share of the straight line by which a mean response may be off
 STEPS = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -66,7 +66,7 @@ class SteeringCurve:
 
 
 def steer_line(
-    bench: Workbench,
+    part: Part,
     site: str,
     table: PositionTable,
     target: str,
@@ -80,7 +80,7 @@ def steer_line(
     """Move a quantity along its number line.
 
     Args:
-        bench: Model and rows.
+        part: Model and rows.
         site: The site.
         table: (N, P) positions of the rows; the pattern of each is added at it, all at once.
         target: The quantity.
@@ -90,27 +90,27 @@ def steer_line(
         draws: Random patterns beside it.
         seed: Seed of them.
     """
-    steps, unit = (STEPS, spread) if bench.modulus is None else (TURNS, 1 / expected)
+    steps, unit = (STEPS, spread) if part.modulus is None else (TURNS, 1 / expected)
     deltas = torch.tensor([sign * step * unit for sign in (-1, 1) for step in steps], dtype=torch.float64).sort()[0]
-    near = _near(deltas, _NEAR * (spread if bench.modulus is None else bench.modulus / expected))
-    cells = bench.cells(site, table)
+    near = _near(deltas, _NEAR * (spread if part.modulus is None else part.modulus / expected))
+    cells = part.cells(site, table)
 
     def moved(patterns: Tensor, by: Tensor) -> Tensor:
         """(M, N) answers: pattern m worth by m."""
         step = (by[:, None, None] * patterns).to(cells)
-        return bench.answers_of(bench.run(site, table, len(step), lambda edits, rows: cells[rows] + step[edits, None]))
+        return part.answers_of(part.run(site, table, len(step), lambda edits, rows: cells[rows] + step[edits, None]))
 
     answers = moved(pattern.expand(len(deltas), *pattern.shape), deltas)
     generator = np.random.default_rng(seed)
     random = torch.from_numpy(generator.standard_normal((draws, *pattern.shape)))
     random = random / random.norm(dim=-1, keepdim=True) * pattern.norm(dim=-1, keepdim=True)
     ends = near[[0, -1]]
-    controls = [_slope(bench, ends, expected, moved(one.expand(2, *one.shape), ends)) for one in random]
-    return _curve(bench, target, site, table, deltas, expected, answers, near, [one.fraction for one in controls])
+    controls = [_slope(part, ends, expected, moved(one.expand(2, *one.shape), ends)) for one in random]
+    return _curve(part, target, site, table, deltas, expected, answers, near, [one.fraction for one in controls])
 
 
 def steer_circle(
-    bench: Workbench,
+    part: Part,
     site: str,
     table: PositionTable,
     target: str,
@@ -125,7 +125,7 @@ def steer_circle(
     """Turn a quantity round its circle.
 
     Args:
-        bench: Model and rows.
+        part: Model and rows.
         site: The site.
         table: (N, P) positions of the rows, turned all at once.
         target: The quantity.
@@ -138,7 +138,7 @@ def steer_circle(
         seed: Seed of them.
     """
     slope, intercept, pattern = weights
-    cells = bench.cells(site, table)
+    cells = part.cells(site, table)
     reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
     deltas = torch.tensor([sign * turn for sign in (-1, 1) for turn in turns], dtype=torch.float64).sort()[0]
     near = _near(deltas, _NEAR * period / min(frequencies))
@@ -150,7 +150,7 @@ def steer_circle(
         planes = reading.reshape(*reading.shape[:2], -1, 2)  # (N, P, F, 2)
         change = torch.einsum("npfk,mfjk->mnpfj", planes, turn).flatten(-2)
         step = patterns.to(cells)
-        return bench.answers_of(bench.run(
+        return part.answers_of(part.run(
             site, table, len(by),
             lambda edits, rows: cells[rows] + torch.einsum("mnpj,pdj->mnpd", change[edits, rows].to(cells), step),
         ))  # fmt: skip
@@ -161,12 +161,12 @@ def steer_circle(
         plane = (
             torch.from_numpy(np.linalg.qr(generator.standard_normal(pattern.shape))[0]) * pattern.norm(dim=1)[:, None]
         )
-        controls.append(_slope(bench, near[[0, -1]], 1.0, moved(plane, near[[0, -1]])).fraction)
-    return _curve(bench, target, site, table, deltas, 1.0, moved(pattern, deltas), near, controls)
+        controls.append(_slope(part, near[[0, -1]], 1.0, moved(plane, near[[0, -1]])).fraction)
+    return _curve(part, target, site, table, deltas, 1.0, moved(pattern, deltas), near, controls)
 
 
 def _curve(
-    bench: Workbench,
+    part: Part,
     target: str,
     site: str,
     table: PositionTable,
@@ -176,11 +176,11 @@ def _curve(
     near: Tensor,
     random_slopes: Sequence[float],
 ) -> SteeringCurve:
-    shift = _shift(bench, answers)
-    response, margin = shift.mean(dim=1), _over_blocks(bench, lambda kept: shift[:, kept].mean(dim=1))
-    slope = _slope(bench, near, expected, answers[torch.isin(deltas, near)])
-    demanded = bench.answers + (expected * deltas)[:, None]
-    demanded = demanded if bench.modulus is None else demanded % bench.modulus
+    shift = _shift(part, answers)
+    response, margin = shift.mean(dim=1), _over_blocks(part, lambda kept: shift[:, kept].mean(dim=1))
+    slope = _slope(part, near, expected, answers[torch.isin(deltas, near)])
+    demanded = part.answers + (expected * deltas)[:, None]
+    demanded = demanded if part.modulus is None else demanded % part.modulus
     return SteeringCurve(
         target=target, site=site, positions=table.names, deltas=deltas, expected=expected, response=response,
         low=response - margin, high=response + margin,
@@ -196,23 +196,23 @@ def _near(deltas: Tensor, limit: float) -> Tensor:
     return deltas[deltas.abs() <= max(limit, float(deltas.abs().min()) * (1 + _SAME))]
 
 
-def _shift(bench: Workbench, answers: Tensor) -> Tensor:
+def _shift(part: Part, answers: Tensor) -> Tensor:
     """(M, N) shifts of the answers from the unedited ones."""
-    return difference(answers, bench.predictions, bench.modulus)
+    return difference(answers, part.predictions, part.modulus)
 
 
-def _slope(bench: Workbench, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
+def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
     """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand."""
     demanded = expected * deltas
-    each = (demanded[:, None] * _shift(bench, answers)).sum(dim=0) / demanded.square().sum()  # (N,)
+    each = (demanded[:, None] * _shift(part, answers)).sum(dim=0) / demanded.square().sum()  # (N,)
     slope = float(each.mean())
-    margin = float(_over_blocks(bench, lambda kept: each[kept].mean()))
+    margin = float(_over_blocks(part, lambda kept: each[kept].mean()))
     return Recovered(slope, slope - margin, slope + margin)
 
 
-def _over_blocks(bench: Workbench, figure: Callable[[Tensor], Tensor]) -> Tensor:
+def _over_blocks(part: Part, figure: Callable[[Tensor], Tensor]) -> Tensor:
     """Half the width of the 95 % interval of a figure of some rows, by leaving blocks of sums out."""
-    block = blocks_of(bench.x + bench.y)
+    block = blocks_of(part.group)
     left = [figure(block != number) for number in torch.unique(block)]
     return jackknife_margin(torch.stack(left)) if len(left) > 1 else torch.full_like(left[0], torch.nan)
 

@@ -9,27 +9,20 @@ negative numbers, with a sign the model never saw, and prompts of another length
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
-from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.data.rewriting import fits, rewritten
-from arithprobe.data.tsv import parse_tsv
-from arithprobe.interventions.patching import FEWEST, Recovered, has_partner, recovered_fraction
-from arithprobe.interventions.workbench import Workbench
-
-Change = Literal["x + d, y - d", "x + d, y", "x + k, y"]
-STEPS = (1, 2, 5, 10, 50)
+from arithprobe.interventions.part import Part
+from arithprobe.interventions.patching import Recovered, has_partner, recovered_fraction
 
 
 @dataclass(frozen=True)
 class SymmetryTest:
     """The response of outputs and states to one change of the problems."""
 
-    change: Change
+    change: str
     """What was changed."""
     d: int
     """By how much."""
@@ -47,71 +40,44 @@ class SymmetryTest:
     """Mean squared distance of the two states at the last token, over that of unrelated problems, by site."""
 
 
-def symmetry_tests(bench: Workbench, donors: Tensor, steps: Sequence[int] = STEPS) -> list[SymmetryTest]:
-    """Every change by every step that leaves at least two problems to compare.
+def symmetry_tests(part: Part, donors: Tensor, steps: Sequence[int] | None = None) -> list[SymmetryTest]:
+    """Every change by every amount that leaves at least two problems to compare.
 
     Args:
-        bench: Model and rows.
+        part: Network and rows.
         donors: (N,) an unrelated row of the same layout for each.
-        steps: The d's, to both sides.
+        steps: The amounts, to both sides; those that the rows suggest by default.
     """
-    signed = sorted({sign * step for step in steps for sign in (-1, 1)})
-    wanted: list[tuple[Change, int]] = [("x + d, y - d", d) for d in signed] + [("x + d, y", d) for d in signed]
-    if bench.modulus is not None:
-        wanted += [("x + k, y", sign * bench.modulus) for sign in (-1, 1)]
-    found = (_test(bench, donors, change, d) for change, d in wanted)
+    signed = None if steps is None else sorted({sign * step for step in steps for sign in (-1, 1)})
+    found = (
+        _test(part, donors, change, d)
+        for change, amounts in part.dataset.changes
+        for d in (amounts if signed is None or max(amounts) == part.modulus else signed)
+    )
     return [one for one in found if one is not None]
 
 
-def in_range(dataset: ArithmeticDataset, x: Tensor, y: Tensor) -> Tensor:
-    """(N,) whether both of (N,) operands lie between the smallest and the largest operand of a data set."""
-    every = torch.cat([dataset.x, dataset.y])
-    return torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
-
-
-def comparable(dataset: ArithmeticDataset, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """(N,) whether rows whose operands are changed stay in the range of the data, in the layout that they have.
-
-    Args:
-        dataset: The data.
-        rows: (N,) row numbers.
-        x: (N,) their new first operands.
-        y: (N,) their new second operands.
-    """
-    return in_range(dataset, x, y) & fits(dataset, rows, x, y)
-
-
-def _test(bench: Workbench, donors: Tensor, change: Change, d: int) -> SymmetryTest | None:
-    x, y = bench.x + d, bench.y - d if change == "x + d, y - d" else bench.y
-    kept = comparable(bench.dataset, bench.rows, x, y).nonzero()[:, 0]
-    if len(kept) < FEWEST:
+def _test(part: Part, donors: Tensor, change: str, d: int) -> SymmetryTest | None:
+    changed = part.dataset.changed(change, d, part.rows)
+    if changed is None:
         return None
-    other = _changed(bench, bench.rows[kept], x[kept], y[kept], change)
-    own = bench.predictions
-    modulus = None if change == "x + k, y" else bench.modulus  # round the circle, a shift by k would be none
+    kept, rows, whole_turn = changed
+    other = Part(part.network, part.objective, rows, torch.arange(len(rows)), part.constant, ())
+    own = part.predictions
+    modulus = None if whole_turn else part.modulus  # round the circle, a shift by k would be none
     shift = difference(other.predictions, own[kept], modulus)
-    demanded = difference(other.answers.double(), bench.answers[kept].double(), modulus)
+    demanded = difference(other.answers.double(), part.answers[kept].double(), modulus)
     between = difference(own[donors], own, modulus)[has_partner(donors)]
     return SymmetryTest(
         change=change, d=d, n=len(kept), demanded=float(demanded[0]),
-        response=recovered_fraction(shift, torch.full_like(shift, d), (bench.x + bench.y)[kept]),
+        response=recovered_fraction(shift, torch.full_like(shift, d), part.group[kept]),
         distance=float(difference(shift, demanded, modulus).abs().mean()), unrelated=float(between.abs().mean()),
-        hidden={site: _apart(bench, other, site, kept, donors) for site in bench.model.residual_sites},
+        hidden={site: _apart(part, other, site, kept, donors) for site in part.network.residual_sites},
     )  # fmt: skip
 
 
-def _changed(bench: Workbench, rows: Tensor, x: Tensor, y: Tensor, change: Change) -> Workbench:
-    """The rows with other operands, in the layout that they have."""
-    total = x + y
-    answers = total if bench.modulus is None else total % bench.modulus
-    texts = rewritten(bench.dataset, rows, x, y)
-    content = "".join(f"{text}\t{answer}\n" for text, answer in zip(texts, answers.tolist(), strict=True))
-    changed = ArithmeticDataset(parse_tsv(content.encode(), f"{bench.dataset.path}, {change}"))
-    return Workbench(bench.model, bench.objective, changed, torch.arange(len(changed)), bench.constant)
-
-
-def _apart(bench: Workbench, other: Workbench, site: str, kept: Tensor, donors: Tensor) -> float:
-    own, moved = (one.states[site][torch.arange(len(one)), one.lengths - 1].double() for one in (bench, other))
+def _apart(part: Part, other: Part, site: str, kept: Tensor, donors: Tensor) -> float:
+    own, moved = (one.at_last(site) for one in (part, other))
     paired = has_partner(donors)
     unrelated = (own[donors] - own)[paired].square().sum(dim=1).mean()
     return float((moved - own[kept]).square().sum(dim=1).mean() / unrelated) if unrelated > 0 else float("nan")

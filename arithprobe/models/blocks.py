@@ -14,9 +14,9 @@ class Activations(NamedTuple):
     """What one forward pass computed, by site."""
 
     states: dict[str, Tensor]
-    """``embed``, ``z.l``, ``attn_out.l``, ``resid_mid.l``, ``mlp_out.l``, ``resid_post.l`` for each layer l, and
-    ``final`` (after the last LayerNorm): (B, T, D) each. ``z.l`` holds what each head read, head after head, D / H
-    dimensions each. States of padding are there, and mean nothing."""
+    """``embed``, ``z.l``, ``attn_out.l``, ``resid_mid.l``, ``mlp_act.l``, ``mlp_out.l``, ``resid_post.l`` for each
+    layer l, and ``final`` (after the last LayerNorm): (B, T, D) each, but for the neurons ``mlp_act.l``, (B, T, d_ff).
+    ``z.l`` holds what each head read, head after head, D / H dimensions each. States of padding mean nothing."""
     patterns: dict[str, Tensor]
     """``pattern.l``: (B, H, T, T) attention probabilities, from query to key; empty unless asked for."""
 
@@ -119,7 +119,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
-        self.resid_mid, self.resid_post = nn.Identity(), nn.Identity()  # no weights: the sites of those names
+        # no weights: the sites of those names
+        self.resid_mid, self.mlp_act, self.resid_post = nn.Identity(), nn.Identity(), nn.Identity()
 
     def forward(
         self,
@@ -148,11 +149,12 @@ class Block(nn.Module):
         queries = None if at is None else pick(read, at)
         attn_out, z, probabilities = self.self_attn(read, mask, queries, pattern=pattern)
         resid_mid = self.add_attention(x if at is None else pick(x, at), self.dropout(attn_out))
-        mlp_out = self.mlp(resid_mid)
+        mlp_act = self.neurons(resid_mid)
+        mlp_out = self.linear2(self.dropout(mlp_act))
         resid_post = self.add_mlp(resid_mid, self.dropout(mlp_out))
         if record is not None:
-            branches = {"z": z, "attn_out": attn_out, "resid_mid": resid_mid, "mlp_out": mlp_out}
-            computed = branches | {"resid_post": resid_post}
+            branches = {"z": z, "attn_out": attn_out, "resid_mid": resid_mid, "mlp_act": mlp_act}
+            computed = branches | {"mlp_out": mlp_out} | {"resid_post": resid_post}
             record.states.update({f"{site}.{layer}": state for site, state in computed.items()})
             if probabilities is not None:
                 record.patterns[f"pattern.{layer}"] = probabilities
@@ -170,9 +172,14 @@ class Block(nn.Module):
 
     def mlp(self, resid_mid: Tensor) -> Tensor:
         """``mlp_out`` (..., D), from (..., D) ``resid_mid``."""
-        read = self.norm2(resid_mid) if self.pre_norm else resid_mid
-        mlp_out: Tensor = self.linear2(self.dropout(F.gelu(self.linear1(read))))
+        mlp_out: Tensor = self.linear2(self.dropout(self.neurons(resid_mid)))
         return mlp_out
+
+    def neurons(self, resid_mid: Tensor) -> Tensor:
+        """``mlp_act`` (..., d_ff), the activations of the MLP's neurons, from (..., D) ``resid_mid``."""
+        read = self.norm2(resid_mid) if self.pre_norm else resid_mid
+        mlp_act: Tensor = self.mlp_act(F.gelu(self.linear1(read)))
+        return mlp_act
 
     def add_mlp(self, resid_mid: Tensor, mlp_out: Tensor) -> Tensor:
         """``resid_post`` (..., D), from (..., D) ``resid_mid`` and what the MLP adds to it."""

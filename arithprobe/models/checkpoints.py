@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.network import Network
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
@@ -20,7 +21,7 @@ from arithprobe.models.weights import (
     read_checkpoint,
     require_same_shapes,
 )
-from arithprobe.problems import MAX_DIGITS
+from arithprobe.problems.grammar import MAX_DIGITS
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 
 CHECKPOINT_KEY = "arithprobe"
@@ -37,7 +38,7 @@ class LoadedModel(NamedTuple):
     """Where it comes from."""
     kind: str
     """``Lightning checkpoint`` or ``plain state_dict``."""
-    model: TinyTransformer
+    model: Network
     """The network."""
     objective: Objective
     """The way from its outputs to answers."""
@@ -175,7 +176,12 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     }
 
 
-def weights_hash(model: nn.Module) -> str:
+def is_ours(network: object) -> bool:
+    """Whether a network is this library's own, whose promises its tests verify."""
+    return isinstance(network, TinyTransformer)
+
+
+def weights_hash(model: nn.Module | Network) -> str:
     """The first 16 digits of the SHA-256 of a model's weights, names and shapes."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

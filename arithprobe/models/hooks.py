@@ -1,8 +1,9 @@
 """Looking at, and changing, what a model computes on the way: context managers over PyTorch's forward hooks.
 
 A *site* is the output of a module, by the module's name in ``model.named_modules()``; a model may give its sites other
-names in a mapping ``site_modules``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0``
-is the output of ``enc.layers.0.resid_post``). Where a module returns a tuple, the site is its first element.
+names in a mapping ``sites``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0`` is the
+output of ``enc.layers.0.resid_post``), and may mean a module's input (:class:`~arithprobe.models.network.Site`). Where
+a module returns a tuple, or has several inputs, the site is the first of them.
 
 >>> import torch
 >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
@@ -24,10 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arithprobe.errors import ArithprobeError, did_you_mean, several
+from arithprobe.errors import ArithprobeError, several
+from arithprobe.models.network import Site, no_such_site
 
 EditFunction = Callable[[Tensor], Tensor]
-_MOST_NAMES = 40  # sites that an error lists
 
 
 @contextmanager
@@ -62,7 +63,9 @@ def capture(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor
 
 
 @contextmanager
-def edit(model: nn.Module, site: str, fn: EditFunction, positions: Tensor | None = None) -> Iterator[None]:
+def edit(
+    model: nn.Module, site: str, fn: EditFunction, positions: Tensor | None = None, *, head: int | None = None
+) -> Iterator[None]:
     """Replace the state of a site by a function of it, in every forward pass inside the block.
 
     Args:
@@ -72,32 +75,50 @@ def edit(model: nn.Module, site: str, fn: EditFunction, positions: Tensor | None
         positions: Where: None for the whole state, (B, T, D) or whatever it is; (B,) or (B, P) int64 token indices,
             and ``fn`` gets (B, D) or (B, P, D), of a token named twice the last counts; (B, T) bool, and ``fn`` gets
             the (n, D) states where it is True.
+        head: One head of a site that has heads; ``fn`` gets its D / H dimensions alone.
 
     Raises:
-        ArithprobeError: If there is no such site; if positions are not of the batch or outside the prompt; if ``fn``
-            returns another shape, dtype or device; or, on leaving, if the model never came by the site.
+        ArithprobeError: If there is no such site or head; if positions are not of the batch or outside the prompt; if
+            ``fn`` returns another shape, dtype or device; or, on leaving, if the model never came by the site.
     """
-    module = module_of(model, site)
+    module, found = module_of(model, site), site_of(model, site)
     _check_positions(positions, site)
+    fn = fn if head is None else _of_head(fn, head, site, found.n_heads)
     calls = 0
 
-    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+    def changed(state: object) -> Tensor | None:
+        """The edited state, or None where it is the same."""
         nonlocal calls
         calls += 1
-        state = output[0] if isinstance(output, tuple) else output
         if not isinstance(state, Tensor):
             raise ArithprobeError(f"site {site!r} is a {type(state).__name__}; expected a tensor")
         if state.is_nested:
             raise ArithprobeError(f"site {site!r} is a nested tensor; make the encoder with enable_nested_tensor=False")
-        edited = _edited(state, fn, positions, site)
-        if edited is state:
+        split = found.n_heads is not None and state.ndim == 4
+        joined = state.flatten(2) if split else state
+        edited = _edited(joined, fn, positions, site)
+        if edited is joined:
             return None
-        if not isinstance(output, tuple):
+        return edited.view(state.shape) if split else edited
+
+    def after(_: nn.Module, __: Any, output: Any) -> Any:
+        edited = changed(output[0] if isinstance(output, tuple) else output)
+        if edited is None or not isinstance(output, tuple):
             return edited
         parts = (edited, *output[1:])
         return type(output)(*parts) if hasattr(output, "_fields") else parts
 
-    handle = module.register_forward_hook(hook)
+    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        first = next(iter(named), None)
+        edited = changed(args[0] if args else named.get(first or ""))
+        if edited is None:
+            return None
+        return ((edited, *args[1:]), named) if args else (args, named | {str(first): edited})
+
+    if found.side == "input":
+        handle = module.register_forward_pre_hook(before, with_kwargs=True)
+    else:
+        handle = module.register_forward_hook(after)
     try:
         yield
     finally:
@@ -108,10 +129,17 @@ def edit(model: nn.Module, site: str, fn: EditFunction, positions: Tensor | None
         )
 
 
-def sites_of(model: nn.Module) -> dict[str, str]:
-    """The sites of a model, and the module behind each."""
-    named: Mapping[str, str] = getattr(model, "site_modules", {})
-    return dict(named) or {name: name for name in _modules(model)}
+def sites_of(model: nn.Module) -> dict[str, Site]:
+    """The sites of a model: those that it names itself, or the outputs of all its modules."""
+    named = getattr(model, "sites", None)
+    if isinstance(named, Mapping) and all(isinstance(one, Site) for one in named.values()):
+        return dict(named)
+    return {name: Site(name) for name in _modules(model)}
+
+
+def site_of(model: nn.Module, site: str) -> Site:
+    """A site by its own name or, where there is none, the output of the module of that name."""
+    return sites_of(model).get(site, Site(site))
 
 
 def module_of(model: nn.Module, site: str) -> nn.Module:
@@ -122,9 +150,9 @@ def module_of(model: nn.Module, site: str) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise ArithprobeError(f"hooks go on a torch.nn.Module, got a {type(model).__name__}{_network_of(model)}")
-    module = _modules(model).get(sites_of(model).get(site, site))
+    module = _modules(model).get(site_of(model, site).module)
     if module is None:
-        raise no_such_site(model, site)
+        raise no_such_site(site, sites_of(model))
     return module
 
 
@@ -136,14 +164,6 @@ def _network_of(model: object) -> str:
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
     """All modules inside by name; one that has two names is there twice."""
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-
-
-def no_such_site(model: nn.Module, site: str) -> ArithprobeError:
-    """The error that lists the sites there are."""
-    known = sites_of(model)
-    listed = list(known)[:_MOST_NAMES]
-    more = f", and {len(known) - len(listed)} more" if len(known) > len(listed) else ""
-    return ArithprobeError(f"no site {site!r}{did_you_mean(site, known)} (sites: {', '.join(listed)}{more})")
 
 
 def _check_positions(positions: object, site: str) -> None:
@@ -205,6 +225,20 @@ def named_tokens(positions: Tensor, valid: Tensor, length: int) -> tuple[Tensor,
     last = positions.new_full((len(positions), length), -1).scatter_reduce(1, positions, number, "amax")
     rows, tokens = (last >= 0).nonzero(as_tuple=True)
     return rows, tokens, last[rows, tokens]
+
+
+def _of_head(fn: EditFunction, head: int, site: str, n_heads: int | None) -> EditFunction:
+    """A function of whole states that changes the dimensions of one head."""
+    if n_heads is None or not 0 <= head < n_heads:
+        has = "has no heads" if n_heads is None else f"has heads 0 to {n_heads - 1}"
+        raise ArithprobeError(f"head {head} of site {site!r}: the site {has}")
+
+    def whole(state: Tensor) -> Tensor:
+        parts = list(state.chunk(n_heads, dim=-1))
+        parts[head] = _same_kind(fn(parts[head]), parts[head], site)
+        return torch.cat(parts, dim=-1)
+
+    return whole
 
 
 def _same_kind(edited: object, state: Tensor, site: str) -> Tensor:

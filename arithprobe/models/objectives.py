@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError, did_you_mean, several
 from arithprobe.models.objective import Objective
-from arithprobe.problems import task_title
+from arithprobe.problems.grammar import task_title
 
 _LARGEST_MODULUS = 100_000  # residues are outputs, or points to compare with
 

@@ -12,56 +12,54 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.models.blocks import Attention, Block, pick
-from arithprobe.models.hooks import named_tokens, no_such_site
-from arithprobe.models.transformer import TinyTransformer
+from arithprobe.models.headed import HeadedEncoder
+from arithprobe.models.hooks import named_tokens, sites_of
+from arithprobe.models.network import no_such_site
+from arithprobe.problems.rows import Inputs
 
 _TOKENS = 3328  # that the blocks run at a time: what they compute of them fits the cache of a core
 
 
-def run_from(
-    model: TinyTransformer,
-    site: str,
-    cells: Tensor,
-    token: Tensor,
-    valid: Tensor,
-    states: dict[str, Tensor],
-    lengths: Tensor,
-) -> Tensor:
-    """The outputs with the states of some cells replaced, M replacements at once.
+class ResumableEncoder(HeadedEncoder):
+    """The part of a transformer that runs on from edited states."""
 
-    Equal, up to rounding, to a forward pass with the same :func:`~arithprobe.models.hooks.edit`, of a model in
-    evaluation mode: some of its dropout is skipped here.
+    def run_from(
+        self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
+    ) -> Tensor:
+        """The outputs with the states of some cells replaced, M replacements at once.
 
-    Args:
-        model: The model.
-        site: Any site of the model.
-        cells: (M, B, P, D) new states at P positions of B prompts.
-        token: (B, P) token index of each position; of a token named twice the last counts.
-        valid: (B, P) False where a prompt has no such position; nothing is replaced there.
-        states: (B, T, D) by site, of the unedited pass.
-        lengths: (B,) real tokens.
+        Equal, up to rounding, to a forward pass with the same :func:`~arithprobe.models.hooks.edit`, of a model in
+        evaluation mode: some of its dropout is skipped here.
 
-    Returns:
-        (M, B, K) outputs.
+        Args:
+            site: Any site of the model.
+            cells: (M, B, P, D) new states at P positions of B prompts.
+            token: (B, P) token index of each position; of a token named twice the last counts.
+            valid: (B, P) False where a prompt has no such position; nothing is replaced there.
+            states: (B, T, D) by site, of the unedited pass.
+            inputs: The prompts, of which only the (B,) real tokens count.
 
-    Raises:
-        ArithprobeError: If there is no such site.
-    """
-    if site not in model.site_modules:
-        raise no_such_site(model, site)
-    token = token.where(valid, 0)
-    size = max(1, _TOKENS // (len(lengths) * states[site].shape[1]))
-    parts = [_run(model, site, part, token, valid, states, lengths) for part in torch.split(cells, size)]
-    return torch.cat(parts)
+        Returns:
+            (M, B, K) outputs.
 
+        Raises:
+            ArithprobeError: If there is no such site.
+        """
+        if site not in sites_of(self):
+            raise no_such_site(site, sites_of(self))
+        lengths = inputs.lengths
+        token = token.where(valid, 0)
+        size = max(1, _TOKENS // (len(lengths) * states[site].shape[1]))
+        parts = [_run(self, site, part, token, valid, states, lengths) for part in torch.split(cells, size)]
+        return torch.cat(parts)
 
-def only_head_remains(model: TinyTransformer, site: str) -> bool:
-    """Whether after this site only the last LayerNorm and the linear readout are left."""
-    return site in (f"resid_post.{len(model.enc.layers) - 1}", "final")
+    def only_readout_remains(self, site: str) -> bool:
+        """Whether after this site only the last LayerNorm and the linear readout are left."""
+        return site in (f"resid_post.{self.n_layers - 1}", "final")
 
 
 def _run(
-    model: TinyTransformer,
+    model: HeadedEncoder,
     site: str,
     cells: Tensor,
     token: Tensor,
@@ -87,14 +85,14 @@ def _run(
     return _read(model, site, _top(blocks[-1], x, mask, last.repeat(m)).view(m, b, -1))
 
 
-def _read(model: TinyTransformer, site: str, state: Tensor) -> Tensor:
+def _read(model: HeadedEncoder, site: str, state: Tensor) -> Tensor:
     """(..., K) outputs, from the (..., D) last states of the residual stream."""
     outputs: Tensor = model.readout(state if site == "final" else model.ln(state))
     return outputs
 
 
 def _to_block_end(
-    model: TinyTransformer, site: str, cells: Tensor, token: Tensor, states: dict[str, Tensor]
+    model: HeadedEncoder, site: str, cells: Tensor, token: Tensor, states: dict[str, Tensor]
 ) -> tuple[str, Tensor]:
     """Carry cells to the end of their block, token by token; there other tokens begin to see them."""
     name, _, number = site.partition(".")
@@ -107,6 +105,8 @@ def _to_block_end(
     if name == "attn_out":
         before = states[model.layer_inputs[layer]]
         name, cells = "resid_mid", block.add_attention(_gathered(before, token), cells)
+    if name == "mlp_act":
+        name, cells = "mlp_out", block.linear2(cells)
     if name == "resid_mid":
         return f"resid_post.{layer}", block.add_mlp(cells, block.mlp(cells))
     return f"resid_post.{layer}", block.add_mlp(_gathered(states[f"resid_mid.{layer}"], token), cells)

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory, require_within
 from arithprobe.models.blocks import Activations, Encoder, Norm, pick
+from arithprobe.models.network import Site
+from arithprobe.models.resume import ResumableEncoder
+from arithprobe.problems.rows import Inputs
 from arithprobe.tokenizer import VOCABULARY_SIZE, place_values
 
 _BYTES = 4  # of a weight
@@ -21,8 +24,8 @@ Positions = Literal["absolute", "place"]
 """What a token's position embedding stands for: its index in the prompt, or, of a digit, its place value."""
 
 
-class TinyTransformer(nn.Module):
-    """Embedding, encoder, LayerNorm, linear readout of the last real token.
+class TinyTransformer(ResumableEncoder):
+    """Embedding, encoder, LayerNorm, linear readout of the last real token; a ``HeadedNetwork``.
 
     >>> model = TinyTransformer(d_model=16, n_heads=2, d_ff=32).eval()
     >>> ids, lengths = torch.tensor([[2, 11, 3], [4, 0, 0]]), torch.tensor([3, 1])
@@ -107,24 +110,32 @@ class TinyTransformer(nn.Module):
     @property
     def residual_sites(self) -> tuple[str, ...]:
         """The sites along the residual stream, from ``embed`` to ``final``."""
-        layers = range(len(self.enc.layers))
+        layers = range(self.n_layers)
         return ("embed", *(f"{site}.{layer}" for layer in layers for site in ("resid_mid", "resid_post")), "final")
 
     @property
-    def layer_inputs(self) -> tuple[str, ...]:
-        """The site that each layer reads, from the embedding on."""
-        return ("embed", *(f"resid_post.{layer}" for layer in range(len(self.enc.layers) - 1)))
-
-    @property
-    def site_modules(self) -> dict[str, str]:
-        """The module whose output each site is, by name; what :mod:`arithprobe.models.hooks` attaches to."""
-        inside = {"z": "self_attn.z", "attn_out": "self_attn"}
-        inside |= {"resid_mid": "resid_mid", "mlp_out": "linear2", "resid_post": "resid_post"}
-        layers = range(len(self.enc.layers))
+    def sites(self) -> dict[str, Site]:
+        """The module whose output each site is; what :mod:`arithprobe.models.hooks` attaches to."""
+        inside = {"z": Site("self_attn.z", n_heads=self.n_heads), "attn_out": Site("self_attn")}
+        inside |= {name: Site(name) for name in ("resid_mid", "mlp_act")}
+        inside |= {"mlp_out": Site("linear2"), "resid_post": Site("resid_post")}
         found = {
-            f"{site}.{layer}": f"enc.layers.{layer}.{module}" for layer in layers for site, module in inside.items()
+            f"{name}.{layer}": site._replace(module=f"enc.layers.{layer}.{site.module}")
+            for layer in range(self.n_layers)
+            for name, site in inside.items()
         }
-        return {"embed": "embed", **found, "final": "ln"}
+        return {"embed": Site("embed"), **found, "final": Site("ln")}
+
+    def width(self, site: str) -> int:
+        """Width of the states of a site: d_ff of ``mlp_act.l``, D of all others."""
+        return self.sizes["d_ff" if site.startswith("mlp_act.") else "d_model"]
+
+    def untrained(self, seed: int) -> "TinyTransformer":
+        """A model of the same architecture that was never trained; the global random state is not touched."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
+            twin = TinyTransformer(**self.architecture, dropout=0.0)
+        return twin.eval().requires_grad_(False)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Predict.
@@ -154,17 +165,17 @@ class TinyTransformer(nn.Module):
         output = self.readout(pick(self.ln(top(x, mask)), last)).squeeze(1)
         return output
 
-    def run_with_cache(self, ids: Tensor, lengths: Tensor, *, patterns: bool = False) -> tuple[Tensor, Activations]:
+    def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
         """Predict, and keep every state on the way; asking for them does not change the outputs.
 
         Args:
-            ids: (B, T) token ids, padded right.
-            lengths: (B,) number of real tokens.
+            inputs: B prompts.
             patterns: Keep the attention probabilities as well.
 
         Returns:
             The (B, K) outputs of :meth:`forward`, and the states at all positions.
         """
+        ids, lengths = inputs
         x, mask = self._embed(ids, lengths)
         cache = Activations({"embed": x}, {})
         for layer, block in enumerate(self.enc.blocks):

@@ -10,32 +10,10 @@ from torch import Tensor
 
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.targets import Quantity, target_group
+from arithprobe.problems.circles import Circle
 
-MOST_FREQUENCIES = 48
-"""Frequencies looked for where none are named; all there are of 97."""
 LEVEL = 0.05
 """Of the family-wise test that makes a key frequency, and of the false discovery rate."""
-
-
-class Circle(NamedTuple):
-    """A quantity, its period, and the frequencies to look for.
-
-    >>> Circle("residue", 97, (1, 2, 3)).name
-    'residuemod97'
-    """
-
-    quantity: Quantity
-    """What goes around."""
-    period: int
-    """k."""
-    frequencies: tuple[int, ...]
-    """Turns per period, n."""
-
-    @property
-    def name(self) -> str:
-        """As in tags and files."""
-        return f"{self.quantity}mod{self.period}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +109,7 @@ class PeriodScore(NamedTuple):
 
 def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]:
     """The best frequency of each small circle, tested over all circles that share its permutations."""
-    groups = [target_group(one.circle.quantity) for one in small]
+    groups = [one.frequencies[0].group for one in small]
     cell = (small[0].sites.index(site), small[0].positions.index("last")) if small else (0, 0)
     highest: dict[str, Tensor] = {}
     for one, group in zip(small, groups, strict=True):

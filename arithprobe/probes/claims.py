@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.selectivity import SelectivitySurvey
-from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
-from arithprobe.probes.targets import LARGEST_PERIOD, Quantity, angle_columns, target_group, target_values
-from arithprobe.probes.variables import planes_name, planes_of
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
+from arithprobe.probes.targets import angle_columns, target_values
+from arithprobe.problems.circles import MOST_FREQUENCIES, Circle, planes_name, planes_of
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.quantities import LARGEST_PERIOD
+from arithprobe.problems.rows import Rows
 
 _RELABELLINGS = 19  # so that being above all of them is below 5 % of chance
 _FEWEST_VALUES = 3  # two values lie on a line in any order
@@ -43,7 +44,7 @@ class Claim(NamedTuple):
         return "line" if self.circle is None else "circle"
 
 
-def claim_of(name: str, rows: ProblemRows, most: int = MOST_FREQUENCIES) -> Claim:
+def claim_of(name: str, rows: Rows, most: int = MOST_FREQUENCIES) -> Claim:
     """A claim by name.
 
     The residue is claimed to go round a circle of its modulus, at any frequency up to ``most``; planes such as
@@ -53,12 +54,12 @@ def claim_of(name: str, rows: ProblemRows, most: int = MOST_FREQUENCIES) -> Clai
         ArithprobeError: If the data has no such variable, it does not vary, or its planes have a shorter period.
     """
     if name == "residue":
-        target_values(name, rows.x, rows.y, rows.modulus)
-        period = rows.modulus or 2
+        target_values(name, rows)
+        period = rows.circle or 2
         return Claim(name, Circle("residue", period, tuple(range(1, min(period // 2, most) + 1))))
     circle = planes_of(name)
     if circle is None:
-        target_values(name, rows.x, rows.y, rows.modulus)
+        target_values(name, rows)
     elif (shared := math.gcd(circle.period, *circle.frequencies)) > 1:
         shorter = planes_name(circle.quantity, circle.period // shared, [n // shared for n in circle.frequencies])
         raise ArithprobeError(f"claim {name!r}: goes round {circle.period // shared}, its name is {shorter!r}")
@@ -114,7 +115,7 @@ class ClaimSurvey:
     """
 
     def __init__(
-        self, claim: Claim, rows: ProblemRows, sites: Sequence[str], last: PositionTable, split: Split, d_model: int
+        self, claim: Claim, rows: Rows, sites: Sequence[str], last: PositionTable, split: Split, d_model: int
     ) -> None:
         self.controlled = split.permutations > 0
         self._selectivity: SelectivitySurvey | None = None
@@ -122,9 +123,9 @@ class ClaimSurvey:
         self._fourier: FourierSurvey | None = None
         where = (rows, sites, last)
         if claim.circle is None:
-            values = target_values(claim.name, rows.x, rows.y, rows.modulus)
+            values = target_values(claim.name, rows)
             own = [Target(claim.name, values[:, None])]
-            split = split._replace(group=target_group(claim.name))
+            split = split._replace(group=rows.group_of(claim.name))
             others = _relabelled(own[0], split.seed) if self.controlled else []
             self._ridge = RidgeSurvey(*where, [*own, *others], split, d_model)
         else:
@@ -193,22 +194,22 @@ def _relabelled(target: Target, seed: int) -> list[Target]:
     return found
 
 
-def _neighbours(circle: Circle, rows: ProblemRows) -> tuple[list[Target], list[int]]:
+def _neighbours(circle: Circle, rows: Rows) -> tuple[list[Target], list[int]]:
     """Waves of other periods, and which frequency of the circle each stands beside.
 
     They are those of the circles one shorter and one longer, and of the modulus's nearest frequency, if the circle has
     another period.
     """
-    quantity: Quantity = "sum" if circle.quantity == "residue" and circle.period == rows.modulus else circle.quantity
+    quantity = "sum" if circle.quantity == "residue" and circle.period == rows.circle else circle.quantity
     others = [(n, circle.period + step, n) for step in (-1, 1) for n in circle.frequencies]
-    if rows.modulus is not None and circle.period != rows.modulus:
-        others += [(n, rows.modulus, round(n * rows.modulus / circle.period)) for n in circle.frequencies]
+    if rows.circle is not None and circle.period != rows.circle:
+        others += [(n, rows.circle, round(n * rows.circle / circle.period)) for n in circle.frequencies]
     targets: list[Target] = []
     numbers = []
     for own, period, frequency in others:
         if not 2 <= period <= LARGEST_PERIOD or own * period == frequency * circle.period:
             continue
-        columns, _ = angle_columns(quantity, period, [frequency], rows.x, rows.y, rows.modulus)
+        columns, _ = angle_columns(quantity, period, [frequency], rows.values(quantity))
         for waves in columns.values():
             stacked = torch.stack(list(waves.values()), dim=1)
             targets.append(Target(f"{period}f{frequency}", stacked, False, targets[-1] if targets else None))

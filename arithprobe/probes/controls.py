@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from arithprobe.logic import CANNOT_BE_TOLD
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
 
 UNTRAINED_MORE = "untrained reads more"
 """Where there is no share of R2 that needs no training."""
@@ -77,7 +78,7 @@ def compare_with_twins(trained: CellScores, *twins: CellScores) -> TwinCompariso
     return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), floor)
 
 
-def surface_scores(rows: ProblemRows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:
+def surface_scores(rows: Rows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:
     """What the text alone gives a ridge probe, without any network.
 
     Args:
@@ -86,30 +87,13 @@ def surface_scores(rows: ProblemRows, targets: Sequence[Target], split: Split) -
         split: How rows are held out.
 
     Returns:
-        Scores of each target from ``lengths`` (the digit counts of the operands, one-hot) and from ``characters`` (the
-        whole prompt, one-hot by position).
+        Scores of each target by kind of feature, see :meth:`~arithprobe.problems.rows.Rows.surface`.
     """
     found = {}
-    for name, features in (("lengths", _lengths(rows)), ("characters", _characters(rows))):
-        table = PositionTable(("last",), torch.zeros(len(rows.x), 1).long(), torch.ones(len(rows.x), 1).bool())
+    for name, features in rows.surface().items():
+        table = PositionTable(("last",), torch.zeros(len(rows), 1).long(), torch.ones(len(rows), 1).bool())
         survey = RidgeSurvey(rows, [name], table, targets, split, features.shape[1])
-        for part in torch.arange(len(rows.x)).split(_ROWS):  # type: ignore[no-untyped-call]
+        for part in torch.arange(len(rows)).split(_ROWS):  # type: ignore[no-untyped-call]
             survey.update({name: features[part, None].float()}, part)
         found[name], _ = survey.scores("surface")
     return found
-
-
-def _lengths(rows: ProblemRows) -> Tensor:
-    digits = [torch.tensor([span[1] - span[0] for span in (layout.x, layout.y)]) for layout in rows.layouts]
-    kinds = torch.stack(digits)[rows.layout]  # (N, 2)
-    return _one_hot(kinds[:, 0] * 100 + kinds[:, 1])
-
-
-def _characters(rows: ProblemRows) -> Tensor:
-    return torch.cat([_one_hot(column) for column in rows.ids.T], dim=1)
-
-
-def _one_hot(values: Tensor) -> Tensor:
-    """(N, number of distinct values) bool."""
-    hot: Tensor = values[:, None] == torch.unique(values)
-    return hot

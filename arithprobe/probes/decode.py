@@ -9,11 +9,11 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.accuracy import binomial_interval, circular_error
-from arithprobe.probes.circles import Circle
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.targets import target_values
+from arithprobe.problems.circles import Circle
 
 _AT_ONCE = 10_000_000  # values x rows compared at a time
 
@@ -96,8 +96,7 @@ def decode_angles(
     last, width = ridge.positions.names.index("last"), len(ridge.positions.names)
     columns = [offset - waves[0] for offset in waves]
     fitter = ridge.fitter.select([row * width + last for row in range(len(ridge.sites))], waves[-1])
-    rows = ridge.rows
-    truth = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
+    truth = target_values(f"{circle.quantity}mod{circle.period}", ridge.rows).long()
     states, kept = sample.kept()
     target = ridge.raw(ridge.columns[kept][:, : waves[-1]])[:, None, waves[0] :]  # (k, 1, W)
     outcome, sure, true = [], [], []

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.probes.circles import LEVEL
-from arithprobe.probes.variables import planes_name, planes_of
+from arithprobe.problems.circles import planes_name, planes_of
 
 _FIRST = " (first)"
 

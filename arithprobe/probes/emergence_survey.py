@@ -1,24 +1,18 @@
 """The probes of many variables at the last token that tell when each emerges: rows in, readings out."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import MOST_FREQUENCIES, Circle
 from arithprobe.probes.emergence import Readings
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.positions import position_table
-from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, folds_of, targets_by_group
-from arithprobe.probes.targets import (
-    Group,
-    angle_columns,
-    chosen_targets,
-    group_values,
-    target_group,
-)
+from arithprobe.probes.survey import RidgeSurvey, Split, folds_of, targets_by_group
+from arithprobe.probes.targets import angle_columns, chosen_targets
+from arithprobe.problems.circles import MOST_FREQUENCIES, Circle
+from arithprobe.problems.rows import Rows
 
 
 class Watched(NamedTuple):
@@ -32,9 +26,7 @@ class Watched(NamedTuple):
     """What nobody named and these rows do not allow, with the reason."""
 
 
-def watched(
-    rows: ProblemRows, targets: Sequence[str], frequencies: int | Sequence[int] | None, split: Split
-) -> Watched:
+def watched(rows: Rows, targets: Sequence[str], frequencies: int | Sequence[int] | None, split: Split) -> Watched:
     """Settle what to look for.
 
     Args:
@@ -49,17 +41,16 @@ def watched(
             nothing is left.
     """
     named = [name for name in targets if name != "all"]
-    problems = (rows.x, rows.y, rows.modulus)
-    chosen, circle, left_out = chosen_targets(targets, *problems), _circle(rows, frequencies), []
-    for group in get_args(Group):
+    chosen, circle, left_out = chosen_targets(targets, rows), _circle(rows, frequencies), []
+    for group in rows.groups:
         try:
-            folds_of(group_values(group, rows.x, rows.y), split._replace(group=group), rows.path)
+            folds_of(rows.group(group), split._replace(group=group), rows.path)
         except ArithprobeError as error:
-            of_circle = group == "sum" and circle is not None
-            if any(target_group(name) == group for name in named) or (of_circle and frequencies is not None):
+            of_circle = circle is not None and rows.group_of(circle.quantity) == group
+            if any(rows.group_of(name) == group for name in named) or (of_circle and frequencies is not None):
                 raise
             left_out.append(f"everything of {group}: {error}")
-            chosen = [name for name in chosen if target_group(name) != group]
+            chosen = [name for name in chosen if rows.group_of(name) != group]
             circle = None if of_circle else circle
     if not chosen and circle is None:
         raise ArithprobeError(f"nothing can be probed in {rows.path}: {'; '.join(left_out) or 'no target varies'}")
@@ -80,9 +71,9 @@ class EmergenceSurvey:
         variables: The V variables: targets by their group, then frequencies.
     """
 
-    def __init__(self, rows: ProblemRows, sites: Sequence[str], what: Watched, split: Split, d_model: int) -> None:
+    def __init__(self, rows: Rows, sites: Sequence[str], what: Watched, split: Split, d_model: int) -> None:
         self.rows, self.sites, self._targets = rows, tuple(sites), what.targets
-        last = position_table(["last"], rows.lengths, rows.layout, rows.layouts)
+        last = rows.positions(["last"])
         self._ridge = [
             RidgeSurvey(rows, sites, last, targets, split._replace(group=group), d_model)
             for group, targets in targets_by_group(what.targets, rows).items()
@@ -127,9 +118,9 @@ class EmergenceSurvey:
         return Readings(step, self.variables, self.sites, r2, low, p, untrained)
 
 
-def _circle(rows: ProblemRows, frequencies: int | Sequence[int] | None) -> Circle | None:
+def _circle(rows: Rows, frequencies: int | Sequence[int] | None) -> Circle | None:
     """The circle of the residue."""
-    modulus = rows.modulus
+    modulus = rows.circle
     if modulus is None:
         if frequencies:
             raise ArithprobeError(
@@ -137,8 +128,8 @@ def _circle(rows: ProblemRows, frequencies: int | Sequence[int] | None) -> Circl
             )
         return None
     largest = min(modulus // 2, MOST_FREQUENCIES) if frequencies is None else frequencies
-    circle = Circle("residue", modulus, tuple(range(1, largest + 1) if isinstance(largest, int) else largest))
-    columns, refused = angle_columns(*circle, rows.x, rows.y, modulus)
+    circle = Circle(rows.answer, modulus, tuple(range(1, largest + 1) if isinstance(largest, int) else largest))
+    columns, refused = angle_columns(*circle, rows.values(circle.quantity))
     if frequencies and not columns:
         raise ArithprobeError(f"{circle.name}: no frequency can be probed: {', '.join(refused)}")
     return circle if columns else None

@@ -22,14 +22,16 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import LEVEL, Circle, FourierScores
+from arithprobe.probes.circles import LEVEL, FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
 from arithprobe.probes.moments import ALPHAS, ChosenBy
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.repeated import Repeated, narrow
 from arithprobe.probes.scores import CellScores
-from arithprobe.probes.survey import ProblemRows, RidgeSurvey, Split, Target
-from arithprobe.probes.targets import angle_columns, distinct_angle_columns, target_group, target_values
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
+from arithprobe.probes.targets import angle_columns, distinct_angle_columns, target_values
+from arithprobe.problems.circles import Circle
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
 
 _ROUNDING = 1e-12  # variance of states relative to their squares, below which they do not vary
 _FEWEST_VALUES = 4  # of fewer, every relabelling is a rotation or a reflection
@@ -70,7 +72,7 @@ class FourierSurvey:
 
     def __init__(
         self,
-        rows: ProblemRows,
+        rows: Rows,
         sites: Sequence[str],
         positions: PositionTable,
         circles: Sequence[Circle],
@@ -83,7 +85,7 @@ class FourierSurvey:
         self.parts: list[CirclePart] = []
         width = 0
         for circle in circles:
-            columns, refused, place = distinct_angle_columns(*circle, rows.x, rows.y, rows.modulus)
+            columns, refused, place = distinct_angle_columns(*circle, rows.values(circle.quantity))
             place = narrow(place, circle.period)
             if not columns:
                 reasons = ", ".join(refused) or "none is named"
@@ -94,7 +96,7 @@ class FourierSurvey:
             targets += [_target(f"{circle.name}f{n}", waves, place) for n, waves in columns.items()]
             controls += _relabelled(circle, rows, relabellings, split.seed)
             width = offsets[-1]
-        split = split._replace(group=target_group(circles[0].quantity))
+        split = split._replace(group=rows.group_of(circles[0].quantity))
         self.ridge = RidgeSurvey(rows, sites, positions, [*targets, *controls], split, d_model)
         self._count, self._relabellings, self._width = len(targets), relabellings, width
         self._waves = self.ridge.columns.leading(width)
@@ -204,7 +206,7 @@ def _heights(skill: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
     return heights[..., 0], heights[..., 1:]
 
 
-def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> list[Target]:
+def _relabelled(circle: Circle, rows: Rows, count: int, seed: int) -> list[Target]:
     """Waves of the values under random permutations, relabelling by relabelling; those that vary.
 
     A permutation ``r -> a r + b`` only turns the circle or renames its frequencies, so it is drawn again; of two or
@@ -212,7 +214,7 @@ def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> lis
     """
     if circle.period < _FEWEST_VALUES:
         return []
-    values = target_values(f"{circle.quantity}mod{circle.period}", rows.x, rows.y, rows.modulus).long()
+    values = target_values(f"{circle.quantity}mod{circle.period}", rows).long()
     residue, place = torch.unique(values, return_inverse=True)
     place = narrow(place, circle.period)
     generator = torch.Generator().manual_seed(seed)
@@ -222,7 +224,7 @@ def _relabelled(circle: Circle, rows: ProblemRows, count: int, seed: int) -> lis
         while len(torch.unique((permutation.roll(-1) - permutation) % circle.period)) == 1:
             permutation = torch.randperm(circle.period, generator=generator)
         other = permutation[residue]
-        for n, waves in angle_columns("x", circle.period, circle.frequencies, other, other, None)[0].items():
+        for n, waves in angle_columns("x", circle.period, circle.frequencies, other)[0].items():
             found.append(_target(f"{circle.name}f{n}relabelled{number}", waves, place, has_null=False))
     return found
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from arithprobe.probes.controls import control_labels
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of
-from arithprobe.probes.survey import ProblemRows, Target
-from arithprobe.probes.targets import Group, group_values, pair_of
+from arithprobe.probes.survey import Target
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
 
 
 class Selectivity(NamedTuple):
@@ -55,19 +55,19 @@ class SelectivitySurvey:
 
     def __init__(
         self,
-        rows: ProblemRows,
+        rows: Rows,
         sites: Sequence[str],
         positions: PositionTable,
         targets: Sequence[Target],
-        group: Group,
+        group: str,
         d_model: int,
         folds: int = 5,
         draws: int = 3,
         seed: int = 0,
     ) -> None:
         self.sites, self.positions, self.targets, self.draws = tuple(sites), positions, list(targets), draws
-        types = torch.unique(group_values(group, rows.x, rows.y), return_inverse=True)[1]
-        self.fold = fold_of(pair_of(rows.x, rows.y), folds)
+        types = torch.unique(rows.group(group), return_inverse=True)[1]
+        self.fold = fold_of(rows.group("pair"), folds)
         counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
         counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)
         self.known = counts[types].sum(dim=1) > counts[types, self.fold]  # (N,)

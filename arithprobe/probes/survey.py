@@ -5,7 +5,7 @@ What `RidgeProbing` does at every validation and `arithprobe probe` does to a ch
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,29 +13,16 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
-from arithprobe.probes.positions import PositionTable
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.ridge_scores import RidgeScores, joined
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import PermutedRows, fold_of
-from arithprobe.probes.targets import Group, group_values, target_group, target_values
-from arithprobe.problems import Layout
+from arithprobe.probes.targets import target_values
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
 
 _FIGURES = ("r2", "low", "high", "r2_in_sample", "skill")
-
-
-class ProblemRows(Protocol):
-    """The columns of a data set that probes look at; ``ArithmeticDataset`` has them."""
-
-    path: str
-    x: Tensor
-    y: Tensor
-    modulus: int | None
-    lengths: Tensor
-    layout: Tensor
-    layouts: tuple[Layout, ...]
-    ids: Tensor
 
 
 class Target:
@@ -68,19 +55,18 @@ class Target:
         return self.repeated.table.shape[1]
 
 
-def targets_by_group(names: Sequence[str], rows: ProblemRows) -> dict[Group, list[Target]]:
+def targets_by_group(names: Sequence[str], rows: Rows) -> dict[str, list[Target]]:
     """Targets of one column each, by what their folds keep together."""
-    groups: dict[Group, list[Target]] = {}
+    groups: dict[str, list[Target]] = {}
     for name in several("targets", names):
-        values = target_values(name, rows.x, rows.y, rows.modulus)
-        groups.setdefault(target_group(name), []).append(Target(name, values[:, None]))
+        groups.setdefault(rows.group_of(name), []).append(Target(name, target_values(name, rows)[:, None]))
     return groups
 
 
 class Split(NamedTuple):
     """How the rows are held out, and how many null labels ride along."""
 
-    group: Group = "sum"
+    group: str = "sum"
     """Rows with the same value of it stay together."""
     folds: int = 5
     """Folds of groups."""
@@ -115,7 +101,7 @@ class RidgeSurvey:
 
     def __init__(
         self,
-        rows: ProblemRows,
+        rows: Rows,
         sites: Sequence[str],
         positions: PositionTable,
         targets: Sequence[Target],
@@ -124,7 +110,7 @@ class RidgeSurvey:
     ) -> None:
         self.rows, self.sites, self.positions = rows, tuple(sites), positions
         self.targets, self.split = list(targets), split
-        group = group_values(split.group, rows.x, rows.y)
+        group = rows.group(split.group)
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
         means, scales, parts = [], [], []
         for target in self.targets:

@@ -17,7 +17,7 @@ from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
 from arithprobe.models.checkpoints import LoadedModel, load_model
-from arithprobe.problems import task_title
+from arithprobe.problems.grammar import task_title
 from arithprobe.reports.records import Scalars, read_lines, read_object, read_scalars, read_text
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")

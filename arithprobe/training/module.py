@@ -1,43 +1,23 @@
-"""The LightningModule: a tiny transformer trained on arithmetic, which knows whether it has learned it."""
+"""The LightningModule of this library's own network, with flat arguments: what configurations and flags name."""
 
-from typing import Any, TypedDict
+from typing import Any
 
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-
-from arithprobe.behaviour import Behaviour, judge
-from arithprobe.data.dataset import Batch
-from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
-from arithprobe.models.checkpoints import CHECKPOINT_KEY, weights_hash
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
-from arithprobe.models.weights import load_plain_weights, named_as
+from arithprobe.models.weights import load_plain_weights
 from arithprobe.tokenizer import VOCABULARY
-from arithprobe.training.metrics import AnswerErrors
-from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, require_room, require_schedule
+from arithprobe.training.probed import ProbedModule
+from arithprobe.training.probed import ValidationOutput as ValidationOutput
+from arithprobe.training.schedule import Schedule, require_adamw, require_schedule
 
 
-class ValidationOutput(TypedDict):
-    """What a validation or test step hands to the callbacks."""
-
-    predictions: Tensor
-    """(B,) float64 predictions in answer units."""
-    states: dict[str, Tensor]
-    """States of every site, (B, T, D) each; see :class:`arithprobe.models.blocks.Activations`."""
-
-
-class ArithmeticModule(LightningModule):
+class ArithmeticModule(ProbedModule):
     """A :class:`TinyTransformer` trained with AdamW on an objective, the scaled squared error by default.
 
-    Logs ``train/loss`` and ``val/loss`` in the objective's units, and in answer units what the objective names:
-    ``val/exact_match``, ``val/skill`` (``1 - MSE / MSE of the train-mean constant``), ``val/rmse`` and ``val/r2`` of a
-    number, and ``val/circular_error`` where the answers are residues. After every validation ``behaviour`` says whether
-    the task is learned.
+    What it logs, judges and stores is :class:`~arithprobe.training.probed.ProbedModule`'s.
 
     Args:
         d_model: Width D of the residual stream.
@@ -58,14 +38,11 @@ class ArithmeticModule(LightningModule):
         final_lr: The learning rate at the end of ``cosine``, as a share of ``lr``.
         weights: A plain ``state_dict`` file to start from, such as the original project's checkpoints.
 
-    Attributes:
-        behaviour: The verdict of the last validation or test, None before it. A further ``fit`` begins with it too,
-            unless the weights were changed in between, or the data is other data.
-        train_mean: Mean training answer; part of every checkpoint.
-
     Raises:
         ArithprobeError: If an option is out of range, or ``weights`` do not fit.
     """
+
+    model: TinyTransformer
 
     def __init__(
         self,
@@ -87,48 +64,19 @@ class ArithmeticModule(LightningModule):
         final_lr: float = 0.05,
         weights: str | None = None,
     ) -> None:
-        super().__init__()
         require_adamw(lr, weight_decay, betas)
-        self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
         require_schedule(schedule, warmup_steps, final_lr)
-        self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
-        self.objective: Objective = ScaledMSE() if objective is None else objective
-        if not isinstance(self.objective, Objective):
-            raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
+        chosen = ScaledMSE() if objective is None else objective
+        if not isinstance(chosen, Objective):
+            raise ArithprobeError(f"objective is {chosen!r}; expected an Objective, such as ScaledMSE()")
+        network = TinyTransformer(
+            d_model, n_layers, n_heads, d_ff, dropout, max_len, chosen.n_outputs, norm, positions, embedding_sd
+        )
+        if weights is not None:
+            load_plain_weights(network, weights)
+        super().__init__(network, chosen, lr, weight_decay, betas, warmup_steps, schedule, final_lr)
         self.save_hyperparameters(ignore=["objective", "weights"])
         self.save_hyperparameters(self.objective.as_hyperparameter)
-        self.model = TinyTransformer(
-            d_model, n_layers, n_heads, d_ff, dropout, max_len, self.objective.n_outputs, norm, positions, embedding_sd
-        )
-        require_room(sum(one.numel() for one in self.model.parameters()))
-        if weights is not None:
-            load_plain_weights(self.model, weights)
-        self.behaviour: Behaviour | None = None
-        self.train_mean: float | None = None
-        self._left: object = None  # weights and data at the end of the last fit or pass
-        self._errors: AnswerErrors | None = None
-
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """(B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
-        return self.objective.decode(self.model(ids, lengths))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over all parameters; its learning rate changes after every step of it.
-
-        Raises:
-            ArithprobeError: If a cosine is asked of a fit without an end.
-        """
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
-        if self.schedule == "constant" and not self.warmup_steps:
-            return optimizer
-        options = (self.schedule, self.warmup_steps, self.final_lr)
-        factor = lr_factor(*options, self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def logged(self, modulus: int | None) -> tuple[str, ...]:
-        """The names of what a validation logs, under ``val/``, for answers with and without a modulus."""
-        return (*self.objective.metrics, *(() if modulus is None else ("circular_error",)))
 
     def check_data(self, modulus: int | None, longest: int) -> None:
         """Refuse answers that the objective cannot say, and prompts longer than the position table.
@@ -147,126 +95,6 @@ class ArithmeticModule(LightningModule):
                 f"pass --model.max_len {longest} or more"
             )
 
-    def setup(self, stage: str) -> None:
-        """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own.
-
-        Raises:
-            ArithprobeError: If the data's answers are not what the objective can say.
-        """
-        if self._left != self._weights_and_data():
-            self.behaviour = None
-        recipe = self._recipe()
-        if recipe is not None:
-            self.objective.require_task(recipe.divisor)
-        if stage == "fit":
-            self.train_mean = self._mean_of_training_answers()
-
-    def teardown(self, stage: str) -> None:
-        """Note what the verdict is of."""
-        self._left = self._weights_and_data()
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        loss = self.objective.loss(self.model(batch.ids, batch.lengths), batch.answers)
-        self.log("train/loss", loss, batch_size=len(batch.ids))
-        return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting errors."""
-        if self.train_mean is None:
-            self.train_mean = self._mean_of_training_answers()
-        recipe = self._recipe()
-        modulus, residues = None if recipe is None else recipe.divisor, self.objective.residues
-        errors = AnswerErrors(self.train_mean, modulus, residues=residues)
-        self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
-        """Predict a batch, count its errors, and hand its states on."""
-        outputs, cache = self.model.run_with_cache(batch.ids, batch.lengths)
-        predictions = self.objective.decode(outputs)
-        if self._errors is not None:
-            self._errors.update(predictions, batch.answers, self.objective.loss(outputs, batch.answers))
-        return {"predictions": predictions, "states": cache.states}
-
-    def on_validation_epoch_end(self) -> None:
-        """Judge the model on all rows, and log it."""
-        if not self.trainer.sanity_checking:  # a few rows are no verdict
-            self._log_behaviour("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting errors."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
-        """As in validation."""
-        return self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """As in validation, under ``test/``."""
-        self._log_behaviour("test")
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """(B,) float64 predictions in answer units."""
-        return self.forward(batch.ids, batch.lengths)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what decoding and judging need beside the weights."""
-        checkpoint[CHECKPOINT_KEY] = {
-            "train_mean": self.train_mean,
-            "task": self._task(),
-            "objective": self.objective.stored,
-            "vocabulary": VOCABULARY,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it; the weights get this module's names, whichever of the two was compiled or wrapped.
-
-        Raises:
-            ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
-        """
-        self.check_origin(checkpoint, self._task())
-        self.behaviour = None
-        checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
-        self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
-
-    def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
-        """Refuse a checkpoint that decodes otherwise, or was trained on another task.
-
-        Args:
-            checkpoint: A Lightning checkpoint.
-            task: The task of the rows to be run on, as ``DataRecipe.title`` says it; None if unknown.
-
-        Raises:
-            ArithprobeError: Naming both sides.
-        """
-        stored = checkpoint.get(CHECKPOINT_KEY, {})
-        for name, own in (("vocabulary", VOCABULARY), ("objective", self.objective.stored), ("task", task)):
-            if stored.get(name) is not None and own is not None and stored[name] != own:
-                raise ArithprobeError(f"the checkpoint's {name} is {stored[name]!r}, here it is {own!r}")
-
-    def _recipe(self) -> DataRecipe | None:
-        recipe = None if self._trainer is None else getattr(getattr(self.trainer, "datamodule", None), "recipe", None)
-        return recipe if isinstance(recipe, DataRecipe) else None
-
-    def _task(self) -> str | None:
-        recipe = self._recipe()
-        return None if recipe is None else recipe.title
-
-    def _weights_and_data(self) -> object:
-        data: Any = getattr(self.trainer, "datamodule", None)
-        return weights_hash(self.model), getattr(data, "recipe", data), getattr(data, "files", None)
-
-    def _mean_of_training_answers(self) -> float:
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        if not hasattr(datamodule, "train_mean"):
-            raise ArithprobeError("pass the data as trainer.fit(module, datamodule=ArithmeticDataModule(...))")
-        return float(datamodule.train_mean)
-
-    def _log_behaviour(self, stage: str) -> None:
-        if self._errors is None:
-            return
-        sums = self._errors.compute()
-        self.behaviour = judge(sums, self._errors.modulus, residues=self.objective.residues)
-        figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
-        self.log(f"{stage}/loss", sums.loss / sums.n, prog_bar=True, sync_dist=True)
+    def origin(self) -> dict[str, Any]:
+        """What a checkpoint must agree on: how outputs become answers, and which characters its ids are."""
+        return super().origin() | {"vocabulary": VOCABULARY}

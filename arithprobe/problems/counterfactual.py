@@ -1,33 +1,26 @@
 """What the right answer would be if one quantity of a problem were another problem's."""
 
 import math
-import re
 
 from torch import Tensor
 
-from arithprobe.probes.targets import number_in
-from arithprobe.probes.variables import planes_of
-from arithprobe.problems import carry, digit
-
-_PLACED = re.compile(r"(x|y|sum|carry)(10*)")
-_PERIODIC = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)")
+from arithprobe.problems.circles import planes_of
+from arithprobe.problems.grammar import carry, digit
+from arithprobe.problems.quantities import PERIODIC, PLACED, Sums, number_in
 
 
-def counterfactual(
-    target: str, base: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], modulus: int | None
-) -> Tensor | None:
+def counterfactual(target: str, base: Sums, source: Sums) -> Tensor | None:
     """The (N,) int64 answers to base problems in which the target has the source's value.
 
     >>> import torch
-    >>> base, source = (torch.tensor([57]), torch.tensor([65])), (torch.tensor([12]), torch.tensor([30]))
-    >>> [counterfactual(name, base, source, None).item() for name in ("x", "sum", "x10", "carry1")]
+    >>> base, source = Sums(torch.tensor([57]), torch.tensor([65])), Sums(torch.tensor([12]), torch.tensor([30]))
+    >>> [counterfactual(name, base, source).item() for name in ("x", "sum", "x10", "carry1")]
     [77, 42, 82, 112]
 
     Args:
-        target: A quantity, see :mod:`arithprobe.probes.targets`; or a circle of the residue.
-        base: (N,) operands x and y of the problems whose other quantities stay.
-        source: (N,) operands of the problems that the target comes from.
-        modulus: The modulus, or None for plain sums.
+        target: A quantity, see :mod:`arithprobe.problems.quantities`; or planes of a circle.
+        base: N problems whose other quantities stay.
+        source: N problems that the target comes from.
 
     Returns:
         The answers, or None where the target alone does not say what they would be (a period of the sum).
@@ -35,9 +28,9 @@ def counterfactual(
     Raises:
         ArithprobeError: If a number in the target's name is longer than any of a problem.
     """
-    (x, y), (from_x, from_y) = base, source
-    total, from_total = x + y, from_x + from_y
-    placed = _PLACED.fullmatch(target)
+    x, y, modulus, from_x, from_y = base.x, base.y, base.modulus, source.x, source.y
+    total, from_total = base.total, source.total
+    placed = PLACED.fullmatch(target)
     if target in ("x", "y"):
         total = from_x + y if target == "x" else x + from_y
     elif target in ("sum", "residue") or (fixed := _fixed(target, modulus)) in ("sum", "residue"):
@@ -58,8 +51,8 @@ def counterfactual(
 
 def _fixed(target: str, modulus: int | None) -> str | None:
     """The quantity of which a target tells all values modulo k apart: the frequency f2 of 10 tells only those of 5."""
-    periodic, planes = _PERIODIC.fullmatch(target), planes_of(target)
-    if periodic is not None and number_in(target, periodic[2]) == modulus:
+    periodic, planes = PERIODIC.fullmatch(target), planes_of(target)
+    if periodic is not None and periodic[3] is None and number_in(target, periodic[2]) == modulus:
         return periodic[1]
     if planes is None or planes.period != modulus or math.gcd(modulus, *planes.frequencies) > 1:
         return None
@@ -72,7 +65,7 @@ def answer_per_unit(target: str) -> float | None:
     >>> answer_per_unit("sum"), answer_per_unit("y100"), answer_per_unit("carry10"), answer_per_unit("summod4")
     (1.0, 100.0, 100.0, None)
     """
-    placed = _PLACED.fullmatch(target)
+    placed = PLACED.fullmatch(target)
     if placed is not None:
         return float(number_in(target, placed[2])) * (10 if placed[1] == "carry" else 1)
     return 1.0 if target in ("x", "y", "sum", "residue") else None

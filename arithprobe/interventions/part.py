@@ -1,20 +1,19 @@
-"""One unedited pass over some rows, and the model's own answers under any number of edits of it."""
+"""One unedited pass over some rows, and the network's own answers under any number of edits of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference, judge_rows
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
+from arithprobe.models.network import Network
 from arithprobe.models.objective import Objective
-from arithprobe.models.resume import run_from
-from arithprobe.models.transformer import TinyTransformer
-from arithprobe.probes.positions import PositionTable
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Inputs, Rows
 
 _ROWS, _EDITS = 128, 16  # rows, and edits of each, whose states are formed at a time
 _BYTES = 4.0  # of a number
@@ -44,50 +43,55 @@ class Computed(NamedTuple):
     """(N, K)."""
 
 
-class Workbench:
-    """What a model computes on some rows, and what it answers when its states are edited.
+class Part:
+    """What a network computes on some rows, and what it answers when its states are edited.
 
     Args:
-        model: The model, in evaluation mode; its weights are not touched.
+        network: The network, in evaluation mode; its weights are not touched.
         objective: The way from its outputs to answers.
         dataset: Where the rows are.
         rows: (N,) int64 row numbers.
         constant: The constant predictor that skill is measured against, in answer units.
-        computed: What the model computes on these rows, where that is known.
+        sites: Sites whose states are kept, beside those of the residual stream; all by default.
+        computed: What the network computes on these rows, where that is known.
 
     Raises:
-        ArithprobeError: If there are no rows, or a state is not finite.
+        ArithprobeError: If there are no rows, the network is in training mode, or a state is not finite.
 
     Attributes:
         rows: (N,) row numbers.
-        x: (N,) first operands.
-        y: (N,) second operands.
         answers: (N,) right answers.
-        lengths: (N,) real tokens.
-        states: (N, T, D) of every site, unedited; or of those computed.
+        inputs: The N prompts.
+        group: (N,) labels of the rows for intervals, and by which they are held out.
+        circle: k where the network's answers go round a circle, else None.
+        states: (N, T, D) of every site kept, unedited; or of those computed.
         outputs: (N, K) outputs, unedited.
         predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
-        behaviour: Has the model learned the task, on these rows.
+        behaviour: Has the network learned the task, on these rows.
     """
 
     def __init__(
         self,
-        model: TinyTransformer,
+        network: Network,
         objective: Objective,
-        dataset: ArithmeticDataset,
+        dataset: Rows,
         rows: Tensor,
         constant: float,
+        sites: Sequence[str] | None = None,
         computed: Computed | None = None,
     ) -> None:
         if not len(rows):
             raise ArithprobeError(f"no rows of {dataset.path} to intervene on")
-        self.model, self.objective, self.constant = model, objective, constant
-        self.dataset, self.rows, self.modulus = dataset, rows, dataset.modulus
-        self.circle = dataset.modulus if objective.residues else None
-        self.x, self.y, self.answers = dataset.x[rows], dataset.y[rows], dataset.answers[rows]
-        self.lengths = dataset.lengths[rows]
-        self.states, self.outputs = computed or self._computed()
+        if network.training:
+            raise ArithprobeError("the network is in training mode, where two passes may differ; call its eval() first")
+        self.network, self.objective, self.constant = network, objective, constant
+        self.dataset, self.rows = dataset, rows
+        self.modulus = dataset.circle
+        self.circle = dataset.circle if objective.residues else None
+        self.answers, self.inputs = dataset.answers[rows], dataset.inputs(rows)
+        self.group = dataset.group(dataset.answer)[rows]
+        self.states, self.outputs = computed or self._computed(sites)
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
         self.behaviour = judge_rows(self.predictions, self.answers, constant, self.modulus, residues=objective.residues)
@@ -96,27 +100,32 @@ class Workbench:
         """N."""
         return len(self.rows)
 
-    def _computed(self) -> Computed:
+    def _computed(self, sites: Sequence[str] | None) -> Computed:
         """One pass over the rows."""
-        ids = self.dataset.ids[self.rows].long()
-        sites, wide = len(self.model.site_modules), self.model.d_model
-        require_memory(f"max_examples: the states of {len(self)} rows", _BYTES * ids.numel() * sites * wide)
-        device = next(self.model.parameters()).device
-        states: dict[str, list[Tensor]] = {}
+        known = self.network.sites
+        kept = dict.fromkeys(known if sites is None else [*self.network.residual_sites, *sites])
+        wide = sum(self.network.width(site) for site in kept)
+        require_memory(f"max_examples: the states of {len(self)} rows", _BYTES * self.inputs.ids.numel() * wide)
+        device = next(self.network.parameters()).device
+        states: dict[str, list[Tensor]] = {site: [] for site in kept}
         outputs = []
         with torch.no_grad():
-            for part in torch.split(torch.arange(len(self)), 2 * _ROWS):
-                lengths = self.lengths[part].to(device)
-                found, cache = self.model.run_with_cache(ids[part].to(device), lengths)
-                require_finite(cache.states, lengths, self.rows[part], self.dataset.path)
+            for some in torch.split(torch.arange(len(self)), 2 * _ROWS):
+                inputs = Inputs(*(one[some].to(device) for one in self.inputs))
+                found, cache = self.network.run_with_cache(inputs)
+                require_finite(cache.states, inputs.lengths, self.rows[some], self.dataset.path)
                 outputs.append(found)
-                for site, state in cache.states.items():
-                    states.setdefault(site, []).append(state)
+                for site, parts in states.items():
+                    parts.append(cache.states[site])
         return Computed({site: torch.cat(parts) for site, parts in states.items()}, torch.cat(outputs))
 
     def at(self, table: PositionTable) -> PositionTable:
         """The positions of these rows, from those of the data set."""
         return PositionTable(table.names, table.token[self.rows], table.valid[self.rows])
+
+    def at_last(self, site: str) -> Tensor:
+        """(N, D) float64 unedited states at the last token."""
+        return self.states[site][torch.arange(len(self)), self.inputs.lengths - 1].double()
 
     def cells(self, site: str, table: PositionTable) -> Tensor:
         """(N, P, D) unedited states at the positions of these rows."""
@@ -135,19 +144,21 @@ class Workbench:
             (M, N, K) outputs.
         """
         outputs = self.outputs.new_empty(count, *self.outputs.shape)
-        device = self.outputs.device
         with torch.no_grad():
             for start in range(0, len(self), _ROWS):
                 rows = slice(start, min(start + _ROWS, len(self)))
-                states = {name: state[rows] for name, state in self.states.items()}
-                where = (table.token[rows].to(device), table.valid[rows].to(device))
                 for first in range(0, count, _EDITS):
                     edits = slice(first, min(first + _EDITS, count))
-                    new = cells(edits, rows)
-                    outputs[edits, rows] = run_from(
-                        self.model, site, new, *where, states, self.lengths[rows].to(device)
-                    )
+                    outputs[edits, rows] = self.run_rows(site, table, cells(edits, rows), rows)
         return outputs
+
+    def run_rows(self, site: str, table: PositionTable, new: Tensor, rows: slice) -> Tensor:
+        """(M, n, K) outputs of a slice of the rows with (M, n, P, D) new states; gradients flow."""
+        device = self.outputs.device
+        states = {name: state[rows] for name, state in self.states.items()}
+        token, valid = table.token[rows].to(device), table.valid[rows].to(device)
+        inputs = Inputs(*(one[rows].to(device) for one in self.inputs))
+        return self.network.run_from(site, new, token, valid, states, inputs)
 
     def answers_of(self, outputs: Tensor) -> Tensor:
         """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""

@@ -1,0 +1,127 @@
+"""Rows split in two, a network run on both, moments folded: what all cells of a bench share."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from arithprobe.interventions.part import Computed, Part
+from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.models.checkpoints import weights_hash
+from arithprobe.models.network import Network
+from arithprobe.models.objective import Objective
+from arithprobe.probes.moments import Moments
+from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.probes.splits import fold_of
+from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.rows import Rows
+
+FOLDS, HELD_OUT = 5, 2
+"""Of the groups of the answer; the first two are held out."""
+_ROWS = 500  # folded into moments at a time
+
+
+def halves_of(rows: Rows, most: int) -> tuple[Tensor, Tensor]:
+    """Row numbers to fit on and to hold out, of ``most`` rows all over the data; no group of the answer is in both."""
+    some = torch.linspace(0, len(rows) - 1, min(len(rows), most), dtype=torch.float64).round().long()
+    held = fold_of(rows.group(rows.answer)[some], FOLDS) < HELD_OUT
+    return some[~held], some[held]
+
+
+class Halves:
+    """A network on two parts of some rows.
+
+    Args:
+        network: The network, in evaluation mode.
+        objective: The way from its outputs to answers.
+        rows: The data.
+        constant: The constant answer that skill is measured against.
+        held: (N,) row numbers to intervene on.
+        fit: (n,) row numbers to fit on; without them moments are handed to ``Bench.cell``.
+        columns: (N of all rows, K) by variable: what may be taken out.
+        sites: Sites that will be asked for, beside the residual stream; all by default.
+        positions: Positions that moments are folded at.
+        folded: Sites that they are folded at; those asked for by default.
+        seed: Seed of the donors.
+        computed: What the network computes on the rows held out and, if they are given, on those to fit on.
+
+    Raises:
+        ArithprobeError: If a part has no rows, the network is in training mode, or a state is not finite.
+
+    Attributes:
+        held: The rows held out.
+        fit: The rows to fit on, or None.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        rows: Rows,
+        constant: float,
+        held: Tensor,
+        fit: Tensor | None = None,
+        *,
+        columns: Mapping[str, Tensor] | None = None,
+        sites: Sequence[str] | None = None,
+        positions: Sequence[str] = ("last",),
+        folded: Sequence[str] | None = None,
+        seed: int = 0,
+        computed: Sequence[Computed] = (),
+    ) -> None:
+        self.network, self.rows, self.seed = network, rows, seed
+        given = [*computed, None, None]
+        parts = (network, objective, rows)
+        self.fit = None if fit is None else Part(*parts, fit, constant, sites, given[1])
+        self.held = Part(*parts, held, constant, sites, given[0])
+        self.positions = rows.positions(positions)
+        self._columns = dict(columns or {})
+        self._fitters: dict[int, tuple[list[str], RidgeFitter]] = {}
+        self._sites = tuple(dict.fromkeys(folded if folded is not None else sites or network.sites))
+        answer = rows.answers.double()[:, None]
+        self.labels = torch.cat([*self._columns.values(), answer], dim=1)  # (N, K + 1)
+
+    @cached_property
+    def donors(self) -> Tensor:
+        """(N,) row of the rows held out that each swaps with, of the same layout."""
+        return same_layout_donors(self.held, self.seed)
+
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the network's weights."""
+        return weights_hash(self.network)
+
+    def columns_of(self, variable: str) -> slice:
+        """Where a variable's columns are among the labels."""
+        names = list(self._columns)
+        before = sum(self._columns[name].shape[1] for name in names[: names.index(variable)])
+        return slice(before, before + self._columns[variable].shape[1])
+
+    def moments(self, site: str, names: Sequence[str]) -> tuple[Moments, Moments]:
+        """Of the cells of a site at some positions, over the rows to fit on and those held out, for all labels."""
+        sites, fitter = self._folded(self.network.width(site))
+        first = sites.index(site) * len(self.positions.names)
+        own = [first + self.positions.names.index(name) for name in names]
+        fit, held = fitter.select(own, self.labels.shape[1]).moments()
+        return fit, held
+
+    def _folded(self, width: int) -> tuple[list[str], RidgeFitter]:
+        """Moments of both parts at all positions, of the sites of one width."""
+        if width in self._fitters:
+            return self._fitters[width]
+        sites = [site for site in self._sites if self.network.width(site) == width]
+        fitter = RidgeFitter(len(sites) * len(self.positions.names), width, self.labels.shape[1], folds=2)
+        for number, part in enumerate((self.fit, self.held)):
+            if part is None:
+                continue
+            table = part.at(self.positions)
+            for rows in torch.split(torch.arange(len(part)), _ROWS):
+                some = PositionTable(table.names, table.token[rows], table.valid[rows])
+                every = torch.arange(len(rows))
+                states = torch.cat([some.gather(part.states[site][rows], every) for site in sites], dim=1)
+                fold = torch.full((len(rows),), number)
+                valid = some.valid.repeat(1, len(sites))
+                fitter.update(states, self.labels[part.rows[rows]], fold, valid)
+        self._fitters[width] = sites, fitter
+        return sites, fitter

@@ -1,0 +1,218 @@
+"""What everything above asks of a network: two protocols.
+
+:class:`Network` is what probes and interventions need, :class:`HeadedNetwork` what the reading of attention heads needs
+besides. :class:`~arithprobe.models.transformer.TinyTransformer` is both,
+:class:`~arithprobe.models.hooked.HookedNetwork` makes the first of any ``torch.nn.Module``, and
+:func:`~arithprobe.models.check.check` verifies what they promise.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
+
+from torch import Tensor, nn
+
+from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.models.blocks import Activations
+from arithprobe.problems.rows import Inputs
+
+Side = Literal["output", "input"]
+_MOST_NAMES = 40  # sites that an error lists
+
+
+class Site(NamedTuple):
+    """Where a state is: what a module returns, or what goes into it."""
+
+    module: str
+    """Name of the module, as in ``named_modules()``."""
+    side: Side = "output"
+    """Of a tuple that is returned, or of many arguments, the first is meant."""
+    n_heads: int | None = None
+    """H, where the state holds the outputs of H heads, side by side or, as (B, T, H, D / H), one behind another; it is
+    read as (B, T, D) either way."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network whose states can be read and edited; a ``torch.nn.Module``."""
+
+    @property
+    def training(self) -> bool:
+        """Whether it is in training mode; two passes must agree, so nothing is measured in it."""
+
+    @property
+    def d_model(self) -> int:
+        """Width D of the residual stream."""
+
+    @property
+    def max_len(self) -> int | None:
+        """Tokens of the longest prompt that it reads; None where there is no end."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """All sites, from the embedding on."""
+
+    @property
+    def residual_sites(self) -> tuple[str, ...]:
+        """The sites along the residual stream, of width D; the readout reads the last."""
+
+    def width(self, site: str) -> int:
+        """Width of the states of a site; D along the residual stream."""
+
+    def __call__(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, K) outputs for (B, T) token ids of (B,) lengths."""
+
+    def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
+        """(B, K) outputs, and the states of all sites; with ``patterns`` the attention probabilities, if it has any."""
+
+    def run_from(
+        self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
+    ) -> Tensor:
+        """The outputs with the states of some cells replaced, M replacements at once; gradients flow.
+
+        Args:
+            site: Any site.
+            cells: (M, B, P, D) new states at P positions of B prompts.
+            token: (B, P) token index of each position; of a token named twice the last counts.
+            valid: (B, P) False where a prompt has no such position; nothing is replaced there.
+            states: (B, T, D) by site, of the unedited pass: the residual sites and this one at least.
+            inputs: The prompts.
+
+        Returns:
+            (M, B, K) outputs.
+
+        Raises:
+            ArithprobeError: If there is no such site.
+        """
+
+    def only_readout_remains(self, site: str) -> bool:
+        """Whether after this site only the last norm and the readout are left."""
+
+    def untrained(self, seed: int) -> "Network":
+        """A network of the same architecture that was never trained, in evaluation mode, without gradients.
+
+        The global random state is not touched.
+
+        Raises:
+            ArithprobeError: If there is no way to make one.
+        """
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Its weights."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its weights, by name."""
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The modules inside, which hooks go on."""
+
+
+@runtime_checkable
+class HeadedNetwork(Network, Protocol):
+    """A network whose attention heads can be taken apart; ``z.l`` is what the heads of layer l read, side by side."""
+
+    @property
+    def n_heads(self) -> int:
+        """Heads H of each layer."""
+
+    def patterns_and_norms(self, layer: int, states: Mapping[str, Tensor], lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads of a layer look at, and what they could add.
+
+        Args:
+            layer: The layer.
+            states: (B, T, D) by site.
+            lengths: (B,) real tokens.
+
+        Returns:
+            (B, H, T, T) attention from query to key, 0 at padded keys, and (B, H, T) norms of what each token would add
+            to the stream if it were all that a head looked at.
+        """
+
+    def ov_circuits(self, layer: int) -> tuple[Tensor, Tensor]:
+        """(H, D / H, D) weights by which each head reads values, and (H, D, D / H) weights by which it writes."""
+
+    def direct_outputs(
+        self, states: Mapping[str, Tensor], lengths: Tensor, *, only_differences: bool
+    ) -> dict[str, Tensor]:
+        """(B, K) float64 contributions of each part to the outputs, with the norms' scales held fixed; they add up.
+
+        Args:
+            states: (B, T, D) by site.
+            lengths: (B,) real tokens.
+            only_differences: Leave out what is common to all outputs of a row.
+        """
+
+    def last_norm(self, state: Tensor) -> Tensor:
+        """(..., D) what the readout reads, of (..., D) states of the last residual sum."""
+
+
+def no_such_site(site: str, known: Iterable[str]) -> ArithprobeError:
+    """The error that lists the sites there are."""
+    names = list(known)
+    listed = names[:_MOST_NAMES]
+    more = f", and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+    return ArithprobeError(f"no site {site!r}{did_you_mean(site, names)} (sites: {', '.join(listed)}{more})")
+
+
+def frozen_copy(network: Network) -> Network:
+    """A network as it is now, on the CPU, in evaluation mode, without gradients."""
+    copied = copy.deepcopy(network)
+    if isinstance(copied, nn.Module):
+        copied.cpu().eval().requires_grad_(False)
+    return copied
+
+
+def common_width(network: Network, sites: Iterable[str]) -> int:
+    """Width of the states of some sites.
+
+    Raises:
+        ArithprobeError: If they are of several widths.
+    """
+    widths = {site: network.width(site) for site in sites}
+    if len(set(widths.values())) > 1:
+        shown = ", ".join(f"{site} {width}" for site, width in widths.items())
+        raise ArithprobeError(f"sites of several widths ({shown}) cannot be read together; ask for those of one width")
+    return next(iter(widths.values()), network.d_model)
+
+
+def require_network(network: object) -> None:
+    """Refuse what does not keep the protocol.
+
+    Raises:
+        ArithprobeError: Naming what is missing.
+    """
+    if isinstance(network, Network) and isinstance(network, nn.Module):
+        return
+    if not isinstance(network, nn.Module):
+        raise ArithprobeError(f"expected a network, a torch.nn.Module; got a {type(network).__name__}")
+    names = [name for name in _ASKED if not hasattr(network, name)]
+    raise ArithprobeError(
+        f"a {type(network).__name__} has no {', '.join(names)}; HookedNetwork(module, sites, read, example=...) makes "
+        "a Network of any module"
+    )
+
+
+def has_heads(network: Network) -> TypeGuard[HeadedNetwork]:
+    """Whether a network's attention heads can be taken apart."""
+    return isinstance(network, HeadedNetwork)
+
+
+def require_heads(network: Network, what: str) -> HeadedNetwork:
+    """The network, if its heads can be taken apart.
+
+    Raises:
+        ArithprobeError: Saying what cannot be done.
+    """
+    if not has_heads(network):
+        raise ArithprobeError(f"{what}: a {type(network).__name__} has no heads to take apart (it is no HeadedNetwork)")
+    return network
+
+
+_ASKED = (
+    "d_model", "max_len", "n_layers", "sites", "residual_sites", "width", "run_with_cache", "run_from",
+    "only_readout_remains", "untrained",
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Problems: their grammar, and everything that can be said of a column of them without looking at a network."""
