@@ -30,24 +30,31 @@ if TYPE_CHECKING:
         RidgeProbing,
         TensorBoardOverview,
     )
-    from arithprobe.data.datamodule import ArithmeticDataModule
+    from arithprobe.data.datamodule import ArithmeticDataModule, RowsDataModule
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.data.sampling import DataRecipe
+    from arithprobe.data.tokens import TokenDataset
     from arithprobe.errors import ArithprobeError, SharedRowsWarning, ThreadsWarning
+    from arithprobe.interventions.bench import Bench
     from arithprobe.interventions.erasure import Eraser, load_eraser
-    from arithprobe.models.checkpoints import load_model
+    from arithprobe.models.check import check
+    from arithprobe.models.checkpoints import LoadedModel, in_memory, load_model
+    from arithprobe.models.hooked import HookedNetwork
     from arithprobe.models.hooks import capture, edit
+    from arithprobe.models.network import HeadedNetwork, Network, Site
     from arithprobe.models.objective import Objective
     from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
     from arithprobe.models.transformer import TinyTransformer
     from arithprobe.probes.circles import best_periods
     from arithprobe.probes.ridge import RidgeFitter
     from arithprobe.problems.grammar import Problem
+    from arithprobe.problems.rows import Inputs, Rows
     from arithprobe.reports.page import report
     from arithprobe.threads import use_threads
     from arithprobe.tokenizer import decode, encode, pad_batch
     from arithprobe.training.checkpoint_io import WholeCheckpointIO
     from arithprobe.training.module import ArithmeticModule
+    from arithprobe.training.probed import ProbedModule
 
 __version__ = "0.1.0"
 
@@ -58,6 +65,7 @@ _HOME = {
     "ArithprobeError": "errors",
     "Behaviour": "behaviour",
     "BehaviourReport": "callbacks",
+    "Bench": "interventions.bench",
     "BestCheckpoint": "callbacks",
     "CircularMSE": "models.objectives",
     "DataRecipe": "data.sampling",
@@ -66,12 +74,18 @@ _HOME = {
     "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
     "HeadAnalysis": "callbacks",
-    "LastCheckpoint": "callbacks",
     "HeadOptions": "analysis.heads_options",
+    "HeadedNetwork": "models.network",
+    "HookedNetwork": "models.hooked",
+    "Inputs": "problems.rows",
     "InterveneOptions": "analysis.intervene_options",
+    "LastCheckpoint": "callbacks",
+    "LoadedModel": "models.checkpoints",
     "MLPProbing": "callbacks",
+    "Network": "models.network",
     "Objective": "models.objective",
     "ProbeOptions": "analysis.probe_options",
+    "ProbedModule": "training.probed",
     "Problem": "problems.grammar",
     "Provenance": "callbacks",
     "RUNGS": "analysis.ladder_rules",
@@ -80,18 +94,24 @@ _HOME = {
     "ResidueCrossEntropy": "models.objectives",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
+    "Rows": "problems.rows",
+    "RowsDataModule": "data.datamodule",
     "ScaledMSE": "models.objectives",
     "SharedRowsWarning": "errors",
+    "Site": "models.network",
     "TensorBoardOverview": "callbacks",
-    "WholeCheckpointIO": "training.checkpoint_io",
     "ThreadsWarning": "errors",
     "TinyTransformer": "models.transformer",
+    "TokenDataset": "data.tokens",
+    "WholeCheckpointIO": "training.checkpoint_io",
     "analyse_heads": "analysis.heads",
     "best_periods": "probes.circles",
     "capture": "models.hooks",
+    "check": "models.check",
     "decode": "tokenizer",
     "edit": "models.hooks",
     "encode": "tokenizer",
+    "in_memory": "models.checkpoints",
     "intervene": "analysis.intervene",
     "invariance": "analysis.invariance",
     "load_eraser": "interventions.erasure",
@@ -112,6 +132,7 @@ __all__ = [
     "ArithprobeError",
     "Behaviour",
     "BehaviourReport",
+    "Bench",
     "BestCheckpoint",
     "CircularMSE",
     "DataRecipe",
@@ -121,11 +142,17 @@ __all__ = [
     "FourierProbing",
     "HeadAnalysis",
     "HeadOptions",
+    "HeadedNetwork",
+    "HookedNetwork",
+    "Inputs",
     "InterveneOptions",
     "LastCheckpoint",
+    "LoadedModel",
     "MLPProbing",
+    "Network",
     "Objective",
     "ProbeOptions",
+    "ProbedModule",
     "Problem",
     "Provenance",
     "RandomState",
@@ -133,18 +160,24 @@ __all__ = [
     "ResidueCrossEntropy",
     "RidgeFitter",
     "RidgeProbing",
+    "Rows",
+    "RowsDataModule",
     "ScaledMSE",
     "SharedRowsWarning",
+    "Site",
     "TensorBoardOverview",
     "ThreadsWarning",
     "TinyTransformer",
+    "TokenDataset",
     "WholeCheckpointIO",
     "analyse_heads",
     "best_periods",
     "capture",
+    "check",
     "decode",
     "edit",
     "encode",
+    "in_memory",
     "intervene",
     "invariance",
     "load_eraser",

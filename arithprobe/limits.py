@@ -7,6 +7,8 @@ import os
 
 from arithprobe.errors import ArithprobeError
 
+LARGEST_PERIOD = 10_000
+"""Of a circle."""
 _MANY = "each of them is a fit of its own"
 _DRAWS = "p-values of 1 in 10000 need no more"
 _MOST: dict[str, tuple[float, str]] = {

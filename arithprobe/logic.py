@@ -7,6 +7,10 @@ State = Literal["holds", "does not hold", "cannot be told"]
 HOLDS: Final = "holds"
 FAILS: Final = "does not hold"
 CANNOT_BE_TOLD: Final = "cannot be told"
+LEVEL: Final = 0.05
+"""Of every test against random labels, subspaces or patterns, and of the false discovery rate."""
+FEWEST_DRAWS: Final = 19
+"""Random draws, without which no p-value reaches the level."""
 
 
 def state_of(parts: Iterable[bool | None]) -> State:

@@ -5,7 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from micro import GRID, HANDFUL, ablator, adder, axes, cell_of, dataset, moments, one_thread, positions, workbench  # noqa: F401
+from micro import (
+    GRID,
+    HANDFUL,
+    ablator,
+    adder,
+    axes,
+    cell_of,
+    dataset,
+    moments,
+    one_thread,  # noqa: F401
+    positions,
+    workbench,
+)
 from scipy.stats import binom
 from torch import nn
 
@@ -41,11 +53,11 @@ def bench():
 
 def oblique(bench, site, table, rank=2, seed=0):
     """An eraser whose left and right are not the same, other at each position, and whose mean is that of nothing."""
-    generator = np.random.default_rng(seed)
-    right = generator.standard_normal((len(table.names), D, rank))
+    generator, width = np.random.default_rng(seed), bench.network.width(site)
+    right = generator.standard_normal((len(table.names), width, rank))
     left = np.linalg.pinv(right).swapaxes(1, 2) + 0.1 * generator.standard_normal(right.shape)
     left = left @ np.linalg.inv(right.swapaxes(1, 2) @ left)
-    parts = (torch.from_numpy(part) for part in (left, right, generator.standard_normal((len(table.names), D))))
+    parts = (torch.from_numpy(part) for part in (left, right, generator.standard_normal((len(table.names), width))))
     return Eraser("sum", "leace", site, table.names, *parts)
 
 
@@ -171,7 +183,7 @@ def test_the_figures_are_those_of_the_answers(skilled, kind):
     table, donors = positions(skilled, "x1", "equals"), same_layout_donors(skilled, 0)
     eraser, run = oblique(skilled, "embed", table), ablator(skilled, "embed", table, donors)
     effect, outputs, random = run.ablate(eraser, kind, ("isotropic",), 19, 0)
-    truth = (skilled.x + skilled.y).double()
+    truth = skilled.group.double()
 
     def figures(outputs):
         e = outputs[:, 0] - truth
@@ -227,7 +239,7 @@ def test_what_is_removed_is_the_mean_square_change_of_the_states(bench, kind):
         ablator(bench, "resid_mid.1", table, same_layout_donors(bench, 0)),
     )
     states, own = run.states[:, 0], eraser.left[0] @ eraser.right[0].T
-    toward = {"zero": torch.zeros(D).double(), "mean": eraser.mean[0], "resample": states[run.donors]}[kind]
+    toward = {"zero": torch.zeros(D).double(), "mean": eraser.mean[0], "resample": states[run.bench.donors]}[kind]
     change = (toward - states) @ own.T
     expected = change.square().sum(dim=1).mean().item()
     assert run.ablate(eraser, kind, (), 0, 0).effect.removed == pytest.approx(expected)
@@ -257,7 +269,7 @@ def test_random_families_have_as_many_draws_as_asked_for_and_matched_ones_remove
 def _moment(run, p, kind):
     rows = run.table.valid[:, p]
     states = run.states[rows, p].numpy()
-    toward = {"zero": 0, "mean": states.mean(axis=0), "resample": run.states[run.donors[rows], p].numpy()}[kind]
+    toward = {"zero": 0, "mean": states.mean(axis=0), "resample": run.states[run.bench.donors[rows], p].numpy()}[kind]
     return (toward - states).T @ (toward - states) / len(states)
 
 
@@ -382,9 +394,7 @@ def test_some_rows_of_a_file_are_a_file_of_these_rows(bench):
 def test_the_mean_is_that_of_the_eraser(bench):
     table, donors = positions(bench, "last"), same_layout_donors(bench, 0)
     run, one = ablator(bench, "final", table, donors), oblique(bench, "final", table)
-    fitted = Eraser(
-        "sum", "leace", "final", table.names, one.left, one.right, torch.from_numpy(run.fit.mean_states)
-    )
+    fitted = Eraser("sum", "leace", "final", table.names, one.left, one.right, torch.from_numpy(run.fit.mean_states))
     plain = run.without("mean", one.left[None], one.right[None])[0]
     torch.testing.assert_close(run.ablate(fitted, "mean", (), 0, 0).outputs, plain, atol=1e-12, rtol=0)
     assert (run.ablate(one, "mean", (), 0, 0).outputs - plain).abs().max() > 1e-3

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from random_problems import RandomProblems
 from scipy.stats import binom
 
 from arithprobe.probes.decode import decode_angles
@@ -19,16 +20,8 @@ LAST = PositionTable(("last",), torch.zeros(N, 1, dtype=torch.int64), torch.ones
 runs = pytest.mark.parametrize("runs", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 
 
-class Rows:
-    """Random problems, as a data set holds them."""
-
-    path, modulus, layouts = "random problems", K, ()
-
-    def __init__(self, seed):
-        generator = torch.Generator().manual_seed(seed)
-        self.x, self.y = (torch.randint(0, 100, (N,), generator=generator) for _ in range(2))
-        self.lengths, self.layout = torch.ones(N, dtype=torch.int64), torch.zeros(N, dtype=torch.int64)
-        self.ids = torch.ones(N, 1, dtype=torch.uint8)
+def problems(seed):
+    return RandomProblems(N, K, seed)
 
 
 def noise(seed):
@@ -63,7 +56,7 @@ def assert_fooled_as_often_as_it_says(p, what="p"):
 @pytest.mark.slow
 @runs
 def test_ridge_on_noise_states_is_fooled_one_time_in_twenty(runs):
-    p = [ridge_p(noise(seed), (rows := Rows(seed)), (rows.x + rows.y).double(), seed) for seed in range(runs)]
+    p = [ridge_p(noise(seed), (rows := problems(seed)), (rows.x + rows.y).double(), seed) for seed in range(runs)]
     assert_fooled_as_often_as_it_says(p)
 
 
@@ -73,7 +66,7 @@ def test_ridge_on_shuffled_labels_is_fooled_one_time_in_twenty(runs):
     """States that hold the sum exactly; labels of other sums."""
     p = []
     for seed in range(runs):
-        rows = Rows(seed)
+        rows = problems(seed)
         total = (rows.x + rows.y).double()
         states = torch.cat([total[:, None].float() / 50, noise(seed)[:, 1:]], dim=1)
         other = torch.randperm(200, generator=torch.Generator().manual_seed(seed)).double()  # a label for every sum
@@ -86,7 +79,7 @@ def test_ridge_on_shuffled_labels_is_fooled_one_time_in_twenty(runs):
 @pytest.mark.parametrize("name", ["sum", "residue", "sum1", "carry1"])
 def test_for_one_file_noise_is_significant_one_time_in_twenty_whatever_its_labels(name, runs):
     """One file with small operands, many noise states: how the labels happen to fall into the folds decides nothing."""
-    rows = Rows(0)
+    rows = problems(0)
     rows.x, rows.y = rows.x % 30, rows.y % 30
     labels = target_values(name, rows)
     assert_fooled_as_often_as_it_says([ridge_p(noise(seed), rows, labels, seed) for seed in range(runs)])
@@ -96,7 +89,7 @@ def test_for_one_file_noise_is_significant_one_time_in_twenty_whatever_its_label
 @runs
 def test_for_one_file_each_frequency_is_significant_one_time_in_twenty(runs):
     """Of period 4: its second frequency has one wave, the first has two."""
-    rows = Rows(0)
+    rows = problems(0)
     rows.x, rows.y = rows.x % 30, rows.y % 30
     circle, found = Circle("sum", 4, (1, 2)), []
     for seed in range(runs):
@@ -110,7 +103,7 @@ def test_for_one_file_each_frequency_is_significant_one_time_in_twenty(runs):
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 def test_scores_do_not_depend_on_the_scale_of_the_states(scale):
-    rows, states = Rows(1), noise(1).double()
+    rows, states = problems(1), noise(1).double()
     states[:, 2] += (rows.x + rows.y) / 50
     found = []
     for factor in (1.0, scale):
@@ -123,7 +116,7 @@ def test_scores_do_not_depend_on_the_scale_of_the_states(scale):
 
 def test_a_planted_direction_is_found_every_time():
     for seed in range(10):
-        rows = Rows(seed)
+        rows = problems(seed)
         states = noise(seed)
         states[:, 2] += (rows.x + rows.y) / 50
         assert ridge_p(states, rows, (rows.x + rows.y).double(), seed) == pytest.approx(1 / 20)
@@ -132,7 +125,7 @@ def test_a_planted_direction_is_found_every_time():
 @pytest.mark.slow
 @runs
 def test_fourier_on_noise_names_a_key_frequency_one_time_in_twenty_at_most(runs):
-    found = [fourier_scores(noise(seed), Rows(seed), seed)[1] for seed in range(runs)]
+    found = [fourier_scores(noise(seed), problems(seed), seed)[1] for seed in range(runs)]
     family = [float(scores.p_max.min()) for scores in found]
     assert_fooled_as_often_as_it_says(family, "p of any")
     assert sum(bool(scores.key_frequencies("s")) for scores in found) <= sum(p <= LEVEL for p in family)
@@ -146,7 +139,7 @@ def test_fourier_on_shuffled_labels_names_a_key_frequency_one_time_in_twenty(run
     """States that hold a circle of another quantity."""
     family = []
     for seed in range(runs):
-        rows, states = Rows(seed), noise(seed)
+        rows, states = problems(seed), noise(seed)
         angle = torch.rand(200, generator=torch.Generator().manual_seed(seed))[rows.x + rows.y] * 2 * torch.pi
         states[:, 0] += 3 * angle.cos()
         states[:, 1] += 3 * angle.sin()
@@ -156,7 +149,7 @@ def test_fourier_on_shuffled_labels_names_a_key_frequency_one_time_in_twenty(run
 
 @pytest.mark.parametrize("frequency", [1, 5, 11])
 def test_a_planted_circle_is_found_at_its_frequency_and_no_other(frequency):
-    rows, states = Rows(frequency), noise(frequency) * 0.1
+    rows, states = problems(frequency), noise(frequency) * 0.1
     angle = 2 * torch.pi * frequency * ((rows.x + rows.y) % K) / K
     states[:, 1] += angle.cos()
     states[:, 4] += angle.sin()
@@ -177,7 +170,7 @@ def test_a_planted_circle_is_found_at_its_frequency_and_no_other(frequency):
 
 def test_values_told_apart_without_a_circle_are_not_called_one():
     """One-hot residues: every frequency can be read, and so can every relabelled circle."""
-    rows = Rows(3)
+    rows = problems(3)
     one_hot = torch.nn.functional.one_hot((rows.x + rows.y) % K, K).float()
     circle = Circle("residue", K, (1, 2, 3))
     survey = FourierSurvey(rows, ["s"], LAST, [circle], Split(), K)

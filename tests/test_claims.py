@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
+from random_problems import RandomProblems
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
@@ -30,19 +31,12 @@ EVERY = torch.arange(N)
 MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 10)]
 
 
-class Rows:
-    """Random problems of two digits, as a data set holds them."""
-
-    path, modulus, layouts = "random problems", K, ()
-
-    def __init__(self, seed=0, step=1):
-        generator = torch.Generator().manual_seed(seed)
-        self.x, self.y = (step * torch.randint(0, 100 // step, (N,), generator=generator) for _ in range(2))
-        self.lengths, self.layout = torch.ones(N, dtype=torch.int64), torch.zeros(N, dtype=torch.int64)
-        self.ids = torch.ones(N, 1, dtype=torch.uint8)
+def random_problems(seed=0, step=1):
+    """Of two digits."""
+    return RandomProblems(N, K, seed, step)
 
 
-ROWS = Rows()
+ROWS = random_problems()
 TOTAL = ROWS.x + ROWS.y
 
 
@@ -147,7 +141,7 @@ def test_residues_told_apart_are_no_circle():
 @pytest.mark.parametrize("seed", [0, 1, *MORE_SEEDS])
 def test_a_direction_for_every_residue_is_not_geometric_and_a_circle_is(period, seed):
     """However its frequencies come out, none is read better than any other naming of the residues is."""
-    rows = Rows(seed)
+    rows = random_problems(seed)
     rows.modulus = period
     residues = (rows.x + rows.y) % period
     states = noise(seed, 0.02, 30)
@@ -165,7 +159,7 @@ def test_a_direction_for_every_residue_is_not_geometric_and_a_circle_is(period, 
 @pytest.mark.parametrize(("modulus", "period", "frequency"), [(13, 4, 3), (23, 4, 6), (97, 4, 24), (97, 10, 10)])
 def test_a_wave_of_the_modulus_is_no_circle_of_the_period_that_it_is_close_to(modulus, period, frequency):
     """Of 13, frequency 3 goes round in 4.33; the sums of residues are too few for it to get out of step with 4."""
-    rows = Rows()
+    rows = random_problems()
     rows.modulus, rows.x, rows.y = modulus, rows.x % modulus, rows.y % modulus
     turn = 2 * torch.pi * (rows.x + rows.y).double()
 
@@ -233,14 +227,14 @@ def test_small_periods_have_neighbours_and_below_4_no_other_names(period):
 @pytest.mark.parametrize("period", [4, 6, 10])
 def test_a_circle_of_an_even_period_is_one_although_half_the_period_renamed_is_linear_in_it(period):
     """Of 4 values, the one wave of frequency 2 renamed is a wave of frequency 1; the control: each value by itself."""
-    rows = Rows()
+    rows = random_problems()
     rows.modulus = period
     assert geometric("residue", placed(circled(period)), rows)
     assert not geometric("residue", noise() + coded(TOTAL % period), rows)
 
 
 def test_where_no_neighbouring_period_varies_there_is_no_neighbour():
-    rows = Rows(step=3)  # sums are multiples of 3, the only neighbour of 2
+    rows = random_problems(step=3)  # sums are multiples of 3, the only neighbour of 2
     states = noise()
     states[:, 1] += ((rows.x + rows.y) % 2).double()
     found = scored("summod2f1", states, rows)
@@ -309,7 +303,7 @@ def test_the_shape_of_a_claim_is_in_its_name(name, circle):
 
 
 def test_the_frequencies_of_a_large_modulus_are_the_first_48():
-    rows = Rows()
+    rows = random_problems()
     rows.modulus = 97
     assert claim_of("residue", rows).circle.frequencies == tuple(range(1, 49))
     rows.modulus = 101
@@ -339,7 +333,7 @@ def test_planes_that_go_round_a_shorter_circle_are_claimed_by_its_name(name, per
 
 
 def test_a_claim_that_the_data_does_not_have_is_refused():
-    plain, even = Rows(), Rows(step=2)
+    plain, even = random_problems(), random_problems(step=2)
     plain.modulus = None
     with pytest.raises(ArithprobeError, match="k is unknown"):
         claim_of("residue", plain)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
-from test_calibration import LAST, D, N, Rows, noise
+from test_calibration import LAST, D, N, noise, problems
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.circles import best_periods
@@ -16,7 +16,7 @@ from arithprobe.problems.circles import Circle
 
 
 def test_degenerate_columns_are_refused_by_name_and_never_scored():
-    rows = Rows(0)
+    rows = problems(0)
     columns, refused = angle_columns("sum", 4, [1, 2, 3, 4], rows.x + rows.y)
     assert {n: list(found) for n, found in columns.items()} == {
         1: ["summod4cos1", "summod4sin1"],
@@ -30,7 +30,7 @@ def test_degenerate_columns_are_refused_by_name_and_never_scored():
 
 
 def test_a_circle_of_which_nothing_is_left_is_refused():
-    rows = Rows(0)
+    rows = problems(0)
     rows.x = torch.full((N,), 4)
     rows.y = torch.arange(N) % 50 * 2
     with pytest.raises(ArithprobeError, match=r"summod2: no frequency can be probed: summod2cos1 \(constant\)"):
@@ -38,7 +38,7 @@ def test_a_circle_of_which_nothing_is_left_is_refused():
 
 
 def test_k_is_unknown_for_plain_sums():
-    rows = Rows(0)
+    rows = problems(0)
     rows.modulus = None
     with pytest.raises(ArithprobeError, match=r"k is unknown, the problems are 'x \+ y = \?' without '\(mod k\)'"):
         FourierSurvey(rows, ["s"], LAST, [Circle("residue", 97, (1,))], Split(), D)
@@ -47,7 +47,7 @@ def test_k_is_unknown_for_plain_sums():
 @pytest.mark.parametrize("held_out", [None, (0,)])
 def test_encode_fve_is_the_held_out_share_of_variance_of_a_regression_of_the_states(held_out):
     """By group folds, against scikit-learn; the control: at another period than the planted one it is not above 0."""
-    rows = Rows(1)
+    rows = problems(1)
     states = noise(1)
     states[:, 0] += 6 * ((rows.x + rows.y) % 5 == 1)
     circles, split = [Circle("sum", 3, (1,)), Circle("sum", 5, (1, 2))], Split(held_out=held_out)
@@ -70,14 +70,14 @@ def test_encode_fve_is_the_held_out_share_of_variance_of_a_regression_of_the_sta
 
 
 def test_states_that_do_not_vary_have_no_variance_to_explain():
-    rows = Rows(1)
+    rows = problems(1)
     survey = FourierSurvey(rows, ["s"], LAST, [Circle("sum", 5, (1,))], Split(), D)
     survey.update({"s": torch.full((N, 1, D), 0.1)}, torch.arange(N))
     assert torch.isnan(survey.scores()[0][0].encode_fve).all()
 
 
 def test_decode_can_be_high_where_encode_is_a_thousandth():
-    rows, states = Rows(2), 30 * noise(2)
+    rows, states = problems(2), 30 * noise(2)
     angle = 2 * torch.pi * ((rows.x + rows.y) % 23) / 23
     states[:, 0], states[:, 1] = angle.cos(), angle.sin()
     survey = FourierSurvey(rows, ["s"], LAST, [Circle("residue", 23, (1,))], Split(), D)
@@ -97,7 +97,7 @@ def test_true_waves_decode_to_their_values(period, frequencies):
 
 
 def test_batches_and_ranks_add_up():
-    rows, states = Rows(4), noise(4)
+    rows, states = problems(4), noise(4)
     circles = [Circle("residue", 23, (1, 2)), Circle("sum", 7, (1,))]
 
     def survey(parts):
@@ -117,7 +117,7 @@ def test_batches_and_ranks_add_up():
 
 def test_relabellings_that_lose_their_wave_are_left_out_of_the_mean():
     """Residues 0 and 1 of period 10: renamed to labels of one parity they have no fifth wave."""
-    rows = Rows(5)
+    rows = problems(5)
     rows.x, rows.y = torch.arange(N) % 2, torch.zeros(N, dtype=torch.int64)
     split = Split(folds=2)
     rows.x = rows.x + 10 * (torch.arange(N) // 2)
@@ -130,7 +130,7 @@ def test_relabellings_that_lose_their_wave_are_left_out_of_the_mean():
 
 def test_a_period_counts_only_frequencies_that_have_no_shorter_one():
     """Parity alone: period 4 and 8 see it at half their length, and claim nothing."""
-    rows = Rows(6)
+    rows = problems(6)
     states = noise(6)
     states[:, 0] += 5 * (rows.x % 2)
     circles = [Circle("x", k, tuple(range(1, k // 2 + 1))) for k in (2, 4, 8)]

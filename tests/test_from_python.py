@@ -115,7 +115,7 @@ def test_analyses_take_a_loaded_model_only(name, given, small_data):
     ids=lambda make: make.__name__,
 )
 def test_callbacks_refuse_a_module_that_is_not_ours(make, data, trainer):
-    with pytest.raises(ArithprobeError, match="observes an ArithmeticModule, got Foreign"):
+    with pytest.raises(ArithprobeError, match="observes a ProbedModule, such as an ArithmeticModule, got Foreign"):
         trainer(make()).validate(Foreign(), data, verbose=False)
 
 

@@ -28,6 +28,7 @@ from arithprobe.data.tsv import write_tsv
 from arithprobe.models.checkpoints import load_model
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.render import to_rgb
+from arithprobe.problems.rows import Inputs
 
 NOTEBOOK = ["layer", "head", "mass_x", "mass_y", "mass_plus", "mass_mod", "mass_others", "copy_score", "balance_score",
             "entropy"]  # fmt: skip
@@ -213,7 +214,7 @@ def test_a_sample_has_the_pattern_of_its_prompt_alone(loaded, rows):
     length = len(sample.text)
     with torch.no_grad():
         _, cache = loaded.model.run_with_cache(
-            rows.ids[row : row + 1, :length].long(), rows.lengths[row : row + 1], patterns=True
+            Inputs(rows.ids[row : row + 1, :length].long(), rows.lengths[row : row + 1]), patterns=True
         )
     alone = torch.stack(list(cache.patterns.values()), dim=1)[0]
     assert sample.patterns.shape == (2, 2, length, length)

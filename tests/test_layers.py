@@ -33,9 +33,6 @@ def test_help_imports_nothing_heavy(words):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-WAIT_TO_BE_CUT = {"module.py": 272, "run.py": 264}  # these may grow no more
-
-
 def test_modules_stay_small():
     long = {path.name: n for path in (ROOT / "arithprobe").rglob("*.py") if (n := path.read_text().count("\n")) > 260}
-    assert {name: n for name, n in long.items() if n > WAIT_TO_BE_CUT.get(name, 0)} == {}
+    assert long == {}

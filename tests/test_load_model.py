@@ -155,7 +155,7 @@ def test_states_that_are_not_numbers_are_named_by_site_and_row(plain, tmp_path, 
     model, _ = plain
     model.enc.layers[1].linear1.weight.data[0, 0] = torch.nan
     torch.save(model.state_dict(), tmp_path / "nan.pt")
-    with pytest.raises(ArithprobeError, match=r"the state at mlp_out.1, token 0 is not finite in row 1 of .*small_val"):
+    with pytest.raises(ArithprobeError, match=r"the state at mlp_act.1, token 0 is not finite in row 1 of .*small_val"):
         run_over(load_model(tmp_path / "nan.pt", 2), rows)
 
 

@@ -183,9 +183,7 @@ def test_the_answer_that_arithmetic_demands_is_that_of_column_addition(target, m
 
 
 def test_a_circle_of_the_residue_says_what_the_answer_is_another_period_does_not():
-    base, source = (
-        Sums(torch.tensor(x), torch.tensor(y), 97) for x, y in (([57, 90], [65, 9]), ([12, 80], [30, 44]))
-    )
+    base, source = (Sums(torch.tensor(x), torch.tensor(y), 97) for x, y in (([57, 90], [65, 9]), ([12, 80], [30, 44])))
     for target in ("residuemod97", "residuemod97f1", "summod97f3to12", "residue"):
         assert counterfactual(target, base, source).tolist() == [42, 27]
     for target, modulus in [("summod10", 97), ("residuemod10f1", 97), ("summod97", None), ("xmod10", None)]:
@@ -231,8 +229,8 @@ def test_shifts_go_the_shorter_way_round():
 def swap(bench, eraser, table, donors, draws=19):
     run = ablator(bench, eraser.site, table, donors)
     swapped = run.without("resample", eraser.left[None], eraser.right[None])[0]
-    generator = np.random.default_rng(0)
-    random = torch.from_numpy(np.stack([random_subspaces(D, 1, draws, generator) for _ in table.names], axis=1))
+    generator, width = np.random.default_rng(0), run.states.shape[-1]
+    random = torch.from_numpy(np.stack([random_subspaces(width, 1, draws, generator) for _ in table.names], axis=1))
     return interchange(bench, eraser, table, donors, swapped, run.without("resample", random, random))
 
 
@@ -320,8 +318,10 @@ def test_the_part_that_is_not_seen_does_nothing_in_any_model(bench, site):
     """Also where all is seen: then there is no such part, and rounding is not made one."""
     table, donors = positions(bench, "last"), same_layout_donors(bench, 0)
     run = ablator(bench, site, table, donors)
+    width = bench.network.width(site)
     for seed in range(5):
-        found = swap(bench, direction(run, random_subspaces(D, 1, 1, np.random.default_rng(seed))), table, donors)
+        line = random_subspaces(width, 1, 1, np.random.default_rng(seed))
+        found = swap(bench, direction(run, line), table, donors)
         assert found.null_space == pytest.approx(0, abs=1e-12)
         if found.null_dimensions == 0:
             assert found.row_space == pytest.approx(found.recovered.fraction, rel=1e-6)

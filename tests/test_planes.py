@@ -6,7 +6,6 @@ import warnings
 
 import pytest
 import torch
-from arithprobe.analysis.shuffled import without_shuffled
 from micro import one_thread  # noqa: F401
 from planted import MODULUS, clock, many_handed_clock, some
 
@@ -185,12 +184,12 @@ def test_where_there_is_no_circle_there_is_nothing_to_leave_out():
     assert found.without_random == found.without_shuffled == ()
     assert len(found.excluded) == len(CIRCLE.frequencies)
     assert planes(clock)[2].without_key is not None  # the control
-    assert rungs.bench.states["resid_mid.0"].shape[0] == found.n
+    assert rungs.bench.held.states["resid_mid.0"].shape[0] == found.n
 
 
 def hooked(case, fn):
     """Answers of a whole forward pass with a hook at the last token, by the definitions."""
-    bench, rows = planes(case)[0].bench, some(case)[1]
+    bench, rows = planes(case)[0].bench.held, some(case)[1]
     ids, lengths, answers = rows.ids[bench.rows].long(), rows.lengths[bench.rows], rows.answers[bench.rows].double()
     with torch.no_grad(), edit(bench.network, SITE, fn, lengths - 1):
         outputs = bench.network(ids, lengths)
@@ -216,22 +215,22 @@ def fitted_on(case):
         )
 
     run_over(loaded, rows, [keep])
-    return torch.stack([found[row] for row in planes(case)[0].plan.fit_rows.tolist()])
+    return torch.stack([found[row] for row in planes(case)[0].bench.fit.rows.tolist()])
 
 
 def labels_of(case, frequencies):
     """(n, K) waves of the rows to fit on."""
-    rows, plan = some(case)[1], planes(case)[0].plan
+    rows, fit = some(case)[1], planes(case)[0].bench.fit
     name = planes_name("residue", MODULUS, frequencies)
-    return variable_of(name, rows).columns[plan.fit_rows]
+    return variable_of(name, rows).columns[fit.rows]
 
 
 def relabelled(case, frequencies, by="sum"):
     """The same permuted, permutation by permutation: a sum takes the labels of another, or a row those of another."""
-    rows, plan = some(case)[1], planes(case)[0].plan
+    rows, rungs = some(case)[1], planes(case)[0]
     own = labels_of(case, frequencies)
-    group = {"sum": (rows.x + rows.y)[plan.fit_rows], "row": torch.arange(len(own))}[by]
-    return [own[donors] for donors in permuted_rows(group, DRAWS, plan.options.seed).T]
+    group = {"sum": (rows.x + rows.y)[rungs.bench.fit.rows], "row": torch.arange(len(own))}[by]
+    return [own[donors] for donors in permuted_rows(group, DRAWS, rungs.seed).T]
 
 
 def other_leace(case, labels):
@@ -276,16 +275,16 @@ def test_without_shuffled_is_a_loop_over_permutations_of_the_labels_between_sums
             assert figures(drawn[number]) == pytest.approx(without(case, labels[number]), abs=1e-5)
         by_rows = relabelled(case, frequencies, by="row")  # the control
         assert figures(drawn[0]) != pytest.approx(without(case, by_rows[0]), abs=1e-2)
-    other = without_shuffled(rungs.cell(SITE), planes_name("residue", MODULUS, (1,)), 2, rungs.plan.options.seed + 1)
-    scores = rungs.bench.scores(other)
+    other = rungs.cell(SITE).shuffled(planes_name("residue", MODULUS, (1,)), 2, rungs.seed + 1)
+    scores = rungs.bench.held.scores(other)
     assert abs(float(scores.loss[0]) - found.excluded_shuffled[0].loss) > 1e-3  # the seed is what it depends on
 
 
 @pytest.mark.slow
 def test_permuted_labels_are_those_of_one_other_sum():
     """So that the null has what sums have in common."""
-    rows, plan = some(clock)[1], planes(clock)[0].plan
-    total = (rows.x + rows.y)[plan.fit_rows]
+    rows, fit = some(clock)[1], planes(clock)[0].bench.fit
+    total = (rows.x + rows.y)[fit.rows]
     for labels in relabelled(clock, (1,)):
         values = torch.cat([total[:, None].double(), labels], dim=1).round(decimals=6)
         assert len(torch.unique(values, dim=0)) == len(torch.unique(total))

@@ -4,7 +4,6 @@ import functools
 
 import pytest
 import torch
-from arithprobe.analysis.material import Material
 from micro import one_thread  # noqa: F401
 from planted import (
     PLANTED,
@@ -21,13 +20,11 @@ from planted import (
 from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
-from arithprobe.analysis.ledger import Cell
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.steering import steer_circle, steer_line
 from arithprobe.probes.moments import ALPHAS, alpha_choice
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
-from arithprobe.probes.targets import target_group
 from arithprobe.probes.variables import variable_of
 
 pytestmark = pytest.mark.slow(seconds=0.3)
@@ -72,7 +69,7 @@ def readable(case, twin=None):
         own = name.removeprefix("renamed ")
         columns = variable_of(own, rows).columns
         columns = columns if own == name else torch.tensor(RENAMED, dtype=torch.float64)[columns.long()]
-        groups.setdefault(target_group(own), []).append(Target(name, columns))
+        groups.setdefault(rows.group_of(own), []).append(Target(name, columns))
     surveys = [
         RidgeSurvey(rows, sites, last_token(rows), targets, Split(group, permutations=0), loaded.model.d_model)
         for group, targets in groups.items()
@@ -89,24 +86,24 @@ def cell_of(case, site):
         targets=TAKEN_OUT[case, site], sites=(site,), positions=("last",), draws=19, no_mlp=True, no_patching=True
     )
     plan = IntervenePlan(*some(case, ROWS), options)
-    return Cell(Material(plan), site, plan.sets[0])
+    return plan.bench().cell(site, plan.sets[0])
 
 
 def without(case, name, site, families=()):
     """What LEACE of a variable costs under mean ablation, and the held-out R2 before and after."""
     cell = cell_of(case, site)
-    own, eraser = cell.material.columns_of(name), cell.eraser(name, "leace")
+    own, eraser = cell.bench.columns_of(name), cell.eraser(name, "leace")
     before = linear_r2(cell.fit.columns(own), cell.held.columns(own))
     after = linear_r2(*(erased_moments(eraser, part).columns(own) for part in (cell.fit, cell.held)))
-    return cell.ablator.ablate(eraser, "mean", families, 19, 0).effect, float(before[0]), float(after[0])
+    return cell.ablate(eraser, "mean", families, 19, 0).effect, float(before[0]), float(after[0])
 
 
 @functools.cache
 def moved(case, name, site):
     """The slope of steering a variable, and its interchange."""
     cell = cell_of(case, site)
-    variable, bench = cell.material.plan.variable(name), cell.material.bench
-    fit = cell.fit.columns(cell.material.columns_of(name)).cell(0)
+    variable, bench = variable_of(name, cell.bench.rows), cell.part
+    fit = cell.fit.columns(cell.bench.columns_of(name)).cell(0)
     slope, intercept, pattern = (torch.from_numpy(one)[None] for one in filter_and_pattern(fit, RIDGE))
     if variable.circle is None:
         spread = float(variable.columns.std())
@@ -114,7 +111,7 @@ def moved(case, name, site):
     else:
         turned = (variable.circle.period, variable.circle.frequencies)
         curve = steer_circle(bench, site, cell.table, name, (slope, intercept, pattern), *turned, draws=0)
-    return curve.slope.fraction, cell.swap(cell.eraser(name, "leace"), 5)
+    return curve.slope.fraction, cell.swap(cell.eraser(name, "leace"), 5, cell.bench.seed)
 
 
 @pytest.mark.parametrize("case", WIRED)
@@ -230,7 +227,7 @@ def test_steering_and_interchange_move_the_answer_by_the_share_that_is_read(case
 @pytest.mark.parametrize(("case", "read"), [(adder, ["sum"]), (clock, ["cos1", "sin1"])])
 def test_moving_an_unread_direction_moves_no_answer_and_a_read_one_does(case, read):
     cell = cell_of(case, "resid_post.0")
-    bench, table, cells = cell.material.bench, cell.table, cell.ablator.cells
+    bench, table, cells = cell.part, cell.table, cell.states
     unread = ["x1", "cos10", "sin10", *(f"y1_{d}" for d in range(10))]
     steps = torch.stack([3 * direction(name) for name in [*unread, *read]])
     outputs = bench.run("resid_post.0", table, len(steps), lambda edits, rows: cells[rows] + steps[edits, None, None])

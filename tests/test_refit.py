@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
-from test_calibration import LAST, N, Rows
+from test_calibration import LAST, N, problems
 
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.refit import refit_curve
@@ -15,7 +15,7 @@ D = 10
 
 @pytest.fixture
 def survey():
-    rows = Rows(0)
+    rows = problems(0)
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(N, D, generator=generator, dtype=torch.float64) + 2
     total = (rows.x + rows.y).double()

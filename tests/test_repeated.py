@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.probes.claims import Claim, ClaimSurvey
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.splits import PermutedRows
@@ -13,6 +14,7 @@ from arithprobe.probes.survey import Split
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.grammar import Layout
 from arithprobe.problems.positions import PositionTable
+from arithprobe.problems.quantities import Sums
 
 ROWS = torch.tensor([5, 0, 0, 499, 17])
 
@@ -83,20 +85,16 @@ def test_permutations_are_those_that_were_made_for_all_rows_at_once():
     assert PermutedRows(group, 0, seed=4)[rows].shape == (4, 0)
 
 
-class Problems:
+def problems(n):
     """Rows of a modulus."""
-
-    path, modulus, layouts = "rows", 97, (Layout.of("1 + 2 (mod 97) = ?"),)
-
-    def __init__(self, n):
-        generator = torch.Generator().manual_seed(n)
-        self.x, self.y = torch.randint(40, (2, n), generator=generator)
-        self.lengths, self.layout, self.ids = torch.full((n,), 18), torch.zeros(n).long(), torch.zeros(n, 18).byte()
+    x, y = torch.randint(40, (2, n), generator=torch.Generator().manual_seed(n))
+    lengths, layout, ids = torch.full((n,), 18), torch.zeros(n).long(), torch.zeros(n, 18).byte()
+    return ProblemRows("rows", ids, lengths, Sums(x, y, 97), layout, [Layout.of("1 + 2 (mod 97) = ?").roles])
 
 
 def held(n):
     """Bytes of all tensors that a claim's probe and its controls hold, for so many rows."""
-    rows, last = Problems(n), PositionTable(("last",), torch.zeros(n, 1).long(), torch.ones(n, 1).bool())
+    rows, last = problems(n), PositionTable(("last",), torch.zeros(n, 1).long(), torch.ones(n, 1).bool())
     claim = Claim("residue", Circle("residue", 97, tuple(range(1, 7))))
     survey = ClaimSurvey(claim, rows, ["final"], last, Split(permutations=19), 2)
     storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in of(survey, set())}

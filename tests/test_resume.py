@@ -24,7 +24,7 @@ def sites_of(n_layers):
 
 
 EVERY_SITE = [(n_layers, site) for n_layers in (1, 2, 3) for site in sites_of(n_layers)]
-LAST_BLOCK = ["z.1", "attn_out.1", "resid_mid.1", "mlp_out.1", "resid_post.1", "final"]
+LAST_BLOCK = ["z.1", "attn_out.1", "resid_mid.1", "mlp_act.1", "mlp_out.1", "resid_post.1", "final"]
 
 
 def model_of(n_layers=2, dtype=torch.float32, n_outputs=1, d=8, n_heads=2, seed=0, norm="post"):
@@ -55,9 +55,13 @@ def positions(lengths, p=4, seed=2):
     return token, valid
 
 
+def width_of(site, d=8):
+    return 2 * d if site.startswith("mlp_act") else d
+
+
 def cells_of(m, token, site, d=8, dtype=torch.float32, seed=3):
-    width = 2 * d if site.startswith("mlp_act") else d
-    return torch.randn(m, *token.shape, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(m, *token.shape, width_of(site, d), generator=generator, dtype=torch.float64).to(dtype)
 
 
 def hooked(model, site, cells, token, valid, ids, lengths):
@@ -115,7 +119,8 @@ def test_an_edit_with_positions_is_the_same_edit(site):
 def test_in_the_last_block_only_the_last_token_counts(site, norm):
     model, (ids, lengths) = model_of(norm=norm), prompts((9, 4, 2, 6))
     token = torch.stack([torch.zeros_like(lengths), lengths - 2], dim=1)
-    found = resumed(model, site, cells_of(3, token, site), token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    cells, there = cells_of(3, token, site), torch.ones_like(token, dtype=torch.bool)
+    found = resumed(model, site, cells, token, there, ids, lengths)
     difference = (found - model(ids, lengths)).abs().amax((0, 2))
     if site in LAST_BLOCK:
         assert difference.max() < 1e-6
@@ -141,8 +146,8 @@ def test_a_row_in_which_nothing_is_replaced_is_intact_beside_rows_that_are_edite
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     token, valid = positions(lengths)
     valid[1] = False
-    cells = cells_of(2, token, site, dtype=torch.float64)
     for site in sites_of(2):
+        cells = cells_of(2, token, site, dtype=torch.float64)
         difference = resumed(model, site, cells, token, valid, ids, lengths) - model(ids, lengths)
         assert difference[:, 1].abs().max() < 1e-12 < 1e-3 < difference[:, [0, 2, 3]].abs().min()
 
@@ -169,7 +174,7 @@ def test_cells_that_are_not_changed_give_the_models_own_output(n_layers, site, n
     model, (ids, lengths) = model_of(n_layers, dtype, norm=norm), prompts()
     token, valid = positions(lengths)
     outputs, cache = model.run_with_cache(Inputs(ids, lengths))
-    cells = cache.states[site].gather(1, token[..., None].expand(-1, -1, 8)).expand(2, -1, -1, -1)
+    cells = cache.states[site].gather(1, token[..., None].expand(-1, -1, width_of(site))).expand(2, -1, -1, -1)
     found = model.run_from(site, cells, token, valid, cache.states, Inputs(ids, lengths))
     torch.testing.assert_close(found, outputs.expand(2, -1, -1), atol=UNEDITED[dtype], rtol=0)
     changed = model.run_from(site, cells.flip(-1), token, valid, cache.states, Inputs(ids, lengths))
@@ -218,6 +223,8 @@ def test_only_the_head_remains_after_the_last_block(n_layers, site):
     token = lengths[:, None] - 1
     cells = cells_of(2, token, site)
     found = resumed(model, site, cells, token, torch.ones_like(token, dtype=torch.bool), ids, lengths)
+    assert cells.shape[-1] == model.width(site)
+    cells = cells[..., :8]  # as wide as the stream
     head = model.readout(cells if site == "final" else model.ln(cells))[:, :, 0]
     assert torch.allclose(found, head, atol=1e-6) == remains
 
@@ -225,21 +232,22 @@ def test_only_the_head_remains_after_the_last_block(n_layers, site):
 def test_states_and_cells_are_left_as_they_are():
     model, (ids, lengths) = model_of(3), prompts()
     token, valid = positions(lengths)
-    cells, states = cells_of(2, token, site), model.run_with_cache(Inputs(ids, lengths))[1].states
+    states = model.run_with_cache(Inputs(ids, lengths))[1].states
     kept = {site: state.clone() for site, state in states.items()}
-    arguments = cells.clone(), token.clone(), valid.clone()
     for site in sites_of(3):
+        cells = cells_of(2, token, site)
+        arguments = cells.clone(), token.clone(), valid.clone()
         model.run_from(site, cells, token, valid, states, Inputs(ids, lengths))
+        assert all(map(torch.equal, (cells, token, valid), arguments))
     assert all(torch.equal(states[site], state) for site, state in kept.items())
-    assert all(map(torch.equal, (cells, token, valid), arguments))
 
 
 @pytest.mark.parametrize("site", sites_of(2))
 def test_replacements_may_share_their_memory(site):
     model, (ids, lengths) = model_of(), prompts()
     token, valid = positions(lengths)
-    one = torch.randn(8, generator=torch.Generator().manual_seed(4))
-    shared = one.expand(3, *token.shape, 8)
+    one = torch.randn(width_of(site), generator=torch.Generator().manual_seed(4))
+    shared = one.expand(3, *token.shape, -1)
     found = assert_equal_to_hooked(model, site, shared, token, valid, ids, lengths, atol=1e-5)
     assert (found[0] - found[2]).abs().max() < 1e-6
 
@@ -256,8 +264,9 @@ def runs(draw):
     model = model_of(n_layers, torch.float64, seed=draw(st.integers(0, 9)), **options)
     token, valid = (torch.tensor([[pair[part] for pair in row] for row in drawn]) for part in (0, 1))
     scale = draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0]))
-    cells = scale * cells_of(draw(st.integers(1, 3)), token, site, dtype=torch.float64, seed=draw(st.integers(0, 9)))
-    return model, draw(st.sampled_from(sites_of(n_layers))), cells, token, valid, *prompts(lengths)
+    m, seed, site = draw(st.integers(1, 3)), draw(st.integers(0, 9)), draw(st.sampled_from(sites_of(n_layers)))
+    cells = scale * cells_of(m, token, site, dtype=torch.float64, seed=seed)
+    return model, site, cells, token, valid, *prompts(lengths)
 
 
 @settings(deadline=None, max_examples=30)
@@ -305,6 +314,6 @@ def test_large_states_do_not_lose_the_attention():
     model, (ids, lengths) = model_of(dtype=torch.float64), prompts()
     model.enc.layers[1].self_attn.in_proj_bias[8:16] = 100.0
     token, valid = positions(lengths)
-    cells = 50 * cells_of(2, token, site, dtype=torch.float64)
     for site in sites_of(2):
+        cells = 50 * cells_of(2, token, site, dtype=torch.float64)
         assert_equal_to_hooked(model, site, cells, token, valid, ids, lengths, atol=1e-9)

@@ -128,7 +128,7 @@ def test_figures_are_those_of_a_model_run_twice(digits):
         gap = bench.outputs[donors[away], 0] - bench.outputs[away, 0]
         assert one.unrelated == pytest.approx(gap.abs().mean().item())
         for site in bench.network.residual_sites:
-            before, after = (b.states[site][torch.arange(len(b)), b.lengths - 1] for b in (bench, other))
+            before, after = (b.states[site][torch.arange(len(b)), b.inputs.lengths - 1] for b in (bench, other))
             unrelated = (before[donors[away]] - before[away]).square().sum(dim=1).mean()
             if unrelated > 1e-20:
                 expected = (after - before[rows]).square().sum(dim=1).mean() / unrelated

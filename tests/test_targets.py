@@ -65,9 +65,8 @@ def test_other_names_are_no_tags(text):
 
 def test_positions_point_at_the_characters_they_name():
     texts = ["103 + 40 = ?", "7 + 7 = ?"]
-    table = position_table(
-        ["last", "index", "role"], torch.tensor([12, 9]), torch.tensor([0, 1]), [Layout.of(text).roles for text in texts]
-    )
+    roles = [Layout.of(text).roles for text in texts]
+    table = position_table(["last", "index", "role"], torch.tensor([12, 9]), torch.tensor([0, 1]), roles)
     assert table.names[:3] == ("last", "0", "1")
     assert table.names[13:] == ("x100", "x10", "x1", "sp1", "plus", "sp2", "y10", "y1", "sp4", "equals", "sp5", "query")
     for row, text in enumerate(texts):

@@ -176,7 +176,7 @@ def test_options_of_another_analysis_and_other_networks_are_refused(call, more, 
     other = InterveneOptions() if call is not intervene else HeadOptions()
     with pytest.raises(ArithprobeError, match=rf"expected \w+Options\(...\), got a {type(other).__name__}$"):
         call(loaded, rows, *more, other)
-    with pytest.raises(ArithprobeError, match="here: expected a TinyTransformer, got a Linear"):
+    with pytest.raises(ArithprobeError, match=r"a Linear has no d_model, max_len, .*HookedNetwork"):
         call(loaded._replace(model=model.model.readout), rows, *more)
 
 

@@ -87,7 +87,10 @@ def require_loaded(loaded: object, dataset: object) -> None:
             f"expected rows, such as an ArithmeticDataset, got a {type(dataset).__name__}; "
             "ArithmeticDataset.from_tsv(path) gives one"
         )
-    require_network(loaded.model)
+    try:
+        require_network(loaded.model)
+    except ArithprobeError as error:
+        raise ArithprobeError(f"{loaded.path}: {error}") from None
 
 
 def fidelity_of(network: Network, dataset: Rows) -> Fidelity | None:

@@ -107,7 +107,9 @@ def intervene(
             cell = bench.cell(site, "all")
             for one in plan.variables:
                 found = cell.swap(cell.eraser(one.name, "leace"), options.variable_draws, options.seed)
-                if found is None:
+                if found is None and dataset.counterfactual(one.name, plan.rows[:1], plan.rows[:1]) is None:
+                    plan.leave_out(f"interchange of {one.name!r}: these rows do not say what the answer would be")
+                elif found is None:
                     plan.leave_out(f"interchange of {one.name!r}: no two problems whose answers would differ")
                 else:
                     variables.append((site, one.name, found))

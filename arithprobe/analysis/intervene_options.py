@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.limits import require_within
+from arithprobe.logic import FEWEST_DRAWS
 
 _CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
 
@@ -55,7 +55,7 @@ class InterveneOptions:
     def __post_init__(self) -> None:
         for name in ("targets", "sites", "positions", "variables", *_CHOICES):
             object.__setattr__(self, name, several(name, getattr(self, name)))
-        draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_PERMUTATIONS)
+        draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_DRAWS)
         least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_within("", **{name: getattr(self, name) for name in least})

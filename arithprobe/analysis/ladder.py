@@ -17,7 +17,6 @@ from arithprobe.analysis.ladder_causal import CausalEvidence, CausalRungs
 from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder_rules import (
     CARRIED,
-    LEVEL,
     READABLE,
     RUNGS,
     Evidence,
@@ -27,7 +26,7 @@ from arithprobe.analysis.ladder_rules import (
     read_evidence,
 )
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.problems.circles import planes_name
 

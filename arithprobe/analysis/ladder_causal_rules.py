@@ -8,7 +8,6 @@ from arithprobe.analysis.ladder_causal import SHUFFLED, CausalEvidence, RandomCo
 from arithprobe.analysis.ladder_rules import (
     CARRIED,
     CHANCES,
-    LEVEL,
     RANDOM_COST,
     SHUFFLED_COST,
     SKILL_LEFT,
@@ -19,6 +18,7 @@ from arithprobe.analysis.ladder_rules import (
     at_most,
     tried,
 )
+from arithprobe.logic import LEVEL
 from arithprobe.probes.accuracy import binomial_interval
 from arithprobe.problems.circles import planes_of
 

@@ -31,13 +31,11 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, State, above, state_of
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
-LEVEL = 0.05
-"""Of every test against random labels, subspaces or patterns."""
 MARGIN = 0.05
 """R2 above the control task, and above the values renamed."""
 READABLE = 0.95

@@ -1,6 +1,7 @@
 """Every probe on one checkpoint, with its controls: what is decodable where, and against what."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -45,6 +46,10 @@ class ProbeReport:
     """Ridge probes of every target, site and position."""
     twins: tuple[TwinComparison, ...]
     """The same for untrained networks, target by target; empty where none were asked for."""
+    wide: tuple[CellScores, ...]
+    """Ridge probes at sites of another width than the residual stream's, such as neurons, target by target."""
+    wide_twins: tuple[TwinComparison, ...]
+    """The same for untrained networks."""
     surface: dict[str, tuple[CellScores, ...]]
     """The same from the text alone, by kind of feature, target by target."""
     circle: FourierScores | None
@@ -111,7 +116,10 @@ def probe(
     costs = [*costs, *more]
     progress("readouts refitted")
     refit = refit_curve(removal, plan.readout, removed, options.subspace_draws, options.seed)
+    wide, more = run.wide_scores()
+    costs += more
     twins: list[list[CellScores]] = []
+    wide_twins: list[list[CellScores]] = []
     circle_twin = None
     twin_claims: list[list[Tensor]] = [[] for _ in run.claims]
     for number in range(options.twins):
@@ -122,6 +130,7 @@ def probe(
         twin = _Run(plan, controls=False)
         twin.over(untrained)
         twins.append(twin.ridge_scores()[0])
+        wide_twins.append(twin.wide_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
         for found, survey in zip(twin_claims, twin.claims, strict=True):
             found.append(survey.r2())
@@ -149,11 +158,16 @@ def probe(
         constant=dataset.constant(loaded.train_mean),
         constant_from="these rows" if loaded.train_mean is None else "the training rows",
         behaviour=behaviour, ridge=tuple(ridge),
-        twins=tuple(compare_with_twins(*scores) for scores in zip(ridge, *twins, strict=True)) if twins else (),
+        twins=_beside(ridge, twins), wide=tuple(wide), wide_twins=_beside(wide, wide_twins),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
         mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out),
         costs=tuple(costs), fidelity=plan.fidelity,
     )  # fmt: skip
+
+
+def _beside(own: Sequence[CellScores], twins: Sequence[Sequence[CellScores]]) -> tuple[TwinComparison, ...]:
+    """Scores beside those of untrained networks, target by target; empty without any."""
+    return tuple(compare_with_twins(*scores) for scores in zip(own, *twins, strict=True)) if twins else ()
 
 
 class _Run:
@@ -167,6 +181,11 @@ class _Run:
                         plan.split(group, options.permutations if controls else 0), d_model)
             for group, targets in plan.by_group().items()
         ]  # fmt: skip
+        self.wide = [
+            RidgeSurvey(dataset, sites, plan.positions, targets,
+                        plan.split(group, options.permutations if controls else 0), width)
+            for width, sites in plan.wide.items() for group, targets in plan.by_group().items()
+        ]  # fmt: skip
         self.claims = plan.claim_surveys(controls=controls)
         permutations = options.fourier_permutations if controls else 0
         self.circles = [
@@ -176,15 +195,22 @@ class _Run:
 
     def over(self, model: LoadedModel, *others: Observer) -> Behaviour:
         """Run the model over the rows, for the surveys and whoever else looks."""
-        observers: list[Observer] = [survey.update for survey in self.ridge]
+        observers: list[Observer] = [survey.update for survey in (*self.ridge, *self.wide)]
         observers += [survey.update for survey in self.circles]
         observers += [survey.update for survey in self.claims]
         return run_over(model, self.plan.dataset, [*observers, *others]).behaviour
 
     def ridge_scores(self) -> tuple[list[CellScores], list[str]]:
         """All ridge targets, and what they cost."""
+        return self._scores(self.ridge)
+
+    def wide_scores(self) -> tuple[list[CellScores], list[str]]:
+        """The same at sites of another width."""
+        return self._scores(self.wide)
+
+    def _scores(self, surveys: Sequence[RidgeSurvey]) -> tuple[list[CellScores], list[str]]:
         found, costs = [], []
-        for survey in self.ridge:
+        for survey in surveys:
             scores, cost = survey.scores("ridge", *self.plan.alpha)
             found += scores
             costs.append(f"ridge, folds of {survey.split.group}: {cost}")

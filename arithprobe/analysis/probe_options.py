@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.limits import require_within
+from arithprobe.limits import LARGEST_PERIOD, require_within
+from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 
-FEWEST_PERMUTATIONS = 19
-"""With fewer no p-value reaches 5 %."""
-_LARGEST_PERIOD, _LARGEST_SMALL_PERIOD = 10_000, 100
+_LARGEST_SMALL_PERIOD = 100
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class ProbeOptions:
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         least = {
-            "permutations": FEWEST_PERMUTATIONS, "fourier_permutations": FEWEST_PERMUTATIONS,
+            "permutations": FEWEST_DRAWS, "fourier_permutations": FEWEST_DRAWS,
             "frequencies": 1, "folds": 3, "twins": 0, "subspace_draws": 1, "mlp_hidden": 1,
             "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0, "max_examples": 100, "seed": 0,
         }  # fmt: skip
@@ -83,7 +82,7 @@ class ProbeOptions:
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")
         limits = [(period, _LARGEST_SMALL_PERIOD) for period in self.small_periods]
-        limits += [] if self.period is None else [(self.period, _LARGEST_PERIOD)]
+        limits += [] if self.period is None else [(self.period, LARGEST_PERIOD)]
         for period, largest in limits:
             if not 2 <= period <= largest:
                 raise ArithprobeError(f"a period is {period}; expected 2 to {largest}")

@@ -7,9 +7,10 @@ import torch
 from arithprobe.analysis.forward import check_rows, chosen_sites, fidelity_of, random_init_twin
 from arithprobe.analysis.intervene_plan import usual_variables
 from arithprobe.analysis.ladder_causal import CausalRungs, require_rows
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS, ProbeOptions
+from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory
+from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
@@ -56,7 +57,12 @@ class ProbePlan:
         self.loaded, self.dataset, self.options, self.d_model = loaded, dataset, options, loaded.model.d_model
         self.residual = loaded.model.residual_sites
         self.readout = self.residual[-1]
-        self.sites = chosen_sites(loaded, [*options.sites, self.readout])
+        width, chosen = loaded.model.width, chosen_sites(loaded, [*options.sites, self.readout])
+        self.sites = tuple(site for site in chosen if width(site) == self.d_model)
+        self.wide: dict[int, list[str]] = {}  # ridge probes alone read sites of another width, such as neurons
+        for site in chosen:
+            if width(site) != self.d_model:
+                self.wide.setdefault(width(site), []).append(site)
         self.alpha = (options.alphas, options.alpha_by)
         self.positions = dataset.positions(list(dict.fromkeys(["last", *options.positions])))
         self.last = dataset.positions(["last"])
@@ -73,6 +79,10 @@ class ProbePlan:
             for small in options.small_periods
         ]
         self.left_out = self._leave_out()
+        self.left_out += [
+            f"Fourier and MLP probes at {', '.join(sites)}: of width {wide}, the residual stream's is {self.d_model}"
+            for wide, sites in self.wide.items()
+        ]
         self.claims = [] if options.no_ladder else self._claims()
         self.left_out += ["the ladder of evidence: no_ladder"] if options.no_ladder else []
         self.mlp_kinds = self._mlp_kinds()
@@ -136,7 +146,7 @@ class ProbePlan:
 
     def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
         """What climbs the causal rungs."""
-        draws, options = max(self.options.subspace_draws, FEWEST_PERMUTATIONS), self.options
+        draws, options = max(self.options.subspace_draws, FEWEST_DRAWS), self.options
         return CausalRungs(self.loaded, self.dataset, targets, sites, draws, options.max_examples, options.seed)
 
     def _mlp_kinds(self) -> list[Kind]:

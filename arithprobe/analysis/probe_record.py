@@ -41,10 +41,11 @@ def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
 def _ridge(report: ProbeReport) -> list[dict[str, Any]]:
     """One record a target and cell, with the untrained networks' score where there is one."""
     found = []
-    for index, scores in enumerate(report.ridge):
+    twins = (*report.twins, *report.wide_twins)
+    for index, scores in enumerate((*report.ridge, *report.wide)):
         cells = list(scores.cells())
-        if report.twins:
-            one = report.twins[index]
+        if twins:
+            one = twins[index]
             places = [divmod(number, len(scores.positions)) for number in range(len(cells))]
             for cell, at in zip(cells, places, strict=True):
                 cell |= {

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
 from arithprobe.limits import require_within
+from arithprobe.logic import FEWEST_DRAWS
 
 _LARGEST_FREQUENCY = 48  # as far as other Fourier probes look unless asked for more; all there are of 97
 
@@ -48,7 +48,7 @@ class ScaleOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "frequencies", several("measure: frequencies", self.frequencies, int))
         least = {
-            "permutations": FEWEST_PERMUTATIONS, "draws": FEWEST_PERMUTATIONS, "folds": 3, "twins": 1, "ablate": 1,
+            "permutations": FEWEST_DRAWS, "draws": FEWEST_DRAWS, "folds": 3, "twins": 1, "ablate": 1,
             "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,
         }  # fmt: skip
         require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})

@@ -15,7 +15,7 @@ from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.limits import require_within
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
 from arithprobe.plotting.live_ablation import ablation_curves
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
@@ -89,7 +89,7 @@ class DirectionAblation(ValidationProbe):
     ) -> None:
         super().__init__()
         require_at_least(
-            "DirectionAblation: ", draws=(draws, 19), folds=(folds, 2), every=(every, 1),
+            "DirectionAblation: ", draws=(draws, FEWEST_DRAWS), folds=(folds, 2), every=(every, 1),
             max_examples=(max_examples, 100), seed=(seed, 0),
         )  # fmt: skip
         require_within(

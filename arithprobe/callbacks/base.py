@@ -43,6 +43,8 @@ class ValidationProbe(SingleCallback):
 
     analysis: str
     """First word of its tags, and name of its file ``probes/<analysis>.jsonl``; of one callback of a run."""
+    every: int = 1
+    """It reports at validation n, 2 n, ... of a fit."""
     remembered: tuple[str, ...] = ()
     """Names of the attributes that a further fit of the same run goes on with; ``forget`` sets them to nothing."""
 

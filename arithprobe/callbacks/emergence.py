@@ -11,17 +11,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.analysis.forward import random_init_twin, run_over
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, probed_module, to_json
 from arithprobe.callbacks.trainers import moment, sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole
 from arithprobe.limits import require_within
+from arithprobe.logic import FEWEST_DRAWS, LEVEL
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.network import Network, frozen_copy
 from arithprobe.plotting.emergence import emergence_map
-from arithprobe.probes.circles import LEVEL
 from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, listed
 from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
 from arithprobe.probes.survey import Split
@@ -80,7 +79,7 @@ class EmergenceProbing(ValidationProbe):
     ) -> None:
         super().__init__()
         require_at_least(
-            "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS), twins=(twins, 0),
+            "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS), twins=(twins, 0),
             figure_every=(figure_every, 1), seed=(seed, 0),
         )  # fmt: skip
         if frequencies is not None and not isinstance(frequencies, int):
@@ -198,7 +197,11 @@ class EmergenceProbing(ValidationProbe):
         """(V, S) the largest R2 of the network before its first step and the other untrained ones; None without any."""
         live = (module.model, module.objective, module.train_mean, dataset.task)
         trained = LoadedModel("the run", "live", *live)
-        untrained = [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
+        untrained = []
+        try:
+            untrained += [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
+        except ArithprobeError as error:
+            self._what = what._replace(left_out=(*what.left_out, f"untrained networks: {error}"))
         if self._beginning is not None:
             untrained.append(trained._replace(path="the run's beginning", model=self._beginning))
         survey = self._survey_of(module, dataset, what, self.split._replace(permutations=0))

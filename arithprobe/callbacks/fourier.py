@@ -5,12 +5,12 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from arithprobe.analysis.probe_options import FEWEST_PERMUTATIONS
 from arithprobe.callbacks.base import ValidationProbe, probed_module
 from arithprobe.callbacks.trainers import moment, sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
+from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
@@ -36,7 +36,7 @@ class FourierProbing(ValidationProbe):
     ``figures/fourier_<q>mod<k>.png``.
 
     Args:
-        quantity: What goes around: ``residue``, ``sum``, ``x`` or ``y``.
+        quantity: What goes around: ``residue``, ``sum``, ``x`` or ``y``; the answer by default.
         period: Its period k; the data's modulus by default.
         frequencies: The largest frequency N, for 1 to N; or a list. Half the period is the end.
         folds: Folds of groups; one of them is held out.
@@ -56,7 +56,7 @@ class FourierProbing(ValidationProbe):
 
     def __init__(
         self,
-        quantity: str = "residue",
+        quantity: str | None = None,
         period: int | None = None,
         frequencies: int | Sequence[int] = 12,
         folds: int = 5,
@@ -76,7 +76,7 @@ class FourierProbing(ValidationProbe):
         )  # fmt: skip
         self.frequencies = wanted or tuple(range(1, largest + 1))
         require_at_least(
-            "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_PERMUTATIONS),
+            "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS),
             max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),
             frequencies=(min(self.frequencies, default=0), 1), period=(2 if period is None else period, 2),
         )  # fmt: skip
@@ -105,7 +105,7 @@ class FourierProbing(ValidationProbe):
         if self.figure_site is not None and self.figure_site not in sites:
             raise ArithprobeError(f"FourierProbing: no site {self.figure_site!r} (sites: {', '.join(sites)})")
         positions = dataset.positions(["last"])
-        circle = Circle(self.quantity, period, self.frequencies)
+        circle = Circle(self.quantity or dataset.answer, period, self.frequencies)
         self._survey = FourierSurvey(dataset, sites, positions, [circle], self.split, module.model.d_model)
 
     def begin(self, module: ProbedModule) -> None:

@@ -16,6 +16,7 @@ from arithprobe.callbacks.trainers import rows_behind
 from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.errors import several
 from arithprobe.files import to_json, write_whole
+from arithprobe.models.network import uncompiled
 from arithprobe.problems.rows import Rows
 
 FILE = "provenance.json"
@@ -53,6 +54,7 @@ class Provenance(SingleCallback):
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(), "code": code_hash(), "device": str(module.device),
             "processes": trainer.world_size, "threads": torch.get_num_threads(),
+            "network": type(uncompiled(module.model)).__name__,
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
             "continued_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         }  # fmt: skip

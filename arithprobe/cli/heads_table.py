@@ -19,11 +19,10 @@ from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.heads import HeadAblation
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 from arithprobe.probes.rank import Agreement
 
 _WIDTH = 130  # where there is no terminal to ask
-_ALPHA = 0.05
 _IN_SHORT = {"plus": "+"}  # of a group
 Text = Callable[[float], str]
 
@@ -84,7 +83,7 @@ def _effect_table(causal: Causal) -> Table:
     table.caption = f"{kinds}: change of the RMSE in answer units when the head's output is ablated so at every token."
     if _drawn(causal):
         table.caption += (
-            f" *: p <= {_ALPHA} for {causal.main.kind}, against random dimensions of z, each head by itself."
+            f" *: p <= {LEVEL} for {causal.main.kind}, against random dimensions of z, each head by itself."
         )
     else:
         table.caption += (
@@ -149,7 +148,7 @@ def _numbers(name: str, values: Tensor, text: Text, below: tuple[str, ...] = ())
 
 
 def _cost(ablation: HeadAblation, layer: int, head: int) -> str:
-    star = "*" if ablation.p[layer, head] <= _ALPHA else " "
+    star = "*" if ablation.p[layer, head] <= LEVEL else " "
     return f"{change(float(ablation.delta_rmse[layer, head]))}{star}"
 
 
@@ -212,7 +211,7 @@ def _agreement(one: Agreement, kind: str) -> str:
 
 
 def _drawn(causal: Causal) -> bool:
-    return 1 / (1 + causal.main.random.shape[1]) <= _ALPHA  # with fewer draws no p is so small
+    return 1 / (1 + causal.main.random.shape[1]) <= LEVEL  # with fewer draws no p is so small
 
 
 def _short(value: float) -> str:

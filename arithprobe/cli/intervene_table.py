@@ -14,7 +14,7 @@ from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 
 _WIDTH = 130  # where there is no terminal to ask
 _FAMILIES = {"isotropic": "isotropic", "matched": "changing as much", "outside": "outside, changing as much"}
@@ -63,7 +63,7 @@ def _ledger(report: InterventionReport, width: int) -> Table:
     table.caption = (
         f"{', '.join(effect.kind for effect in report.ledger[0].effects)}: change of the RMSE in answer units when the "
         f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. above random: percent of random "
-        f"subspaces that cost less, {families}; *: p <= 0.05 against\neach. steer: "
+        f"subspaces that cost less, {families}; *: p <= {LEVEL} against\neach. steer: "
         "response of the answer over what arithmetic demands. swap: share of the demanded shift when the subspace is\n"
         "another problem's. ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
@@ -106,7 +106,7 @@ def _main(row: LedgerRow) -> AblationEffect:
 
 def _percentiles(effect: AblationEffect) -> str:
     shown = " / ".join("-" if math.isnan(one.percentile) else f"{one.percentile:.0f}" for one in effect.families)
-    significant = bool(effect.families) and all(one.p <= 0.05 for one in effect.families)
+    significant = bool(effect.families) and all(one.p <= LEVEL for one in effect.families)
     return f"{shown}{'*' if significant else ' '}"
 
 
@@ -144,12 +144,12 @@ def _variables(report: InterventionReport) -> Table:
     for site in dict.fromkeys(site for site, _, _ in report.variables):
         cells = [found[site, name] for name in names if (site, name) in found]
         table.add_row(site, *(_swap(one) for one in cells))
-    table.caption = "whole: with the whole state. exact: answers as arithmetic demands. *: p <= 0.05 (random ones)."
+    table.caption = f"whole: with the whole state. exact: answers as arithmetic demands. *: p <= {LEVEL} (random ones)."
     return table
 
 
 def _swap(one: Interchange) -> str:
-    mark = "*" if one.p <= 0.05 else " "
+    mark = "*" if one.p <= LEVEL else " "
     return f"{one.recovered.fraction:.2f}{mark} ({one.whole_state:.2f}, {one.exact_match:.1%})"
 
 

@@ -66,7 +66,7 @@ def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDat
     for callback in callbacks:
         if isinstance(callback, ValidationProbe) and stage in ("fit", "validate"):
             callback.plan(model, data.dataset("val"))
-            tags |= dict.fromkeys(callback.tags(), getattr(callback, "every", 1))
+            tags |= dict.fromkeys(callback.tags(), callback.every)
     passes = (stage,) if stage == "predict" else parts_of(stage)
     n_batches = {name: _limited(trainer, name, len(getattr(data, f"{name}_dataloader")())) for name in passes}
     if stage != "fit":

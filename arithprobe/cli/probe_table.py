@@ -46,6 +46,8 @@ def print_report(report: ProbeReport, files: Sequence[Path]) -> None:
         markup=False,
     )
     console.print(_ridge_table(report, console.width))
+    for line in _wide_lines(report):
+        console.print(line, markup=False)
     if report.circle is not None:
         for line in _circle_lines(report.circle, report.circle_twin, report.decoding):
             console.print(line, markup=False)
@@ -86,6 +88,22 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
         "lengths, text: R2 from digit counts, from the characters."
     )
     return table
+
+
+def _wide_lines(report: ProbeReport) -> list[str]:
+    """What is read at sites of another width, such as neurons, a line a target."""
+    lines = []
+    for index, scores in enumerate(report.wide):
+        figures = []
+        for row, site in enumerate(scores.sites):
+            cell = scores.at(site)
+            untrained = f", untrained {number(float(report.wide_twins[index].twin[row, 0]))}" if report.twins else ""
+            figures.append(
+                f"{site} {number(cell['r2'])} [{number(cell['low'])}, {number(cell['high'])}] "
+                f"(shuffled {number(cell['null_high'])}, p {cell['p']:.2f}{untrained})"
+            )
+        lines.append(f"ridge probe of {scores.target!r} at the last token: held-out R2 {'; '.join(figures)}")
+    return lines
 
 
 def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:

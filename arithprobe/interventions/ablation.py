@@ -81,6 +81,19 @@ def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor)
     return (mean if kind == "mean" else torch.zeros_like(mean)).expand_as(cells)
 
 
+def changes_of(toward: Tensor, valid: Tensor) -> tuple[Array, Array]:
+    """(P, D, D) mean of ``c c^T``, c a change of a state that is replaced altogether, and (P,) rows of each.
+
+    Args:
+        toward: (N, P, D) from each state to what replaces it.
+        valid: (N, P) False where a row has no such position.
+    """
+    toward = torch.where(valid.to(toward.device)[..., None], toward, 0).double()
+    n = valid.sum(dim=0).double()
+    total = torch.einsum("npd,npe->pde", toward, toward).cpu() / n.clamp(min=1)[:, None, None]
+    return total.numpy(), n.numpy()
+
+
 def skill_lost(part: Part, skill: Tensor) -> Tensor:
     """``(intact skill - skill) / intact skill``; NaN where the model had no skill to lose."""
     if part.behaviour.verdict == "NOT LEARNED":

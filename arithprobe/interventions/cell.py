@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import AblationRun, effect_of, family_of, replacement
+from arithprobe.interventions.ablation import AblationRun, changes_of, effect_of, family_of, replacement
 from arithprobe.interventions.certificate import linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.erasure import Eraser, fit_erasers, shuffled_erasers
@@ -73,7 +73,9 @@ class Cell:
             ArithprobeError: If the bench has none.
         """
         if self._held is None:
-            raise ArithprobeError("this bench was made without rows to fit on, so no moments were folded")
+            raise ArithprobeError(
+                "the moments of the rows held out were not folded: they are without moments of one's own"
+            )
         return self._held
 
     @cached_property
@@ -120,7 +122,7 @@ class Cell:
         require_kind(kind, AblationKind, "ablation")
         eraser.require_width(self.states)
         left, right = eraser.left.numpy() * self._kept, eraser.right.numpy() * self._kept
-        spread = self._changes(kind, eraser.mean)
+        spread = changes_of(self._toward(kind, eraser.mean), self.table.valid)
         own = self.without(kind, torch.from_numpy(left)[None], torch.from_numpy(right)[None], eraser.mean)
         scores, size = self.part.scores(own), float(size_of(left, right, *spread))
         outputs, found, chance = {}, [], left.shape[-1] / self.states.shape[-1]
@@ -250,10 +252,3 @@ class Cell:
         """(N, P, D) from each state to what replaces it."""
         mean = self._mean if mean is None else mean.to(self._mean)
         return replacement(kind, self.states, mean, self.bench.donors) - self.states
-
-    def _changes(self, kind: AblationKind, mean: Tensor) -> tuple[Array, Array]:
-        """(P, D, D) mean of ``c c^T``, c the change of a state that is replaced altogether, and (P,) rows of each."""
-        toward = torch.where(self.table.valid.to(self.states.device)[..., None], self._toward(kind, mean), 0).double()
-        n = self.table.valid.sum(dim=0).double()
-        total = torch.einsum("npd,npe->pde", toward, toward).cpu() / n.clamp(min=1)[:, None, None]
-        return total.numpy(), n.numpy()

@@ -49,10 +49,11 @@ def symmetry_tests(part: Part, donors: Tensor, steps: Sequence[int] | None = Non
         steps: The amounts, to both sides; those that the rows suggest by default.
     """
     signed = None if steps is None else sorted({sign * step for step in steps for sign in (-1, 1)})
+    whole_turn = part.modulus is not None and (-part.modulus, part.modulus)
     found = (
         _test(part, donors, change, d)
         for change, amounts in part.dataset.changes
-        for d in (amounts if signed is None or max(amounts) == part.modulus else signed)
+        for d in (amounts if signed is None or amounts == whole_turn else signed)
     )
     return [one for one in found if one is not None]
 

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.hooks import capture, edit, named_tokens
-from arithprobe.models.network import Network, require_network
+from arithprobe.models.cells import placed
+from arithprobe.models.hooks import capture, edit
+from arithprobe.models.network import Network, frozen_copy, require_network
 from arithprobe.problems.rows import Inputs, Rows
 
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}  # of half precision: what a second plain pass differs by
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+_HALF = 4.0  # times what a second plain pass in single precision differs by, of a network in half precision
 _ALONE, _EDITS = 8, 2  # rows run alone, and edits of each site
 
 
@@ -35,13 +37,15 @@ class Fidelity:
     sites: tuple[str, ...]
     """Its sites, every one of which was read and edited."""
     tolerance: float
-    """What may differ."""
+    """What may differ: 1e-9 in float64, 1e-5 in float32; in half precision four times what a second plain pass of the
+    same weights in float32 differs by."""
     second_pass: float
     """Difference of a second plain pass, with the rows in the opposite order."""
     identity: float
     """Largest difference that an edit makes which changes nothing; must be 0 to the bit."""
     whole_source: float
-    """Difference from a source's output where its whole last state is put in; NaN without two rows of one length."""
+    """Difference from a source's output where the whole stream of it is put in, the largest of all residual sites; NaN
+    without two rows of one length."""
     alone: float
     """Difference of a row run alone from the same row in a padded batch."""
     run_from: float
@@ -83,9 +87,9 @@ def fidelity_record(fidelity: Fidelity | None) -> dict[str, Any]:
 def check(network: Network, rows: Rows, examples: int = 24, seed: int = 0) -> Fidelity:
     """Verify a network on a few rows.
 
-    Every hook fires and holds (B, T, D); an edit that changes nothing changes no bit; a source's state at the last site
-    gives the source's output; a row alone equals the row in a padded batch; ``run_from`` equals the edited whole pass;
-    an untrained twin is equal between equal seeds.
+    Every hook fires and holds (B, T, D); an edit that changes nothing changes no bit; the whole stream of a source, put
+    in at any residual site, gives the source's output; a row alone equals the row in a padded batch; ``run_from``
+    equals the edited whole pass; an untrained twin is equal between equal seeds.
 
     Args:
         network: The network, in evaluation mode.
@@ -119,8 +123,8 @@ class _Check:
             )
         self.scale = max(float(self.plain.abs().max()), 1e-30)
         self.second = self._off(network(*(one.flip(0) for one in self.inputs)).flip(0), self.plain)
-        half = max(self.second, torch.finfo(self.plain.dtype).eps)
-        self.tolerance = _TOLERANCE.get(self.plain.dtype, half)
+        known = _TOLERANCE.get(self.plain.dtype)
+        self.tolerance = _HALF * self._rounding() if known is None else known
 
     def fidelity(self) -> Fidelity:
         """All promises, one after another."""
@@ -132,12 +136,20 @@ class _Check:
         return Fidelity(
             network=type(self.network).__name__, dtype=str(self.plain.dtype).removeprefix("torch."),
             rows=len(self.plain), sites=tuple(self.network.sites), tolerance=self.tolerance, second_pass=self.second,
-            identity=identity, whole_source=self._whole_source(good), alone=self._alone(), run_from=run_from,
+            identity=identity, whole_source=self._whole_sources(good), alone=self._alone(), run_from=run_from,
             untrained=untrained, unchanged=unchanged, problems=tuple(self.problems),
         )  # fmt: skip
 
     def _off(self, found: Tensor, wanted: Tensor) -> float:
         return float((found - wanted).abs().max()) / self.scale if found.shape == wanted.shape else float("inf")
+
+    def _rounding(self) -> float:
+        """Difference of a pass in single precision."""
+        copied = frozen_copy(self.network)
+        if isinstance(copied, nn.Module):
+            copied.float()
+        inputs = (one.cpu() for one in self.inputs)
+        return self._off(copied(*inputs), self.plain.cpu().float())
 
     def _promise(self, what: str, off: float, limit: float | None = None) -> float:
         if not off <= (self.tolerance if limit is None else limit):
@@ -178,21 +190,23 @@ class _Check:
         plain = self._off(self.network(*self.inputs), self.plain)  # 0, but for kernels that are not deterministic
         return self._promise(f"an edit at {site!r} that changes nothing", off, plain)
 
-    def _whole_source(self, good: list[str]) -> float:
-        """Put the states of a row of the same length in at the last residual site."""
-        lengths, site = self.inputs.lengths.cpu(), self.network.residual_sites[-1]
-        donors = torch.arange(len(lengths))
+    def _whole_sources(self, good: list[str]) -> float:
+        """Put the stream of a row of the same length in; what reads it elsewhere, past an edit, keeps the output."""
+        lengths, donors = self.inputs.lengths.cpu(), torch.arange(len(self.plain))
         for length in torch.unique(lengths).tolist():
             own = (lengths == length).nonzero()[:, 0]
             donors[own] = own.roll(1)
         paired = donors != torch.arange(len(donors))
-        if site not in good or not bool(paired.any()):
+        if not bool(paired.any()):
             return float("nan")
         token, valid = self._every_token()
-        cells = self.states[site][donors][None]
-        found = self.network.run_from(site, cells, token, valid, self.states, self.inputs)[0]
-        off = self._off(found[paired], self.plain[donors][paired])
-        return self._promise(f"the output with a source's whole state at {site!r}", off)
+        worst = 0.0
+        for site in (site for site in self.network.residual_sites if site in good):
+            cells = self.states[site][donors][None]
+            found = self.network.run_from(site, cells, token, valid, self.states, self.inputs)[0]
+            off = self._off(found[paired], self.plain[donors][paired])
+            worst = max(worst, self._promise(f"the output with the whole stream of a source at {site!r}", off))
+        return worst
 
     def _alone(self) -> float:
         off = 0.0
@@ -213,7 +227,7 @@ class _Check:
         found = self.network.run_from(site, new, token, chosen, self.states, self.inputs)
         off = 0.0
         for number in range(_EDITS):
-            with edit(self._module(), site, partial(_placed, new=new[number], token=token, valid=chosen)):
+            with edit(self._module(), site, partial(placed, cells=new[number], token=token, valid=chosen)):
                 off = max(off, self._off(found[number], self.network(*self.inputs)))
         return self._promise(f"run_from({site!r}, ...), and a whole pass with the same edit,", off)
 
@@ -239,14 +253,6 @@ class _Check:
             name for name, value in own.items() if name in one and torch.equal(value.cpu(), one[name].cpu())
         )
         return "equal between equal seeds", unchanged
-
-
-def _placed(state: Tensor, new: Tensor, token: Tensor, valid: Tensor) -> Tensor:
-    """(B, T, D) states with (B, P, D) new ones at the valid tokens."""
-    rows, tokens, position = named_tokens(token, valid, state.shape[1])
-    placed = state.clone()
-    placed[rows, tokens] = new[rows, position]
-    return placed
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

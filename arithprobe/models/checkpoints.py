@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.network import Network
+from arithprobe.models.network import Network, require_network, uncompiled
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
@@ -48,7 +48,39 @@ class LoadedModel(NamedTuple):
     """What it was trained on; None in a plain file."""
 
 
-def load_model(path: str | Path, n_heads: int | None = None, scale: float | None = None) -> LoadedModel:
+def in_memory(
+    network: Network,
+    objective: Objective,
+    *,
+    train_mean: float | None = None,
+    task: str | None = None,
+    name: str = "network in memory",
+) -> LoadedModel:
+    """A network that is there already, for :func:`~arithprobe.analysis.probe.probe` and the other analyses.
+
+    It is put into evaluation mode, without gradients.
+
+    Args:
+        network: Any :class:`~arithprobe.models.network.Network`.
+        objective: The way from its outputs to answers.
+        train_mean: Mean training answer, the constant that skill is measured against; that of the rows if not given.
+        task: What it was trained on, as ``rows.task`` says it; then rows of another task are refused.
+        name: What records and tables call it.
+
+    Raises:
+        ArithprobeError: If one of both is something else.
+    """
+    require_network(network)
+    if not isinstance(objective, Objective):
+        raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
+    if isinstance(network, nn.Module):
+        network.eval().requires_grad_(False)
+    return LoadedModel(name, "in memory", network, objective, train_mean, task)
+
+
+def load_model(
+    path: str | Path, n_heads: int | None = None, scale: float | None = None, *, network: Network | None = None
+) -> LoadedModel:
     """Load a model from a Lightning checkpoint or a plain ``state_dict``, whichever the file is.
 
     Args:
@@ -56,6 +88,7 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
         n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's. It is
             taken to be of that project otherwise too: post-norm, absolute positions, a scaled answer.
         scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
+        network: A network of one's own that the weights are loaded into; a ``TinyTransformer`` is made by default.
 
     Raises:
         ArithprobeError: If the file is no checkpoint, of another architecture or vocabulary, or contradicts an option.
@@ -73,6 +106,14 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
     if n_heads is not None and stored.get("n_heads", n_heads) != n_heads:
         raise ArithprobeError(f"{path}: the checkpoint says n_heads {stored['n_heads']}, the option says {n_heads}")
     heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
+    kind = "Lightning checkpoint" if lightning else "plain state_dict"
+    facts = (extra.get("train_mean"), extra.get("task"))
+    if network is not None:
+        require_network(network)
+        require_same_shapes(network.state_dict(), weights, path)
+        own = in_memory(network, objective)
+        own.model.load_state_dict(weights)
+        return LoadedModel(str(path), kind, own.model, objective, *facts)
     chosen: dict[str, Any] = {name: stored[name] for name in _CHOICES if name in stored}
     options = _sizes(weights, path) | chosen | {"n_heads": heads, "dropout": 0.0}
     try:
@@ -87,10 +128,7 @@ def load_model(path: str | Path, n_heads: int | None = None, scale: float | None
         raise ArithprobeError(
             f"{path}: the readout has {model.readout.out_features} outputs; {objective!r} has {objective.n_outputs}"
         )
-    kind = "Lightning checkpoint" if lightning else "plain state_dict"
-    return LoadedModel(
-        str(path), kind, model.eval().requires_grad_(False), objective, extra.get("train_mean"), extra.get("task")
-    )
+    return LoadedModel(str(path), kind, model.eval().requires_grad_(False), objective, *facts)
 
 
 def lightning_parts(
@@ -178,7 +216,7 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
 
 def is_ours(network: object) -> bool:
     """Whether a network is this library's own, whose promises its tests verify."""
-    return isinstance(network, TinyTransformer)
+    return isinstance(uncompiled(network), TinyTransformer)
 
 
 def weights_hash(model: nn.Module | Network) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Activations
-from arithprobe.models.hooks import capture, edit, named_tokens
+from arithprobe.models.cells import placed
+from arithprobe.models.hooks import capture, edit
 from arithprobe.models.network import Side, Site, no_such_site
 from arithprobe.problems.rows import Inputs
 
@@ -122,16 +123,13 @@ class HookedNetwork(nn.Module):
         if site not in self._sites:
             raise no_such_site(site, self._sites)
         ids, lengths = inputs
-        rows, tokens, position = named_tokens(token.where(valid, 0), valid, ids.shape[1])
-        found = []
+        token, found = token.where(valid, 0), []
         for part in torch.split(cells, max(1, _TOKENS // ids.numel())):
 
-            def placed(state: Tensor, new: Tensor = part) -> Tensor:
-                whole = state.unflatten(0, (len(new), len(ids))).clone()  # type: ignore[no-untyped-call]
-                whole[:, rows, tokens] = new[:, rows, position]
-                return whole.flatten(0, 1)
+            def edited(state: Tensor, new: Tensor = part) -> Tensor:
+                return placed(state.view(len(new), len(ids), *state.shape[1:]), new, token, valid).flatten(0, 1)
 
-            with edit(self, site, placed):
+            with edit(self, site, edited):
                 outputs = self(ids.repeat(len(part), 1), lengths.repeat(len(part)))
             found.append(outputs.view(len(part), len(ids), -1))
         return torch.cat(found)

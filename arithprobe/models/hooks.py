@@ -3,7 +3,8 @@
 A *site* is the output of a module, by the module's name in ``model.named_modules()``; a model may give its sites other
 names in a mapping ``sites``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0`` is the
 output of ``enc.layers.0.resid_post``), and may mean a module's input (:class:`~arithprobe.models.network.Site`). Where
-a module returns a tuple, or has several inputs, the site is the first of them.
+a module returns a tuple, or has several inputs, the site is the first of them. An edit of an input is written into the
+tensor itself: what else reads it, such as the residual stream that goes past a norm, reads the edited state too.
 
 >>> import torch
 >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError, several
+from arithprobe.models.cells import named_tokens
 from arithprobe.models.network import Site, no_such_site
 
 EditFunction = Callable[[Tensor], Tensor]
@@ -108,12 +110,11 @@ def edit(
         parts = (edited, *output[1:])
         return type(output)(*parts) if hasattr(output, "_fields") else parts
 
-    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-        first = next(iter(named), None)
-        edited = changed(args[0] if args else named.get(first or ""))
-        if edited is None:
-            return None
-        return ((edited, *args[1:]), named) if args else (args, named | {str(first): edited})
+    def before(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        state = args[0] if args else next(iter(named.values()), None)
+        edited = changed(state)
+        if edited is not None and isinstance(state, Tensor):
+            _write(state, edited, site)
 
     if found.side == "input":
         handle = module.register_forward_pre_hook(before, with_kwargs=True)
@@ -210,21 +211,19 @@ def _edited(state: Tensor, fn: EditFunction, positions: Tensor | None, site: str
     return state.index_put(index, edited)
 
 
-def named_tokens(positions: Tensor, valid: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The tokens that positions name, each once: writing a token twice has no defined result, and no right gradient.
+def _write(state: Tensor, edited: Tensor, site: str) -> None:
+    """Write into a tensor in place.
 
-    Args:
-        positions: (B, P) token indices.
-        valid: (B, P) False where there is no such position.
-        length: T.
-
-    Returns:
-        (n,) row, (n,) token, and (n,) position, the last of those that name it.
+    Raises:
+        ArithprobeError: If it cannot be written to.
     """
-    number = torch.arange(positions.shape[1], device=positions.device).where(valid, -1)
-    last = positions.new_full((len(positions), length), -1).scatter_reduce(1, positions, number, "amax")
-    rows, tokens = (last >= 0).nonzero(as_tuple=True)
-    return rows, tokens, last[rows, tokens]
+    try:
+        state.copy_(edited)
+    except RuntimeError as error:
+        raise ArithprobeError(
+            f"site {site!r}: the input of its module cannot be written to ({str(error).splitlines()[0]}); map the site "
+            "to the output of a module"
+        ) from error
 
 
 def _of_head(fn: EditFunction, head: int, site: str, n_heads: int | None) -> EditFunction:

@@ -107,6 +107,9 @@ class Network(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Its weights, by name."""
 
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take weights over."""
+
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The modules inside, which hooks go on."""
 
@@ -156,6 +159,11 @@ def no_such_site(site: str, known: Iterable[str]) -> ArithprobeError:
     listed = names[:_MOST_NAMES]
     more = f", and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
     return ArithprobeError(f"no site {site!r}{did_you_mean(site, names)} (sites: {', '.join(listed)}{more})")
+
+
+def uncompiled(network: object) -> object:
+    """A network without the wrapper of ``torch.compile``."""
+    return getattr(network, "_orig_mod", network)
 
 
 def frozen_copy(network: Network) -> Network:

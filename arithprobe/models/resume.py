@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.models.blocks import Attention, Block, pick
+from arithprobe.models.cells import placed
 from arithprobe.models.headed import HeadedEncoder
-from arithprobe.models.hooks import named_tokens, sites_of
+from arithprobe.models.hooks import sites_of
 from arithprobe.models.network import no_such_site
 from arithprobe.problems.rows import Inputs
 
@@ -78,7 +79,7 @@ def _run(
     if layer >= len(blocks) - 1:
         return _read(model, site, cells[:, :, 0])
     m, b = cells.shape[:2]
-    x = _placed(states[site], cells, token, valid).flatten(0, 1)
+    x = placed(states[site].expand(m, -1, -1, -1), cells, token, valid).flatten(0, 1)
     mask = (torch.arange(x.shape[1], device=x.device) < lengths[:, None]).repeat(m, 1)
     for block in blocks[layer + 1 : -1]:
         x = block(x, mask)
@@ -115,14 +116,6 @@ def _to_block_end(
 def _gathered(state: Tensor, token: Tensor) -> Tensor:
     """(B, P, D) states at the (B, P) tokens, from (B, T, D)."""
     return state.gather(1, token[..., None].expand(-1, -1, state.shape[-1]))
-
-
-def _placed(state: Tensor, cells: Tensor, token: Tensor, valid: Tensor) -> Tensor:
-    """(M, B, T, D) states with the cells put in."""
-    rows, tokens, position = named_tokens(token, valid, state.shape[1])
-    placed = state.expand(len(cells), -1, -1, -1).clone()
-    placed[:, rows, tokens] = cells[:, rows, position]
-    return placed
 
 
 def _only(state: Tensor, cells: Tensor, token: Tensor, valid: Tensor, at: Tensor) -> Tensor:

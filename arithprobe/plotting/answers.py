@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, difference
-from arithprobe.plotting.steering import empty_figure
+from arithprobe.plotting.sheets import empty_figure
 from arithprobe.plotting.style import BLUE, ORANGE, new_figure
 from arithprobe.plotting.titles import set_title
 

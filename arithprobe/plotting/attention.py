@@ -14,7 +14,7 @@ from arithprobe.attention.records import head_name, head_names
 from arithprobe.attention.roles import GROUPS, Group
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
-from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import SMALL, TINY, new_figure
 from arithprobe.plotting.titles import set_title
 

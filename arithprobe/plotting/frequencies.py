@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import heat, ink
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
@@ -69,7 +70,7 @@ def frequency_step_map(
     first = scores[0]
     row, column = first.sites.index(site), first.positions.index("last")
     r2 = np.stack([one.r2[:, row, column].numpy() for one in scores], axis=1)  # (F, steps)
-    key = np.stack([one.p_max[:, row, column].numpy() <= 0.05 for one in scores], axis=1)
+    key = np.stack([one.p_max[:, row, column].numpy() <= LEVEL for one in scores], axis=1)
     frequencies = first.circle.frequencies
     size = (max(6.5, 0.42 * len(scores) + 3), max(3.6, 0.16 * len(frequencies) + 2.2))
     figure = new_figure(*size)

@@ -14,17 +14,17 @@ from arithprobe.attention.records import head_names
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.heads import HeadAblation, HeadPatching
 from arithprobe.interventions.kinds import AblationKind
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.heads import least_axis
 from arithprobe.plotting.labels import MARKER, name_points
 from arithprobe.plotting.panels import annotate, heat
-from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import BLUE, GREEN, GREY, LABEL, LIGHT, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.rank import Agreement, RankCorrelation
 
 _KINDS: dict[AblationKind, str] = {"zero": BLUE, "mean": ORANGE, "resample": GREEN}
 _IN_WORDS: dict[AblationKind, str] = {"zero": "nothing", "mean": "its mean", "resample": "another row's"}
-_ALPHA = 0.05
 _COST = "increase of the RMSE\n(answer units)"
 
 
@@ -69,7 +69,7 @@ def _bars(panel: Axes, one: HeadAblation, place: float, breadth: float) -> None:
     at = np.arange(len(cost)) + place * breadth
     panel.bar(at, cost, 0.92 * breadth, color=_KINDS[one.kind], label=f"{one.kind}: {_IN_WORDS[one.kind]} in its place")
     for x, y, p in zip(at, cost, one.p.flatten().tolist(), strict=True):
-        if p <= _ALPHA:
+        if p <= LEVEL:
             panel.annotate(
                 "*", (x, max(y, 0.0)), (0, -2), textcoords="offset points", ha="center", va="bottom", fontsize=12
             )  # fmt: skip
@@ -79,9 +79,9 @@ def _ablation_legend(figure: Figure, panel: Axes, ablations: Sequence[HeadAblati
     """Kinds first, then what they are compared with."""
     entries = sorted(zip(*panel.get_legend_handles_labels(), strict=True), key=lambda entry: "random" in entry[1])
     handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
-    if any(bool((one.p <= _ALPHA).any()) for one in ablations):
+    if any(bool((one.p <= LEVEL).any()) for one in ablations):
         handles.append(Line2D([], [], linestyle="none", marker="$*$", color="black"))
-        labels.append(f"p <= {_ALPHA} against these, each head by itself")
+        labels.append(f"p <= {LEVEL} against these, each head by itself")
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL)
 
 

@@ -19,7 +19,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.heads import HeadAblation
 from arithprobe.plotting.attention import IN_WORDS
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
-from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 

@@ -12,7 +12,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.invariance import Invariance
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.panels import logarithmic_over
-from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, VERMILION, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
 

@@ -16,7 +16,7 @@ from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD
-from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import BLUE, GREY, LIGHT, ORANGE, PURPLE, SMALL, TINY, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
 

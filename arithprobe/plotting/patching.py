@@ -16,15 +16,15 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.patching import PatchingMap
 from arithprobe.interventions.symmetry import SymmetryTest
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import annotate, heat, shown
-from arithprobe.plotting.steering import empty_figure, panels_below_a_title, site_colours
+from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, TINY, VERMILION, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _CELL = (0.42, 0.4)  # width and height of a cell, inches
 _CLIP = (-1.0, 2.0)  # recovered shares beyond are marked
 _CHANGES = {"x + d, y - d": (BLUE, "o"), "x + d, y": (VERMILION, "s"), "x + k, y": (GREEN, "D")}
-_ALPHA = 0.05
 _SAME_SUM = "x + d, y - d"
 
 
@@ -107,7 +107,7 @@ def _swap(panel: Axes, place: float, one: Interchange) -> None:
     _mark(panel, place + 0.27, one.row_space, "x", color=VERMILION, markersize=5)
     if _CLIP[0] <= share <= _CLIP[1] and math.isfinite(low):
         panel.vlines(place, low, high, color=BLUE, linewidth=1.5)
-    face = BLUE if one.p <= _ALPHA else "white"
+    face = BLUE if one.p <= LEVEL else "white"
     _mark(panel, place, share, "o", color=BLUE, markerfacecolor=face, markersize=5.5, gid="subspace")
 
 
@@ -134,7 +134,7 @@ def _swap_legend() -> list[Artist]:
         )
 
     return [
-        mark("o", BLUE, f"subspace, p <= {_ALPHA}, 95 % interval"), mark("o", BLUE, "subspace, other p", "white"),
+        mark("o", BLUE, f"subspace, p <= {LEVEL}, 95 % interval"), mark("o", BLUE, "subspace, other p", "white"),
         mark("x", VERMILION, "its part that the rest of the model sees"), mark("_", "black", "whole state"),
         Patch(color=LIGHT, label="95 % of random subspaces"), mark("^", GREY, "beyond the axis, value beside it"),
     ]  # fmt: skip

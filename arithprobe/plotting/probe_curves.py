@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import lowest, name_axes
-from arithprobe.plotting.steering import empty_figure, panels_below_a_title
+from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, LIGHT, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 

@@ -20,7 +20,7 @@ from arithprobe.plotting.scaling_curves import (
     set_limits,
     verdict_of,
 )
-from arithprobe.plotting.steering import panels_below_a_title
+from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import GREY, SMALL, TITLE, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_trials_title
 

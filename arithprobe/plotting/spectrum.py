@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import heat, logarithmic
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LIGHT, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
-from arithprobe.probes.circles import LEVEL, FourierScores
+from arithprobe.probes.circles import FourierScores
 
 
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:

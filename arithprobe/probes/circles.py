@@ -8,12 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from arithprobe.logic import LEVEL
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.scores import CellScores
 from arithprobe.problems.circles import Circle
-
-LEVEL = 0.05
-"""Of the family-wise test that makes a key frequency, and of the false discovery rate."""
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.limits import LARGEST_PERIOD
+from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import angle_columns, target_values
 from arithprobe.problems.circles import MOST_FREQUENCIES, Circle, planes_name, planes_of
 from arithprobe.problems.positions import PositionTable
-from arithprobe.problems.quantities import LARGEST_PERIOD
 from arithprobe.problems.rows import Rows
 
-_RELABELLINGS = 19  # so that being above all of them is below 5 % of chance
+_RELABELLINGS = FEWEST_DRAWS  # so that being above all of them is below 5 % of chance
 _FEWEST_VALUES = 3  # two values lie on a line in any order
 
 

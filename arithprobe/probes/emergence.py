@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from arithprobe.probes.circles import LEVEL
+from arithprobe.logic import LEVEL
 from arithprobe.problems.circles import planes_name, planes_of
 
 _FIRST = " (first)"

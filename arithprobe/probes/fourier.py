@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.probes.circles import LEVEL, FourierScores
+from arithprobe.logic import LEVEL
+from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.repeated import Repeated, narrow

@@ -9,6 +9,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from arithprobe.logic import LEVEL
 from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
@@ -75,7 +76,7 @@ def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
     return torch.where(torch.isnan(observed), torch.nan, (1 + reached) / (1 + null.shape[-1]))
 
 
-def false_discovery(p: Tensor, level: float = 0.05) -> Tensor:
+def false_discovery(p: Tensor, level: float = LEVEL) -> Tensor:
     """Which hypotheses to reject so that at most a share ``level`` of the rejected is expected to be true.
 
     Benjamini and Hochberg 1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several, shown
-from arithprobe.problems.quantities import periodic_values
+from arithprobe.problems.quantities import periodic_values, values_of
 from arithprobe.problems.rows import Variables
 
 _CONSTANT = 1e-8  # variance below which a column is constant
@@ -52,7 +52,7 @@ def target_values(name: str, rows: Variables) -> Tensor:
         ArithprobeError: If there is no such target in this data, or it has the same value in every row: no probe can be
             scored on a constant.
     """
-    values = rows.values(name).to(torch.float64)
+    values = values_of(name, rows).to(torch.float64)
     if len(values) and float(values.var(correction=0)) < _CONSTANT:
         raise ArithprobeError(
             f"target {shown(name)!r} is {values[0].item():g} in every row; a constant cannot be probed"

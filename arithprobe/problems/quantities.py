@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, did_you_mean, shown
+from arithprobe.limits import LARGEST_PERIOD
 from arithprobe.problems.grammar import MAX_DIGITS, carry, digit
+from arithprobe.problems.rows import Variables
 
 PLACED = re.compile(r"(x|y|sum|carry)(10*)")
-PERIODIC = re.compile(r"(x|y|sum|residue)mod([1-9][0-9]*)(?:(cos|sin)([1-9][0-9]*))?")
-LARGEST_PERIOD = 10**4
-"""Of a circle."""
+PERIODIC = re.compile(r"([A-Za-z_][A-Za-z_0-9]*?)mod([1-9][0-9]*)(?:(cos|sin)([1-9][0-9]*))?")
 _LONGEST_NUMBER = MAX_DIGITS + 1  # digits: those of the largest sum
 _ROUNDING = 1e-12  # the sine of pi is 1e-16, not 0
 
@@ -103,7 +103,7 @@ class Sums:
         return {"x": self.x, "y": self.y, "sum": self.total}[self.group_of(name)]
 
     def values(self, name: str) -> Tensor:
-        """The (N,) values of a quantity, int64, or float64 of a wave.
+        """The (N,) int64 values of a quantity; of periods and waves see :func:`values_of`.
 
         Raises:
             ArithprobeError: If these problems have no such quantity.
@@ -113,14 +113,11 @@ class Sums:
             whole["residue"] = self.answers
         if name in whole:
             return whole[name]
-        periodic, placed = PERIODIC.fullmatch(name), PLACED.fullmatch(name)
-        if name == "residue" or (periodic is not None and periodic[1] not in whole):
+        placed = PLACED.fullmatch(name)
+        if name.startswith("residue"):
             raise ArithprobeError(
                 f"target {shown(name)!r}: k is unknown, the problems are 'x + y = ?' without '(mod k)'"
             )
-        if periodic is not None:
-            period, frequency = number_in(name, periodic[2]), number_in(name, periodic[4] or "1")
-            return periodic_values(name, whole[periodic[1]], period, periodic[3], frequency)
         if placed is None or name not in self.names:
             meant = did_you_mean(name, self.names)
             raise ArithprobeError(
@@ -129,6 +126,23 @@ class Sums:
             )
         place = int(placed[2])
         return carry(self.x, self.y, place) if placed[1] == "carry" else digit(whole[placed[1]], place)
+
+
+def values_of(name: str, rows: Variables) -> Tensor:
+    """The (N,) values of any quantity of some rows, of it modulo a period, or of the waves of its angle.
+
+    >>> rows = Sums(torch.arange(8), torch.zeros(8).long())
+    >>> values_of("summod4", rows).tolist(), values_of("summod4cos1", rows)[:3].tolist()
+    ([0, 1, 2, 3, 0, 1, 2, 3], [1.0, 0.0, -1.0])
+
+    Raises:
+        ArithprobeError: If the rows have no such quantity, or the period is out of range.
+    """
+    periodic = PERIODIC.fullmatch(name)
+    if periodic is None or periodic[1] not in rows.names:
+        return rows.values(name)
+    period, frequency = number_in(name, periodic[2]), number_in(name, periodic[4] or "1")
+    return periodic_values(name, rows.values(periodic[1]), period, periodic[3], frequency)
 
 
 def number_in(name: str, digits: str) -> int:

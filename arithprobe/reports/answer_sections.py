@@ -11,7 +11,7 @@ from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
 from arithprobe.reports.blocks import Block, Missing, Table, Words, picture
 from arithprobe.reports.histories import of_the_fit, steps_made
-from arithprobe.reports.run import Run
+from arithprobe.reports.run import Run, is_foreign
 
 
 def gate(run: Run) -> list[Block]:
@@ -70,7 +70,10 @@ def answers(run: Run) -> list[Block]:
     """Parity, residuals."""
     found = run.answers
     if found is None:
-        return [Missing("The answers were not kept (no predictions.tsv).", "")]
+        why = "The answers were not kept (no predictions.tsv)."
+        if is_foreign(run.provenance):
+            why = "Answers are drawn of this library's own network only; those of this run are in predictions.tsv."
+        return [Missing(why, "")]
     residues = run.loaded is not None and run.loaded.objective.residues
     modulus = found.dataset.modulus if residues else None
     given = found.dataset.answers.double(), found.predictions

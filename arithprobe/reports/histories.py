@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.probe_curves import ProbeHistory
 from arithprobe.probes.tags import Tag
 from arithprobe.reports.run import Run
@@ -101,7 +102,7 @@ def ridge_maps(run: Run) -> dict[str, Map]:
     targets = list(dict.fromkeys(cell["target"] for line in lines for cell in line["cells"]))
     return {
         target: _map(lines, [[cell for cell in line["cells"] if cell["target"] == target] for line in lines],
-                     "position", lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p"] or 1.0) <= 0.05)
+                     "position", lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p"] or 1.0) <= LEVEL)
         for target in targets
     }  # fmt: skip
 
@@ -115,7 +116,7 @@ def fourier_maps(run: Run) -> dict[str, Map]:
             lines,
             [line["cells"] for line in lines],
             "frequency",
-            lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p_max"] or 1.0) <= 0.05,
+            lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p_max"] or 1.0) <= LEVEL,
         )
     return found
 

@@ -6,20 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import torch
 import yaml
-from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, Verdict
-from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
-from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
 from arithprobe.models.checkpoints import LoadedModel, load_model
-from arithprobe.problems.grammar import task_title
+from arithprobe.reports.predictions import Answers, read_answers
 from arithprobe.reports.records import Scalars, read_lines, read_object, read_scalars, read_text
 
+OWN = "TinyTransformer"
+"""The network that a checkpoint alone can make."""
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
 _NEEDED = {
@@ -44,17 +42,6 @@ class Judged(NamedTuple):
     """Epochs before it; None outside a fit."""
     step: int | None
     """Logged step, which is one less than the steps made; None outside a fit."""
-
-
-class Answers(NamedTuple):
-    """What a run answered on its validation rows."""
-
-    moment: str
-    """``best``, ``last``, or the one pass of ``validate`` or ``test``."""
-    dataset: ArithmeticDataset
-    """The N rows."""
-    predictions: Tensor
-    """(N,) float64 in answer units; NaN where a row was not reached."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +112,14 @@ class Run:
 
     @cached_property
     def loaded(self) -> LoadedModel | None:
-        """The model of that checkpoint; None without one."""
-        return None if self.checkpoint is None else load_model(self.checkpoint)
+        """The model of that checkpoint; None without one, and of a network of one's own, which no file can make."""
+        return None if self.checkpoint is None or is_foreign(self.provenance) else load_model(self.checkpoint)
 
     @property
     def task(self) -> str:
         """What it was trained on."""
         if self.answers is not None:
-            return task_title(self.answers.dataset.modulus)
+            return self.answers.dataset.task
         return str((self.provenance or {}).get("task", "unknown task"))
 
     @cached_property
@@ -158,6 +145,11 @@ class Run:
         return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
 
 
+def is_foreign(provenance: dict[str, Any] | None) -> bool:
+    """Whether a run is of a network of one's own."""
+    return str((provenance or {}).get("network", OWN)) != OWN
+
+
 def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
@@ -181,7 +173,7 @@ def _read(folder: Path) -> Run:
     return Run(
         folder, judged, scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
-        _answers(folder, "best" if "best" in judged else next(iter(judged))),
+        None if is_foreign(provenance) else read_answers(folder, "best" if "best" in judged else next(iter(judged))),
         None if config is None else read_text(config),
         provenance, emergence,
         results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
@@ -236,27 +228,6 @@ def _records(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
             raise ArithprobeError(f"{path}:{number}: has no {', '.join(missing)}; delete this line, or fit again")
     fitted = [line for line in found if line.get("stage", "fit") == "fit"]
     return fitted or found  # a validation after the fit, in its folder, is no part of the curves
-
-
-def _answers(folder: Path, moment: str) -> Answers | None:
-    path = folder / "predictions.tsv"
-    if not path.is_file():
-        return None
-    heading, *rows = read_text(path).splitlines() or [""]
-    names = heading.split("\t")
-    column = names.index(moment) if moment in names else len(names) - 1
-    cells = [row.split("\t") for row in rows]
-    if not rows or len(names) < 3 or any(len(row) != len(names) for row in cells):
-        raise ArithprobeError(
-            f"{path}: expected rows of {len(names)} columns, problem, answer and predictions; delete it"
-        )
-    try:
-        predictions = [float(row[column]) if row[column] else float("nan") for row in cells]
-    except ValueError as error:
-        raise ArithprobeError(f"{path}: a prediction is no number ({error}); delete the file") from error
-    problems = "\n".join("\t".join(row[:2]) for row in cells) + "\n"
-    dataset = ArithmeticDataset(parse_tsv(problems.encode(), path))
-    return Answers(moment, dataset, torch.tensor(predictions, dtype=torch.float64))
 
 
 def _newest(folder: Path, name: str) -> Path | None:

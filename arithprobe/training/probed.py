@@ -11,8 +11,8 @@ from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.check import Fidelity
-from arithprobe.models.checkpoints import CHECKPOINT_KEY, weights_hash
-from arithprobe.models.network import Network, require_network
+from arithprobe.models.checkpoints import CHECKPOINT_KEY, LoadedModel, in_memory, weights_hash
+from arithprobe.models.network import Network, frozen_copy, require_network
 from arithprobe.models.objective import Objective
 from arithprobe.models.weights import named_as
 from arithprobe.training.metrics import AnswerErrors
@@ -168,6 +168,11 @@ class ProbedModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """(B,) float64 predictions in answer units."""
         return self.forward(batch.ids, batch.lengths)
+
+    def loaded(self) -> LoadedModel:
+        """The network as it is now, for ``probe``, ``intervene`` and the other analyses; a copy, on the CPU."""
+        facts = {"train_mean": self.train_mean, "task": self._of_data("task")}
+        return in_memory(frozen_copy(self.model), self.objective, **facts, name=f"this {type(self).__name__}")
 
     def origin(self) -> dict[str, Any]:
         """What a checkpoint must agree on: how outputs become answers."""
