@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from micro import GRID, HANDFUL, ablator, adder, axes, clock, dim, moments, one_thread, positions, workbench  # noqa: F401
+from micro import GRID, HANDFUL, Residues, ablator, adder, axes, clock, dim, moments, one_thread, positions, workbench  # noqa: F401
 from scipy.stats import t as student
 from test_ablation import SHORT, SITES, D, direction, transformer
 
@@ -14,6 +14,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.interventions.interchange import interchange, row_space_of
 from arithprobe.interventions.patching import (
+    answer_gap,
     paired_rows,
     patching_map,
     recovered_fraction,
@@ -22,6 +23,7 @@ from arithprobe.interventions.patching import (
 )
 from arithprobe.linalg import random_subspaces
 from arithprobe.models.hooks import edit
+from arithprobe.models.objectives import ScaledMSE
 from arithprobe.probes.splits import blocks_of
 from arithprobe.problems.counterfactual import answer_per_unit, counterfactual
 from arithprobe.problems.grammar import Problem
@@ -241,6 +243,33 @@ def along(bench, site, table, **weights):
         column[:, dim(name), 0] = weight
     column = column / column.norm(dim=1, keepdim=True)
     return Eraser("sum", "probe", site, table.names, column, column, torch.zeros(len(table.names), D).double())
+
+
+def test_half_of_a_shift_is_half_of_it_on_the_line_of_numbers_and_round_the_circle_of_residues():
+    """Answers halfway to what is demanded: a model of numbers is judged on its line, whatever the modulus of the rows.
+
+    Round the circle halfway from 6 to 0 is a quarter turn away from both, the other way round. The other kind of model
+    beside each is the control.
+    """
+    numbers, residues = (workbench(clock(7), GRID, 7, objective=kind) for kind in (ScaledMSE, Residues))
+    table, donors = positions(numbers, "last"), same_layout_donors(numbers, 0)
+    eraser = axes(numbers, "final", table, "residue", "total")
+    before, wanted = (numbers.answers[rows].double() for rows in (torch.arange(100), donors))
+    on_the_line = before + (wanted - before) / 2
+    round_it = before + difference(wanted, before, 7) / 2
+    none = torch.zeros(1, 100, 1, dtype=torch.float64)
+
+    def share(bench, answers):
+        return interchange(bench, eraser, table, donors, answers[:, None], none).recovered.fraction
+
+    assert share(numbers, on_the_line) == pytest.approx(0.5) != pytest.approx(share(residues, on_the_line))
+    assert share(residues, round_it) == pytest.approx(0.5) != pytest.approx(share(numbers, round_it))
+    for bench in (numbers, residues):
+        assert share(bench, wanted) == pytest.approx(1) and share(bench, before) == pytest.approx(0, abs=1e-9)
+        assert swap(bench, eraser, table, donors).exact_match == 1
+    gap = answer_gap(numbers, donors)
+    torch.testing.assert_close(gap, wanted - before)
+    assert gap.abs().max() > answer_gap(residues, donors).abs().max()
 
 
 def test_an_illusion_recovers_and_the_part_that_is_seen_exposes_it():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from micro import GRID, adder, clock, dim, moments, one_thread, positions, workbench  # noqa: F401
+from micro import GRID, Residues, adder, clock, dim, moments, one_thread, positions, workbench  # noqa: F401
 from scipy.stats import t as student
 from test_ablation import SHORT, D, transformer
 
@@ -215,7 +215,7 @@ def circle(bench, site="resid_post.0", frequency=1, period=7, **options):
 @pytest.mark.parametrize("frequency", [1, 2, 3])
 def test_turning_the_circle_of_a_clock_shifts_its_answer(site, frequency):
     """Exact, so every shift hits; 5 forward is 2 back, as arithmetic has it."""
-    bench = workbench(clock(7, frequency), GRID, 7)
+    bench = workbench(clock(7, frequency), GRID, 7, objective=Residues)
     curve = circle(bench, site, frequency, turns=(1, 2, 3, 5, 20))
     assert curve.deltas.tolist() == [-20, -5, -3, -2, -1, 1, 2, 3, 5, 20]
     assert curve.response.tolist() == pytest.approx([1, 2, -3, -2, -1, 1, 2, 3, -2, -1], abs=1e-9)
@@ -226,15 +226,44 @@ def test_turning_the_circle_of_a_clock_shifts_its_answer(site, frequency):
 
 def test_turning_at_another_frequency_than_the_clocks_is_another_shift():
     """Asked for one, the plane of frequency 2 turned as if it were of frequency 1 moves by 4, the half of 1 mod 7."""
-    curve = circle(workbench(clock(7, 2), GRID, 7), frequency=1, turns=(1,))
+    curve = circle(workbench(clock(7, 2), GRID, 7, objective=Residues), frequency=1, turns=(1,))
     assert curve.response.tolist() == pytest.approx([3, -3])
     assert curve.hits.tolist() == [0, 0]
     assert curve.slope.fraction == pytest.approx(-3)
 
 
+@pytest.mark.parametrize("frequency", [1, 2, 3])
+def test_a_number_modulo_k_does_not_go_round_and_rows_that_wrap_are_left_out(frequency):
+    """The same clock, whose outputs are taken as numbers: where the right answer wraps, it jumps back by 7 minus delta.
+
+    The control is the mean over all rows, which is no shift that anybody asked for.
+    """
+    bench = workbench(clock(7, frequency), GRID, 7)
+    assert bench.circle is None and bench.modulus == 7
+    curve = circle(bench, frequency=frequency, turns=(1, 2, 5, 20))
+    assert curve.deltas.tolist() == [-5, -2, -1, 1, 2, 5]  # by 20 all wrap
+    assert curve.response.tolist() == pytest.approx(curve.deltas.tolist(), abs=1e-9)
+    assert (curve.high - curve.low).abs().max() < 1e-9 and curve.slope == pytest.approx((1, 1, 1))
+    assert curve.hits.tolist() == [1.0] * 6
+    moved = (bench.answers + 2) % 7 - bench.answers
+    assert moved.double().mean() < 1
+
+
+def test_on_a_line_too_rows_that_wrap_are_left_out():
+    """A clock moved by the digit of x: the adder that ignores its modulus goes on where it should jump back."""
+    pairs = [(x, y) for x in range(7) for y in range(7)]
+    exact, ignorant = (workbench(model, pairs, 7) for model in (clock(7), adder(7)))
+    curves = [line(one, "embed", "x1", vector(digit=1)) for one in (exact, ignorant)]
+    for curve in curves:
+        assert curve.response.tolist() == pytest.approx(curve.deltas.tolist(), abs=1e-9)
+        assert curve.slope == pytest.approx((1, 1, 1))
+    up = curves[0].deltas > 0  # below 0 nothing was looked up
+    assert curves[0].hits[up].min() == 1 and curves[1].hits[up].max() < 1  # hits are of all rows
+
+
 def test_turning_what_the_clock_does_not_read_does_nothing():
     """The plane of layer 0 at the last token; the control: random planes, turned where the clock does read."""
-    bench = workbench(clock(7), GRID, 7)
+    bench = workbench(clock(7), GRID, 7, objective=Residues)
     plane = torch.stack([vector(cos=1), vector(sin=1)], dim=-1)
     weights = (plane, torch.zeros(1, 2, dtype=torch.float64), plane)
     unread = steer_circle(bench, "resid_post.0", positions(bench, "last"), "residue", weights, 7, [1], draws=0)
@@ -245,7 +274,7 @@ def test_turning_what_the_clock_does_not_read_does_nothing():
 
 def test_a_fitted_circle_turns_the_clock():
     """Slopes, intercepts and patterns of a ridge probe of cosine and sine."""
-    bench = workbench(clock(7), GRID, 7)
+    bench = workbench(clock(7), GRID, 7, objective=Residues)
     table = positions(bench, "equals")
     angle = 2 * math.pi * bench.answers.double() / 7
     fitter = RidgeFitter(1, D, 2, 2)
@@ -261,7 +290,7 @@ def test_a_fitted_circle_turns_the_clock():
 @pytest.mark.parametrize("site", ["embed", "resid_mid.0", "attn_out.1", "final"])
 def test_a_turn_is_that_of_the_readings_under_a_hook(site):
     """Any plane, with intercepts, at several positions; shifts are taken round the circle of the residues."""
-    bench = workbench(transformer(), GRID[:40], 7)
+    bench = workbench(transformer(), GRID[:40], 7, objective=Residues)
     table = positions(bench, "x1", "query")
     generator = np.random.default_rng(1)
     slope, pattern = (torch.from_numpy(generator.standard_normal((2, D, 2))) for _ in range(2))

@@ -5,7 +5,7 @@ import math
 import planted
 import pytest
 import torch
-from micro import GRID, HANDFUL, adder, clock, dataset, dim, one_thread, workbench, written  # noqa: F401
+from micro import GRID, HANDFUL, Residues, adder, clock, dataset, dim, one_thread, workbench, written  # noqa: F401
 from test_ablation import transformer
 
 from arithprobe.interventions.part import Part
@@ -56,7 +56,7 @@ def test_an_adder_that_stops_counting_is_found_out():
 @pytest.mark.parametrize(("modulus", "digits"), [(None, 1), (7, 1), (None, 3), (7, 2)])
 def test_only_problems_that_stay_in_range_and_keep_their_layout_are_compared(modulus, digits):
     """Counted problem by problem: no digit more or less, nothing below 0 or beyond the largest operand."""
-    bench = workbench(transformer(), MIXED, modulus, digits=digits)
+    bench = workbench(transformer(), MIXED, modulus, digits=digits, objective=Residues)
     steps = (1, 2, 5, 10, 50)
     found = responses(bench, steps)
     expected = {}
@@ -154,12 +154,34 @@ def test_a_full_turn_leaves_the_clock_alone_and_not_a_model_of_the_plain_sum():
 
 
 def test_a_shift_is_demanded_round_the_circle_the_shorter_way():
-    found = responses(workbench(clock(7), GRID, 7), steps=(1, 2, 5))
+    found = responses(workbench(clock(7), GRID, 7, objective=Residues), steps=(1, 2, 5))
     assert {d: found[RAISE, d].demanded for d in (-5, -2, -1, 1, 2, 5)} == {-5: 2, -2: -2, -1: -1, 1: 1, 2: 2, 5: -2}
     for d in (-5, -2, -1, 1, 2, 5):
         assert found[RAISE, d].distance == pytest.approx(0, abs=1e-9)
         assert found[RAISE, d].response.fraction == pytest.approx(found[RAISE, d].demanded / d)
         assert found[TRADE, d].response.fraction == pytest.approx(0, abs=1e-9)
+
+
+def test_of_numbers_modulo_k_problems_whose_answer_wraps_around_are_left_out():
+    """The same clock, whose outputs are taken as numbers: it moves by d where the right answer does not wrap."""
+    found = responses(workbench(clock(7), GRID, 7), steps=(1, 2, 5))
+    every = responses(workbench(clock(7), GRID, 7, objective=Residues), steps=(1, 2, 5))
+    for d in (-5, -2, -1, 1, 2, 5):
+        answers = torch.tensor([(x + y) % 7 for x, y in GRID if 0 <= x + d <= 9])
+        assert found[RAISE, d].n == int(((answers + d >= 0) & (answers + d < 7)).sum()) < every[RAISE, d].n
+        assert found[RAISE, d].demanded == d and found[RAISE, d].distance == pytest.approx(0, abs=1e-9)
+        assert found[RAISE, d].response.fraction == pytest.approx(1)
+        assert found[TRADE, d].n == every[TRADE, d].n and found[TRADE, d].response.fraction == pytest.approx(
+            0, abs=1e-9
+        )
+    assert found[ROUND, 7].response.fraction == pytest.approx(0, abs=1e-9) and found[ROUND, 7].n == every[ROUND, 7].n
+
+
+def test_steps_are_those_asked_for_whatever_the_modulus():
+    """50 is a step of the default and the modulus too."""
+    part = workbench(adder(50), GRID, 50)
+    found = responses(part, steps=(1,))
+    assert {d for change, d in found if change != ROUND} == {-1, 1}
 
 
 def test_states_are_apart_by_what_they_keep_of_the_operands():

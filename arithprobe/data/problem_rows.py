@@ -147,7 +147,8 @@ class ProblemRows(Dataset[Batch]):
         kept = self.comparable(rows, x, y).nonzero()[:, 0]
         if len(kept) < 2:
             return None
-        return Changed(kept, self.rewritten(rows[kept], x[kept], y[kept], change), change == "x + k, y")
+        other = self.rewritten(rows[kept], x[kept], y[kept], change)
+        return Changed(kept, other, amount if change == "x + d, y" else 0, change == "x + k, y")
 
     def comparable(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """(n,) whether rows whose operands are changed stay in the range of the data, in the layout that they have.

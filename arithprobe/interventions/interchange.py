@@ -96,14 +96,14 @@ def interchange(
     demanded = part.dataset.counterfactual(eraser.target, part.rows, part.rows[donors])
     if demanded is None:
         return None
-    intended = difference(demanded.double(), part.answers.double(), part.modulus)
+    intended = difference(demanded.double(), part.answers.double(), part.circle)
     chosen = paired_rows(donors) & (intended != 0)
     if int(chosen.sum()) < FEWEST:
         return None
     before, group = part.predictions, part.group[chosen]
 
     def score(answers: Tensor) -> Recovered:
-        return recovered_fraction(difference(answers, before, part.modulus)[chosen], intended[chosen], group)
+        return recovered_fraction(difference(answers, before, part.circle)[chosen], intended[chosen], group)
 
     def exact(answers: Tensor) -> float:
         return float((answers.round() == demanded)[chosen].double().mean())

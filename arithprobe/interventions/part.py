@@ -63,7 +63,8 @@ class Part:
         answers: (N,) right answers.
         inputs: The N prompts.
         group: (N,) labels of the rows for intervals, and by which they are held out.
-        circle: k where the network's answers go round a circle, else None.
+        circle: k where the network answers residues, so that differences of answers go round a circle; else None. A
+            network that answers numbers is off by 90 where it says 5 instead of 95, whatever the modulus of the rows.
         states: (N, T, D) of every site kept, unedited; or of those computed.
         outputs: (N, K) outputs, unedited.
         predictions: (N,) float64 answers, unedited.

@@ -48,7 +48,8 @@ class SteeringCurve:
     expected: float
     """Rise of the answer that arithmetic demands for a shift of 1."""
     response: Tensor
-    """(Q,) mean shift of the answer, in answer units."""
+    """(Q,) mean shift of the answer, in answer units; of a model that answers numbers modulo k, over the rows whose
+    right answer does not wrap around (all of them for other models)."""
     low: Tensor
     """(Q,) lower end of its 95 % interval."""
     high: Tensor
@@ -91,7 +92,7 @@ def steer_line(
         seed: Seed of them.
     """
     steps, unit = (STEPS, spread) if part.modulus is None else (TURNS, 1 / expected)
-    deltas = torch.tensor([sign * step * unit for sign in (-1, 1) for step in steps], dtype=torch.float64).sort()[0]
+    deltas = _deltas(part, expected, [step * unit for step in steps])
     near = _near(deltas, _NEAR * (spread if part.modulus is None else part.modulus / expected))
     cells = part.cells(site, table)
 
@@ -140,7 +141,7 @@ def steer_circle(
     slope, intercept, pattern = weights
     cells = part.cells(site, table)
     reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
-    deltas = torch.tensor([sign * turn for sign in (-1, 1) for turn in turns], dtype=torch.float64).sort()[0]
+    deltas = _deltas(part, 1.0, turns)
     near = _near(deltas, _NEAR * period / min(frequencies))
 
     def moved(patterns: Tensor, by: Tensor) -> Tensor:
@@ -176,8 +177,9 @@ def _curve(
     near: Tensor,
     random_slopes: Sequence[float],
 ) -> SteeringCurve:
-    shift = _shift(part, answers)
-    response, margin = shift.mean(dim=1), _over_blocks(part, lambda kept: shift[:, kept].mean(dim=1))
+    shift, counted = _shift(part, answers), _counted(part, expected, deltas)
+    response = _mean(shift, counted)
+    margin = _over_blocks(part, lambda kept: _mean(shift[:, kept], counted[:, kept]))
     slope = _slope(part, near, expected, answers[torch.isin(deltas, near)])
     demanded = part.answers + (expected * deltas)[:, None]
     demanded = demanded if part.modulus is None else demanded % part.modulus
@@ -191,6 +193,12 @@ def _curve(
     )  # fmt: skip
 
 
+def _deltas(part: Part, expected: float, steps: Sequence[float]) -> Tensor:
+    """(Q,) steps to both sides, ascending; without those by which every answer would wrap around."""
+    every = torch.tensor([sign * step for step in steps for sign in (-1, 1)], dtype=torch.float64).sort()[0]
+    return every[_counted(part, expected, every).any(dim=1)]
+
+
 def _near(deltas: Tensor, limit: float) -> Tensor:
     """The small ones, at least the smallest to both sides."""
     return deltas[deltas.abs() <= max(limit, float(deltas.abs().min()) * (1 + _SAME))]
@@ -198,15 +206,29 @@ def _near(deltas: Tensor, limit: float) -> Tensor:
 
 def _shift(part: Part, answers: Tensor) -> Tensor:
     """(M, N) shifts of the answers from the unedited ones."""
-    return difference(answers, part.predictions, part.modulus)
+    return difference(answers, part.predictions, part.circle)
+
+
+def _counted(part: Part, expected: float, deltas: Tensor) -> Tensor:
+    """(Q, N) where the right answer moves by what (Q,) deltas demand: a number that wraps around at k does not."""
+    moved = part.answers + (expected * deltas)[:, None]
+    if part.modulus is None or part.circle is not None:
+        return torch.ones_like(moved, dtype=torch.bool)
+    return (moved >= 0) & (moved < part.modulus)
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """(Q,) means over the rows that count, of (Q, N) values."""
+    return values.mean(dim=1) if bool(counted.all()) else torch.where(counted, values, torch.nan).nanmean(dim=1)
 
 
 def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
     """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand."""
-    demanded = expected * deltas
-    each = (demanded[:, None] * _shift(part, answers)).sum(dim=0) / demanded.square().sum()  # (N,)
-    slope = float(each.mean())
-    margin = float(_over_blocks(part, lambda kept: each[kept].mean()))
+    demanded, counted = expected * deltas, _counted(part, expected, deltas)
+    moved = (demanded[:, None] * _shift(part, answers) * counted).sum(dim=0)  # (N,)
+    squares = (demanded.square()[:, None] * counted).sum(dim=0)  # (N,)
+    slope = float(moved.sum() / squares.sum())
+    margin = float(_over_blocks(part, lambda kept: moved[kept].sum() / squares[kept].sum()))
     return Recovered(slope, slope - margin, slope + margin)
 
 

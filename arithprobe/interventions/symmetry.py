@@ -15,7 +15,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.interventions.part import Part
-from arithprobe.interventions.patching import Recovered, has_partner, recovered_fraction
+from arithprobe.interventions.patching import FEWEST, Recovered, has_partner, recovered_fraction
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class SymmetryTest:
     d: int
     """By how much."""
     n: int
-    """Problems that stay in range and keep their layout."""
+    """Problems that stay in range and keep their layout; of a model that answers numbers, those whose answer does not
+    wrap around."""
     demanded: float
     """Shift of the answer that arithmetic demands (round the circle the shorter way)."""
     response: Recovered
@@ -62,17 +63,23 @@ def _test(part: Part, donors: Tensor, change: str, d: int) -> SymmetryTest | Non
     changed = part.dataset.changed(change, d, part.rows)
     if changed is None:
         return None
-    kept, rows, whole_turn = changed
-    other = Part(part.network, part.objective, rows, torch.arange(len(rows)), part.constant, ())
+    kept, rows, amount, whole_turn = changed
+    circle = None if whole_turn else part.circle  # round the circle, a shift by k would be none
+    straight = torch.arange(len(rows))
+    if part.circle is None:  # a number that wraps around moves by another amount
+        straight = (rows.answers - part.answers[kept] == amount).nonzero()[:, 0]
+    if len(straight) < FEWEST:
+        return None
+    kept = kept[straight]
+    other = Part(part.network, part.objective, rows, straight, part.constant, ())
     own = part.predictions
-    modulus = None if whole_turn else part.modulus  # round the circle, a shift by k would be none
-    shift = difference(other.predictions, own[kept], modulus)
-    demanded = difference(other.answers.double(), part.answers[kept].double(), modulus)
-    between = difference(own[donors], own, modulus)[has_partner(donors)]
+    shift = difference(other.predictions, own[kept], circle)
+    demanded = difference(other.answers.double(), part.answers[kept].double(), circle)
+    between = difference(own[donors], own, circle)[has_partner(donors)]
     return SymmetryTest(
         change=change, d=d, n=len(kept), demanded=float(demanded[0]),
         response=recovered_fraction(shift, torch.full_like(shift, d), part.group[kept]),
-        distance=float(difference(shift, demanded, modulus).abs().mean()), unrelated=float(between.abs().mean()),
+        distance=float(difference(shift, demanded, circle).abs().mean()), unrelated=float(between.abs().mean()),
         hidden={site: _apart(part, other, site, kept, donors) for site in part.network.residual_sites},
     )  # fmt: skip
 

@@ -135,5 +135,7 @@ class Changed(NamedTuple):
     """(n,) which of the rows asked for, as indices into them."""
     rows: Rows
     """The n changed ones."""
+    demanded: int
+    """Shift of the answer that the change demands, where the answer does not wrap around."""
     whole_turn: bool
     """Whether the change goes once round the circle, so that a shift of the answer must not be taken round it."""
