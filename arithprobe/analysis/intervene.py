@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from arithprobe.analysis.forward import Progress, chosen_options
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.analysis.intervene_plan import IntervenePlan
-from arithprobe.analysis.ledger import ledger_rows
+from arithprobe.analysis.ledger import ledger_row
 from arithprobe.analysis.mlp_certificate import with_mlp
 from arithprobe.analysis.notebook_removal import NotebookRemoval, notebook_removal
 from arithprobe.behaviour import Behaviour
@@ -94,7 +94,12 @@ def intervene(
         for where in plan.sets:
             progress(f"{site}@{where}")
             start = time.perf_counter()
-            ledger += ledger_rows(bench.cell(site, where), plan.targets, options, plan.frozen)
+            cell = bench.cell(site, where)
+            for variable in plan.targets:
+                r2 = cell.r2_of(variable.name)
+                steering = cell.steer(variable, options.variable_draws, options.seed, r2)
+                for eraser in plan.erasers(cell, variable.name):
+                    ledger.append((ledger_row(cell, eraser, options, r2, steering), eraser))
             costs.append(f"{site}@{where}: {time.perf_counter() - start:.1f} s")
     progress("notebook's removal")
     notebook = notebook_removal(bench) if "sum" in plan.fitted else None

@@ -7,6 +7,7 @@ from arithprobe.analysis.forward import check_rows, chosen_sites, fidelity_of
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.errors import ArithprobeError, OtherCheckpointWarning, did_you_mean
 from arithprobe.interventions.bench import Bench, halves_of
+from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.erasure import Eraser, load_eraser
 from arithprobe.interventions.halves import FOLDS, HELD_OUT
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
@@ -67,6 +68,11 @@ class IntervenePlan:
             self.fit_rows, columns={name: one.columns for name, one in self.fitted.items()}, sites=sites,
             positions=[*names, "last", *([] if self.options.no_patching else ["all"])], seed=self.options.seed,
         )  # fmt: skip
+
+    def erasers(self, cell: Cell, variable: str) -> list[Eraser]:
+        """What is taken out of a cell for a variable: the frozen erasers, or those fitted there."""
+        options = self.options
+        return self.frozen or [cell.eraser(variable, kind, rank=options.inlp_rank) for kind in options.erasers]
 
     def leave_out(self, reason: str) -> None:
         """Note something that these rows do not allow, once."""

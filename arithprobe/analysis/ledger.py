@@ -1,7 +1,5 @@
 """The ledger: for each site, set of positions and subspace, what can be read there, and what the model does with it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from arithprobe.analysis.intervene_options import InterveneOptions
@@ -13,33 +11,22 @@ from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
 from arithprobe.probes.refit import refit_error
-from arithprobe.probes.variables import Variable
 
 _FILLED = 0.2  # share of the rows that must have a position to be searched for what is left
 
 
-def ledger_rows(
-    cell: Cell, targets: Sequence[Variable], options: InterveneOptions, frozen: list[Eraser] | None = None
-) -> list[tuple[LedgerRow, Eraser]]:
-    """A row for each variable and eraser.
+def ledger_row(
+    cell: Cell, eraser: Eraser, options: InterveneOptions, r2: Array, steering: SteeringCurve | None
+) -> LedgerRow:
+    """One row.
 
     Args:
         cell: Where.
-        targets: The variables.
-        options: How they are taken out, and against which controls.
-        frozen: Erasers in the place of those fitted here.
+        eraser: What is taken out.
+        options: How it is taken out, and against which controls.
+        r2: (P,) R2 of its variable.
+        steering: The response to moving the variable.
     """
-    found = []
-    for variable in targets:
-        r2 = cell.r2_of(variable.name)
-        steering = cell.steer(variable, options.variable_draws, options.seed, r2)
-        kinds = options.erasers if frozen is None else ()
-        erasers = frozen or [cell.eraser(variable.name, kind, rank=options.inlp_rank) for kind in kinds]
-        found += [(_row(cell, eraser, options, r2, steering), eraser) for eraser in erasers]
-    return found
-
-
-def _row(cell: Cell, eraser: Eraser, options: InterveneOptions, r2: Array, steering: SteeringCurve | None) -> LedgerRow:
     own, seed = cell.bench.columns_of(eraser.target), options.seed
     runs = {kind: cell.ablate(eraser, kind, options.families, options.draws, seed) for kind in options.ablations}
     fit, held = (erased_moments(eraser, moments) for moments in (cell.fit, cell.held))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.interventions.kinds import AblationKind, FamilyName
-from arithprobe.interventions.part import Part, Scores
+from arithprobe.interventions.part import Cells, Part, Scores
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.linalg import Array
 from arithprobe.probes.metrics import permutation_p
@@ -79,6 +79,24 @@ def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor)
     if kind == "resample":
         return cells[donors]
     return (mean if kind == "mean" else torch.zeros_like(mean)).expand_as(cells)
+
+
+def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor) -> Cells:
+    """Makes states that are moved within M subspaces only.
+
+    Args:
+        states: (N, P, D) intact states.
+        toward: (N, P, D) from each to what replaces it.
+        left: (M, P, D, R) what is added.
+        right: (M, P, D, R) how much of the way is read.
+    """
+    left = left.to(states)
+    coordinates = torch.einsum("npd,mpdr->mnpr", toward, right.to(states))
+
+    def moved(edits: slice, rows: slice) -> Tensor:
+        return states[rows] + torch.einsum("mnpr,mpdr->mnpd", coordinates[edits, rows], left[edits])
+
+    return moved
 
 
 def changes_of(toward: Tensor, valid: Tensor) -> tuple[Array, Array]:

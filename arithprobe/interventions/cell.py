@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import AblationRun, changes_of, effect_of, family_of, replacement
+from arithprobe.interventions.ablation import (
+    AblationRun,
+    changes_of,
+    effect_of,
+    family_of,
+    moved_within,
+    replacement,
+)
 from arithprobe.interventions.certificate import linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.erasure import Eraser, fit_erasers, shuffled_erasers
@@ -122,8 +129,9 @@ class Cell:
         require_kind(kind, AblationKind, "ablation")
         eraser.require_width(self.states)
         left, right = eraser.left.numpy() * self._kept, eraser.right.numpy() * self._kept
-        spread = changes_of(self._toward(kind, eraser.mean), self.table.valid)
-        own = self.without(kind, torch.from_numpy(left)[None], torch.from_numpy(right)[None], eraser.mean)
+        toward, taken = self._toward(kind, eraser.mean), (torch.from_numpy(part)[None] for part in (left, right))
+        spread = changes_of(toward, self.table.valid)
+        own = self.part.run(self.site, self.table, 1, moved_within(self.states, toward, *taken))
         scores, size = self.part.scores(own), float(size_of(left, right, *spread))
         outputs, found, chance = {}, [], left.shape[-1] / self.states.shape[-1]
         for name in families:
@@ -139,12 +147,7 @@ class Cell:
 
         The (P, D) mean is that of the moments, if not given.
         """
-        left, right = left.to(self.states), right.to(self.states)
-        coordinates = torch.einsum("npd,mpdr->mnpr", self._toward(kind, mean), right)
-
-        def ablated(edits: slice, rows: slice) -> Tensor:
-            return self.states[rows] + torch.einsum("mnpr,mpdr->mnpd", coordinates[edits, rows], left[edits])
-
+        ablated = moved_within(self.states, self._toward(kind, mean), left, right)
         return self.part.run(self.site, self.table, len(left), ablated)
 
     def without_each(self, erasers: Sequence[Eraser]) -> Tensor:

@@ -150,7 +150,7 @@ def row_space_of(part: Part, site: str, table: PositionTable) -> RowSpace:
         some = slice(int(rows[0]), int(rows[-1]) + 1)
         with torch.inference_mode(False), torch.enable_grad():
             own = cells[some].clone().requires_grad_()
-            outputs = part.run_rows(site, table, own[None], some)
+            outputs = part.network.run_from(site, own[None], *part.unedited(table, some))
             for output in outputs.unbind(dim=-1):
                 (slope,) = torch.autograd.grad(output.sum(), own, retain_graph=True)
                 slope = slope.cpu().double() * table.valid[some, :, None]

@@ -150,16 +150,15 @@ class Part:
                 rows = slice(start, min(start + _ROWS, len(self)))
                 for first in range(0, count, _EDITS):
                     edits = slice(first, min(first + _EDITS, count))
-                    outputs[edits, rows] = self.run_rows(site, table, cells(edits, rows), rows)
+                    outputs[edits, rows] = self.network.run_from(site, cells(edits, rows), *self.unedited(table, rows))
         return outputs
 
-    def run_rows(self, site: str, table: PositionTable, new: Tensor, rows: slice) -> Tensor:
-        """(M, n, K) outputs of a slice of the rows with (M, n, P, D) new states; gradients flow."""
+    def unedited(self, table: PositionTable, rows: slice) -> tuple[Tensor, Tensor, dict[str, Tensor], Inputs]:
+        """What ``run_from`` asks for beside new states, of a slice of the rows: tokens, valid, states, prompts."""
         device = self.outputs.device
         states = {name: state[rows] for name, state in self.states.items()}
-        token, valid = table.token[rows].to(device), table.valid[rows].to(device)
         inputs = Inputs(*(one[rows].to(device) for one in self.inputs))
-        return self.network.run_from(site, new, token, valid, states, inputs)
+        return table.token[rows].to(device), table.valid[rows].to(device), states, inputs
 
     def answers_of(self, outputs: Tensor) -> Tensor:
         """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""
