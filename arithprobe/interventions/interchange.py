@@ -23,6 +23,7 @@ from arithprobe.interventions.patching import (
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.problems.positions import PositionTable
 
+_ROUNDING = 1e-6  # of the intended shift: swaps that differ less make as much of it
 _NULL = 1e-10  # eigenvalue, relative to the largest, below which the rest of the model does not see a direction
 _SHARED = 1e-6  # squared cosine below which a subspace has no part in another
 
@@ -119,7 +120,7 @@ def interchange(
     return Interchange(
         n=int(chosen.sum()), shift=float(intended[chosen].square().mean().sqrt()), recovered=recovered,
         exact_match=exact(own), whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
-        p=float(permutation_p(torch.tensor(recovered.fraction, dtype=torch.float64), random)),
+        p=float(permutation_p(torch.tensor(recovered.fraction - _ROUNDING, dtype=torch.float64), random)),
         row_space=both[0], null_space=both[1], null_dimensions=seen.null_dimensions,
     )  # fmt: skip
 

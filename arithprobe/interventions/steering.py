@@ -225,10 +225,14 @@ def _mean(values: Tensor, counted: Tensor) -> Tensor:
 def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
     """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand."""
     demanded, counted = expected * deltas, _counted(part, expected, deltas)
-    moved = (demanded[:, None] * _shift(part, answers) * counted).sum(dim=0)  # (N,)
-    squares = (demanded.square()[:, None] * counted).sum(dim=0)  # (N,)
-    slope = float(moved.sum() / squares.sum())
-    margin = float(_over_blocks(part, lambda kept: moved[kept].sum() / squares[kept].sum()))
+    moved, every = demanded[:, None] * _shift(part, answers), torch.ones(len(part), dtype=torch.bool)
+    each = moved.sum(dim=0) / demanded.square().sum()  # (N,)
+    within, squares = (moved * counted).sum(dim=0), (demanded.square()[:, None] * counted).sum(dim=0)
+
+    def over(kept: Tensor) -> Tensor:
+        return each[kept].mean() if bool(counted.all()) else within[kept].sum() / squares[kept].sum()
+
+    slope, margin = float(over(every)), float(_over_blocks(part, over))
     return Recovered(slope, slope - margin, slope + margin)
 
 
