@@ -16,8 +16,6 @@ from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.reports.predictions import Answers, read_answers
 from arithprobe.reports.records import Scalars, read_lines, read_object, read_scalars, read_text
 
-OWN = "TinyTransformer"
-"""The network that a checkpoint alone can make."""
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
 _NEEDED = {
@@ -146,8 +144,8 @@ class Run:
 
 
 def is_foreign(provenance: dict[str, Any] | None) -> bool:
-    """Whether a run is of a network of one's own."""
-    return str((provenance or {}).get("network", OWN)) != OWN
+    """Whether a run is of a network of one's own, which no checkpoint alone can make."""
+    return (provenance or {}).get("built_in") is False
 
 
 def read_run(folder: str | Path) -> Run:
