@@ -205,6 +205,24 @@ def test_what_a_network_or_rows_lack_is_one_line():
     assert report.twins == () and any("untrained networks: this HookedNetwork" in one for one in report.left_out)
 
 
+def test_a_network_in_memory_is_used_as_it_is_and_refused_while_it_trains():
+    network, rows = hooked(), token_rows()
+    loaded = in_memory(network, ResidueCrossEntropy(P))
+    assert loaded.model is network and all(one.requires_grad for one in network.parameters())
+    probe(loaded, rows, BRIEF)
+    assert all(one.requires_grad and one.grad is None for one in network.parameters())
+    network.train()
+    for measure in (
+        lambda: in_memory(network, ResidueCrossEntropy(P)),
+        lambda: probe(loaded, rows),
+        lambda: intervene(loaded, rows),
+    ):
+        with pytest.raises(
+            ArithprobeError, match=r"is in training mode, where two passes may differ; call its eval\(\)"
+        ):
+            measure()
+
+
 def test_a_callback_that_needs_heads_says_so_before_training(tmp_path):
     data = RowsDataModule(*(token_rows(pairs()[part], path=str(part)) for part in (slice(80), slice(80, None))))
     with pytest.raises(ArithprobeError, match="HeadAnalysis: a HookedNetwork has no heads to take apart"):

@@ -11,7 +11,7 @@ from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.models.check import Fidelity, check
 from arithprobe.models.checkpoints import LoadedModel, is_ours
 from arithprobe.models.finite import require_finite
-from arithprobe.models.network import Network, require_network
+from arithprobe.models.network import Network, require_evaluation, require_network
 from arithprobe.problems.rows import Rows
 from arithprobe.training.metrics import AnswerErrors
 
@@ -89,6 +89,7 @@ def require_loaded(loaded: object, dataset: object) -> None:
         )
     try:
         require_network(loaded.model)
+        require_evaluation(loaded.model)
     except ArithprobeError as error:
         raise ArithprobeError(f"{loaded.path}: {error}") from None
 

@@ -10,7 +10,7 @@ from arithprobe.behaviour import difference, judge_rows
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
-from arithprobe.models.network import Network
+from arithprobe.models.network import Network, require_evaluation
 from arithprobe.models.objective import Objective
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Inputs, Rows
@@ -84,8 +84,7 @@ class Part:
     ) -> None:
         if not len(rows):
             raise ArithprobeError(f"no rows of {dataset.path} to intervene on")
-        if network.training:
-            raise ArithprobeError("the network is in training mode, where two passes may differ; call its eval() first")
+        require_evaluation(network)
         self.network, self.objective, self.constant = network, objective, constant
         self.dataset, self.rows = dataset, rows
         self.modulus = dataset.circle

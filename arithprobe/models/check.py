@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.cells import placed
 from arithprobe.models.hooks import capture, edit
-from arithprobe.models.network import Network, frozen_copy, require_network
+from arithprobe.models.network import Network, frozen_copy, require_evaluation, require_network
 from arithprobe.problems.rows import Inputs, Rows
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -101,10 +101,7 @@ def check(network: Network, rows: Rows, examples: int = 24, seed: int = 0) -> Fi
         ArithprobeError: If it is no network, is in training mode, or cannot be run.
     """
     require_network(network)
-    if network.training:
-        raise ArithprobeError(
-            f"the {type(network).__name__} is in training mode, where two passes may differ; call its eval() first"
-        )
+    require_evaluation(network)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return _Check(network, rows, examples, seed).fidelity()
 

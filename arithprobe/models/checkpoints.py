@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.network import Network, require_network, uncompiled
+from arithprobe.models.network import Network, require_evaluation, require_network, uncompiled
 from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
@@ -58,23 +58,20 @@ def in_memory(
 ) -> LoadedModel:
     """A network that is there already, for :func:`~arithprobe.analysis.probe.probe` and the other analyses.
 
-    It is put into evaluation mode, without gradients.
-
     Args:
-        network: Any :class:`~arithprobe.models.network.Network`.
+        network: Any :class:`~arithprobe.models.network.Network`, in evaluation mode; it is used as it is.
         objective: The way from its outputs to answers.
         train_mean: Mean training answer, the constant that skill is measured against; that of the rows if not given.
         task: What it was trained on, as ``rows.task`` says it; then rows of another task are refused.
         name: What records and tables call it.
 
     Raises:
-        ArithprobeError: If one of both is something else.
+        ArithprobeError: If one of both is something else, or the network is in training mode.
     """
     require_network(network)
+    require_evaluation(network)
     if not isinstance(objective, Objective):
         raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
-    if isinstance(network, nn.Module):
-        network.eval().requires_grad_(False)
     return LoadedModel(name, "in memory", network, objective, train_mean, task)
 
 
@@ -88,7 +85,8 @@ def load_model(
         n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's. It is
             taken to be of that project otherwise too: post-norm, absolute positions, a scaled answer.
         scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
-        network: A network of one's own that the weights are loaded into; a ``TinyTransformer`` is made by default.
+        network: A network of one's own that the weights are loaded into, and which is put into evaluation mode, without
+            gradients; a ``TinyTransformer`` is made by default.
 
     Raises:
         ArithprobeError: If the file is no checkpoint, of another architecture or vocabulary, or contradicts an option.
@@ -111,9 +109,10 @@ def load_model(
     if network is not None:
         require_network(network)
         require_same_shapes(network.state_dict(), weights, path)
-        own = in_memory(network, objective)
-        own.model.load_state_dict(weights)
-        return LoadedModel(str(path), kind, own.model, objective, *facts)
+        network.load_state_dict(weights)
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
+        return LoadedModel(str(path), kind, network, objective, *facts)
     chosen: dict[str, Any] = {name: stored[name] for name in _CHOICES if name in stored}
     options = _sizes(weights, path) | chosen | {"n_heads": heads, "dropout": 0.0}
     try:

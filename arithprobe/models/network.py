@@ -204,6 +204,18 @@ def require_network(network: object) -> None:
     )
 
 
+def require_evaluation(network: Network) -> None:
+    """Refuse a network in training mode.
+
+    Raises:
+        ArithprobeError: Saying what to do.
+    """
+    if network.training:
+        raise ArithprobeError(
+            f"the {type(network).__name__} is in training mode, where two passes may differ; call its eval() first"
+        )
+
+
 def has_heads(network: Network) -> TypeGuard[HeadedNetwork]:
     """Whether a network's attention heads can be taken apart."""
     return isinstance(network, HeadedNetwork)
