@@ -296,7 +296,7 @@ def test_outside_a_fit_it_does_nothing(run, observed, modular, tmp_path):
         (["twins", -1], "twins is -1; expected 0 or more"),
         (["targets", "[summ]"], "no target 'summ' in this data; did you mean 'sum'"),
         (["targets", "[]"], "expected at least one target or frequency"),
-        (["frequencies", 3], "frequencies of the residue: k is unknown, the problems of .* without modulus"),
+        (["frequencies", 3], "frequencies of the residue: k is unknown, the answers of .* do not wrap around"),
         (["frequencies", "[0]"], "frequencies is 0; expected 1 or more"),
         (["folds", 400, "--trainer.callbacks.targets", "[x]"], "values of 'x', fewer than the 400 folds"),
     ],

@@ -236,7 +236,7 @@ def test_too_few_rows_for_the_usual_claims_leave_the_ladder_out_and_say_why(usua
     assert "250 rows or more" in " ".join(out.split())
     assert written(tmp_path)["claims"] == []
     (reason,) = (one for one in written(tmp_path)["left_out"] if one.startswith("the ladder of evidence: "))
-    assert reason.endswith("250 rows or more, of different sums")
+    assert reason.endswith("250 rows or more, of different values of sum")
     assert json.loads((tmp_path / "out" / "probe.json").read_text())["ridge"]
     assert "left out: the ladder" not in usual[1] and "ladder of evidence (" in usual[1]  # the control
 
@@ -259,7 +259,7 @@ def test_rows_that_max_examples_leaves_out_are_not_what_is_missing(named, words,
     data = rows(tmp_path)
     refused = (
         r"rows\.tsv: \d+ rows to fit on and \d+ to intervene on \(by sum\); .* need 17 and 100: max_examples is 100, "
-        "raise it to about 250 rows or more, of different sums"
+        "raise it to about 250 rows or more, of different values of sum"
     )
     assert_refused(run(*words(data, "--claims", "sum", "--max_examples", 100)), refused)
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,8 @@ from torch import nn
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.check import check, fidelity_record
+from arithprobe.models.check import check
+from arithprobe.models.fidelity import fidelity_record
 from arithprobe.models.hooked import HookedNetwork
 from arithprobe.models.hooks import capture, edit
 from arithprobe.models.network import HeadedNetwork, Network, Site, common_width, frozen_copy, require_network

@@ -1,12 +1,14 @@
 """The whole instrument on networks and rows that this library did not make."""
 
+import copy
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Trainer, seed_everything
 from own_networks import SITES, OneLayer, P, Products, hooked, pairs, token_rows
 from test_network import sums, tiny, wrapped
 from torch import nn
@@ -39,6 +41,8 @@ from arithprobe.models.checkpoints import in_memory, load_model
 from arithprobe.models.objectives import ResidueCrossEntropy, ScaledMSE
 from arithprobe.problems.quantities import Sums
 from arithprobe.problems.rows import Rows
+from arithprobe.reports.page import report
+from arithprobe.reports.run import read_run
 from arithprobe.training.probed import ProbedModule
 
 K = 17
@@ -190,7 +194,7 @@ def test_what_a_network_or_rows_lack_is_one_line():
         (lambda: probe(loaded, Products(*pairs().T), ProbeOptions(targets=("x",))), r"no target 'x' .*\(targets: a, b"),
         (lambda: probe(loaded, rows, ProbeOptions(positions=("plus",))), "no position 'plus' in this data"),
         (lambda: probe(loaded, rows, ProbeOptions(sites=("resid_past.0",))), "no site 'resid_past.0'.* did you mean"),
-        (lambda: probe(loaded, "rows.tsv"), "expected rows, such as an ArithmeticDataset, got a str"),
+        (lambda: probe(loaded, "rows.tsv"), "expected rows, such as an ArithmeticDataset; a str has no path, task"),
         (lambda: probe("best.ckpt", rows), "expected a LoadedModel, got a str"),
         (lambda: in_memory(OneLayer(), ResidueCrossEntropy(P)), "a OneLayer has no d_model"),
         (lambda: in_memory(hooked(), nn.MSELoss()), "objective is MSELoss.*; expected an Objective"),
@@ -231,13 +235,102 @@ def test_a_callback_that_needs_heads_says_so_before_training(tmp_path):
 
 
 def test_a_broken_network_is_refused_before_anything_is_measured():
-    options = {"sites": SITES | {"resid_mid.0": "down"}}
+    options = {"sites": {name: site for name, site in SITES.items() if name != "mlp_out.0"} | {"resid_mid.0": "down"}}
     aside = in_memory(hooked(**options, residual=["embed", "resid_post.0"]), ResidueCrossEntropy(P))
     assert check(aside.model, token_rows()).problems == ()  # the control: it is not said to be the stream
     wrong = in_memory(hooked(**options), ResidueCrossEntropy(P))
     for measure in (probe, intervene):
         with pytest.raises(ArithprobeError, match=r"the whole stream of a source at 'resid_mid.0' differs"):
             measure(wrong, token_rows())
+
+
+def split():
+    torch.manual_seed(0)
+    order = torch.randperm(P * P)
+    return RowsDataModule(*(token_rows(pairs()[some], path=str(len(some))) for some in (order[:80], order[80:])))
+
+
+class Shy(OneLayer):
+    """Its scores are all zero before the first step."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.scores.weight)
+
+
+def test_a_lie_that_zero_weights_hide_is_found_out_when_they_move(tmp_path):
+    honest = ProbedModule(hooked(Shy(), factory=None).train(), ResidueCrossEntropy(P))
+    at_first = check(copy.deepcopy(honest.model).eval(), token_rows())
+    assert (at_first.problems, at_first.unreached) == ((), at_first.sites)
+    fit(honest, [RidgeProbing(folds=2)], split(), tmp_path / "honest")
+    assert (honest.fidelity.problems, honest.fidelity.unreached) == ((), ())
+    sites = {name: site for name, site in SITES.items() if name != "mlp_out.0"} | {"resid_mid.0": "down"}
+    lie = ProbedModule(hooked(Shy(), sites, factory=None).train(), ResidueCrossEntropy(P))
+    with pytest.raises(ArithprobeError, match=r"the whole stream of a source at 'resid_mid.0' differs"):
+        fit(lie, [RidgeProbing(folds=2)], split(), tmp_path / "lie")
+
+
+class Drawing(OneLayer):
+    """Draws numbers of every kind in every pass, and uses none."""
+
+    def forward(self, ids):
+        torch.rand(1), np.random.rand(), random.random()
+        return super().forward(ids)
+
+
+def test_probes_leave_every_random_state_as_it_is(tmp_path):
+    weights = {}
+    for name, callbacks in {"bare": [], "probed": [RidgeProbing(folds=2), DirectionAblation(every=1, folds=2)]}.items():
+        seed_everything(3)
+        module = ProbedModule(hooked(Drawing(dropout=0.3), factory=None).train(), ResidueCrossEntropy(P))
+        seed_everything(3)
+        fit(module, callbacks, split(), tmp_path / name)
+        weights[name] = module.state_dict(), torch.get_rng_state(), np.random.rand(), random.random()
+    bare, probed = weights.values()
+    assert all(torch.equal(value, probed[0][name]) for name, value in bare[0].items())
+    assert torch.equal(bare[1], probed[1]) and bare[2:] == probed[2:]
+
+
+def test_what_cannot_be_trained_or_judged_is_one_line(tmp_path):
+    frozen = ProbedModule(hooked().train().requires_grad_(False), ResidueCrossEntropy(P))
+    with pytest.raises(ArithprobeError, match="no weight of the network is to be trained"):
+        fit(frozen, [], split(), tmp_path)
+    other = ProbedModule(hooked().train(), ScaledMSE(5.0))
+    with pytest.raises(ArithprobeError, match=r"the outputs of \d+ rows are \(\d+, 11\); ScaledMSE.* \(\d+, 1\)"):
+        fit(other, [], split(), tmp_path)
+    assert fit(ProbedModule(hooked().train(), ResidueCrossEntropy(P)), [], split(), tmp_path, 4).global_step == 4
+
+
+def test_a_run_of_ones_own_is_reported_also_without_its_provenance(tmp_path):
+    module = ProbedModule(hooked(factory=None).train(), ResidueCrossEntropy(P))
+    trainer = fit(module, [RidgeProbing(folds=2), BehaviourReport()], split(), tmp_path)
+    run = read_run(trainer.log_dir)
+    assert (
+        run.is_foreign and run.loaded is None and run.answers is None and run.judged["last"].network == "HookedNetwork"
+    )
+    assert "Answers are drawn of this library" in report(trainer.log_dir)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("lengths", torch.full((121,), 4), r"products: inputs have ids \(2, 3\); lengths are 4 to 4"),
+        ("lengths", torch.zeros(121, dtype=torch.int64), "lengths are 0 to 0"),
+        ("lengths", torch.full((121,), 2), "roles name other numbers of tokens than lengths"),
+        ("lengths", torch.full((121,), 3.0), r"lengths is torch.float32 \(121,\); expected int64 \(121,\)"),
+        ("answers", list(range(121)), "answers is list; expected int64"),
+        ("layout", torch.ones(121, dtype=torch.int64), "a layout is not one of the 1 kinds of rows"),
+        ("circle", 5, "answers wrap around at 5; expected 0 to 4"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_refused_everywhere(attribute, value, said):
+    rows, loaded = Products(*pairs().T), in_memory(hooked(), ResidueCrossEntropy(P))
+    assert check(loaded.model, rows).problems == ()  # the control
+    setattr(rows, attribute, value)
+    for measure in (lambda: check(loaded.model, rows), lambda: probe(loaded, rows), lambda: intervene(loaded, rows)):
+        with pytest.raises(ArithprobeError, match=said) as raised:
+            measure()
+        assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

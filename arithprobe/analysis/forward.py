@@ -8,11 +8,12 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, judge
 from arithprobe.errors import ArithprobeError, did_you_mean
-from arithprobe.models.check import Fidelity, check
+from arithprobe.models.check import check
 from arithprobe.models.checkpoints import LoadedModel, is_ours
+from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, require_evaluation, require_network
-from arithprobe.problems.rows import Rows
+from arithprobe.problems.rows import Rows, require_rows
 from arithprobe.training.metrics import AnswerErrors
 
 Options = TypeVar("Options")
@@ -51,6 +52,7 @@ def run_over(loaded: LoadedModel, dataset: Rows, observers: Iterable[Observer] =
             require_finite(cache.states, inputs.lengths, rows, dataset.path, loaded.path)
             for observe in observers:
                 observe(cache.states, rows)
+            loaded.objective.require_outputs(outputs, len(rows))
             predictions.append(loaded.objective.decode(outputs))
             errors.update(predictions[-1], dataset.answers[rows])
     return Pass(judge(errors.compute(), modulus, residues=residues), torch.cat(predictions))
@@ -82,11 +84,7 @@ def require_loaded(loaded: object, dataset: object) -> None:
     """
     if not isinstance(loaded, LoadedModel):
         raise ArithprobeError(f"expected a LoadedModel, got a {type(loaded).__name__}; load_model(path) gives one")
-    if not isinstance(dataset, Rows):
-        raise ArithprobeError(
-            f"expected rows, such as an ArithmeticDataset, got a {type(dataset).__name__}; "
-            "ArithmeticDataset.from_tsv(path) gives one"
-        )
+    require_rows(dataset)
     try:
         require_network(loaded.model)
         require_evaluation(loaded.model)

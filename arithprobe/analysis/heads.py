@@ -22,8 +22,8 @@ from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.direct import DirectContributions, direct_contributions
 from arithprobe.interventions.heads import HeadAblation, HeadPatching, ablate_heads, patch_heads
 from arithprobe.interventions.patching import FEWEST, has_partner
-from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
+from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.network import HeadedNetwork, require_heads
 from arithprobe.probes.rank import Agreement, rank_correlation
 from arithprobe.problems.rows import Rows

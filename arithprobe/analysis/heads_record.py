@@ -7,7 +7,7 @@ from arithprobe.analysis.heads import Causal, HeadReport
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
-from arithprobe.models.check import fidelity_record
+from arithprobe.models.fidelity import fidelity_record
 
 _BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
             "uniform_role_norm")  # fmt: skip

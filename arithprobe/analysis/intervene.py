@@ -19,8 +19,8 @@ from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, patching_map
 from arithprobe.interventions.symmetry import SymmetryTest, symmetry_tests
-from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.fidelity import Fidelity
 from arithprobe.problems.rows import Rows
 
 

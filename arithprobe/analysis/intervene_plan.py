@@ -91,7 +91,10 @@ class IntervenePlan:
     def _variables(self) -> list[Variable]:
         """Variables to interchange; a residue without a modulus, and what does not vary, is left out."""
         known, found = self.dataset.names, []
+        usual = self.options.variables == InterveneOptions.variables
         for name in dict.fromkeys(self.options.variables):
+            if usual and name not in known:
+                continue
             if name not in known and name != "residue":
                 raise ArithprobeError(
                     f"variables: no {name!r}{did_you_mean(name, known)} (variables: {', '.join(known)})"

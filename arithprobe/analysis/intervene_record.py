@@ -7,7 +7,7 @@ from arithprobe.analysis.intervene import InterventionReport
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
-from arithprobe.models.check import fidelity_record
+from arithprobe.models.fidelity import fidelity_record
 
 
 def ledger_records(report: InterventionReport) -> list[dict[str, Any]]:

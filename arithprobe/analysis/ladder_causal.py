@@ -206,7 +206,7 @@ def require_rows(dataset: Rows, d_model: int, most: int) -> None:
     needed = max((d_model + 1) / _FIT_SHARE, FEWEST_ROWS / (1 - _FIT_SHARE))
     what = f"max_examples is {most}, raise it to" if most < len(dataset) else "give"
     raise ArithprobeError(
-        f"{dataset.path}: {fit} rows to fit on and {rows} to intervene on (by sum); random subspaces that change "
-        f"states of {d_model} dimensions as much need {d_model + 1} and {FEWEST_ROWS}: {what} about {needed:.0f} rows "
-        "or more, of different sums"
+        f"{dataset.path}: {fit} rows to fit on and {rows} to intervene on (by {dataset.answer}); random subspaces that "
+        f"change states of {d_model} dimensions as much need {d_model + 1} and {FEWEST_ROWS}: {what} about "
+        f"{needed:.0f} rows or more, of different values of {dataset.answer}"
     )

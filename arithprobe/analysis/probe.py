@@ -12,8 +12,8 @@ from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_target
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.behaviour import Behaviour
-from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.fidelity import Fidelity
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.controls import TwinComparison, compare_with_twins
 from arithprobe.probes.decode import AngleDecoding, decode_angles

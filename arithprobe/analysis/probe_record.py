@@ -9,7 +9,7 @@ from typing import Any
 
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.analysis.probe_options import ProbeOptions
-from arithprobe.models.check import fidelity_record
+from arithprobe.models.fidelity import fidelity_record
 from arithprobe.probes.circles import FourierScores, best_periods
 from arithprobe.probes.decode import AngleDecoding
 

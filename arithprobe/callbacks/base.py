@@ -15,12 +15,12 @@ from arithprobe.callbacks.loggers import log_image, takes_images
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.callbacks.single import probed_module as probed_module
-from arithprobe.callbacks.trainers import moment, rows_behind, same_rows
+from arithprobe.callbacks.trainers import moment, quiet, rows_behind, same_rows
 from arithprobe.callbacks.trainers import sum_over_ranks as sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.files import to_json as to_json
 from arithprobe.files import write_whole
-from arithprobe.models.check import fidelity_record
+from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
 from arithprobe.problems.rows import Rows
 from arithprobe.training.probed import ProbedModule, ValidationOutput
@@ -129,14 +129,21 @@ class ValidationProbe(SingleCallback):
             self._begin_fit(trainer, pl_module)
 
     def plan(self, module: ProbedModule, dataset: Rows) -> None:
-        """Prepare for a module and its rows, unless that has been done."""
+        """Prepare for a module and its rows, unless that has been done.
+
+        A network of one's own is verified first; and again after more steps as long as an edit of some site reaches no
+        output: of weights that are zero yet, little can be told.
+        """
+        known, step = module.fidelity, module.global_step
+        if known is None or (known.unreached and module.checked_at != step):
+            with quiet(module):
+                module.fidelity, module.checked_at = fidelity_of(module.model, dataset), step
         planned = self._planned
         if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
             return
         self._planned = None
-        if module.fidelity is None:
-            module.fidelity = fidelity_of(module.model, dataset)
-        self.prepare(module, dataset)
+        with quiet(module):
+            self.prepare(module, dataset)
         self._planned = module.model, module.objective, dataset
 
     def __getstate__(self) -> dict[str, Any]:
@@ -161,7 +168,8 @@ class ValidationProbe(SingleCallback):
                     self.forget()
                 self._rows = rows
             if not trainer.sanity_checking:
-                self.begin(module)
+                with quiet(module):
+                    self.begin(module)
 
     def on_validation_batch_end(
         self,
@@ -180,8 +188,9 @@ class ValidationProbe(SingleCallback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
         if not trainer.sanity_checking:
-            with self.timed("compute"):
-                scalars = self.finish(trainer, probed_module(pl_module))
+            module = probed_module(pl_module)
+            with self.timed("compute"), quiet(module):
+                scalars = self.finish(trainer, module)
             pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value}, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -20,7 +20,10 @@ from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
 from arithprobe.callbacks.trainers import find_callback, logged_step, moment, rows_behind, same_rows
 from arithprobe.files import write_whole
+from arithprobe.models.checkpoints import is_ours
+from arithprobe.models.network import uncompiled
 from arithprobe.problems.rows import Rows
+from arithprobe.training.probed import ProbedModule
 
 
 class BehaviourReport(SingleCallback):
@@ -121,11 +124,11 @@ class BehaviourReport(SingleCallback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
         if not trainer.sanity_checking:
-            self._report(trainer, probed_module(pl_module).behaviour)
+            self._report(trainer, probed_module(pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report."""
-        self._report(trainer, probed_module(pl_module).behaviour)
+        self._report(trainer, probed_module(pl_module))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions."""
@@ -147,11 +150,13 @@ class BehaviourReport(SingleCallback):
         self._predictions = {name: kept for name, kept in self._predictions.items() if same and len(kept) == len(rows)}
         self._answered = rows
 
-    def _report(self, trainer: Trainer, behaviour: Behaviour | None) -> None:
-        predictions = self._merge(trainer)
+    def _report(self, trainer: Trainer, module: ProbedModule) -> None:
+        predictions, behaviour = self._merge(trainer), module.behaviour
         if behaviour is None:
             return
         report = moment(trainer) | dataclasses.asdict(behaviour)
+        if not is_ours(module.model):
+            report["network"] = type(uncompiled(module.model)).__name__
         stage = str(report.pop("stage"))
         names = ["last", *(["best"] if self._improved(trainer) else [])] if stage == "fit" else [stage]
         self.reports |= dict.fromkeys(names, report)

@@ -99,8 +99,8 @@ class FourierProbing(ValidationProbe):
         period, sites = self.period or dataset.circle, module.model.residual_sites
         if period is None:
             raise ArithprobeError(
-                f"FourierProbing: k is unknown, the problems of {dataset.path} are 'x + y = ?' without '(mod k)'; "
-                "give a quantity (sum, x, y) and a period"
+                f"FourierProbing: k is unknown, the answers of {dataset.path} ({dataset.task}) do not wrap around; "
+                f"give a quantity ({', '.join(dataset.quantities)}) and a period"
             )
         if self.figure_site is not None and self.figure_site not in sites:
             raise ArithprobeError(f"FourierProbing: no site {self.figure_site!r} (sites: {', '.join(sites)})")

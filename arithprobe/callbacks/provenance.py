@@ -16,7 +16,6 @@ from arithprobe.callbacks.trainers import rows_behind
 from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.errors import several
 from arithprobe.files import to_json, write_whole
-from arithprobe.models.checkpoints import is_ours
 from arithprobe.models.network import uncompiled
 from arithprobe.problems.rows import Rows
 
@@ -55,7 +54,7 @@ class Provenance(SingleCallback):
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(), "code": code_hash(), "device": str(module.device),
             "processes": trainer.world_size, "threads": torch.get_num_threads(),
-            "network": type(uncompiled(module.model)).__name__, "built_in": is_ours(module.model),
+            "network": type(uncompiled(module.model)).__name__,
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
             "continued_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         }  # fmt: skip

@@ -1,15 +1,17 @@
 """What a Trainer says of its run: where it is, its rows, its callbacks, its processes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.problems.rows import Rows
+from arithprobe.problems.rows import Rows, require_rows
 from arithprobe.training.probed import ProbedModule
 
 CallbackType = TypeVar("CallbackType", bound=Callback)
@@ -21,6 +23,13 @@ def moment(trainer: Trainer) -> dict[str, Any]:
     stage = None if trainer.state.fn is None else trainer.state.fn.value
     epoch, step = (trainer.current_epoch, logged_step(trainer)) if fitting else (None, None)
     return {"stage": stage, "epoch": epoch, "step": step}
+
+
+@contextmanager
+def quiet(module: ProbedModule) -> Iterator[None]:
+    """Leave the random state as it is, also where a network draws numbers in evaluation mode."""
+    with isolate_rng(include_cuda=module.device.type == "cuda"):
+        yield
 
 
 def is_turn(module: ProbedModule, count: int, every: int) -> bool:
@@ -35,12 +44,12 @@ def rows_behind(loader: Any) -> Rows:
         ArithprobeError: If the batches do not come from one data set that is :class:`~arithprobe.problems.rows.Rows`.
     """
     dataset = getattr(loader, "dataset", None)
-    if not isinstance(dataset, Rows):
+    if dataset is None:
         raise ArithprobeError(
             "the callback needs batches of one data set that is Rows, such as an ArithmeticDataset; "
             "ArithmeticDataModule and RowsDataModule make them"
         )
-    return dataset
+    return require_rows(dataset)
 
 
 def same_rows(one: Rows, other: Rows) -> bool:

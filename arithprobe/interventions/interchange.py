@@ -153,7 +153,7 @@ def row_space_of(part: Part, site: str, table: PositionTable) -> RowSpace:
             own = cells[some].clone().requires_grad_()
             outputs = part.network.run_from(site, own[None], *part.unedited(table, some))
             for output in outputs.unbind(dim=-1):
-                (slope,) = torch.autograd.grad(output.sum(), own, retain_graph=True)
+                (slope,) = torch.autograd.grad(output.sum(), own, retain_graph=True, materialize_grads=True)
                 slope = slope.cpu().double() * table.valid[some, :, None]
                 total += torch.einsum("npd,npe->pde", slope, slope)
     values, vectors = torch.linalg.eigh(total)

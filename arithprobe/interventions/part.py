@@ -10,7 +10,7 @@ from arithprobe.behaviour import difference, judge_rows
 from arithprobe.errors import ArithprobeError
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
-from arithprobe.models.network import Network, require_evaluation
+from arithprobe.models.network import Network, device_of, require_evaluation
 from arithprobe.models.objective import Objective
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Inputs, Rows
@@ -92,6 +92,7 @@ class Part:
         self.answers, self.inputs = dataset.answers[rows], dataset.inputs(rows)
         self.group = dataset.group(dataset.answer)[rows]
         self.states, self.outputs = computed or self._computed(sites)
+        objective.require_outputs(self.outputs, len(rows))
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
         self.behaviour = judge_rows(self.predictions, self.answers, constant, self.modulus, residues=objective.residues)
@@ -106,7 +107,7 @@ class Part:
         kept = dict.fromkeys(known if sites is None else [*self.network.residual_sites, *sites])
         wide = sum(self.network.width(site) for site in kept)
         require_memory(f"max_examples: the states of {len(self)} rows", _BYTES * self.inputs.ids.numel() * wide)
-        device = next(self.network.parameters()).device
+        device = device_of(self.network)
         states: dict[str, list[Tensor]] = {site: [] for site in kept}
         outputs = []
         with torch.no_grad():

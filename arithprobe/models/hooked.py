@@ -4,25 +4,38 @@ The caller says where the states are. There is no list of architectures: a site 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.models.blocks import Activations
 from arithprobe.models.cells import placed
 from arithprobe.models.hooks import capture, edit
-from arithprobe.models.network import Side, Site, no_such_site
+from arithprobe.models.network import Side, Site, device_of, no_such_site
+from arithprobe.models.site_map import SiteMap, read_site_map
+from arithprobe.models.watch import watched
 from arithprobe.problems.rows import Inputs
 
-SiteMap = Mapping[str, "str | Site | Mapping[str, Any]"]
 _INNER = "inner"  # the attribute that holds the module
 _RESIDUAL = re.compile(r"embed|final|resid_(pre|mid|post)\.[0-9]+")
+_NUMBERED = re.compile(r".*\.([0-9]+)")
 _TOKENS = 16_384  # that are run at a time
+_OF_A_MODULE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What code of one's own raises when it is run on what it is not made for."""
+
+
+def all_of(outputs: Any) -> Any:
+    """The outputs themselves."""
+    return outputs
+
+
+def with_ids(module: nn.Module, inputs: Inputs) -> Any:
+    """Run a module on token ids alone."""
+    return module(inputs.ids)
 
 
 class HookedNetwork(nn.Module):
@@ -38,7 +51,7 @@ class HookedNetwork(nn.Module):
         sites: For each site the name of the module whose output it is, or a ``Site``, or ``{module: ..., side: input}``
             (with ``n_heads`` where it holds the outputs of heads); from the embedding on. Or a YAML file of these.
         read: What of the module's outputs the answers are read from: (B, K), or (B, T, K), of which the last real token
-            counts. The outputs themselves by default.
+            counts. The outputs themselves by default. Weights that only it uses are none of the network's.
         example: (B, T) token ids of a few prompts, or ``Inputs``: run once, to see what the sites hold.
         call: Runs the module on ``Inputs``; ``module(ids)`` by default.
         residual: The sites along the residual stream; by default those called ``embed``, ``resid_pre.l``,
@@ -48,17 +61,17 @@ class HookedNetwork(nn.Module):
 
     Raises:
         ArithprobeError: If a site names no module, is never reached, or holds no (B, T, D); if the residual sites are
-            none or of several widths; or if what is read has another number of rows.
+            none or of several widths; or if the module cannot be run, or what is read has another number of rows.
     """
 
     def __init__(
         self,
         module: nn.Module,
         sites: SiteMap | str | Path,
-        read: Callable[[Any], Tensor] = lambda outputs: outputs,
+        read: Callable[[Any], Tensor] = all_of,
         *,
         example: Tensor | Inputs,
-        call: Callable[[nn.Module, Inputs], Any] = lambda module, inputs: module(inputs.ids),
+        call: Callable[[nn.Module, Inputs], Any] = with_ids,
         residual: Sequence[str] | None = None,
         factory: Callable[[], nn.Module] | None = None,
         max_len: int | None = None,
@@ -66,18 +79,21 @@ class HookedNetwork(nn.Module):
         super().__init__()
         if not isinstance(module, nn.Module):
             raise ArithprobeError(f"expected a torch.nn.Module, got a {type(module).__name__}")
-        self._sites = {name: _site(name, one) for name, one in _read_map(sites).items()}
-        for name, site in self._sites.items():
-            if dict(module.named_modules()).get(site.module) is None:
-                error = no_such_site(site.module, [known for known, _ in module.named_modules() if known])
-                raise ArithprobeError(f"site {name!r}: {str(error).replace('site', 'module')}")
+        given: dict[str, object] = {"read": read, "call": call, "factory": factory or all_of}
+        for name, function in given.items():
+            if not callable(function):
+                raise ArithprobeError(f"{name} is a {type(function).__name__}; expected a function")
+        if isinstance(factory, nn.Module):
+            raise ArithprobeError(f"factory is a {type(factory).__name__}; expected a function that makes one")
+        require_at_least("", max_len=(1 if max_len is None else max_len, 1))
+        self._sites = read_site_map(sites, module)
         self.inner, self._read, self._call, self._factory = module, read, call, factory
         self._residual, self.max_len = residual, max_len
+        self.training = module.training
         self._example = example if isinstance(example, Inputs) else _whole(example)
-        self._widths = self._measured()
+        self._widths, self._before_readout = self._measured()
         self.residual_sites = self._residual_sites()
         self.d_model = self._widths[self.residual_sites[-1]]
-        self.train(module.training)
 
     @property
     def sites(self) -> dict[str, Site]:
@@ -87,12 +103,16 @@ class HookedNetwork(nn.Module):
     @property
     def n_layers(self) -> int:
         """One more than the largest number of a site."""
-        return 1 + max(
-            (int(found[0]) for site in self._sites if (found := re.findall(r"\.([0-9]+)$", site))), default=0
-        )
+        return 1 + max((int(found[1]) for found in map(_NUMBERED.fullmatch, self._sites) if found), default=0)
 
     def width(self, site: str) -> int:
-        """Width of the states of a site, as the example had it."""
+        """Width of the states of a site, as the example had it.
+
+        Raises:
+            ArithprobeError: If there is no such site.
+        """
+        if site not in self._widths:
+            raise no_such_site(site, self._widths)
         return self._widths[site]
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -102,17 +122,20 @@ class HookedNetwork(nn.Module):
             ArithprobeError: If what is read is no tensor (B, K) or (B, T, K).
         """
         found: object = self._read(self._call(self.inner, Inputs(ids, lengths)))
-        if not isinstance(found, Tensor) or found.ndim not in (2, 3) or len(found) != len(ids):
-            got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        shape = found.shape if isinstance(found, Tensor) else torch.Size()
+        if not isinstance(found, Tensor) or len(shape) not in (2, 3) or shape[:-1] != ids.shape[: len(shape) - 1]:
+            got = tuple(shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
             raise ArithprobeError(
                 f"read gives {got} for {len(ids)} rows; expected ({len(ids)}, K), or ({len(ids)}, {ids.shape[1]}, K)"
             )
+        if not found.is_floating_point():
+            raise ArithprobeError(f"read gives {found.dtype}; expected outputs that the loss can be taken of")
         outputs: Tensor = found
         return outputs if outputs.ndim == 2 else outputs[torch.arange(len(ids), device=outputs.device), lengths - 1]
 
     def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
-        """The outputs, and the states of all sites; attention probabilities are not known here."""
-        with capture(self, list(self._sites)) as states:
+        """The outputs, and copies of the states of all sites; attention probabilities are not known here."""
+        with capture(self, list(self._sites), copies=True) as states:
             outputs = self(*inputs)
         return outputs, Activations(states, {})
 
@@ -135,8 +158,8 @@ class HookedNetwork(nn.Module):
         return torch.cat(found)
 
     def only_readout_remains(self, site: str) -> bool:
-        """Whether a site is ``final``, or the last layer's ``resid_post``."""
-        return site in ("final", f"resid_post.{self.n_layers - 1}")
+        """Whether at most one module with a matrix of weights runs after a residual site."""
+        return site in self._before_readout and site in self.residual_sites
 
     def untrained(self, seed: int) -> "HookedNetwork":
         """The same of what the factory makes under a seed, in evaluation mode, without gradients.
@@ -148,39 +171,67 @@ class HookedNetwork(nn.Module):
             raise ArithprobeError("this HookedNetwork was made without a factory=..., which makes untrained modules")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            module = self._factory().to(next(self.inner.parameters()))
-        if module is self.inner:
-            raise ArithprobeError("the factory gives this network's own module; expected a new one at every call")
-        shapes, own = ({name: value.shape for name, value in one.state_dict().items()} for one in (module, self.inner))
-        if shapes != own:
+            module: object = self._factory()
+        if module is self.inner or not isinstance(module, nn.Module):
+            what = "this network's own module" if module is self.inner else f"a {type(module).__name__}"
+            raise ArithprobeError(f"the factory gives {what}; expected a new module at every call")
+        own = self.inner.state_dict()
+        if {name: value.shape for name, value in module.state_dict().items()} != {
+            name: value.shape for name, value in own.items()
+        }:
             raise ArithprobeError("the factory makes a module with other weights than this network's")
+        kinds = {value.dtype for value in own.values() if value.is_floating_point()}
+        module.to(device_of(self), *kinds if len(kinds) == 1 else ())
         twin = HookedNetwork(
             module.eval(), self._sites, self._read, example=self._example, call=self._call, residual=self._residual,
             factory=self._factory, max_len=self.max_len,
         )  # fmt: skip
         return twin.requires_grad_(False)
 
-    def _measured(self) -> dict[str, int]:
-        """Width of each site, from a pass over the example."""
-        training, (ids, _) = self.inner.training, self._example
-        device = next(self.inner.parameters()).device
+    def _measured(self) -> tuple[dict[str, int], set[str]]:
+        """Width of each site, and the sites after which at most one module with a matrix runs, from a pass."""
+        modes = {module: module.training for module in self.modules()}
+        inputs = Inputs(*(one.to(device_of(self)) for one in self._example))
         try:
-            self.inner.eval()
+            self.eval()
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                _, (states, _) = self.run_with_cache(Inputs(*(one.to(device) for one in self._example)))
+                _, (states, _) = self.run_with_cache(inputs)
+                left = self._matrices_after(inputs)
+        except _OF_A_MODULE as error:
+            raise ArithprobeError(
+                f"the module cannot be run on the example {tuple(inputs.ids.shape)}: {str(error).splitlines()[0]}"
+            ) from error
         finally:
-            self.inner.train(training)
-        for site, state in states.items():
-            if state.ndim != 3 or state.shape[:2] != ids.shape:
+            for module, mode in modes.items():
+                module.training = mode
+        for name, state in states.items():
+            site, width = self._sites[name], state.shape[-1]
+            if state.ndim != 3 or state.shape[:2] != inputs.ids.shape:
                 raise ArithprobeError(
-                    f"site {site!r}: the {self._sites[site].side} of {self._sites[site].module!r} is "
-                    f"{tuple(state.shape)}; expected (B, T, D), ({', '.join(map(str, ids.shape))}, D)"
+                    f"site {name!r}: the {site.side} of {site.module!r} is {tuple(state.shape)}; expected (B, T, D), "
+                    f"({', '.join(map(str, inputs.ids.shape))}, D)"
                 )
-        return {site: state.shape[-1] for site, state in states.items()}
+            if width % (site.n_heads or 1):
+                raise ArithprobeError(f"site {name!r}: {site.n_heads} heads do not divide its width, {width}")
+        widths = {name: state.shape[-1] for name, state in states.items()}
+        return widths, {name for name, count in left.items() if count <= 1}
+
+    def _matrices_after(self, inputs: Inputs) -> dict[str, int]:
+        """How many modules with a matrix of weights run after each site."""
+        sites = [(name, self.inner.get_submodule(site.module), site.side) for name, site in self._sites.items()]
+        matrices: list[tuple[str, nn.Module, Side]] = [
+            ("", module, "output")
+            for module in self.inner.modules()
+            if any(weight.ndim > 1 for weight in module.parameters(recurse=False))
+        ]
+        with watched([*matrices, *sites]) as ran:
+            self(*inputs)
+        return {site: ran[ran.index(site) :].count("") for site in self._sites}
 
     def _residual_sites(self) -> tuple[str, ...]:
         """The sites along the residual stream, all of one width."""
-        found = tuple(filter(_RESIDUAL.fullmatch, self._sites) if self._residual is None else self._residual)
+        named = filter(_RESIDUAL.fullmatch, self._sites) if self._residual is None else self._residual
+        found = tuple(dict.fromkeys(several("residual", named)))
         for site in found:
             if site not in self._sites:
                 raise no_such_site(site, self._sites)
@@ -194,38 +245,8 @@ class HookedNetwork(nn.Module):
         return found
 
 
-def _read_map(sites: SiteMap | str | Path) -> SiteMap:
-    """A site map, read from a YAML file if it is one."""
-    if isinstance(sites, Mapping):
-        return sites
-    try:
-        found = yaml.safe_load(Path(sites).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArithprobeError(f"{sites}: cannot be read as a site map: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise ArithprobeError(f"{sites}: holds no site map; expected lines such as 'resid_post.0: blocks.0'")
-    return found
-
-
-def _site(name: str, given: object) -> Site:
-    """A site as it was given.
-
-    Raises:
-        ArithprobeError: If it has no module, or a side that there is not.
-    """
-    site = given if isinstance(given, Site) else Site(given) if isinstance(given, str) else None
-    if site is None and isinstance(given, Mapping) and "module" in given and set(given) <= set(Site._fields):
-        site = Site(**given)
-    if site is None or type(site.module) is not str or site.side not in get_args(Side):
-        raise ArithprobeError(
-            f"site {name!r} is {given!r}; expected the name of a module, or module, side "
-            f"({' or '.join(get_args(Side))}) and n_heads"
-        )
-    return site
-
-
 def _whole(ids: object) -> Inputs:
     """Prompts without padding."""
-    if not isinstance(ids, Tensor) or ids.ndim != 2 or not ids.numel():
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or not ids.numel() or ids.is_floating_point():
         raise ArithprobeError("example: expected (B, T) token ids of a prompt or more, or Inputs(ids, lengths)")
     return Inputs(ids, torch.full((len(ids),), ids.shape[1]))

@@ -34,14 +34,15 @@ EditFunction = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def capture(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def capture(model: nn.Module, sites: Sequence[str], *, copies: bool = False) -> Iterator[dict[str, Tensor]]:
     """Keep the states of some sites, with their graph; of several forward passes, those of the last.
 
-    They are the model's own tensors: what writes into one in place afterwards is seen.
+    They are the model's own tensors: what writes into one in place afterwards is seen, unless they are copied.
 
     Args:
         model: Any module.
         sites: Names of sites.
+        copies: Keep copies, as the states are when the model comes by.
 
     Yields:
         The states by site, (B, T, D) each; filled by the forward pass.
@@ -53,7 +54,7 @@ def capture(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor
 
     def keep(site: str) -> EditFunction:
         def look(state: Tensor) -> Tensor:
-            states[site] = state
+            states[site] = state.clone() if copies else state
             return state
 
         return look
@@ -84,6 +85,8 @@ def edit(
             ``fn`` returns another shape, dtype or device; or, on leaving, if the model never came by the site.
     """
     module, found = module_of(model, site), site_of(model, site)
+    weights = (*model.parameters(), *model.buffers()) if found.side == "input" else ()
+    own = {one.untyped_storage().data_ptr() for one in weights}
     _check_positions(positions, site)
     fn = fn if head is None else _of_head(fn, head, site, found.n_heads)
     calls = 0
@@ -114,6 +117,8 @@ def edit(
         state = args[0] if args else next(iter(named.values()), None)
         edited = changed(state)
         if edited is not None and isinstance(state, Tensor):
+            if state.untyped_storage().data_ptr() in own:
+                raise ArithprobeError(f"site {site!r} is a weight of the model; map it to a module's output")
             _write(state, edited, site)
 
     if found.side == "input":
@@ -228,9 +233,9 @@ def _write(state: Tensor, edited: Tensor, site: str) -> None:
 
 def _of_head(fn: EditFunction, head: int, site: str, n_heads: int | None) -> EditFunction:
     """A function of whole states that changes the dimensions of one head."""
-    if n_heads is None or not 0 <= head < n_heads:
+    if n_heads is None or type(head) is not int or not 0 <= head < n_heads:
         has = "has no heads" if n_heads is None else f"has heads 0 to {n_heads - 1}"
-        raise ArithprobeError(f"head {head} of site {site!r}: the site {has}")
+        raise ArithprobeError(f"head {head!r} of site {site!r}: the site {has}")
 
     def whole(state: Tensor) -> Tensor:
         parts = list(state.chunk(n_heads, dim=-1))

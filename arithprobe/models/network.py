@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError, did_you_mean
@@ -166,9 +167,24 @@ def uncompiled(network: object) -> object:
     return getattr(network, "_orig_mod", network)
 
 
+def device_of(network: Network) -> torch.device:
+    """Where its weights are; the CPU of a network without any."""
+    first = next(network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
 def frozen_copy(network: Network) -> Network:
-    """A network as it is now, on the CPU, in evaluation mode, without gradients."""
-    copied = copy.deepcopy(network)
+    """A network as it is now, on the CPU, in evaluation mode, without gradients.
+
+    Raises:
+        ArithprobeError: If it cannot be copied.
+    """
+    try:
+        copied = copy.deepcopy(network)
+    except RuntimeError as error:  # a tensor with a graph, kept from an earlier pass
+        raise ArithprobeError(
+            f"this {type(network).__name__} cannot be copied: {str(error).splitlines()[0]}"
+        ) from error
     if isinstance(copied, nn.Module):
         copied.cpu().eval().requires_grad_(False)
     return copied

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from arithprobe.errors import ArithprobeError
+
 
 class Objective(ABC):
     """What is predicted, its loss, and its decoding; it holds no weights.
@@ -45,6 +47,17 @@ class Objective(ABC):
             outputs: (B, K) model outputs.
             answers: (B,) int64.
         """
+
+    def require_outputs(self, outputs: Tensor, rows: int) -> None:
+        """Refuse outputs of another network than one for this objective.
+
+        Raises:
+            ArithprobeError: Naming both shapes.
+        """
+        if outputs.shape != (rows, self.n_outputs):
+            raise ArithprobeError(
+                f"the outputs of {rows} rows are {tuple(outputs.shape)}; {self!r} needs ({rows}, {self.n_outputs})"
+            )
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:

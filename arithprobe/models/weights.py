@@ -128,8 +128,10 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
             known = ", ".join(map(str, list(found)[:3])) or "nothing"
             raise ArithprobeError(f"{path}: {key!r} is missing; expected shape {_shape(value)} (the file has: {known})")
         weight = found[key]
-        if not is_dense(weight) or not weight.is_floating_point():
-            raise ArithprobeError(f"{path}: {key!r} is {kind_of(weight)}; expected a tensor of real numbers")
+        real = value.is_floating_point()
+        if not is_dense(weight) or (not weight.is_floating_point() if real else weight.dtype != value.dtype):
+            wanted = "real numbers" if real else f"{value.dtype}"
+            raise ArithprobeError(f"{path}: {key!r} is {kind_of(weight)}; expected a tensor of {wanted}")
         if weight.shape != value.shape:
             raise ArithprobeError(
                 f"{path}: another architecture: {key!r} has shape {_shape(weight)}, the model expects {_shape(value)}"

@@ -124,7 +124,7 @@ def _circle(rows: Rows, frequencies: int | Sequence[int] | None) -> Circle | Non
     if modulus is None:
         if frequencies:
             raise ArithprobeError(
-                f"frequencies of the residue: k is unknown, the problems of {rows.path} are 'x + y = ?' without modulus"
+                f"frequencies of the residue: k is unknown, the answers of {rows.path} ({rows.task}) do not wrap around"
             )
         return None
     largest = min(modulus // 2, MOST_FREQUENCIES) if frequencies is None else frequencies

@@ -7,8 +7,10 @@ What rows cannot say is absent: a counterfactual that nobody knows is None, a ch
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from arithprobe.errors import ArithprobeError
 from arithprobe.problems.positions import PositionTable
 
 
@@ -126,6 +128,54 @@ class Rows(Variables, Protocol):
 
     def constant(self, train_mean: float | None) -> float:
         """The constant answer that skill is measured against."""
+
+
+def require_rows(rows: object) -> Rows:
+    """The rows, if they keep the protocol: its members, and what can be told of their columns at once.
+
+    Raises:
+        ArithprobeError: Naming what is missing, or the column that is none.
+    """
+    missing = [name for name in _ASKED if not hasattr(rows, name)]
+    if missing or not isinstance(rows, Rows):
+        lacks = f"{', '.join(missing[:3])}{f' and {len(missing) - 3} more' if missing[3:] else ''}"
+        raise ArithprobeError(
+            f"expected rows, such as an ArithmeticDataset; a {type(rows).__name__} has no {lacks or 'such members'}"
+        )
+    n, path = len(rows), rows.path
+    columns: dict[str, object] = {
+        "lengths": rows.lengths,
+        "answers": rows.answers,
+        "layout": rows.layout,
+        f"group({rows.answer!r})": rows.group(rows.answer),
+    }
+    for name, column in columns.items():
+        if not isinstance(column, Tensor) or column.dtype != torch.int64 or column.shape != (n,):
+            got = f"{column.dtype} {tuple(column.shape)}" if isinstance(column, Tensor) else type(column).__name__
+            raise ArithprobeError(f"{path}: {name} is {got}; expected int64 ({n},)")
+    if not n:
+        raise ArithprobeError(f"{path}: has no rows")
+    ids, lengths = rows.inputs(torch.arange(min(n, 2)))
+    shortest, longest = int(rows.lengths.min()), int(rows.lengths.max())
+    if ids.ndim != 2 or len(lengths) != len(ids) or shortest < 1 or longest > ids.shape[1]:
+        raise ArithprobeError(f"{path}: inputs have ids {tuple(ids.shape)}; lengths are {shortest} to {longest}")
+    kinds = torch.tensor([len(of_tokens) for of_tokens in rows.roles])
+    if int(rows.layout.min()) < 0 or int(rows.layout.max()) >= len(kinds):
+        raise ArithprobeError(f"{path}: a layout is not one of the {len(kinds)} kinds of rows that have roles")
+    if not torch.equal(kinds[rows.layout], rows.lengths):
+        raise ArithprobeError(f"{path}: roles name other numbers of tokens than lengths")
+    last = rows.positions(["last"])
+    if last.token.shape != (n, 1) or not torch.equal(last.token[:, 0], rows.lengths - 1):
+        raise ArithprobeError(f"{path}: positions(['last']) are not the {n} last tokens, lengths - 1")
+    if rows.circle is not None and not 0 <= int(rows.answers.min()) <= int(rows.answers.max()) < rows.circle:
+        raise ArithprobeError(f"{path}: answers wrap around at {rows.circle}; expected 0 to {rows.circle - 1}")
+    return rows
+
+
+_ASKED = tuple(
+    name for kind in (Rows, Variables) for name in vars(kind) if not name.startswith("_") or name == "__len__"
+)
+"""What rows are asked for."""
 
 
 class Changed(NamedTuple):

@@ -11,7 +11,7 @@ from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
 from arithprobe.reports.blocks import Block, Missing, Table, Words, picture
 from arithprobe.reports.histories import of_the_fit, steps_made
-from arithprobe.reports.run import Run, is_foreign
+from arithprobe.reports.run import Run
 
 
 def gate(run: Run) -> list[Block]:
@@ -71,7 +71,7 @@ def answers(run: Run) -> list[Block]:
     found = run.answers
     if found is None:
         why = "The answers were not kept (no predictions.tsv)."
-        if is_foreign(run.provenance):
+        if run.is_foreign:
             why = "Answers are drawn of this library's own network only; those of this run are in predictions.tsv."
         return [Missing(why, "")]
     residues = run.loaded is not None and run.loaded.objective.residues

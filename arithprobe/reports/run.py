@@ -40,6 +40,8 @@ class Judged(NamedTuple):
     """Epochs before it; None outside a fit."""
     step: int | None
     """Logged step, which is one less than the steps made; None outside a fit."""
+    network: str | None
+    """The class of a network of one's own, which no checkpoint alone can make; None of this library's."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Run:
         return self.judged["last"].behaviour if self.is_fit else self.behaviour
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it is of a network of one's own."""
+        return any(one.network for one in self.judged.values())
+
+    @property
     def is_fit(self) -> bool:
         """Whether it is a fit, not a pass of ``validate`` or ``test``."""
         return "last" in self.judged
@@ -111,7 +118,7 @@ class Run:
     @cached_property
     def loaded(self) -> LoadedModel | None:
         """The model of that checkpoint; None without one, and of a network of one's own, which no file can make."""
-        return None if self.checkpoint is None or is_foreign(self.provenance) else load_model(self.checkpoint)
+        return None if self.checkpoint is None or self.is_foreign else load_model(self.checkpoint)
 
     @property
     def task(self) -> str:
@@ -143,11 +150,6 @@ class Run:
         return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
 
 
-def is_foreign(provenance: dict[str, Any] | None) -> bool:
-    """Whether a run is of a network of one's own, which no checkpoint alone can make."""
-    return (provenance or {}).get("built_in") is False
-
-
 def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
@@ -168,10 +170,11 @@ def _read(folder: Path) -> Run:
     config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
     optional = (folder / f"{name}.json" for name in ("provenance", "emergence"))
     provenance, emergence = (read_object(path) if path.is_file() else None for path in optional)
+    foreign = any(one.network for one in judged.values())
     return Run(
         folder, judged, scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
-        None if is_foreign(provenance) else read_answers(folder, "best" if "best" in judged else next(iter(judged))),
+        None if foreign else read_answers(folder, "best" if "best" in judged else next(iter(judged))),
         None if config is None else read_text(config),
         provenance, emergence,
         results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
@@ -207,8 +210,8 @@ def _judged(path: Path, *, validated: bool) -> dict[str, Judged]:
     found = {}
     try:
         for name, one in record.items():
-            figures = {key: value for key, value in one.items() if key not in ("epoch", "step")}
-            found[name] = Judged(from_record(figures, Behaviour), one["epoch"], one["step"])
+            figures = {key: value for key, value in one.items() if key not in ("epoch", "step", "network")}
+            found[name] = Judged(from_record(figures, Behaviour), one["epoch"], one["step"], one.get("network"))
             if found[name].behaviour.verdict not in get_args(Verdict):
                 raise ValueError(f"verdict {found[name].behaviour.verdict}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:

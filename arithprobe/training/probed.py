@@ -10,8 +10,8 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour, judge
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.check import Fidelity
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, LoadedModel, in_memory, weights_hash
+from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.network import Network, frozen_copy, require_network
 from arithprobe.models.objective import Objective
 from arithprobe.models.weights import named_as
@@ -53,6 +53,7 @@ class ProbedModule(LightningModule):
             unless the weights were changed in between, or the data is other data.
         train_mean: Mean training answer; part of every checkpoint.
         fidelity: Whether a network that is not this library's own keeps its promises; None until a callback asks.
+        checked_at: The step at which one asked last.
 
     Raises:
         ArithprobeError: If an option is out of range, or the network is none.
@@ -85,6 +86,7 @@ class ProbedModule(LightningModule):
         self.behaviour: Behaviour | None = None
         self.train_mean: float | None = None
         self.fidelity: Fidelity | None = None
+        self.checked_at: int | None = None
         self._left: object = None  # weights and data at the end of the last fit or pass
         self._errors: AnswerErrors | None = None
 
@@ -96,8 +98,10 @@ class ProbedModule(LightningModule):
         """AdamW over all parameters; its learning rate changes after every step of it.
 
         Raises:
-            ArithprobeError: If a cosine is asked of a fit without an end.
+            ArithprobeError: If a cosine is asked of a fit without an end, or no weight is to be trained.
         """
+        if not any(one.requires_grad for one in self.parameters()):
+            raise ArithprobeError("no weight of the network is to be trained; its requires_grad_(True) lets all be")
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
         if self.schedule == "constant" and not self.warmup_steps:
             return optimizer
@@ -143,6 +147,7 @@ class ProbedModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
         """Predict a batch, count its errors, and hand its states on."""
         outputs, cache = self.model.run_with_cache(batch.inputs)
+        self.objective.require_outputs(outputs, len(batch.ids))
         predictions = self.objective.decode(outputs)
         if self._errors is not None:
             self._errors.update(predictions, batch.answers, self.objective.loss(outputs, batch.answers))
