@@ -76,7 +76,7 @@ def test_k_is_unknown_for_sums_until_a_period_is_given(run, small_fit):
     once = [*small_fit, *PROBE, "--trainer.max_epochs", 1]
     code, _, err = run(*once)
     assert code == 2
-    assert "k is unknown" in err and "give a quantity (x, y, sum) and a period" in err
+    assert "k is unknown" in err and "give a quantity (sum, x, y) and a period" in err
     code, out, err = run(*once, "--trainer.callbacks.quantity", "x", "--trainer.callbacks.period", 10)
     assert code == 0, err
     assert "fourier probes of 'x' mod 10" in out
