@@ -17,11 +17,20 @@ from arithprobe.reports.records import read_json
 from arithprobe.reports.run import Run
 
 _LAST_SITE = "final"
+_IN_PYTHON = {
+    "probe": "probe(load_model({!r}, network=...), rows)",
+    "intervene": "intervene(load_model({!r}, network=...), rows)",
+}
 _TELLING = 4  # parts of a path, NAME/version_N/checkpoints/best.ckpt
 
 
 def analysis_command(run: Run, command: str, *more: str) -> str:
-    """The command that makes a result inside of the run folder, where the next report finds it."""
+    """The command that makes a result inside of the run folder, where the next report finds it.
+
+    Of a network of one's own, what to write in Python: no command can make that network.
+    """
+    if run.is_foreign:
+        return _IN_PYTHON.get(command, "").format(str(run.checkpoint or "best.ckpt"))
     data = "--val" if command == "reproduce" else "--data"
     words = (
         "arithprobe", command, *more, "--checkpoint", str(run.checkpoint or run.folder / "checkpoints" / "best.ckpt"),
