@@ -9,6 +9,10 @@ from typing import Any
 _LONGEST = 60  # characters of a value in a message
 
 
+OF_OTHER_CODE = (ArithmeticError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What code of one's own raises when it is run on what it is not made for."""
+
+
 class ArithprobeError(ValueError):
     """A user's mistake. Its text is one line: the thing, what was expected, what came, and where.
 

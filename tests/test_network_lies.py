@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from own_networks import SITES, OneLayer, P, hooked, token_rows
-from test_network import sums
+from test_network import sums, tiny, wrapped
 from torch import nn
 
 from arithprobe.analysis.intervene import intervene
@@ -152,8 +152,122 @@ def test_an_encoder_of_pytorch_keeps_its_promises_if_padding_is_masked(norm_firs
 def test_only_the_readout_remains_where_no_other_matrix_is_run():
     network = hooked()
     assert [site for site in network.residual_sites if network.only_readout_remains(site)] == ["resid_post.0"]
+    for norm in ("pre", "post"):
+        native = tiny(norm)
+        other = wrapped(native)
+        ends = [[site for site in one.residual_sites if one.only_readout_remains(site)] for one in (native, other)]
+        assert ends[0] == ends[1] != []
     partial = encoder()  # the map of a network with more layers than it names
     assert partial.only_readout_remains("resid_post.1") and not partial.only_readout_remains("resid_post.0")
+
+
+class Held(nn.Module):
+    """All its weights are its own; modules are places for hooks."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.up = nn.Parameter(torch.randn(P + 1, 8)), nn.Parameter(torch.randn(8, 8))
+        self.embed, self.post = nn.Identity(), nn.Identity()
+
+    def forward(self, ids):
+        x = self.embed(self.tokens[ids].cumsum(dim=1))
+        x = self.post(x + torch.relu(x @ self.up))
+        return nn.functional.linear(x, self.tokens[:P])  # tied
+
+
+def test_weights_that_no_module_holds_count_too():
+    network = hooked(Held(), {"embed": "embed", "resid_post.0": "post"}, factory=Held)
+    assert check(network, token_rows()).problems == ()
+    assert [network.only_readout_remains(site) for site in network.residual_sites] == [False, True]
+
+
+class HeadsFirst(nn.Module):
+    """What its heads read lies (B, H, T, D / H), and there are as many as tokens."""
+
+    def __init__(self, heads=3):
+        super().__init__()
+        self.heads, self.tokens = heads, nn.Embedding(P + 1, 4 * heads)
+        self.z, self.readout = nn.Identity(), nn.Linear(4 * heads, P)
+
+    def forward(self, ids):
+        x = self.tokens(ids)
+        z = self.z(x.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        return self.readout(x + z.cumsum(dim=2).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("heads", [3, 2])
+def test_heads_are_not_taken_for_tokens(heads):
+    said = {3: r"\(2, 3, 3, 4\); tokens cannot be told from heads where there are 3", 2: r"expected \(B, T, D\)"}
+    with pytest.raises(ArithprobeError, match=said[heads]):
+        hooked(HeadsFirst(heads), {"embed": "tokens", "z.0": {"module": "z", "n_heads": heads}}, factory=None)
+
+
+class TimeMajor(nn.Module):
+    """Its states are (T, B, D)."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.cells, self.readout = nn.Embedding(P + 1, 8), nn.GRU(8, 8), nn.Linear(8, P)
+
+    def forward(self, ids):
+        return self.readout(self.cells(self.tokens(ids).transpose(0, 1))[0].transpose(0, 1))
+
+
+def test_rows_are_not_taken_for_tokens():
+    with pytest.raises(
+        ArithprobeError, match=r"the output of 'cells' is \(3, 4, 8\); expected \(B, T, D\), \(4, 3, D\)"
+    ):
+        hooked(TimeMajor(), {"embed": "tokens", "resid_post.0": "cells"}, example=token_rows().ids[:3], factory=None)
+
+
+class Past(OneLayer):
+    """A skip from the embedding to the readout."""
+
+    def forward(self, ids):
+        x = self.tokens(ids) + self.places.weight
+        late = self.down(self.act(self.up(self.qkv(x)[..., :8].cumsum(dim=1))))
+        return self.scores(late + x.cumsum(dim=1))
+
+
+@pytest.mark.parametrize("order", ["alternating", "in blocks"])
+def test_a_source_is_another_problem_however_rows_are_ordered(order):
+    two = torch.tensor([[1, 2], [7, 4]])
+    rows = token_rows(two.repeat(24, 1) if order == "alternating" else two.repeat_interleave(24, dim=0))
+    sites = {"embed": {"module": "qkv", "side": "input"}, "resid_post.0": "down"}
+    found = check(hooked(Past(), sites, factory=None), rows)
+    assert any("at 'resid_post.0' differs" in one and "reads past that site" in one for one in found.problems)
+    assert check(hooked(Past(), sites, factory=None, residual=["embed"]), rows).problems == ()  # the control
+    same = check(hooked(Past(), sites, factory=None), token_rows(two[:1].repeat(9, 1)))
+    assert same.problems == () and same.whole_source != same.whole_source  # NaN: there is no other problem
+
+
+class Packed(Encoder):
+    """Gives back as many tokens as the longest row of the batch has."""
+
+    def forward(self, ids, mask):
+        return super().forward(ids, mask)[:, : int((~mask).sum(dim=1).max())]
+
+
+def test_rows_all_shorter_than_the_longest_are_run_too():
+    network = encoder()
+    network.inner = Packed()
+    with pytest.raises(ArithprobeError, match=r"read gives \(\d+, \d+, 1\) for \d+ rows"):
+        check(network.eval(), sums())
+
+
+def test_rows_that_a_network_cannot_run_are_one_line():
+    rows = token_rows(p=P + 20)
+    for measure in (
+        lambda: check(hooked(), rows),
+        lambda: probe(in_memory(hooked(), ResidueCrossEntropy(P + 20)), rows),
+    ):
+        with pytest.raises(ArithprobeError, match=r"cannot be run on rows \(24, 3\) of pairs: index out of range"):
+            measure()
+
+
+def test_a_factory_that_needs_more_is_one_line():
+    with pytest.raises(ArithprobeError, match=r"the factory raised TypeError.*expected a function of no arguments"):
+        hooked(factory=lambda d_model: OneLayer(d_model)).untrained(0)
 
 
 @pytest.mark.parametrize(

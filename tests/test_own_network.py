@@ -270,6 +270,25 @@ def test_a_lie_that_zero_weights_hide_is_found_out_when_they_move(tmp_path):
         fit(lie, [RidgeProbing(folds=2)], split(), tmp_path / "lie")
 
 
+class Later(OneLayer):
+    """A skip past the stream, which has no weight before the first step."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def forward(self, ids):
+        past = nn.functional.linear(self.tokens(ids).cumsum(dim=1), self.scores.weight)
+        return super().forward(ids) + self.share * past
+
+
+def test_a_skip_that_grows_in_the_fit_is_found_out(tmp_path):
+    grown = ProbedModule(hooked(Later(), factory=None).train(), ResidueCrossEntropy(P), lr=1e-2)
+    assert check(copy.deepcopy(grown.model).eval(), token_rows()).problems == ()
+    with pytest.raises(ArithprobeError, match="reads past that site"):
+        fit(grown, [RidgeProbing(folds=2)], split(), tmp_path)
+
+
 class Drawing(OneLayer):
     """Draws numbers of every kind in every pass, and uses none."""
 
@@ -291,7 +310,16 @@ def test_probes_leave_every_random_state_as_it_is(tmp_path):
     assert torch.equal(bare[1], probed[1]) and bare[2:] == probed[2:]
 
 
+def test_one_residual_site_is_enough_for_live_probes(tmp_path):
+    module = ProbedModule(hooked(sites={"embed": SITES["embed"]}).train(), ResidueCrossEntropy(P))
+    callbacks = [RidgeProbing(folds=2), DirectionAblation(every=1, folds=2)]
+    fit(module, callbacks, split(), tmp_path)
+    assert module.checked_at == (0, 4) and any("embed" in line for line in callbacks[1].findings())
+
+
 def test_what_cannot_be_trained_or_judged_is_one_line(tmp_path):
+    with pytest.raises(ArithprobeError, match=r"is in evaluation mode, as check needs it; call its train\(\)"):
+        fit(ProbedModule(hooked(), ResidueCrossEntropy(P)), [], split(), tmp_path)
     frozen = ProbedModule(hooked().train().requires_grad_(False), ResidueCrossEntropy(P))
     with pytest.raises(ArithprobeError, match="no weight of the network is to be trained"):
         fit(frozen, [], split(), tmp_path)
@@ -338,16 +366,23 @@ def test_rows_that_contradict_themselves_are_refused_everywhere(attribute, value
 @pytest.mark.parametrize(
     ("x", "encode", "roles", "said"),
     [
-        (torch.arange(3.0), None, "abc", "x is torch.float32"),
-        (torch.arange(0), None, "abc", r"x is torch.int64 \(0,\)"),
-        (torch.arange(3), lambda x, y: x, "abc", r"encode gave torch.int64 \(3,\); expected int64 \(3, 3\)"),
-        (torch.arange(3), lambda x, y: [x, y], "abc", "encode gave list"),
-        (torch.arange(3), lambda x, y: torch.stack([x, y, y], 1), "aba", "expected each once"),
+        (torch.arange(3.0), None, [*"abc"], "x is torch.float32"),
+        (torch.arange(0), None, [*"abc"], r"x is torch.int64 \(0,\)"),
+        (torch.arange(3), lambda x, y: x, [*"abc"], r"encode gave torch.int64 \(3,\); expected int64 \(3, 3\)"),
+        (torch.arange(3), lambda x, y: [x, y], [*"abc"], "encode gave list"),
+        (torch.arange(3), lambda x: x, [*"abc"], "encode cannot be run on 3 operands: TypeError"),
+        ([0, 1, 2], None, [*"abc"], "x is a list; expected int64"),
+        (torch.arange(3), None, None, "roles: expected names, got None"),
+        (torch.arange(3), None, ["a", "last"], "a role is called 'last', which means other tokens"),
+        (torch.arange(3), lambda x, y: torch.stack([x, y, y], 1), [*"aba"], "expected each once"),
     ],
 )
 def test_wrong_token_rows_are_one_line(x, encode, roles, said):
     with pytest.raises(ArithprobeError, match=said):
         TokenDataset(x, torch.arange(len(x)), 5, encode, roles)
+    for modulus in (0, 1, -3, "13", 5.0):
+        with pytest.raises(ArithprobeError, match=r"modulus is .*; expected None, or k, 2 or more"):
+            TokenDataset(torch.arange(3), torch.arange(3), modulus, encode, roles)
 
 
 def test_token_rows_say_what_arithmetic_says():

@@ -83,7 +83,10 @@ def require_loaded(loaded: object, dataset: object) -> None:
         ArithprobeError: Saying how to make one.
     """
     if not isinstance(loaded, LoadedModel):
-        raise ArithprobeError(f"expected a LoadedModel, got a {type(loaded).__name__}; load_model(path) gives one")
+        raise ArithprobeError(
+            f"expected a LoadedModel, got a {type(loaded).__name__}; load_model(path) gives one, "
+            "of a network in memory in_memory(network, objective), of a module its loaded()"
+        )
     require_rows(dataset)
     try:
         require_network(loaded.model)

@@ -121,7 +121,9 @@ class DirectionAblation(ValidationProbe):
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix folds and columns."""
-        sites = module.model.residual_sites[1:] if self.sites is None else tuple(dict.fromkeys(self.sites))
+        along = module.model.residual_sites
+        usual = tuple(site for site in along if site != "embed") or along
+        sites = usual if self.sites is None else tuple(dict.fromkeys(self.sites))
         for site in sites:
             if site not in module.model.sites:
                 raise no_such_site(site, module.model.sites)

@@ -20,10 +20,13 @@ from arithprobe.callbacks.trainers import sum_over_ranks as sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.files import to_json as to_json
 from arithprobe.files import write_whole
+from arithprobe.models.checkpoints import is_ours
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
 from arithprobe.problems.rows import Rows
 from arithprobe.training.probed import ProbedModule, ValidationOutput
+
+_CHECKS = 2  # of a network of one's own, at least
 
 
 class ValidationProbe(SingleCallback):
@@ -131,13 +134,15 @@ class ValidationProbe(SingleCallback):
     def plan(self, module: ProbedModule, dataset: Rows) -> None:
         """Prepare for a module and its rows, unless that has been done.
 
-        A network of one's own is verified first; and again after more steps as long as an edit of some site reaches no
-        output: of weights that are zero yet, little can be told.
+        A network of one's own is verified first; once more when steps were made, since weights that are zero at first
+        hide what goes past a site; and at every validation as long as an edit of some site reaches no output.
         """
         known, step = module.fidelity, module.global_step
-        if known is None or (known.unreached and module.checked_at != step):
+        open_yet = known is None or len(module.checked_at) < _CHECKS or known.unreached or known.coarse
+        if open_yet and step not in module.checked_at and not is_ours(module.model):
             with quiet(module):
-                module.fidelity, module.checked_at = fidelity_of(module.model, dataset), step
+                module.fidelity = fidelity_of(module.model, dataset)
+            module.checked_at += (step,)
         planned = self._planned
         if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
             return

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from arithprobe.data.problem_rows import ProblemRows, one_hot_tokens
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import OF_OTHER_CODE, ArithprobeError, several
 from arithprobe.problems.grammar import Problem
+from arithprobe.problems.positions import RESERVED
 from arithprobe.problems.quantities import Sums
 
 Encode = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +34,7 @@ class TokenDataset(ProblemRows):
 
     Raises:
         ArithprobeError: If there are no rows, operands are not two int64 columns of one length, or the tokens are not
-            (N, T) int64 with one role each.
+            (N, T) int64 with one role each; if a role has a name that means other tokens, or the modulus is none.
     """
 
     def __init__(
@@ -46,11 +47,22 @@ class TokenDataset(ProblemRows):
         path: str = "rows of one's own",
     ) -> None:
         for name, column in (("x", x), ("y", y)):
+            if not isinstance(column, Tensor):
+                raise ArithprobeError(f"{path}: {name} is a {type(column).__name__}; expected int64 (N,), a tensor")
             if column.dtype != torch.int64 or column.ndim != 1 or column.shape != x.shape or not len(column):
                 raise ArithprobeError(
                     f"{path}: {name} is {column.dtype} {tuple(column.shape)}; expected int64 (N,), as long as x"
                 )
-        ids: object = encode(x, y)
+        if modulus is not None and (type(modulus) is not int or modulus < 2):
+            raise ArithprobeError(f"{path}: modulus is {modulus!r}; expected None, or k, 2 or more")
+        roles = several(f"{path}: roles", roles)
+        taken = [role for role in roles if role in RESERVED]
+        if taken:
+            raise ArithprobeError(f"{path}: a role is called {taken[0]!r}, which means other tokens; call it otherwise")
+        try:
+            ids: object = encode(x, y)
+        except OF_OTHER_CODE as error:
+            raise ArithprobeError(f"{path}: encode cannot be run on {len(x)} operands: {error!r}") from error
         if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.shape != (len(x), len(roles)):
             got = f"{ids.dtype} {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
             raise ArithprobeError(f"{path}: encode gave {got}; expected int64 ({len(x)}, {len(roles)}), a token a role")

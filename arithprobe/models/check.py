@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from arithprobe.errors import ArithprobeError, require_at_least
+from arithprobe.errors import OF_OTHER_CODE, ArithprobeError, require_at_least
 from arithprobe.models.cells import placed
 from arithprobe.models.fidelity import Fidelity, Yardstick
 from arithprobe.models.hooks import capture, edit, module_of
@@ -63,10 +63,16 @@ class _Check:
         if not isinstance(whole, nn.Module) or not isinstance(whole, Network):
             raise ArithprobeError(f"expected a torch.nn.Module that is a Network; got a {type(whole).__name__}")
         self.network, self.module, self.seed, self.problems = whole, whole, seed, list[str]()
-        some = torch.linspace(0, len(rows) - 1, min(len(rows), examples), dtype=torch.float64).round().long()
+        some = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:examples].sort().values
         self.inputs = Inputs(*(one.to(device_of(whole)) for one in rows.inputs(some)))
         self.weights = {name: value.clone() for name, value in whole.state_dict().items()}
-        self.plain, cache = whole.run_with_cache(self.inputs)
+        try:
+            self.plain, cache = whole.run_with_cache(self.inputs)
+        except OF_OTHER_CODE as error:
+            raise ArithprobeError(
+                f"the {type(whole).__name__} cannot be run on rows {tuple(self.inputs.ids.shape)} of {rows.path}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
         self.states, self.unreached = cache.states, list[str]()
         if self.plain.ndim != 2 or len(self.plain) != len(some):
             raise ArithprobeError(
@@ -104,15 +110,15 @@ class _Check:
             rows=len(self.plain), sites=tuple(self.network.sites), tolerance=self.tolerance, second_pass=self.second,
             identity=identity, put_back=put_back, whole_source=self._whole_sources(good), alone=self._alone(),
             run_from=run_from, untrained=untrained, unchanged=unchanged, unreached=tuple(self.unreached),
-            problems=tuple(self.problems),
+            coarse=self.yardstick.is_too_coarse, problems=tuple(self.problems),
         )  # fmt: skip
 
     def _now(self) -> Mapping[str, Tensor]:
         return self.network.state_dict()
 
-    def _promise(self, what: str, off: float) -> float:
+    def _promise(self, what: str, off: float, why: str = "") -> float:
         if not off <= self.tolerance:
-            self.problems.append(f"{what} differs by {off:.2g} of the spread of the outputs")
+            self.problems.append(f"{what} differs by {off:.2g} of the spread of the outputs{why}")
         return off
 
     def _rounding(self) -> float:
@@ -171,11 +177,12 @@ class _Check:
 
     def _whole_sources(self, good: list[str]) -> float:
         """Put the stream of a row of the same length in; what reads it elsewhere, past an edit, keeps the output."""
-        lengths, donors = self.inputs.lengths.cpu(), torch.arange(len(self.plain))
-        for length in torch.unique(lengths).tolist():
-            own = (lengths == length).nonzero()[:, 0]
-            donors[own] = own.roll(1)
-        paired = donors != torch.arange(len(donors))
+        ids, lengths = self.inputs
+        own = torch.arange(len(ids), device=ids.device)
+        others = (lengths[:, None] == lengths) & (ids[:, None] != ids).any(dim=-1)  # problems that are not the same
+        ahead = torch.where(others, (own - own[:, None]) % len(own), len(own)).argmin(dim=1)
+        paired = others.any(dim=1)
+        donors = torch.where(paired, ahead, own)
         if not bool(paired.any()):
             return float("nan")
         token, valid = self._every_token()
@@ -184,14 +191,16 @@ class _Check:
             cells = self.states[site][donors][None]
             found = self.network.run_from(site, cells, token, valid, self.states, self.inputs)[0]
             off = self.off(found[paired], self.plain[donors][paired])
-            worst = max(worst, self._promise(f"the output with the whole stream of a source at {site!r}", off))
+            what = f"the output with the whole stream of a source at {site!r}"
+            worst = max(worst, self._promise(what, off, ", as if something reads past that site"))
         return worst
 
     def _alone(self) -> float:
-        off = 0.0
+        ids, lengths = self.inputs
+        short = lengths < ids.shape[1]  # than the longest row of the data
+        off = self.off(self.network(ids[short], lengths[short]), self.plain[short]) if bool(short.any()) else 0.0
         for row in range(0, len(self.plain), max(1, len(self.plain) // _ALONE)):
-            length = int(self.inputs.lengths[row])
-            own = Inputs(self.inputs.ids[row : row + 1, :length], self.inputs.lengths[row : row + 1])
+            own = Inputs(ids[row : row + 1, : int(lengths[row])], lengths[row : row + 1])
             off = max(off, self.off(self.network(*own), self.plain[row : row + 1]))
         return self._promise("a row alone, and in a padded batch,", off)
 

@@ -192,7 +192,10 @@ def _sizes(weights: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
                 "is missing" if key not in weights else "is not a matrix" if is_dense(value) else f"is {kind_of(value)}"
             )
             what += "" if attention else ", and there is no attention"
-            raise ArithprobeError(f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known})")
+            raise ArithprobeError(
+                f"{path}: no weights of a TinyTransformer: {key!r} {what} (the file has: {known}); those of a network "
+                "of one's own go into it by load_model(path, network=...)"
+            )
         shapes[key] = value.shape
     if shapes["tok.weight"][0] != VOCABULARY_SIZE:
         raise ArithprobeError(

@@ -45,6 +45,8 @@ class Fidelity:
     """Weights that are equal in the network and in an untrained twin: shared, frozen, or never trained."""
     unreached: tuple[str, ...]
     """Sites whose edits change no output: nothing reads them, or only through weights that are zero."""
+    coarse: bool
+    """Whether outputs of different rows differ by no more than rounding, so that little can be told."""
     problems: tuple[str, ...]
     """The promises that it breaks; empty where all are kept."""
 
@@ -66,7 +68,8 @@ class Fidelity:
             f"{self.network} {kept} ({self.rows} rows, {len(self.sites)} sites, {self.dtype}, tolerance "
             f"{self.tolerance:.1g}): identity edit {self.identity:.1g}, states put back {self.put_back:.1g}, "
             f"whole source {self.whole_source:.1g}, a row alone {self.alone:.1g}, run_from {self.run_from:.1g}, a "
-            f"second pass {self.second_pass:.1g}; no output changes with: {', '.join(self.unreached) or 'none'}; "
+            f"second pass {self.second_pass:.1g}; no output changes with: {', '.join(self.unreached) or 'none'}"
+            f"{'; outputs differ between rows by no more than rounding' if self.coarse else ''}; "
             f"untrained: {self.untrained}; equal to it: {', '.join(self.unchanged) or 'no weights'}"
         )
 

@@ -11,21 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.errors import OF_OTHER_CODE, ArithprobeError, require_at_least, several
 from arithprobe.models.blocks import Activations
 from arithprobe.models.cells import placed
 from arithprobe.models.hooks import capture, edit
-from arithprobe.models.network import Side, Site, device_of, no_such_site
-from arithprobe.models.site_map import SiteMap, read_site_map
-from arithprobe.models.watch import watched
+from arithprobe.models.network import Site, device_of, no_such_site
+from arithprobe.models.site_map import SiteMap, read_site_map, width_of
+from arithprobe.models.watch import Products, watched
 from arithprobe.problems.rows import Inputs
 
 _INNER = "inner"  # the attribute that holds the module
 _RESIDUAL = re.compile(r"embed|final|resid_(pre|mid|post)\.[0-9]+")
 _NUMBERED = re.compile(r".*\.([0-9]+)")
 _TOKENS = 16_384  # that are run at a time
-_OF_A_MODULE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What code of one's own raises when it is run on what it is not made for."""
 
 
 def all_of(outputs: Any) -> Any:
@@ -158,7 +156,7 @@ class HookedNetwork(nn.Module):
         return torch.cat(found)
 
     def only_readout_remains(self, site: str) -> bool:
-        """Whether at most one module with a matrix of weights runs after a residual site."""
+        """Whether at most one product of matrices is made after a residual site."""
         return site in self._before_readout and site in self.residual_sites
 
     def untrained(self, seed: int) -> "HookedNetwork":
@@ -171,7 +169,10 @@ class HookedNetwork(nn.Module):
             raise ArithprobeError("this HookedNetwork was made without a factory=..., which makes untrained modules")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            module: object = self._factory()
+            try:
+                module: object = self._factory()
+            except OF_OTHER_CODE as error:
+                raise ArithprobeError(f"the factory raised {error!r}; expected a function of no arguments") from error
         if module is self.inner or not isinstance(module, nn.Module):
             what = "this network's own module" if module is self.inner else f"a {type(module).__name__}"
             raise ArithprobeError(f"the factory gives {what}; expected a new module at every call")
@@ -189,44 +190,29 @@ class HookedNetwork(nn.Module):
         return twin.requires_grad_(False)
 
     def _measured(self) -> tuple[dict[str, int], set[str]]:
-        """Width of each site, and the sites after which at most one module with a matrix runs, from a pass."""
+        """Width of each site, and the sites after which at most one product of matrices is made, from a pass."""
         modes = {module: module.training for module in self.modules()}
-        inputs = Inputs(*(one.to(device_of(self)) for one in self._example))
+        ids, lengths = (one.to(device_of(self)) for one in self._example)
+        if ids.shape[0] == ids.shape[1]:  # so that rows are not taken for tokens
+            ids, lengths = torch.cat([ids, ids[:1]]), torch.cat([lengths, lengths[:1]])
+        kept, self._sites = self._sites, {name: site._replace(n_heads=None) for name, site in self._sites.items()}
+        modules = [(name, self.inner.get_submodule(site.module), site.side) for name, site in kept.items()]
         try:
             self.eval()
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                _, (states, _) = self.run_with_cache(inputs)
-                left = self._matrices_after(inputs)
-        except _OF_A_MODULE as error:
+                _, (states, _) = self.run_with_cache(Inputs(ids, lengths))
+                with watched(modules) as ran, Products(ran):
+                    self(ids, lengths)
+        except OF_OTHER_CODE as error:
             raise ArithprobeError(
-                f"the module cannot be run on the example {tuple(inputs.ids.shape)}: {str(error).splitlines()[0]}"
+                f"the module cannot be run on the example {tuple(ids.shape)}: {str(error).splitlines()[0]}"
             ) from error
         finally:
+            self._sites = kept
             for module, mode in modes.items():
                 module.training = mode
-        for name, state in states.items():
-            site, width = self._sites[name], state.shape[-1]
-            if state.ndim != 3 or state.shape[:2] != inputs.ids.shape:
-                raise ArithprobeError(
-                    f"site {name!r}: the {site.side} of {site.module!r} is {tuple(state.shape)}; expected (B, T, D), "
-                    f"({', '.join(map(str, inputs.ids.shape))}, D)"
-                )
-            if width % (site.n_heads or 1):
-                raise ArithprobeError(f"site {name!r}: {site.n_heads} heads do not divide its width, {width}")
-        widths = {name: state.shape[-1] for name, state in states.items()}
-        return widths, {name for name, count in left.items() if count <= 1}
-
-    def _matrices_after(self, inputs: Inputs) -> dict[str, int]:
-        """How many modules with a matrix of weights run after each site."""
-        sites = [(name, self.inner.get_submodule(site.module), site.side) for name, site in self._sites.items()]
-        matrices: list[tuple[str, nn.Module, Side]] = [
-            ("", module, "output")
-            for module in self.inner.modules()
-            if any(weight.ndim > 1 for weight in module.parameters(recurse=False))
-        ]
-        with watched([*matrices, *sites]) as ran:
-            self(*inputs)
-        return {site: ran[ran.index(site) :].count("") for site in self._sites}
+        widths = {name: width_of(name, kept[name], states[name], ids) for name in kept}
+        return widths, {name for name in kept if ran[ran.index(name) :].count("") <= 1}
 
     def _residual_sites(self) -> tuple[str, ...]:
         """The sites along the residual stream, all of one width."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.network import Side, Site, no_such_site
@@ -27,6 +27,29 @@ def read_site_map(given: object, module: nn.Module) -> dict[str, Site]:
             error = no_such_site(site.module, known)
             raise ArithprobeError(f"site {name!r}: {str(error).replace('site', 'module')}")
     return sites
+
+
+def width_of(name: str, site: Site, state: Tensor, ids: Tensor) -> int:
+    """D of a site, from its state on (B, T) ``ids``: (B, T, D), or (B, T, H, D / H) with heads.
+
+    Raises:
+        ArithprobeError: If it is neither, or heads cannot be told from tokens.
+    """
+    heads, shape = site.n_heads, tuple(state.shape)
+    where = f"site {name!r}: the {site.side} of {site.module!r} is {shape}"
+    if heads is not None and state.ndim == 4 and shape[2] == heads:
+        if shape[1] == heads:
+            raise ArithprobeError(
+                f"{where}; tokens cannot be told from heads where there are {heads} of both: give an example of "
+                "another length, or map the site to where heads lie side by side, (B, T, D)"
+            )
+        state = state.flatten(2)
+    if state.ndim != 3 or state.shape[:2] != ids.shape:
+        raise ArithprobeError(f"{where}; expected (B, T, D), ({', '.join(map(str, ids.shape))}, D)")
+    width = state.shape[-1]
+    if width % (heads or 1):
+        raise ArithprobeError(f"site {name!r}: {heads} heads do not divide its width, {width}")
+    return width
 
 
 def _read(given: object) -> Mapping[str, object]:

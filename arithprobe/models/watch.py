@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from arithprobe.models.network import Side
 
@@ -32,3 +34,24 @@ def watched(modules: Iterable[tuple[str, nn.Module, Side]]) -> Iterator[list[str
 
 def _note(seen: list[str], name: str, *_: object) -> None:
     seen.append(name)
+
+
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes every product of matrices, as an empty name.
+
+    Args:
+        seen: The list to note in.
+    """
+
+    _OF_MATRICES = ("mm", "mv", "dot", "conv", "attention", "rnn", "gru", "lstm", "linear")
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and note it."""
+        name = func.name()
+        if any(part in name for part in self._OF_MATRICES):
+            self._seen.append("")
+        return func(*args, **(kwargs or {}))

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several, shown
 
+RESERVED = ("last", "index", "role", "all")
+"""Kinds of positions, which no role is called."""
+
 
 class PositionTable(NamedTuple):
     """P named positions of N rows."""

@@ -105,7 +105,12 @@ def unchanged(run: Run) -> list[Block]:
     """The invariance curve, computed now from the best checkpoint."""
     if run.loaded is None or run.answers is None:
         return [
-            Missing("Without a checkpoint and its validation rows the answers to shifted problems are unknown.", "")
+            Missing(
+                "Computed of this library's own network only."
+                if run.is_foreign
+                else "Without a checkpoint and its validation rows the answers to shifted problems are unknown.",
+                "",
+            )
         ]
     try:
         found = invariance(run.loaded, run.answers.dataset)

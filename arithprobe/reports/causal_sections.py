@@ -115,7 +115,8 @@ def heads(run: Run) -> list[Block]:
         named = [(name, said[name], caption) for name, caption in _HEADS if name in said]
         blocks += pictures_of(run, "head_stats", named)
     else:
-        blocks.append(Missing("The heads have not been read in full.", analysis_command(run, "heads")))
+        own = " Of a network of one's own, analyse_heads reads those of a HeadedNetwork." if run.is_foreign else ""
+        blocks.append(Missing(f"The heads have not been read in full.{own}", analysis_command(run, "heads")))
     return blocks
 
 

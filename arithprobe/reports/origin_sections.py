@@ -44,7 +44,9 @@ def _again(run: Run) -> str:
         given = known.get("command")
         begun = "" if given is None else f"# as it was started: {shlex.join(['arithprobe', *given])}\n"
         return f"{begun}{command}"
-    return "# started from Python: construct ArithmeticModule and Trainer with the options below, then fit"
+    own = next((one.network for one in run.judged.values() if one.network), None)
+    module = "ArithmeticModule" if own is None else f"ProbedModule around the {own}, a RowsDataModule"
+    return f"# started from Python: construct {module} and Trainer with the options below, then fit"
 
 
 def _hashes(run: Run, known: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -52,11 +54,11 @@ def _hashes(run: Run, known: dict[str, Any]) -> list[tuple[str, str, str]]:
     data = known.get("data") or {"val": file_record(run.data_file)}
     for part, one in data.items():
         count = f" ({one['rows']} rows)" if "rows" in one else ""
-        rows.append((f"{part} rows{count}", one["path"], one["sha256"] or "no such file"))
+        rows.append((f"{part} rows{count}", one["path"], one["sha256"] or "no file: rows in memory, or gone"))
         if known.get("folder") == str(Path.cwd()) or Path(one["path"]).is_absolute():
             now = file_record(one["path"])["sha256"] if known else one["sha256"]
             if now != one["sha256"]:
-                rows.append((f"{part} rows now, CHANGED since the fit", one["path"], now or "no such file"))
+                rows.append((f"{part} rows now, CHANGED since the fit", one["path"], now or "no file"))
     if "split" in known:
         rows.append(("split: operands of both parts, in order", "", known["split"]["sha256"]))
     if run.checkpoint is not None:

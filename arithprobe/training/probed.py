@@ -53,7 +53,7 @@ class ProbedModule(LightningModule):
             unless the weights were changed in between, or the data is other data.
         train_mean: Mean training answer; part of every checkpoint.
         fidelity: Whether a network that is not this library's own keeps its promises; None until a callback asks.
-        checked_at: The step at which one asked last.
+        checked_at: The steps at which one asked.
 
     Raises:
         ArithprobeError: If an option is out of range, or the network is none.
@@ -86,7 +86,7 @@ class ProbedModule(LightningModule):
         self.behaviour: Behaviour | None = None
         self.train_mean: float | None = None
         self.fidelity: Fidelity | None = None
-        self.checked_at: int | None = None
+        self.checked_at: tuple[int, ...] = ()
         self._left: object = None  # weights and data at the end of the last fit or pass
         self._errors: AnswerErrors | None = None
 
@@ -118,8 +118,11 @@ class ProbedModule(LightningModule):
         """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own.
 
         Raises:
-            ArithprobeError: If the data's answers are not what the objective can say.
+            ArithprobeError: If the data's answers are not what the objective can say, or a fit finds the network in
+                evaluation mode, in which it would learn without dropout.
         """
+        if stage == "fit" and not getattr(self.model, "training", True):
+            raise ArithprobeError("the network is in evaluation mode, as check needs it; call its train() before a fit")
         if self._left != self._weights_and_data():
             self.behaviour = None
         if self._of_data("task") is not None:
