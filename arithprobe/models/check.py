@@ -135,6 +135,8 @@ class _Check:
             (name, module_of(self.module, name), site.side) for name, site in self.network.sites.items()
         ) as fired:
             self.network(*self.inputs)
+        with capture(self.module, list(dict.fromkeys(fired)), copies=True) as states:
+            self.network(*self.inputs)
         for name, site in self.network.sites.items():
             other = seen.setdefault(site._replace(n_heads=None), name)
             if other != name:
@@ -142,7 +144,7 @@ class _Check:
             elif fired.count(name) != 1:
                 times = f"fires {fired.count(name)} times in a pass" if name in fired else "never fired"
                 self.problems.append(f"the hook at {name!r} {times}; expected once")
-            elif self._holds(name):
+            elif self._holds(name, states[name]):
                 good.append(name)
         along = self.network.residual_sites
         met = [name for name in dict.fromkeys(fired) if name in along]
@@ -150,11 +152,9 @@ class _Check:
             self.problems.append(f"a pass comes by the residual sites as {', '.join(met)}, not {', '.join(along)}")
         return good
 
-    def _holds(self, site: str) -> bool:
-        shape = (*self.inputs.ids.shape, self.network.width(site))
-        with capture(self.module, [site], copies=True) as states:
-            self.network(*self.inputs)
-        found, own = states[site], self.states.get(site)
+    def _holds(self, site: str, found: Tensor) -> bool:
+        """Whether a state that a hook saw is the one that the network says."""
+        shape, own = (*self.inputs.ids.shape, self.network.width(site)), self.states.get(site)
         if found.shape != shape or own is None or own.shape != shape:
             got = found.shape if own is None or found.shape != shape else own.shape
             self.problems.append(f"site {site!r} is {tuple(got)}; expected (B, T, D), {shape}")

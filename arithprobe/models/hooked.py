@@ -15,7 +15,8 @@ from arithprobe.errors import OF_OTHER_CODE, ArithprobeError, require_at_least, 
 from arithprobe.models.blocks import Activations
 from arithprobe.models.cells import placed
 from arithprobe.models.hooks import capture, edit
-from arithprobe.models.network import Site, device_of, no_such_site
+from arithprobe.models.network import device_of, no_such_site
+from arithprobe.models.seeded import seeded
 from arithprobe.models.site_map import SiteMap, read_site_map, width_of
 from arithprobe.models.watch import Products, watched
 from arithprobe.problems.rows import Inputs
@@ -43,6 +44,9 @@ class HookedNetwork(nn.Module):
     >>> network = HookedNetwork(module, {"embed": "0", "resid_post.0": "1"}, example=torch.tensor([[1, 2], [3, 4]]))
     >>> network.residual_sites, network.d_model, network(torch.tensor([[1, 2]]), torch.tensor([2])).shape
     (('embed', 'resid_post.0'), 8, torch.Size([1, 3]))
+
+    Attributes:
+        sites: The sites, by the names of modules inside this one.
 
     Args:
         module: The module; its weights stay its own.
@@ -84,7 +88,8 @@ class HookedNetwork(nn.Module):
         if isinstance(factory, nn.Module):
             raise ArithprobeError(f"factory is a {type(factory).__name__}; expected a function that makes one")
         require_at_least("", max_len=(1 if max_len is None else max_len, 1))
-        self._sites = read_site_map(sites, module)
+        self._given = read_site_map(sites, module)
+        self.sites = {name: site._replace(module=f"{_INNER}.{site.module}") for name, site in self._given.items()}
         self.inner, self._read, self._call, self._factory = module, read, call, factory
         self._residual, self.max_len = residual, max_len
         self.training = module.training
@@ -94,14 +99,9 @@ class HookedNetwork(nn.Module):
         self.d_model = self._widths[self.residual_sites[-1]]
 
     @property
-    def sites(self) -> dict[str, Site]:
-        """The sites, by the names of modules inside this one."""
-        return {name: site._replace(module=f"{_INNER}.{site.module}") for name, site in self._sites.items()}
-
-    @property
     def n_layers(self) -> int:
         """One more than the largest number of a site."""
-        return 1 + max((int(found[1]) for found in map(_NUMBERED.fullmatch, self._sites) if found), default=0)
+        return 1 + max((int(found[1]) for found in map(_NUMBERED.fullmatch, self.sites) if found), default=0)
 
     def width(self, site: str) -> int:
         """Width of the states of a site, as the example had it.
@@ -133,7 +133,7 @@ class HookedNetwork(nn.Module):
 
     def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
         """The outputs, and copies of the states of all sites; attention probabilities are not known here."""
-        with capture(self, list(self._sites), copies=True) as states:
+        with capture(self, list(self.sites), copies=True) as states:
             outputs = self(*inputs)
         return outputs, Activations(states, {})
 
@@ -141,8 +141,8 @@ class HookedNetwork(nn.Module):
         self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
     ) -> Tensor:
         """The outputs with the states of some cells replaced, by whole passes; see ``Network``."""
-        if site not in self._sites:
-            raise no_such_site(site, self._sites)
+        if site not in self.sites:
+            raise no_such_site(site, self.sites)
         ids, lengths = inputs
         token, found = token.where(valid, 0), []
         for part in torch.split(cells, max(1, _TOKENS // ids.numel())):
@@ -167,8 +167,7 @@ class HookedNetwork(nn.Module):
         """
         if self._factory is None:
             raise ArithprobeError("this HookedNetwork was made without a factory=..., which makes untrained modules")
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             try:
                 module: object = self._factory()
             except OF_OTHER_CODE as error:
@@ -184,7 +183,7 @@ class HookedNetwork(nn.Module):
         kinds = {value.dtype for value in own.values() if value.is_floating_point()}
         module.to(device_of(self), *kinds if len(kinds) == 1 else ())
         twin = HookedNetwork(
-            module.eval(), self._sites, self._read, example=self._example, call=self._call, residual=self._residual,
+            module.eval(), self._given, self._read, example=self._example, call=self._call, residual=self._residual,
             factory=self._factory, max_len=self.max_len,
         )  # fmt: skip
         return twin.requires_grad_(False)
@@ -195,8 +194,8 @@ class HookedNetwork(nn.Module):
         ids, lengths = (one.to(device_of(self)) for one in self._example)
         if ids.shape[0] == ids.shape[1]:  # so that rows are not taken for tokens
             ids, lengths = torch.cat([ids, ids[:1]]), torch.cat([lengths, lengths[:1]])
-        kept, self._sites = self._sites, {name: site._replace(n_heads=None) for name, site in self._sites.items()}
-        modules = [(name, self.inner.get_submodule(site.module), site.side) for name, site in kept.items()]
+        sites, self.sites = self.sites, {name: site._replace(n_heads=None) for name, site in self.sites.items()}
+        modules = [(name, self.get_submodule(site.module), site.side) for name, site in sites.items()]
         try:
             self.eval()
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -208,22 +207,22 @@ class HookedNetwork(nn.Module):
                 f"the module cannot be run on the example {tuple(ids.shape)}: {str(error).splitlines()[0]}"
             ) from error
         finally:
-            self._sites = kept
+            self.sites = sites
             for module, mode in modes.items():
                 module.training = mode
-        widths = {name: width_of(name, kept[name], states[name], ids) for name in kept}
-        return widths, {name for name in kept if ran[ran.index(name) :].count("") <= 1}
+        widths = {name: width_of(name, site, states[name], ids) for name, site in self._given.items()}
+        return widths, {name for name in sites if ran[ran.index(name) :].count("") <= 1}
 
     def _residual_sites(self) -> tuple[str, ...]:
         """The sites along the residual stream, all of one width."""
-        named = filter(_RESIDUAL.fullmatch, self._sites) if self._residual is None else self._residual
+        named = filter(_RESIDUAL.fullmatch, self.sites) if self._residual is None else self._residual
         found = tuple(dict.fromkeys(several("residual", named)))
         for site in found:
-            if site not in self._sites:
-                raise no_such_site(site, self._sites)
+            if site not in self.sites:
+                raise no_such_site(site, self.sites)
         widths = {self._widths[site] for site in found}
         if len(widths) != 1:
-            what = f"of widths {sorted(widths)}" if widths else f"none of {', '.join(self._sites) or 'no sites'}"
+            what = f"of widths {sorted(widths)}" if widths else f"none of {', '.join(self.sites) or 'no sites'}"
             raise ArithprobeError(
                 f"the residual sites are {what}; call them embed, resid_mid.0, resid_post.0, ..., final, or name them "
                 "in residual=[...], all of one width"

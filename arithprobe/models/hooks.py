@@ -85,8 +85,6 @@ def edit(
             ``fn`` returns another shape, dtype or device; or, on leaving, if the model never came by the site.
     """
     module, found = module_of(model, site), site_of(model, site)
-    weights = (*model.parameters(), *model.buffers()) if found.side == "input" else ()
-    own = {one.untyped_storage().data_ptr() for one in weights}
     _check_positions(positions, site)
     fn = fn if head is None else _of_head(fn, head, site, found.n_heads)
     calls = 0
@@ -117,9 +115,7 @@ def edit(
         state = args[0] if args else next(iter(named.values()), None)
         edited = changed(state)
         if edited is not None and isinstance(state, Tensor):
-            if state.untyped_storage().data_ptr() in own:
-                raise ArithprobeError(f"site {site!r} is a weight of the model; map it to a module's output")
-            _write(state, edited, site)
+            _write(state, edited, model, site)
 
     if found.side == "input":
         handle = module.register_forward_pre_hook(before, with_kwargs=True)
@@ -216,12 +212,15 @@ def _edited(state: Tensor, fn: EditFunction, positions: Tensor | None, site: str
     return state.index_put(index, edited)
 
 
-def _write(state: Tensor, edited: Tensor, site: str) -> None:
+def _write(state: Tensor, edited: Tensor, model: nn.Module, site: str) -> None:
     """Write into a tensor in place.
 
     Raises:
-        ArithprobeError: If it cannot be written to.
+        ArithprobeError: If it cannot be written to, or is a weight of the model.
     """
+    weights = (one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers()))
+    if state.untyped_storage().data_ptr() in weights:
+        raise ArithprobeError(f"site {site!r} is a weight of the model; map it to a module's output")
     try:
         state.copy_(edited)
     except RuntimeError as error:

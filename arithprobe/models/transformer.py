@@ -16,6 +16,7 @@ from arithprobe.limits import require_memory, require_within
 from arithprobe.models.blocks import Activations, Encoder, Norm, pick
 from arithprobe.models.network import Site
 from arithprobe.models.resume import ResumableEncoder
+from arithprobe.models.seeded import seeded
 from arithprobe.problems.rows import Inputs
 from arithprobe.tokenizer import VOCABULARY_SIZE, place_values
 
@@ -132,8 +133,7 @@ class TinyTransformer(ResumableEncoder):
 
     def untrained(self, seed: int) -> "TinyTransformer":
         """A model of the same architecture that was never trained; the global random state is not touched."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
+        with seeded(seed):
             twin = TinyTransformer(**self.architecture, dropout=0.0)
         return twin.eval().requires_grad_(False)
 
