@@ -120,7 +120,7 @@ def analyse_heads(
     """
     options = chosen_options(HeadOptions, options)
     check_rows(loaded, dataset)
-    require_heads(loaded.model, "attention heads")
+    _headed(loaded)
     fidelity = fidelity_of(loaded.model, dataset)
     _require_rows(dataset, options)
     progress("attention")

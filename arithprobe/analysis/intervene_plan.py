@@ -84,23 +84,19 @@ class IntervenePlan:
         return variable_of(name, self.dataset)
 
     def _targets(self, wanted: Sequence[str]) -> list[Variable]:
-        every = usual_variables(self.dataset)
-        names = [name for one in wanted for name in (every if one == "all" else [one])]
-        return [self.variable(name) for name in dict.fromkeys(names)]
+        return [self.variable(name) for name in chosen_variables(wanted, self.dataset)]
 
     def _variables(self) -> list[Variable]:
         """Variables to interchange; a residue without a modulus, and what does not vary, is left out."""
         known, found = self.dataset.names, []
         usual = self.options.variables == InterveneOptions.variables
         for name in dict.fromkeys(self.options.variables):
-            if usual and name not in known:
+            if name not in known and (usual or name == "residue"):
                 continue
-            if name not in known and name != "residue":
+            if name not in known:
                 raise ArithprobeError(
                     f"variables: no {name!r}{did_you_mean(name, known)} (variables: {', '.join(known)})"
                 )
-            if name == "residue" and name not in known:
-                continue
             try:
                 found.append(self.variable(name))
             except ArithprobeError as error:
@@ -138,6 +134,7 @@ class IntervenePlan:
         return [eraser]
 
 
-def usual_variables(rows: Rows) -> list[str]:
-    """What ``all`` stands for where something is taken out: the sum, if there is one, and the answer."""
-    return list(dict.fromkeys(name for name in ("sum", rows.answer) if name in rows.names))
+def chosen_variables(wanted: Sequence[str], rows: Rows) -> list[str]:
+    """Variables by name; ``all`` stands for the sum, if there is one, and the answer."""
+    usual = [name for name in ("sum", rows.answer) if name in rows.names]
+    return list(dict.fromkeys(name for one in wanted for name in (usual if one == "all" else [one])))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from arithprobe.analysis.forward import check_rows, chosen_sites, fidelity_of, random_init_twin
-from arithprobe.analysis.intervene_plan import usual_variables
+from arithprobe.analysis.intervene_plan import chosen_variables
 from arithprobe.analysis.ladder_causal import CausalRungs, require_rows
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.errors import ArithprobeError
@@ -108,11 +108,9 @@ class ProbePlan:
 
     def _claims(self) -> list[Claim]:
         """What the ladder is climbed with; where it is not asked for by name and these rows are too few, nothing."""
-        every = usual_variables(self.dataset)
-        names = [name for one in self.options.claims for name in (every if one == "all" else [one])]
         claims = [
             claim_of(name, self.dataset, max(MOST_FREQUENCIES, self.options.frequencies))
-            for name in dict.fromkeys(names)
+            for name in chosen_variables(self.options.claims, self.dataset)
         ]
         try:
             require_rows(self.dataset, self.d_model, self.options.max_examples)

@@ -10,7 +10,7 @@ from torch import nn
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.network import Network, require_evaluation, require_network, uncompiled
-from arithprobe.models.objective import Objective
+from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.models.weights import (
@@ -70,8 +70,7 @@ def in_memory(
     """
     require_network(network)
     require_evaluation(network)
-    if not isinstance(objective, Objective):
-        raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
+    require_objective(objective)
     return LoadedModel(name, "in memory", network, objective, train_mean, task)
 
 

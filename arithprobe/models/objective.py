@@ -80,3 +80,13 @@ class Objective(ABC):
     def __repr__(self) -> str:
         """The class with its arguments, ``CircularMSE(modulus=97, frequencies=[1])``."""
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+
+def require_objective(objective: object) -> None:
+    """Refuse what is no objective.
+
+    Raises:
+        ArithprobeError: Showing it.
+    """
+    if not isinstance(objective, Objective):
+        raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")

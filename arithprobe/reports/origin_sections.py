@@ -44,8 +44,8 @@ def _again(run: Run) -> str:
         given = known.get("command")
         begun = "" if given is None else f"# as it was started: {shlex.join(['arithprobe', *given])}\n"
         return f"{begun}{command}"
-    own = next((one.network for one in run.judged.values() if one.network), None)
-    module = "ArithmeticModule" if own is None else f"ProbedModule around the {own}, a RowsDataModule"
+    own = f"ProbedModule around the {run.network}, a RowsDataModule"
+    module = own if run.is_foreign else "ArithmeticModule"
     return f"# started from Python: construct {module} and Trainer with the options below, then fit"
 
 

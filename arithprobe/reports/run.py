@@ -1,6 +1,6 @@
 """A run folder, read: what a fit and the commands on its checkpoint left there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,9 +86,14 @@ class Run:
         return self.judged["last"].behaviour if self.is_fit else self.behaviour
 
     @property
+    def network(self) -> str | None:
+        """The class of a network of one's own; None of this library's."""
+        return network_of(self.judged)
+
+    @property
     def is_foreign(self) -> bool:
         """Whether it is of a network of one's own."""
-        return any(one.network for one in self.judged.values())
+        return self.network is not None
 
     @property
     def is_fit(self) -> bool:
@@ -150,6 +155,11 @@ class Run:
         return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
 
 
+def network_of(judged: Mapping[str, Judged]) -> str | None:
+    """The class of a network of one's own, as the verdicts say it."""
+    return next((one.network for one in judged.values() if one.network is not None), None)
+
+
 def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
@@ -170,11 +180,11 @@ def _read(folder: Path) -> Run:
     config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
     optional = (folder / f"{name}.json" for name in ("provenance", "emergence"))
     provenance, emergence = (read_object(path) if path.is_file() else None for path in optional)
-    foreign = any(one.network for one in judged.values())
+    moment = "best" if "best" in judged else next(iter(judged))
     return Run(
         folder, judged, scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
-        None if foreign else read_answers(folder, "best" if "best" in judged else next(iter(judged))),
+        read_answers(folder, moment) if network_of(judged) is None else None,
         None if config is None else read_text(config),
         provenance, emergence,
         results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},

@@ -4,7 +4,7 @@ from typing import Any
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.blocks import Norm
-from arithprobe.models.objective import Objective
+from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import Positions, TinyTransformer
 from arithprobe.models.weights import load_plain_weights
@@ -67,8 +67,7 @@ class ArithmeticModule(ProbedModule):
         require_adamw(lr, weight_decay, betas)
         require_schedule(schedule, warmup_steps, final_lr)
         chosen = ScaledMSE() if objective is None else objective
-        if not isinstance(chosen, Objective):
-            raise ArithprobeError(f"objective is {chosen!r}; expected an Objective, such as ScaledMSE()")
+        require_objective(chosen)
         network = TinyTransformer(
             d_model, n_layers, n_heads, d_ff, dropout, max_len, chosen.n_outputs, norm, positions, embedding_sd
         )

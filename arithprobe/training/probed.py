@@ -13,7 +13,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, LoadedModel, in_memory, weights_hash
 from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.network import Network, frozen_copy, require_network
-from arithprobe.models.objective import Objective
+from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.weights import named_as
 from arithprobe.training.metrics import AnswerErrors
 from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, require_room, require_schedule
@@ -75,8 +75,7 @@ class ProbedModule(LightningModule):
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (betas[0], betas[1])
         require_schedule(schedule, warmup_steps, final_lr)
         self.schedule, self.warmup_steps, self.final_lr = schedule, warmup_steps, final_lr
-        if not isinstance(objective, Objective):
-            raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")
+        require_objective(objective)
         require_network(network)
         self.objective: Objective = objective
         self.model: Network = network
@@ -121,7 +120,7 @@ class ProbedModule(LightningModule):
             ArithprobeError: If the data's answers are not what the objective can say, or a fit finds the network in
                 evaluation mode, in which it would learn without dropout.
         """
-        if stage == "fit" and not getattr(self.model, "training", True):
+        if stage == "fit" and not self.model.training:
             raise ArithprobeError("the network is in evaluation mode, as check needs it; call its train() before a fit")
         if self._left != self._weights_and_data():
             self.behaviour = None
