@@ -7,6 +7,7 @@ from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.limits import require_within
 from arithprobe.logic import FEWEST_DRAWS
+from arithprobe.probes.moments import ALPHAS, penalties
 
 _CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
 
@@ -49,12 +50,15 @@ class InterveneOptions:
     """Leave the MLP certificate out."""
     no_patching: bool = False
     """Leave the patching map and the interchange of variables out."""
+    alphas: Sequence[float] = ALPHAS
+    """Ridge penalties to choose from, of states of unit variance in each dimension; 1e-6 to 1e6. INLP takes none."""
     seed: int = 0
     """Seed of random subspaces, donors and MLPs."""
 
     def __post_init__(self) -> None:
         for name in ("targets", "sites", "positions", "variables", *_CHOICES):
             object.__setattr__(self, name, several(name, getattr(self, name)))
+        object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
         draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_DRAWS)
         least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})

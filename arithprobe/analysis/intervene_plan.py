@@ -32,7 +32,7 @@ class IntervenePlan:
         check_rows(loaded, dataset)
         self.fidelity = fidelity_of(loaded.model, dataset)
         self.loaded, self.dataset, self.options = loaded, dataset, options
-        self.left_out: list[str] = []
+        self.left_out: list[str] = []  # of what was asked for
         self.sites = chosen_sites(loaded, options.sites)
         self.fit_rows, self.rows = halves_of(dataset, options.max_examples)
         if min(len(self.fit_rows), len(self.rows)) < 2:
@@ -67,6 +67,7 @@ class IntervenePlan:
             loaded.model, loaded.objective, self.dataset, self.dataset.constant(loaded.train_mean), self.rows,
             self.fit_rows, columns={name: one.columns for name, one in self.fitted.items()}, sites=sites,
             positions=[*names, "last", *([] if self.options.no_patching else ["all"])], seed=self.options.seed,
+            alphas=self.options.alphas,
         )  # fmt: skip
 
     def erasers(self, cell: Cell, variable: str) -> list[Eraser]:

@@ -1,5 +1,6 @@
 """The causal rungs of a claim at one site: what the answers lose without it, and whether they follow when it moves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from arithprobe.interventions.part import Scores
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.variables import variable_of
 from arithprobe.problems.rows import Rows
 
@@ -100,6 +102,7 @@ class CausalRungs:
         draws: Random subspaces of each family, random patterns, and random interchanges.
         max_examples: At most so many rows are used.
         seed: Seed of them.
+        alphas: Ridge penalties to choose from.
 
     Raises:
         ArithprobeError: If there are too few rows to say what a random subspace costs.
@@ -114,6 +117,7 @@ class CausalRungs:
         draws: int = 20,
         max_examples: int = 2000,
         seed: int = 0,
+        alphas: Sequence[float] = ALPHAS,
     ) -> None:
         require_rows(dataset, loaded.model.d_model, max_examples)
         fit, held = halves_of(dataset, max_examples)
@@ -122,7 +126,7 @@ class CausalRungs:
         columns = {name: one.columns for name, one in self.variables.items()}
         self.bench = Bench(
             loaded.model, loaded.objective, dataset, dataset.constant(loaded.train_mean), held, fit,
-            columns=columns, sites=sites, seed=seed,
+            columns=columns, sites=sites, seed=seed, alphas=alphas,
         )  # fmt: skip
         self._told: dict[tuple[str, str], CausalEvidence] = {}
 

@@ -9,7 +9,7 @@ from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.linalg import Array
-from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
+from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.refit import refit_error
 
 _FILLED = 0.2  # share of the rows that must have a position to be searched for what is left
@@ -30,9 +30,10 @@ def ledger_row(
     own, seed = cell.bench.columns_of(eraser.target), options.seed
     runs = {kind: cell.ablate(eraser, kind, options.families, options.draws, seed) for kind in options.ablations}
     fit, held = (erased_moments(eraser, moments) for moments in (cell.fit, cell.held))
-    left = linear_r2(fit.columns(own), held.columns(own))
+    left = linear_r2(fit.columns(own), held.columns(own), cell.bench.choice)
     best = _best(cell.held, r2)
-    before, after = _refit(cell.fit, cell.held, best), _refit(fit, held, best)
+    choice = cell.bench.choice
+    before, after = _refit(cell.fit, cell.held, best, choice), _refit(fit, held, best, choice)
     variance = float(cell.held.spread[best, -1] / cell.held.n[best])
     return LedgerRow(
         site=cell.site, position=cell.where, subspace=eraser.name, target=eraser.target, rank=eraser.rank,
@@ -57,6 +58,5 @@ def _most_left(held: Moments, r2: Array) -> float:
     return float(known.max()) if len(known) else float("nan")
 
 
-def _refit(fit: Moments, held: Moments, position: int) -> float:
-    choice = alpha_choice(ALPHAS, "gcv", 1, relative=True)
+def _refit(fit: Moments, held: Moments, position: int, choice: AlphaChoice) -> float:
     return refit_error(fit.cell(position), held.cell(position), choice) / float(held.n[position])

@@ -6,6 +6,7 @@ import torch
 
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.certificate import erased_moments, linear_r2
+from arithprobe.probes.moments import alpha_choice
 
 _ALPHA = 1.0  # the notebook's, on raw states
 _LAST = slice(-1, None)  # the answer's column
@@ -30,7 +31,7 @@ class NotebookRemoval:
 def notebook_removal(bench: Bench) -> NotebookRemoval:
     """Remove the notebook's rank-1 direction, and ask both readouts."""
     cell, part = bench.cell(bench.network.residual_sites[-1], "last"), bench.held
-    eraser = cell.eraser("sum", "probe", alphas=_ALPHA, relative=False)
+    eraser = cell.eraser("sum", "probe", choice=alpha_choice(_ALPHA, standardise=False))
     projected = replace(eraser, mean=torch.zeros_like(eraser.mean))
     parts = [(cell.fit, cell.held), tuple(erased_moments(projected, part) for part in (cell.fit, cell.held))]
     refit = [float(linear_r2(fit.columns(_LAST), held.columns(_LAST))[0]) for fit, held in parts]

@@ -211,7 +211,7 @@ class _Run:
     def _scores(self, surveys: Sequence[RidgeSurvey]) -> tuple[list[CellScores], list[str]]:
         found, costs = [], []
         for survey in surveys:
-            scores, cost = survey.scores("ridge", *self.plan.alpha)
+            scores, cost = survey.scores("ridge")
             found += scores
             costs.append(f"ridge, folds of {survey.split.group}: {cost}")
         return self.plan.ordered(found), costs
@@ -222,10 +222,10 @@ class _Run:
         """The circle, its decoding where there is a sample of states, the small periods, and what they cost."""
         found, costs = [], []
         for survey in self.circles:
-            scores, cost = survey.scores(*self.plan.alpha)
+            scores, cost = survey.scores()
             found += scores
             costs.append(f"fourier, folds of {survey.ridge.split.group}: {cost}")
         if self.plan.circle is None:
             return None, None, found, costs
-        decoding = None if sample is None else decode_angles(self.circles[0], sample, 0, *self.plan.alpha)
+        decoding = None if sample is None else decode_angles(self.circles[0], sample)
         return found[0], decoding, found[1:], costs

@@ -7,7 +7,7 @@ from typing import get_args
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import LARGEST_PERIOD, require_within
 from arithprobe.logic import FEWEST_DRAWS
-from arithprobe.probes.moments import ALPHAS, ChosenBy
+from arithprobe.probes.moments import ALPHAS, ChosenBy, penalties
 
 _LARGEST_SMALL_PERIOD = 100
 
@@ -35,7 +35,7 @@ class ProbeOptions:
     folds: int = 5
     """Folds of groups, each held out in turn."""
     alphas: Sequence[float] = ALPHAS
-    """Ridge penalties to choose from, in units of the states' mean variance; 10 to 1e6."""
+    """Ridge penalties to choose from, of states of unit variance in each dimension; 1e-6 to 1e6."""
     alpha_by: ChosenBy = "gcv"
     """How the ridge penalty is chosen inside the training folds."""
     permutations: int = 19
@@ -67,10 +67,11 @@ class ProbeOptions:
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
     def __post_init__(self) -> None:
-        numbers: dict[str, type[int] | type[float]] = {"small_periods": int, "alphas": float}
+        numbers: dict[str, type[int] | type[float]] = {"small_periods": int}
         kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | numbers
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
+        object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
         least = {
             "permutations": FEWEST_DRAWS, "fourier_permutations": FEWEST_DRAWS,
             "frequencies": 1, "folds": 3, "twins": 0, "subspace_draws": 1, "mlp_hidden": 1,
@@ -78,7 +79,7 @@ class ProbeOptions:
         }  # fmt: skip
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_within("", **{name: getattr(self, name) for name in least})
-        for name in ("targets", "sites", "positions", "alphas", "claims"):
+        for name in ("targets", "sites", "positions", "claims"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")
         limits = [(period, _LARGEST_SMALL_PERIOD) for period in self.small_periods]

@@ -17,6 +17,7 @@ from arithprobe.probes.controls import surface_scores
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.rare_layouts import said_of
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import Split, Target, folds_of, targets_by_group
@@ -63,7 +64,6 @@ class ProbePlan:
         for site in chosen:
             if width(site) != self.d_model:
                 self.wide.setdefault(width(site), []).append(site)
-        self.alpha = (options.alphas, options.alpha_by)
         self.positions = dataset.positions(list(dict.fromkeys(["last", *options.positions])))
         self.last = dataset.positions(["last"])
         self.targets = chosen_targets(options.targets, dataset)
@@ -78,7 +78,7 @@ class ProbePlan:
             for one in dataset.quantities
             for small in options.small_periods
         ]
-        self.left_out = self._leave_out()
+        self.left_out = [*self._leave_out(), *said_of(dataset.layout)]
         self.left_out += [
             f"Fourier and MLP probes at {', '.join(sites)}: of width {wide}, the residual stream's is {self.d_model}"
             for wide, sites in self.wide.items()
@@ -145,7 +145,8 @@ class ProbePlan:
     def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
         """What climbs the causal rungs."""
         draws, options = max(self.options.subspace_draws, FEWEST_DRAWS), self.options
-        return CausalRungs(self.loaded, self.dataset, targets, sites, draws, options.max_examples, options.seed)
+        several = (draws, options.max_examples, options.seed, options.alphas)
+        return CausalRungs(self.loaded, self.dataset, targets, sites, *several)
 
     def _mlp_kinds(self) -> list[Kind]:
         """The MLP probes that these rows allow; of the others says why not."""
@@ -172,7 +173,8 @@ class ProbePlan:
     def split(self, group: str | None = None, permutations: int = 0) -> Split:
         """The folds, by a group; that of the answer by default."""
         group = self.dataset.group_of(self.answer) if group is None else group
-        return Split(group, self.options.folds, None, permutations, self.options.seed)
+        options = self.options
+        return Split(group, options.folds, None, permutations, options.seed, options.alphas, options.alpha_by)
 
     def by_group(self) -> dict[str, list[Target]]:
         """The ridge targets, by their group."""

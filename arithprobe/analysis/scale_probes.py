@@ -8,7 +8,8 @@ from torch import Tensor
 
 from arithprobe.analysis.scale_options import ScaleOptions
 from arithprobe.analysis.scale_record import ProbeFigures
-from arithprobe.probes.moments import Array, Moments, RidgePath, leading_axes
+from arithprobe.probes.moments import Array, Moments, RidgePath
+from arithprobe.probes.principal_axes import leading_axes
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import angle_columns, target_values
@@ -17,7 +18,6 @@ from arithprobe.problems.rows import Rows
 
 SITE = "final"
 """Where trials are measured, at the last token."""
-_NOTHING = 1e-12  # variance of a dimension, of that of all, that is rounding
 _PENALTY = 1.0  # the original notebook's, for dimensions of unit variance
 
 
@@ -102,10 +102,7 @@ def in_sample_r2(moments: Moments, count: int | None = None) -> Array:
     """
     if count is not None and count < moments.centred_gram.shape[1]:
         moments = moments.mapped(leading_axes(moments, count))
-    spread = moments.centred_gram[0].diagonal()
-    varies = spread > _NOTHING * spread.mean()
-    unit = np.sqrt(moments.n[0] / np.where(varies, spread, moments.n[0]))
-    path = RidgePath(moments.mapped(np.diag([1.0, *unit])))
+    path = RidgePath(moments)
     r2: Array = 1 - path.errors(np.full(moments.squares.shape, _PENALTY))[0] / moments.spread[0]
     return r2
 

@@ -18,6 +18,7 @@ from arithprobe.limits import require_within
 from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
 from arithprobe.plotting.live_ablation import ablation_curves
+from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.variables import variable_of
@@ -61,7 +62,8 @@ class DirectionAblation(ValidationProbe):
         ablation: ``mean``, ``zero`` or ``resample``: what takes the place of the erased part.
         sites: Sites; by default all along the residual stream but ``embed``, where the last token is always the same.
         draws: Random subspaces of each family.
-        alpha: Ridge penalty, in units of the mean variance of the states; positive.
+        alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
+            chooses.
         folds: Folds of sums; one of them is held out.
         every: Ablate at validation n, 2 n, ... of a fit.
         max_examples: At most so many of the held-out rows are run; the probes are fitted on all others.
@@ -81,7 +83,7 @@ class DirectionAblation(ValidationProbe):
         ablation: AblationKind = "mean",
         sites: Sequence[str] | None = None,
         draws: int = 20,
-        alpha: float = 10.0,
+        alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
         every: int = 5,
         max_examples: int = 2000,
@@ -97,15 +99,13 @@ class DirectionAblation(ValidationProbe):
         )
         self.targets = list(dict.fromkeys(several("DirectionAblation: targets", targets)))
         self.sites = None if sites is None else several("DirectionAblation: sites", sites)
-        if not self.targets or not 0 < alpha < float("inf"):
-            raise ArithprobeError(
-                f"DirectionAblation: alpha is {alpha}, {len(self.targets)} targets; expected a positive penalty and "
-                "one target or more"
-            )
+        if not self.targets:
+            raise ArithprobeError("DirectionAblation: no targets; expected one or more")
         require_kind(eraser, ErasureKind, "eraser")
         require_kind(ablation, AblationKind, "ablation")
         self.eraser, self.ablation = eraser, ablation
-        self.draws, self.alpha, self.every, self.max_examples, self.seed = draws, alpha, every, max_examples, seed
+        self.draws, self.every, self.max_examples, self.seed = draws, every, max_examples, seed
+        self.alphas = penalties("DirectionAblation: alphas", alphas)
         self.split = Split("sum", folds, (0,), 0, seed)
         self._survey: RidgeSurvey | None = None
         self._dataset: Rows | None = None
@@ -183,7 +183,7 @@ class DirectionAblation(ValidationProbe):
                 self.show(trainer, figure, target, "site x step", self._latest[-1].step)
         with self.timed("files"):
             self.append_line(trainer, self.gate(module) | {
-                "eraser": self.eraser, "ablation": self.ablation, "alpha": self.alpha, "folds": self.split.folds,
+                "eraser": self.eraser, "ablation": self.ablation, "alphas": self.alphas, "folds": self.split.folds,
                 "cells": [_record(one, one.site in self._at_the_head) for one in self._latest],
             })  # fmt: skip
 
@@ -210,14 +210,14 @@ class DirectionAblation(ValidationProbe):
         columns = {target.name: target.columns for target in survey.targets}
         bench = Bench(
             module.model, module.objective, dataset, dataset.constant(module.train_mean), rows, columns=columns,
-            sites=survey.sites, seed=self.seed,
+            sites=survey.sites, seed=self.seed, alphas=self.alphas,
         )  # fmt: skip
         width = sum(target.width for target in survey.targets)
         for number, site in enumerate(survey.sites):
             _, fit = survey.fitter.select([number], width).moments()
             cell = bench.cell(site, "last", fit)
             for target in columns:
-                eraser = cell.eraser(target, self.eraser, alphas=self.alpha)
+                eraser = cell.eraser(target, self.eraser)
                 yield target, site, cell.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
 
     def _tag(self, target: str, site: str, metric: str) -> str:

@@ -23,6 +23,7 @@ from arithprobe.models.network import Network, frozen_copy
 from arithprobe.plotting.emergence import emergence_map
 from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, listed
 from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
+from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
@@ -55,6 +56,8 @@ class EmergenceProbing(ValidationProbe):
             half the modulus, at most 48.
         folds: Folds of groups, each held out in turn.
         permutations: Label permutations of the null, at least 19.
+        alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
+            chooses.
         twins: Untrained networks beside the run's own beginning; may be 0. All of these run over the validation rows
             once, at the first validation.
         figure_every: Draw the figure at the first validation, at every n-th, and at the end of the fit.
@@ -73,6 +76,7 @@ class EmergenceProbing(ValidationProbe):
         frequencies: int | Sequence[int] | None = None,
         folds: int = 5,
         permutations: int = 20,
+        alphas: float | Sequence[float] = ALPHAS,
         twins: int = 1,
         figure_every: int = 5,
         seed: int = 0,
@@ -97,7 +101,7 @@ class EmergenceProbing(ValidationProbe):
         if not self.targets and frequencies in (None, 0):
             raise ArithprobeError("EmergenceProbing: expected at least one target or frequency")
         self.frequencies = frequencies
-        self.split = Split("sum", folds, None, permutations, seed)
+        self.split = Split("sum", folds, None, permutations, seed, penalties("EmergenceProbing: alphas", alphas))
         self.twins, self.figure_every = twins, figure_every
         self._dataset: Rows | None = None
         self._what: Watched | None = None

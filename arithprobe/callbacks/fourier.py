@@ -15,6 +15,7 @@ from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
 from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
@@ -42,6 +43,8 @@ class FourierProbing(ValidationProbe):
         folds: Folds of groups; one of them is held out.
         cross_validate: Hold out every fold in turn, not only the first.
         permutations: Label permutations of the null, at least 19.
+        alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
+            chooses.
         max_examples: Rows kept to decode values.
         figure_site: Site of the heatmap; the last by default.
         figure_every: Draw the heatmap at the first validation, at every n-th, and at the end of the fit.
@@ -62,6 +65,7 @@ class FourierProbing(ValidationProbe):
         folds: int = 5,
         cross_validate: bool = False,
         permutations: int = 20,
+        alphas: float | Sequence[float] = ALPHAS,
         max_examples: int = 2000,
         figure_site: str | None = None,
         figure_every: int = 5,
@@ -81,7 +85,14 @@ class FourierProbing(ValidationProbe):
             frequencies=(min(self.frequencies, default=0), 1), period=(2 if period is None else period, 2),
         )  # fmt: skip
         self.quantity, self.period, self.max_examples = quantity, period, max_examples
-        self.split = Split("sum", folds, None if cross_validate else (0,), permutations, seed)
+        self.split = Split(
+            "sum",
+            folds,
+            None if cross_validate else (0,),
+            permutations,
+            seed,
+            penalties("FourierProbing: alphas", alphas),
+        )
         self.figure_site, self.figure_every = figure_site, figure_every
         self._survey: FourierSurvey | None = None
         self._sample: StateSample | None = None

@@ -11,6 +11,7 @@ from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.plotting.heatmap import probe_heatmap
+from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
@@ -34,7 +35,8 @@ class RidgeProbing(ValidationProbe):
         targets: What to probe for, see :mod:`arithprobe.probes.targets`.
         positions: ``last`` (the last real token), ``index`` (every character index), ``role`` (every role), or
             single ones, such as ``5`` or ``plus``; ``last`` must be among them.
-        alpha: Ridge penalty, in units of the mean variance of the states; positive.
+        alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
+            chooses.
         folds: Folds of sums (of x for targets of x, of y for those of y); one of them is held out.
         cross_validate: Hold out every fold in turn, not only the first.
         permutations: Label permutations of the null.
@@ -52,7 +54,7 @@ class RidgeProbing(ValidationProbe):
         self,
         targets: Sequence[str] = ("sum",),
         positions: Sequence[str] = ("last", "index"),
-        alpha: float = 10.0,
+        alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
         cross_validate: bool = False,
         permutations: int = 20,
@@ -65,13 +67,12 @@ class RidgeProbing(ValidationProbe):
         )
         require_at_least("RidgeProbing: ", seed=(seed, 0))
         require_within("RidgeProbing: ", folds=folds, permutations=permutations, figure_every=figure_every, seed=seed)
-        if not 0 < alpha < float("inf"):
-            raise ArithprobeError(f"RidgeProbing: alpha is {alpha}; expected a positive penalty")
         self.targets = list(dict.fromkeys(several("RidgeProbing: targets", targets)))
         self.positions = list(dict.fromkeys(several("RidgeProbing: positions", positions)))
         if not self.targets or "last" not in self.positions:
             raise ArithprobeError("RidgeProbing: expected at least one target, and 'last' among the positions")
-        self.alpha, self.folds, self.permutations, self.seed = alpha, folds, permutations, seed
+        self.alphas = penalties("RidgeProbing: alphas", alphas)
+        self.folds, self.permutations, self.seed = folds, permutations, seed
         self.held_out = None if cross_validate else (0,)
         self.figure_every = figure_every
         self._surveys: list[RidgeSurvey] = []
@@ -103,7 +104,7 @@ class RidgeProbing(ValidationProbe):
         self._scores = []
         for survey in self._surveys:
             sum_over_ranks(trainer, survey.fitter.state)
-            self._scores += survey.scores(self.analysis, self.alpha)[0]
+            self._scores += survey.scores(self.analysis)[0]
         self._scores.sort(key=lambda scores: self.targets.index(scores.target))
         self._count += 1
         self._step = moment(trainer)["step"]
@@ -131,7 +132,7 @@ class RidgeProbing(ValidationProbe):
             self._draw(trainer, module)
         with self.timed("files"):
             self.append_line(trainer, self.gate(module) | {
-                "alpha": self.alpha, "folds": self.folds, "held_out": self.held_out,
+                "alphas": self.alphas, "folds": self.folds, "held_out": self.held_out,
                 "permutations": self.permutations,
                 "cells": [cell for scores in self._scores for cell in scores.cells()],
             })  # fmt: skip
@@ -169,6 +170,7 @@ class RidgeProbing(ValidationProbe):
             held_out=self.held_out,
             permutations=self.permutations,
             seed=self.seed,
+            alphas=self.alphas,
         )
         sites, d_model = module.model.residual_sites, module.model.d_model
         return [

@@ -28,7 +28,7 @@ from arithprobe.interventions.patching import whole_state_answers
 from arithprobe.interventions.random_family import draw_beside, overlap_of, size_of
 from arithprobe.interventions.steering import SteeringCurve, steer_circle, steer_line
 from arithprobe.linalg import Array
-from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
+from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.variables import Variable
 from arithprobe.problems.positions import PositionTable
 
@@ -96,14 +96,13 @@ class Cell:
         kind: ErasureKind,
         *,
         rank: int | None = None,
-        alphas: float | Sequence[float] = ALPHAS,
-        relative: bool = True,
+        choice: AlphaChoice | None = None,
     ) -> Eraser:
         """An eraser fitted on the rows to fit on, see :func:`~arithprobe.interventions.erasure.fit_erasers`."""
         return fit_erasers(
             kind, self.fit.columns(self.bench.columns_of(variable)), target=variable, site=self.site,
-            positions=self.table.names, rank=rank if kind == "inlp" else None, alphas=alphas, relative=relative,
-            checkpoint=self.bench.weights,
+            positions=self.table.names, rank=rank if kind == "inlp" else None,
+            choice=choice or self.bench.choice, checkpoint=self.bench.weights,
         )  # fmt: skip
 
     def ablate(
@@ -181,7 +180,8 @@ class Cell:
         group = self.bench.rows.group(variable)[part.rows]
         labels = self.bench.labels[part.rows][:, self.bench.columns_of(variable)]  # (n, k)
         table = part.at(self._of_all)
-        erasers = shuffled_erasers(part.cells(self.site, table), table.valid, labels, group, draws, seed)
+        valid = table.valid & self.bench.usual[part.rows, None]
+        erasers = shuffled_erasers(part.cells(self.site, table), valid, labels, group, draws, seed)
         return self.without_each(erasers)
 
     def swap(self, eraser: Eraser, draws: int, seed: int, done: AblationRun | None = None) -> Interchange | None:
@@ -198,7 +198,7 @@ class Cell:
     def r2_of(self, variable: str) -> Array:
         """(P,) R2 of ridge probes of a variable, fitted on the rows to fit on, on the rows held out."""
         own = self.bench.columns_of(variable)
-        return linear_r2(self.fit.columns(own), self.held.columns(own))
+        return linear_r2(self.fit.columns(own), self.held.columns(own), self.bench.choice)
 
     def steer(self, variable: Variable, draws: int, seed: int, r2: Array | None = None) -> SteeringCurve | None:
         """The response to moving a variable at every position from which it is readable.
@@ -218,10 +218,7 @@ class Cell:
         readable = np.flatnonzero(np.nan_to_num(r2, nan=0.0) >= _STEERABLE).tolist()
         if not readable or (expected is None and circle is None):
             return None
-        fit, choice = (
-            self.fit.columns(self.bench.columns_of(variable.name)),
-            alpha_choice(ALPHAS, "gcv", 1, relative=True),
-        )
+        fit, choice = self.fit.columns(self.bench.columns_of(variable.name)), self.bench.choice
         parts = [filter_and_pattern(fit.cell(position), choice) for position in readable]
         slope, intercept, pattern = (torch.from_numpy(np.stack(one)) for one in zip(*parts, strict=True))
         table = PositionTable(

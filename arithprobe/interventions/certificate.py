@@ -1,7 +1,5 @@
 """What can still be read after an erasure: a certificate, on rows that neither eraser nor probe was fitted on."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from arithprobe.linalg import Array
 from arithprobe.probes.metrics import r2_of_sums
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
 from arithprobe.probes.mlp_scores import score_of
-from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Moments, alpha_choice
 from arithprobe.probes.splits import fold_of
 
 _STOP_FOLDS = 10  # of the training groups; one decides when an MLP stops
@@ -29,16 +27,15 @@ def erased_moments(eraser: Eraser, moments: Moments) -> Moments:
     return moments.mapped(matrix)
 
 
-def linear_r2(train: Moments, test: Moments, alphas: float | Sequence[float] = ALPHAS) -> Array:
+def linear_r2(train: Moments, test: Moments, choice: AlphaChoice | None = None) -> Array:
     """(C,) held-out R2 of ridge probes of the K columns together; NaN where there are fewer than two rows.
 
     Args:
         train: Moments of the rows to fit on.
         test: Moments of the rows to score on.
-        alphas: Penalties, in units of the states' mean variance, chosen by generalised cross-validation.
+        choice: Penalties, those of all probes by default.
     """
-    choice = alpha_choice(alphas, "gcv", 1, relative=True)
-    path, alpha = choice.fit(train, [])
+    path, alpha = (choice or alpha_choice(ALPHAS)).fit(train, [])
     errors, spread, squares = test.errors(*path.weights(alpha)), test.spread, test.squares
     sums = [torch.from_numpy(part.sum(axis=1)) for part in (errors, spread, squares)]
     r2 = r2_of_sums(*sums).numpy()

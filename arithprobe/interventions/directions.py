@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arithprobe.linalg import Array, orthonormal_basis
-from arithprobe.probes.moments import AlphaChoice, Moments
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Moments, alpha_choice
 
 _NOTHING = 1e-9  # correlation of states and target below which there is nothing to erase
 _ROUNDING = 1e-12  # of a mean of products, relative to the root mean squares of its factors
@@ -50,10 +50,14 @@ def spread_of(covariance: Array, size: float) -> tuple[Array, Array]:
     return np.sqrt(values[kept]), vectors[:, kept]
 
 
-def inlp(cell: Moments, rank: int, choice: AlphaChoice) -> Array:
-    """(D, R) orthonormal basis of probe directions, each fitted to what the ones before left; R up to ``rank``."""
+def inlp(cell: Moments, rank: int) -> Array:
+    """(D, R) orthonormal basis of least-squares directions, each fitted to what the ones before left; R up to ``rank``.
+
+    The smallest penalty of the probes stands for none: it keeps out directions whose variance is rounding, such as the
+    one that a LayerNorm makes constant, and changes no other.
+    """
     d = cell.centred_gram.shape[1]
-    basis = np.zeros((d, 0))
+    basis, choice = np.zeros((d, 0)), alpha_choice(ALPHAS[0])
     while basis.shape[1] < rank:
         keep = np.eye(1 + d)
         keep[1:, 1:] -= basis @ basis.T

@@ -3,12 +3,13 @@ r"""Frozen erasers: what to take out of a state so that a quantity can no longer
 Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`, orthogonal where ``L = R``:
 
 =================== =================================================================================================
-``probe``           the span of a probe's directions; other directions may still carry the quantity
+``probe``           the span of a probe's directions, of the penalty that its score has; other directions may still
+                    carry the quantity
 ``mean_difference`` the span of the covariance of states and targets: the difference of class means, for classes
 ``leace``           the smallest change after which no linear probe finds anything: ``L = W^+ Q``, ``R = W Q`` with
                     ``W = S^{-1/2}`` and Q a basis of ``W S_hz`` (Belrose et al. 2023, https://arxiv.org/abs/2306.03819)
-``inlp``            probe directions, one fit after another on what is left, to a given rank (Ravfogel et al. 2020,
-                    https://arxiv.org/abs/2004.07667)
+``inlp``            directions of least squares without a penalty, one fit after another on what is left, to a given
+                    rank (Ravfogel et al. 2020, https://arxiv.org/abs/2004.07667)
 =================== =================================================================================================
 
 All tolerances are relative: an eraser does not depend on the units of the target.
@@ -30,7 +31,7 @@ from arithprobe.interventions.directions import inlp, leace, mean_difference, pr
 from arithprobe.interventions.kinds import ErasureKind, require_kind
 from arithprobe.linalg import Array, require_rank
 from arithprobe.models.weights import read_checkpoint
-from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Moments, alpha_choice
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import permuted_rows
 
@@ -139,8 +140,7 @@ def fit_erasers(
     site: str,
     positions: Sequence[str],
     rank: int | None = None,
-    alphas: float | Sequence[float] = ALPHAS,
-    relative: bool = True,
+    choice: AlphaChoice | None = None,
     checkpoint: str = "",
 ) -> Eraser:
     """Fit an eraser at each position.
@@ -152,23 +152,22 @@ def fit_erasers(
         site: The site of the cells.
         positions: The P positions.
         rank: Directions that ``inlp`` takes out; K by default.
-        alphas: Ridge penalties of the probes, chosen by generalised cross-validation.
-        relative: Whether they are in units of the states' mean variance.
+        choice: Ridge penalties of ``probe``, those of all probes by default; ``inlp`` is least squares, as published.
         checkpoint: Hash of the model's weights.
 
     Raises:
-        ArithprobeError: If the kind is unknown, the rank is not 1 to D, or a penalty is not positive.
+        ArithprobeError: If the kind is unknown, the rank is not 1 to D.
     """
     require_kind(kind, ErasureKind, "eraser")
     d, k = moments.mean_states.shape[1], moments.cross.shape[2]
     if kind == "inlp":
         require_rank(k if rank is None else rank, d)
-    choice = alpha_choice(alphas, "gcv", 1, relative=relative)
+    choice = choice or alpha_choice(ALPHAS)
     fits: dict[ErasureKind, Callable[[Moments], tuple[Array, Array]]] = {
         "probe": lambda cell: _twice(projection(ridge_slope(cell, choice))),
         "mean_difference": lambda cell: _twice(mean_difference(cell)),
         "leace": leace,
-        "inlp": lambda cell: _twice(inlp(cell, rank or k, choice)),
+        "inlp": lambda cell: _twice(inlp(cell, rank or k)),
     }
     cells = [moments.cell(index) for index in range(len(moments.gram))]
     nothing = _twice(np.zeros((d, 0)))  # of states that overflow

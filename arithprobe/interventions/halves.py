@@ -11,7 +11,8 @@ from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.models.network import Network
 from arithprobe.models.objective import Objective
-from arithprobe.probes.moments import Moments
+from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
+from arithprobe.probes.rare_layouts import rare_rows
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of
 from arithprobe.problems.positions import PositionTable
@@ -45,6 +46,7 @@ class Halves:
         folded: Sites that they are folded at; those asked for by default.
         seed: Seed of the donors.
         computed: What the network computes on the rows held out and, if they are given, on those to fit on.
+        alphas: Ridge penalties of the probes, chosen by generalised cross-validation.
 
     Raises:
         ArithprobeError: If a part has no rows, the network is in training mode, or a state is not finite.
@@ -52,6 +54,8 @@ class Halves:
     Attributes:
         held: The rows held out.
         fit: The rows to fit on, or None.
+        choice: The penalties.
+        usual: (N of all rows,) False where a row's layout is rare among both parts; it is in no moments.
     """
 
     def __init__(
@@ -69,8 +73,12 @@ class Halves:
         folded: Sequence[str] | None = None,
         seed: int = 0,
         computed: Sequence[Computed] = (),
+        alphas: Sequence[float] = ALPHAS,
     ) -> None:
-        self.network, self.rows, self.seed = network, rows, seed
+        self.network, self.rows, self.seed, self.choice = network, rows, seed, alpha_choice(alphas)
+        both = held if fit is None else torch.cat([held, fit])
+        self.usual = torch.ones(len(rows), dtype=torch.bool)
+        self.usual[both] = ~rare_rows(rows.layout[both])
         given = [*computed, None, None]
         parts = (network, objective, rows)
         self.fit = None if fit is None else Part(*parts, fit, constant, sites, given[1])
@@ -121,7 +129,7 @@ class Halves:
                 every = torch.arange(len(rows))
                 states = torch.cat([some.gather(part.states[site][rows], every) for site in sites], dim=1)
                 fold = torch.full((len(rows),), number)
-                valid = some.valid.repeat(1, len(sites))
+                valid = (some.valid & self.usual[part.rows[rows], None]).repeat(1, len(sites))
                 fitter.update(states, self.labels[part.rows[rows]], fold, valid)
         self._fitters[width] = sites, fitter
         return sites, fitter

@@ -141,7 +141,9 @@ class ClaimSurvey:
                     self._neighbours = RidgeSurvey(*where, targets, self._ridge.split._replace(permutations=0), d_model)
         if self.controlled:
             group = self._ridge.split.group
-            self._selectivity = SelectivitySurvey(*where, own, group, d_model, split.folds, seed=split.seed)
+            self._selectivity = SelectivitySurvey(
+                *where, own, group, d_model, split.folds, seed=split.seed, alphas=split.alphas
+            )
         self.claim = claim
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.accuracy import binomial_interval, circular_error
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.targets import target_values
 from arithprobe.problems.circles import Circle
@@ -77,8 +76,6 @@ def decode_angles(
     survey: FourierSurvey,
     sample: StateSample,
     number: int = 0,
-    alphas: float | Sequence[float] = ALPHAS,
-    choose: ChosenBy = "gcv",
 ) -> AngleDecoding:
     """Decode the held-out rows of a sample by probes that were not fitted on their fold.
 
@@ -86,8 +83,6 @@ def decode_angles(
         survey: Moments of the whole pass, with the position ``last``.
         sample: States of the last token at the survey's sites.
         number: Which of the survey's circles.
-        alphas: Ridge penalties, as in the scores.
-        choose: How the best is chosen, as in the scores.
 
     Raises:
         ArithprobeError: If the sample has no held-out row.
@@ -102,9 +97,10 @@ def decode_angles(
     outcome, sure, true = [], [], []
     for index in ridge.held_out:
         held_out = ridge.fold[kept] == index
-        probe = fitter.fit(alphas, choose, without=index, relative=True)
+        probe = fitter.fit(ridge.split.alphas, ridge.split.choose, without=index)
         output = ridge.raw(probe.predict(states.transpose(0, 1)))[..., waves[0] :]  # (k, S, W)
-        variance = (output - target)[~held_out].square().mean(dim=0)  # (S, W), on the rows of the fit
+        fitted = ~held_out & ridge.valid[kept, last]
+        variance = (output - target)[fitted].square().mean(dim=0)  # (S, W), on the rows of the fit
         outcome.append(output[held_out])
         sure.append(output[held_out] / _of_frequency(variance, columns))
         true.append(truth[kept[held_out]])

@@ -25,7 +25,6 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.logic import LEVEL
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
-from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.repeated import Repeated, narrow
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
@@ -122,17 +121,13 @@ class FourierSurvey:
         waves = torch.cat([waves.new_ones(len(waves), 1), waves], dim=1)
         fold = self.ridge.fold[rows]
         for block, products in enumerate(self._products):
-            for own, valid in zip(products, self.ridge.positions.valid[rows].T, strict=True):
+            for own, valid in zip(products, self.ridge.valid[rows].T, strict=True):
                 chosen = waves[valid & (fold == block)]
                 own.addmm_(chosen.T, chosen)
 
-    def scores(
-        self,
-        alphas: float | Sequence[float] = ALPHAS,
-        choose: ChosenBy = "gcv",
-    ) -> tuple[list[FourierScores], str]:
+    def scores(self) -> tuple[list[FourierScores], str]:
         """Fit and score, one result a circle; see :meth:`RidgeSurvey.scores`."""
-        scores, cost = self.ridge.scores("fourier", alphas, choose)
+        scores, cost = self.ridge.scores("fourier")
         controls = {one.target: one.r2 for one in scores[self._count :]}
         found = []
         for part in self.parts:

@@ -1,14 +1,19 @@
 r"""The algebra of ridge regression on second moments, for a block of cells, in NumPy float64.
 
-With centred states ``H`` and targets ``y`` of the training rows, ``H^T H = Q diag(lam) Q^T`` and ``z = Q^T H^T y``,
-every penalty alpha costs a division:
+With states ``H`` of the training rows, each dimension centred and divided by its standard deviation, centred targets
+``y``, ``H^T H = Q diag(lam) Q^T`` and ``z = Q^T H^T y``, every penalty alpha costs a division:
 
 .. math:: w = Q \frac{z}{\lambda + \alpha}, \quad
     \mathrm{RSS} = \sum y^2 - \sum_d z_d^2 \frac{\lambda_d + 2\alpha}{(\lambda_d + \alpha)^2}, \quad
     \mathrm{edf} = \sum_d \frac{\lambda_d}{\lambda_d + \alpha}
 
-so one factorisation serves all targets and penalties. The generalised cross-validation score of a penalty is
-``n RSS / (n - 1 - edf)^2`` (Golub, Heath and Wahba 1979, https://doi.org/10.1080/00401706.1979.10489751).
+so one factorisation serves all targets and penalties: those of ``make_pipeline(StandardScaler(), Ridge(alpha))``. A
+penalty on the states as they are would drown every dimension in one large one, and be blind to small ones.
+
+The generalised cross-validation score of a penalty is ``n RSS / (n - 1 - 1.1 edf)^2`` (Golub, Heath and Wahba 1979,
+https://doi.org/10.1080/00401706.1979.10489751, with 1). Of nearly as many dimensions as rows, the plain score now and
+then takes nearly no penalty for pure noise; counting what was fitted a little more than once prevents it (Kim and Gu
+2004, https://doi.org/10.1046/j.1369-7412.2003.05316.x, with 1.4), and changes nothing where rows are many.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,13 +24,15 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, several
 
 ChosenBy = Literal["gcv", "folds"]
 Array = npt.NDArray[np.float64]
-ALPHAS = tuple(10.0 ** (1 + 5 * step / 14) for step in range(15))
-"""Penalties to choose from, 10 to 1e6, for states of unit variance. Far below, the one prompt of 1-digit operands among
-2000, whose state is unlike all others, can cost a held-out score more than all other rows gain."""
+ALPHAS = tuple(10.0 ** (-6 + 12 * step / 20) for step in range(21))
+"""Penalties to choose from, 1e-6 to 1e6, on the sum of squared errors, for dimensions of unit variance."""
+CONSTANT = 1e-12
+"""Variance of a dimension that is rounding, of its mean square or of the mean variance of all dimensions."""
+_COUNTED = 1.1  # times that an effective degree of freedom counts
 _ALMOST_INTERPOLATING = 1e-6  # share of rows left as residual degrees of freedom, below which GCV is 0 / 0
 
 
@@ -99,10 +106,13 @@ class Moments:
         return centred
 
     @cached_property
-    def mean_variance(self) -> Array:
-        """(C,) variance of the states, mean over dimensions; 1 where there is none."""
-        variance = self.centred_gram.diagonal(axis1=1, axis2=2).mean(axis=1) / np.maximum(self.n, 1)
-        return np.where(variance > 0, variance, 1.0)
+    def scale(self) -> Array:
+        """(C, D) standard deviation of each dimension; infinite where it varies by no more than rounding."""
+        n = np.maximum(self.n, 1)[:, None]
+        variance = self.centred_gram.diagonal(axis1=1, axis2=2) / n
+        squares = self.gram.diagonal(axis1=1, axis2=2)[:, 1:] / n
+        noise = CONSTANT * np.maximum(squares, variance.mean(axis=1, keepdims=True))
+        return np.sqrt(np.where(variance > noise, variance, np.where(np.isnan(variance), np.nan, np.inf)))
 
     def errors(self, slope: Array, intercept: Array) -> Array:
         """(C, K) sums of squared errors of (C, D, K) slopes and (C, K) intercepts.
@@ -116,36 +126,25 @@ class Moments:
         return errors
 
 
-def leading_axes(moments: Moments, count: int) -> Array:
-    """(C, 1 + D, 1 + count) map from ``[1, h]`` to ``[1, projections on the leading principal axes]``.
-
-    States that overflow have no axes; theirs are those of the coordinates, and what is fitted on them is NaN as before.
-    """
-    gram = moments.centred_gram
-    vectors = np.linalg.eigh(_mended(gram, _broken(gram)))[1][..., ::-1][..., :count]
-    axes = np.zeros((len(gram), 1 + gram.shape[1], 1 + count))
-    axes[:, 0, 0] = 1.0
-    axes[:, 1:, 1:] = vectors
-    return axes
-
-
 class RidgePath:
     """Ridge fits of one set of rows at any penalty, from one eigendecomposition a cell.
 
     Args:
         train: Moments of the rows to fit.
+        standardise: Whether penalties are for dimensions of unit variance, or for the states as they are.
     """
 
-    def __init__(self, train: Moments) -> None:
+    def __init__(self, train: Moments, standardise: bool = True) -> None:
         self.train = train
-        gram = train.centred_gram
-        self.broken = _broken(gram)
+        self._scale = train.scale[..., None] if standardise else np.ones((1, 1, 1))  # (C, D, 1)
+        gram = train.centred_gram / self._scale / self._scale.transpose(0, 2, 1)
+        self.broken = broken(gram)
         """(C,) cells whose states overflow: they have no fit, and all their figures are NaN."""
-        values, self._vectors = np.linalg.eigh(_mended(gram, self.broken))
+        values, self._vectors = np.linalg.eigh(mended(gram, self.broken))
         largest = values.max(axis=1, keepdims=True, initial=0.0)
         self._null = values <= values.shape[1] * np.finfo(np.float64).eps * largest
         self._values = np.where(self._null, 0.0, values)[..., None]  # (C, D, 1)
-        z = self._vectors.transpose(0, 2, 1) @ train.centred_cross
+        z = self._vectors.transpose(0, 2, 1) @ (train.centred_cross / self._scale)
         z[self._null] = 0.0  # rounding noise: a direction without spread has no covariance either
         z[self.broken] = np.nan
         self._z = z
@@ -162,8 +161,8 @@ class RidgePath:
         return np.where(self.broken[:, None], np.nan, edf)
 
     def weights(self, alpha: Array) -> tuple[Array, Array]:
-        """(C, D, K) slopes and (C, K) intercepts at (C, K) penalties."""
-        slope = self._vectors @ (self._z / (self._values + alpha[:, None]))
+        """(C, D, K) slopes on raw states and (C, K) intercepts, at (C, K) penalties."""
+        slope = self._vectors @ (self._z / (self._values + alpha[:, None])) / self._scale
         return slope, self.train.mean_targets - (self.train.mean_states[:, None] @ slope)[:, 0]
 
     def generalised_cv(self, alphas: Array) -> Array:
@@ -173,19 +172,19 @@ class RidgePath:
         coefficients = (values + 2 * alphas) / (values + alphas) ** 2  # (A, C, D)
         explained = coefficients.transpose(1, 0, 2) @ self._z**2  # (C, A, K)
         errors = np.maximum(self.train.spread - explained.transpose(1, 0, 2), 0.0)
-        residual = (self.train.n - 1 - edf)[..., None]  # (A, C, 1)
+        residual = (self.train.n - 1 - _COUNTED * edf)[..., None]  # (A, C, 1)
         left = np.broadcast_to(residual > _ALMOST_INTERPOLATING * self.train.n[:, None], errors.shape)
         weight = self.train.n[:, None] / np.where(residual > 0, residual, 1.0) ** 2
         return np.where(left, weight * errors, np.inf)
 
 
-def _broken(gram: Array) -> npt.NDArray[np.bool_]:
+def broken(gram: Array) -> npt.NDArray[np.bool_]:
     """(C,) cells whose states overflow."""
     broken: npt.NDArray[np.bool_] = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
     return broken
 
 
-def _mended(gram: Array, broken: npt.NDArray[np.bool_]) -> Array:
+def mended(gram: Array, broken: npt.NDArray[np.bool_]) -> Array:
     """Matrices that can be factorised, whatever they hold."""
     return np.where(broken[:, None, None], np.eye(gram.shape[-1]), gram) if broken.any() else gram
 
@@ -195,13 +194,12 @@ class AlphaChoice(NamedTuple):
 
     alphas: Array
     by: ChosenBy
-    relative: bool
+    standardise: bool
 
     def fit(self, train: Moments, folds: list[Moments]) -> tuple[RidgePath, Array]:
         """Fits of some rows, given whole and by fold, and the (C, K) penalty chosen on these rows alone."""
-        path = RidgePath(train)
-        unit = train.mean_variance if self.relative else np.ones(len(train.n))
-        alphas = self.alphas[:, None, None] * unit[:, None]  # (A, C, 1)
+        path = RidgePath(train, self.standardise)
+        alphas = np.broadcast_to(self.alphas[:, None, None], (len(self.alphas), len(train.n), 1))
         if len(alphas) == 1:
             return path, np.broadcast_to(alphas[0], train.squares.shape)
         if self.by == "gcv":
@@ -209,30 +207,47 @@ class AlphaChoice(NamedTuple):
         else:
             scores = np.zeros((len(alphas), *train.squares.shape))
             for fold in folds:
-                inner = RidgePath(train - fold)
+                inner = RidgePath(train - fold, self.standardise)
                 for row, alpha in zip(scores, alphas, strict=True):
                     row += fold.errors(*inner.weights(np.broadcast_to(alpha, train.squares.shape)))
         best = np.where(np.isfinite(scores).any(axis=0), np.argmin(scores, axis=0), len(alphas) - 1)
         return path, np.take_along_axis(np.broadcast_to(alphas, scores.shape), best[None], axis=0)[0]
 
 
-def alpha_choice(alphas: float | Sequence[float], by: ChosenBy, folds: int, *, relative: bool = False) -> AlphaChoice:
+def penalties(option: str, given: float | Sequence[float]) -> tuple[float, ...]:
+    """Penalties in ascending order, from one or several.
+
+    Raises:
+        ArithprobeError: If there is none, or one is not positive.
+    """
+    return tuple(alpha_choice(several(option, given, float), name=option).alphas.tolist())
+
+
+def alpha_choice(
+    alphas: float | Sequence[float],
+    by: ChosenBy = "gcv",
+    folds: int = 1,
+    *,
+    standardise: bool = True,
+    name: str = "alpha",
+) -> AlphaChoice:
     """Check the penalties.
 
     Args:
         alphas: One penalty or several.
         by: How to choose among them.
         folds: Folds there are to fit on.
-        relative: Whether they are in units of the mean variance of the states.
+        standardise: See :class:`RidgePath`.
+        name: What they are called.
 
     Raises:
         ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
     """
     values = np.sort(np.atleast_1d(np.asarray(alphas, dtype=np.float64)))
     if not len(values) or not (values > 0).all() or not np.isfinite(values).all():
-        raise ArithprobeError(f"alpha is {alphas}; expected a positive penalty")
+        raise ArithprobeError(f"{name} is {alphas}; expected a positive penalty")
     if by not in get_args(ChosenBy):
         raise ArithprobeError(f"alpha is chosen by {by!r}; expected one of {', '.join(get_args(ChosenBy))}")
     if by == "folds" and len(values) > 1 and folds < 2:
         raise ArithprobeError(f"alpha is chosen by folds, and only {folds} remains to fit on; expected 2 or more")
-    return AlphaChoice(values, by, relative)
+    return AlphaChoice(values, by, standardise)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arithprobe.linalg import orthonormal_basis, random_subspaces
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, Moments, alpha_choice
+from arithprobe.probes.moments import AlphaChoice, Array, Moments, alpha_choice
 from arithprobe.probes.parallel import one_thread_each
 from arithprobe.probes.survey import RidgeSurvey
 
@@ -51,7 +51,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     names = survey.positions.names
     cell = survey.sites.index(site) * len(names) + names.index("last")
     folds = survey.fitter.select([cell], survey.columns.width).moments()
-    choice = alpha_choice(ALPHAS, "gcv", len(folds) - 1, relative=True)
+    choice = alpha_choice(survey.split.alphas)
     total, d = Moments.total(folds), folds[0].gram.shape[1] - 1
     generator = np.random.default_rng(seed)
     random = [random_subspaces(d, min(k, d), draws, generator) for k in columns]

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice, leading_axes
+from arithprobe.probes.far_states import require_near
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice
 from arithprobe.probes.parallel import in_threads
+from arithprobe.probes.principal_axes import leading_axes
 from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
@@ -34,7 +36,7 @@ class RidgeProbe(NamedTuple):
     intercept: Tensor
     """(C, K)."""
     alpha: Tensor
-    """(C, K) the penalty chosen."""
+    """(C, K) the penalty chosen; of states of unit variance, unless they were taken as they are."""
 
     def predict(self, states: Tensor) -> Tensor:
         """(N, C, K) float64 predictions from (N, C, D) states."""
@@ -79,6 +81,9 @@ class RidgeFitter:
     def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor | None = None) -> "RidgeFitter":
         """Add rows.
 
+        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e5 times
+        their spread can, and would be scored by rounding.
+
         Args:
             states: (B, C, D).
             targets: (B, K).
@@ -87,8 +92,13 @@ class RidgeFitter:
 
         Returns:
             The fitter itself.
+
+        Raises:
+            ArithprobeError: If float64 states are that far from 0.
         """
         h, y = states.detach().cpu(), targets.cpu().double().numpy()
+        if h.dtype == torch.float64:
+            require_near(h)
         cells = (h if h.dtype == torch.float64 else h.float()).numpy()
         rows_of = [np.flatnonzero(fold.cpu().numpy() == index) for index in range(len(self.gram))]
         targets_of = [y[rows] for rows in rows_of]
@@ -154,18 +164,18 @@ class RidgeFitter:
         choose: ChosenBy = "gcv",
         without: int | None = None,
         *,
-        relative: bool = False,
+        standardise: bool = True,
     ) -> RidgeProbe:
         """Fit on all folds, or on all but one.
 
         Args:
-            alphas: Penalties on unstandardised states, positive; the best is chosen for each cell and target.
+            alphas: Penalties, positive; the best is chosen for each cell and target.
             choose: See :meth:`score`.
             without: A fold to leave out.
-            relative: See :meth:`score`.
+            standardise: See :meth:`score`.
         """
         kept = [index for index in range(len(self.gram)) if index != without]
-        choice = alpha_choice(alphas, choose, len(kept), relative=relative)
+        choice = alpha_choice(alphas, choose, len(kept), standardise=standardise)
 
         def fit(block: slice) -> tuple[Array, ...]:
             every = self.moments(block)
@@ -181,26 +191,27 @@ class RidgeFitter:
         alphas: float | Sequence[float] = ALPHAS,
         held_out: Sequence[int] | None = None,
         choose: ChosenBy = "gcv",
-        relative: bool = False,
+        standardise: bool = True,
     ) -> RidgeScores:
         """Fit on all folds but one and score on that one, for each fold named.
 
         The penalty is chosen for each cell, target and split on the training rows of that split alone.
 
         Args:
-            alphas: Penalties on unstandardised states, positive.
+            alphas: Penalties, positive.
             held_out: Folds to hold out in turn; all of them by default.
             choose: ``gcv`` (generalised cross-validation: no further fits) or ``folds`` (the smallest squared error
                 with each training fold held out in turn; needs three folds).
-            relative: Penalties are in units of each cell's mean variance of its training states, so that scores do not
-                depend on the scale of the states.
+            standardise: Whether each dimension is divided by its standard deviation on the training rows first: the
+                penalty of ``StandardScaler`` before ``Ridge``, and scores do not depend on any scale. Without, that of
+                ``Ridge`` alone.
 
         Raises:
             ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
         """
         start = time.perf_counter()
         folds = tuple(range(len(self.gram))) if held_out is None else several("held_out", held_out, int)
-        choice = alpha_choice(alphas, choose, len(self.gram) - 1, relative=relative)
+        choice = alpha_choice(alphas, choose, len(self.gram) - 1, standardise=standardise)
 
         def solve(block: slice) -> dict[str, Array]:
             return _solve(self.moments(block), choice, folds)

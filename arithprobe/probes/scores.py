@@ -9,6 +9,7 @@ from arithprobe.probes.metrics import permutation_p
 
 _PER_CELL = (
     "r2", "low", "high", "r2_in_sample", "null_mean", "null_high", "p", "n_train", "n_test", "edf", "alpha",
+    "alpha_at_smallest", "alpha_at_largest",
 )  # fmt: skip
 
 
@@ -43,9 +44,16 @@ class CellScores:
     n_test: Tensor
     """Rows it was scored on."""
     edf: Tensor
-    """Effective degrees of freedom of the fit."""
+    """Effective degrees of freedom of the fit, mean over splits and columns: near the width of the states where the
+    penalty does little, near 0 where it leaves nothing; the intercept not counted."""
     alpha: Tensor
-    """The ridge penalty, geometric mean over splits."""
+    """The ridge penalty, geometric mean over splits and columns: of ``Ridge`` after ``StandardScaler``, so beside a sum
+    of squared errors, for dimensions of unit variance; it weighs half as much among twice as many rows."""
+    alpha_at_smallest: Tensor
+    """Share of splits and columns in which the smallest of several penalties was chosen: a smaller one might read
+    more."""
+    alpha_at_largest: Tensor
+    """Share in which the largest was: the probe does best to answer the mean."""
 
     @property
     def null_mean(self) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from arithprobe.probes.controls import control_labels
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.rare_layouts import rare_rows
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import fold_of
@@ -51,6 +52,7 @@ class SelectivitySurvey:
         folds: Folds of operand pairs, each held out in turn.
         draws: Control tasks of each target.
         seed: Seed of the control labels.
+        alphas: Ridge penalties to choose from.
     """
 
     def __init__(
@@ -64,13 +66,15 @@ class SelectivitySurvey:
         folds: int = 5,
         draws: int = 3,
         seed: int = 0,
+        alphas: Sequence[float] = ALPHAS,
     ) -> None:
         self.sites, self.positions, self.targets, self.draws = tuple(sites), positions, list(targets), draws
         types = torch.unique(rows.group(group), return_inverse=True)[1]
         self.fold = fold_of(rows.group("pair"), folds)
         counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
         counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)
-        self.known = counts[types].sum(dim=1) > counts[types, self.fold]  # (N,)
+        self.known = (counts[types].sum(dim=1) > counts[types, self.fold]) & ~rare_rows(rows.layout)  # (N,)
+        self._alphas = alphas
         parts, like = [], Repeated.of(types[:, None].double())
         for draw in range(-1, draws):  # first the true labels
             for one in targets:
@@ -92,7 +96,7 @@ class SelectivitySurvey:
 
     def scores(self) -> Selectivity:
         """Fit and score; penalties by generalised cross-validation, as everywhere."""
-        r2 = held_out_r2(self.fitter.score(ALPHAS, relative=True), self._target).r2  # (C, T + draws T)
+        r2 = held_out_r2(self.fitter.score(self._alphas), self._target).r2  # (C, T + draws T)
         shape = (len(self.sites), len(self.positions.names), 1 + self.draws, len(self.targets))
         task, control = r2.reshape(shape).permute(2, 3, 0, 1).split([1, self.draws])  # type: ignore[no-untyped-call]
         return Selectivity(task[0], control.mean(dim=0), int(self.known.sum()))

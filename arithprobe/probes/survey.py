@@ -13,6 +13,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
+from arithprobe.probes.rare_layouts import rare_rows
 from arithprobe.probes.repeated import Repeated, RepeatedColumns
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.ridge_scores import RidgeScores, joined
@@ -64,7 +65,7 @@ def targets_by_group(names: Sequence[str], rows: Rows) -> dict[str, list[Target]
 
 
 class Split(NamedTuple):
-    """How the rows are held out, and how many null labels ride along."""
+    """How the rows are held out, how many null labels ride along, and what penalties there are."""
 
     group: str = "sum"
     """Rows with the same value of it stay together."""
@@ -76,6 +77,10 @@ class Split(NamedTuple):
     """Label permutations P."""
     seed: int = 0
     """Seed of the permutations."""
+    alphas: Sequence[float] = ALPHAS
+    """Ridge penalties to choose from, for states of unit variance in each dimension."""
+    choose: ChosenBy = "gcv"
+    """How the best is chosen for each cell, column and split on the training rows, see :meth:`RidgeFitter.score`."""
 
 
 class RidgeSurvey:
@@ -96,6 +101,7 @@ class RidgeSurvey:
         fitter: The moments; its ``state`` tensors are sums, to be added over ranks.
         columns: (N, K) the columns of all targets, centred and scaled, by their rows.
         fold: (N,) the fold of each row.
+        valid: (N, P) where a row has a position and counts; rows of rare layouts count nowhere.
         held_out: The folds held out in turn.
     """
 
@@ -112,6 +118,7 @@ class RidgeSurvey:
         self.targets, self.split = list(targets), split
         group = rows.group(split.group)
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
+        self.valid = positions.valid & ~rare_rows(rows.layout)[:, None]
         means, scales, parts = [], [], []
         for target in self.targets:
             own = target.repeated
@@ -141,31 +148,23 @@ class RidgeSurvey:
         """
         rows = rows.cpu()
         cells = torch.cat([self.positions.gather(states[site], rows) for site in self.sites], dim=1)
-        valid = self.positions.valid[rows].repeat(1, len(self.sites))
+        valid = self.valid[rows].repeat(1, len(self.sites))
         labels = self.columns[rows]
         if self._permuted * self.split.permutations:
             null = self._with_null[self._donors[rows].flatten()].view(len(rows), -1)  # (B, P K)
             labels = torch.cat([labels, null], dim=1)
         self.fitter.update(cells, labels, self.fold[rows], valid)
 
-    def scores(
-        self,
-        analysis: str,
-        alphas: float | Sequence[float] = ALPHAS,
-        choose: ChosenBy = "gcv",
-    ) -> tuple[list[CellScores], str]:
+    def scores(self, analysis: str) -> tuple[list[CellScores], str]:
         """Fit and score.
 
         Args:
             analysis: First word of the tags.
-            alphas: Ridge penalties, in units of the mean variance of the states; the best is chosen for each cell,
-                column and split on the training rows.
-            choose: How, see :meth:`RidgeFitter.score`.
 
         Returns:
             The scores, one a target, and what they cost.
         """
-        raw = self.fitter.score(alphas, self.held_out, choose, relative=True)
+        raw = self.fitter.score(self.split.alphas, self.held_out, self.split.choose)
         return self._read(analysis, raw), raw.cost
 
     def leading_scores(self, analysis: str, count: int) -> list[CellScores]:
@@ -178,7 +177,7 @@ class RidgeSurvey:
             analysis: First word of the tags.
             count: Components; a narrower state is read whole.
         """
-        parts = [self.fitter.leading(count, fold).score(ALPHAS, (fold,), relative=True) for fold in self.held_out]
+        parts = [self.fitter.leading(count, fold).score(self.split.alphas, (fold,)) for fold in self.held_out]
         return self._read(analysis, joined(parts))
 
     def raw(self, columns: Tensor) -> Tensor:
@@ -203,7 +202,11 @@ class RidgeSurvey:
         }
         k = len(self._target)
         own["edf"] = self._over_columns(raw.edf[..., :k].mean(dim=0)).reshape(*shape, count)
-        own["alpha"] = self._over_columns(raw.alpha[..., :k].log().mean(dim=0)).exp().reshape(*shape, count)
+        alpha, ends = raw.alpha[..., :k], sorted(self.split.alphas)
+        own["alpha"] = self._over_columns(alpha.log().mean(dim=0)).exp().reshape(*shape, count)
+        for name, end in (("alpha_at_smallest", ends[0]), ("alpha_at_largest", ends[-1])):
+            at_end = ((alpha == end) & (len(ends) > 1)).double().mean(dim=0)
+            own[name] = self._over_columns(at_end).reshape(*shape, count)
         n_train, n_test = raw.n_train.mean(dim=0).reshape(shape), raw.n_test.sum(dim=0).reshape(shape)
         return [
             CellScores(
