@@ -51,7 +51,7 @@ def test_the_residue_is_not_in_the_text(rows):
 def scores(r2, shuffled=0.01):
     one, null = (torch.tensor([[value]], dtype=torch.float64) for value in (r2, shuffled))
     return CellScores(
-        "ridge", "sum", "sum", ("final",), ("last",), one, one, one, one, one, null[..., None], *[one] * 4
+        "ridge", "sum", "sum", ("final",), ("last",), one, one, one, one, one, null[..., None], *[one] * 5
     )
 
 

@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from arithprobe.logic import LEVEL
+from arithprobe.probes.interval import between, fold_covariance, r2_interval
 from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
@@ -22,7 +23,8 @@ class HeldOutR2(NamedTuple):
     """``1 - SSE / SST``, both summed over the folds (and over the columns of a target) before the division, as in
     ``r2_score(y, cross_val_predict(...))``. NaN where a cell has no spread, too few rows, or states that overflow."""
     low: Tensor
-    """Lower end of the 95 % delete-a-group jackknife interval; NaN with fewer than two folds."""
+    """Lower end of the 95 % interval of what these probes read of fresh groups, see :mod:`arithprobe.probes.interval`;
+    NaN with too few groups or fewer than two folds, and for targets whose columns are not paired."""
     high: Tensor
     """Upper end, at most 1."""
     in_sample: Tensor
@@ -32,31 +34,29 @@ class HeldOutR2(NamedTuple):
     mean, so its R2 tells only how evenly the labels fall into the folds, and its skill is 0."""
 
 
-def held_out_r2(scores: RidgeScores, target: Tensor | None = None) -> HeldOutR2:
+def held_out_r2(scores: RidgeScores, target: Tensor | None = None, groups: Tensor | None = None) -> HeldOutR2:
     """R2, its interval and its in-sample counterpart.
-
-    The jackknife leaves the errors of one fold of groups out at a time (the fits stay), so it measures how the score
-    varies with the groups it is scored on; ``t`` quantiles with G - 1 degrees of freedom for G folds (Kott 2001,
-    The delete-a-group jackknife, Journal of Official Statistics 17).
 
     Args:
         scores: Errors by fold.
         target: (K,) int64 which target each column belongs to, 0 to T - 1: cos and sin of an angle are one target.
             Each column by itself, by default.
+        groups: (C,) groups of rows that are alike, see :func:`arithprobe.probes.interval.groups_of`; every row by
+            itself, by default.
     """
     if target is None:
         target = torch.arange(scores.errors.shape[-1])
     errors = _joined(scores.errors, target)
-    whole = r2_of_sums(errors.sum(dim=0), *_spread(scores, slice(None), target))
+    whole = r2_of_sums(errors.sum(dim=0), *_spread(scores, target))
     enough = (scores.n_train.amin(dim=0) >= 2)[:, None]
     r2 = torch.where(enough, whole, torch.nan)
-    low, high = _jackknife(scores, errors, target)
+    low, high = _interval(scores, r2, errors, target, scores.n_test.sum(dim=0) if groups is None else groups)
     spread_in_sample = _joined(scores.spread_in_sample, target).sum(dim=0)
     in_sample = 1 - _joined(scores.errors_in_sample, target).sum(dim=0) / spread_in_sample
     constant = scores.squares - 2 * scores.mean_train * scores.sums + scores.n_test[..., None] * scores.mean_train**2
     skill = 1 - errors.sum(dim=0) / _joined(constant, target).sum(dim=0)
     kept = ~torch.isnan(r2)
-    return HeldOutR2(r2, *(torch.where(kept, one, torch.nan) for one in (low, high.clamp(max=1.0), in_sample, skill)))
+    return HeldOutR2(r2, *(torch.where(kept, one, torch.nan) for one in (low, high, in_sample, skill)))
 
 
 def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
@@ -160,25 +160,29 @@ def _joined(columns: Tensor, target: Tensor) -> Tensor:
     return columns.new_zeros(shape).index_add_(-1, target, columns)
 
 
-def _spread(scores: RidgeScores, folds: slice | list[int], target: Tensor) -> tuple[Tensor, Tensor]:
-    """(C, T) sums of squared deviations from the mean of the rows of some folds, and of squares."""
-    n = scores.n_test[folds].sum(dim=0)
-    sums, squares = scores.sums[folds].sum(dim=0), scores.squares[folds].sum(dim=0)
+def _spread(scores: RidgeScores, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(C, T) sums of squared deviations from the mean, and of squares."""
+    n = scores.n_test.sum(dim=0)
+    sums, squares = scores.sums.sum(dim=0), scores.squares.sum(dim=0)
     spread = (squares - sums.square() / n.clamp(min=1)[:, None]).clamp(min=0)
     spread = torch.where(spread > _ROUNDING * squares, spread, torch.nan)  # a constant column spoils its target
     return _joined(spread, target), _joined(squares, target)
 
 
-def _jackknife(scores: RidgeScores, errors: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    count = len(errors)
-    if count < 2:
-        none = torch.full(errors.shape[1:], torch.nan, dtype=errors.dtype)
-        return none, none
-    total = errors.sum(dim=0)
-    without = [
-        r2_of_sums(total - errors[fold], *_spread(scores, [other for other in range(count) if other != fold], target))
-        for fold in range(count)
-    ]
-    margin = jackknife_margin(torch.stack(without))
-    whole = r2_of_sums(total, *_spread(scores, slice(None), target))
-    return whole - margin, whole + margin
+def _interval(scores: RidgeScores, r2: Tensor, errors: Tensor, target: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = torch.full_like(r2, torch.nan), torch.full_like(r2, torch.nan)
+    own = target[: scores.pairs.shape[-1]]  # the columns that are paired: the first of all
+    if len(errors) < 2 or scores.pairs.shape[2] < 2 or not len(own):
+        return low, high
+    count = int(own.max()) + 1
+    n = scores.n_test.sum(dim=0)
+    mean = scores.sums.sum(dim=0) / n.clamp(min=1)[:, None]
+    about = _joined(scores.squares - 2 * mean * scores.sums + scores.n_test[..., None] * mean.square(), target)
+    spread = about.sum(dim=0)[:, :count]
+    r2 = r2[:, :count]
+    parts = (errors[..., :count] - (1 - r2) * about[..., :count]) / spread
+    share = scores.n_test / n.clamp(min=1)
+    low[:, :count], high[:, :count] = r2_interval(
+        r2, between(parts, share), groups, fold_covariance(_joined(scores.pairs, own), spread)
+    )
+    return low, high

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from arithprobe.probes.accuracy import binomial_interval
-from arithprobe.probes.metrics import jackknife_margin, permutation_p, r2_of_sums
-from arithprobe.probes.splits import blocks_of
+from arithprobe.probes.interval import between, groups_of, r2_interval
+from arithprobe.probes.metrics import permutation_p, r2_of_sums
 
 Kind = Literal["regression", "classification"]
 
@@ -36,8 +36,8 @@ class MLPScores:
     score: Tensor
     """(S,) score; NaN where the reported labels do not vary."""
     low: Tensor
-    """(S,) lower end of its 95 % interval: exact binomial for accuracy, which takes rows as independent; for R2 a
-    delete-a-group jackknife over up to 10 blocks of groups."""
+    """(S,) lower end of its 95 % interval: exact binomial for accuracy, which takes rows as independent; for R2 that of
+    :mod:`arithprobe.probes.interval`, from the groups reported. NaN where they are too few."""
     high: Tensor
     """(S,) upper end."""
     null: Tensor
@@ -132,7 +132,7 @@ def score_with_interval(predicted: Tensor, truth: Tensor, kind: Kind, group: Ten
         predicted: (S, n) predictions in label units.
         truth: (n,) labels.
         kind: ``regression`` or ``classification``.
-        group: (n,) int64 groups; blocks of them are left out in turn (Kott 2001, The delete-a-group jackknife).
+        group: (n,) int64 groups: rows that are alike.
 
     Returns:
         (S,) three times; an end is NaN where it cannot be told.
@@ -142,16 +142,13 @@ def score_with_interval(predicted: Tensor, truth: Tensor, kind: Kind, group: Ten
         hits = (predicted == truth).sum(dim=1).tolist()
         low, high = zip(*(binomial_interval(count, len(truth)) for count in hits), strict=True)
         return score, torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
-    block = blocks_of(group)
-    count = int(block.max()) + 1
-    if count < 2:
-        return score, torch.full_like(score, torch.nan), torch.full_like(score, torch.nan)
-    one_hot = torch.nn.functional.one_hot(block).double()  # (n, G)
-    n, sums, squares = (part @ one_hot for part in (torch.ones_like(truth), truth, truth.square()))
-    errors = (predicted - truth).square() @ one_hot
-    left = _r2(*(part.sum(dim=-1, keepdim=True) - part for part in (errors, n, sums, squares)))  # (S, G)
-    margin = jackknife_margin(left.T)
-    return score, score - margin, (score + margin).clamp(max=1.0)
+    index = torch.unique(group, return_inverse=True)[1]
+    about = (truth - truth.mean()).square()
+    parts = ((predicted - truth).square() - (1 - score)[:, None] * about) / about.sum()
+    by_group = parts.new_zeros(int(index.max()) + 1, len(parts)).index_add_(0, index, parts.T)  # (G, S)
+    share = torch.bincount(index)[:, None] / len(index)
+    ends = r2_interval(score[None], between(by_group[:, None], share), groups_of(group))
+    return score, ends[0][0], ends[1][0]
 
 
 def _r2(errors: Tensor, n: Tensor, sums: Tensor, squares: Tensor) -> Tensor:

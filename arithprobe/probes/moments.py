@@ -165,6 +165,13 @@ class RidgePath:
         slope = self._vectors @ (self._z / (self._values + alpha[:, None])) / self._scale
         return slope, self.train.mean_targets - (self.train.mean_states[:, None] @ slope)[:, 0]
 
+    def response(self, change: Array, alpha: Array) -> Array:
+        """(C, D, K) change of the slopes by a (C, D, K) change of the centred ``H^T y``, at (C, K) penalties."""
+        turned = self._vectors.transpose(0, 2, 1) @ change
+        turned[self._null] = 0.0
+        moved: Array = self._vectors @ (turned / (self._values + alpha[:, None]))
+        return moved
+
     def generalised_cv(self, alphas: Array) -> Array:
         """(A, C, K) generalised cross-validation scores of (A, C, 1) penalties; smaller is better."""
         values = self._values[..., 0]  # (C, D)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.far_states import require_near
+from arithprobe.probes.fold_pairs import fold_pairs
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice
 from arithprobe.probes.parallel import in_threads
 from arithprobe.probes.principal_axes import leading_axes
@@ -192,6 +193,7 @@ class RidgeFitter:
         held_out: Sequence[int] | None = None,
         choose: ChosenBy = "gcv",
         standardise: bool = True,
+        paired: int | None = None,
     ) -> RidgeScores:
         """Fit on all folds but one and score on that one, for each fold named.
 
@@ -205,6 +207,7 @@ class RidgeFitter:
             standardise: Whether each dimension is divided by its standard deviation on the training rows first: the
                 penalty of ``StandardScaler`` before ``Ridge``, and scores do not depend on any scale. Without, that of
                 ``Ridge`` alone.
+            paired: Columns, the first of all, whose scores get an interval; all of them by default.
 
         Raises:
             ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
@@ -214,7 +217,7 @@ class RidgeFitter:
         choice = alpha_choice(alphas, choose, len(self.gram) - 1, standardise=standardise)
 
         def solve(block: slice) -> dict[str, Array]:
-            return _solve(self.moments(block), choice, folds)
+            return _solve(self.moments(block), choice, folds, paired)
 
         solved = in_threads(solve, self._blocks())
         found = {name: torch.from_numpy(np.concatenate([part[name] for part in solved], axis=1)) for name in solved[0]}
@@ -234,19 +237,23 @@ class RidgeFitter:
         return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]
 
 
-def _solve(folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int]) -> dict[str, Array]:
+def _solve(
+    folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int], paired: int | None = None
+) -> dict[str, Array]:
     """The fields of :class:`RidgeScores`, for some cells."""
     total = Moments.total(folds)
     rows: list[dict[str, Array]] = []
     for index in held_out:
         test = folds[index]
         path, alpha = choice.fit(total - test, folds[:index] + folds[index + 1 :])
-        train = path.train
+        train, (slope, intercept) = path.train, path.weights(alpha)
+        read = slope[..., :paired], intercept[:, :paired]
         rows.append({
-            "errors": test.errors(*path.weights(alpha)), "n_test": test.n,
+            "errors": test.errors(slope, intercept), "n_test": test.n,
             "sums": test.cross[:, 0], "squares": test.squares,
             "errors_in_sample": path.errors(alpha), "spread_in_sample": train.spread, "n_train": train.n,
             "mean_train": train.mean_targets,
             "alpha": alpha, "edf": path.edf(alpha),
+            "pairs": fold_pairs(path, alpha[:, :paired], read, folds, index, held_out),
         })  # fmt: skip
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

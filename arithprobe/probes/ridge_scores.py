@@ -31,6 +31,9 @@ class RidgeScores:
     """(F, C, K) the penalty chosen."""
     edf: Tensor
     """(F, C, K) effective degrees of freedom of each fit, the intercept not counted."""
+    pairs: Tensor
+    """(F, C, F, K') how far each fold's errors move with each other fold, see :mod:`arithprobe.probes.fold_pairs`; of
+    the columns, the first of all, that get an interval. (F, C, 1, K') where folds were scored apart."""
     cost: str
     """What it took, in words."""
 

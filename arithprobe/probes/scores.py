@@ -1,14 +1,16 @@
 """The result of probing one target everywhere."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from arithprobe.probes.interval import FEWEST_GROUPS, ONE_FOLD, TOO_FEW_GROUPS
 from arithprobe.probes.metrics import permutation_p
 
 _PER_CELL = (
-    "r2", "low", "high", "r2_in_sample", "null_mean", "null_high", "p", "n_train", "n_test", "edf", "alpha",
+    "r2", "low", "high", "r2_in_sample", "null_mean", "null_high", "p", "n_train", "n_test", "n_groups", "edf", "alpha",
     "alpha_at_smallest", "alpha_at_largest",
 )  # fmt: skip
 
@@ -30,7 +32,8 @@ class CellScores:
     r2: Tensor
     """R2 on held-out groups; NaN where too few rows have the position."""
     low: Tensor
-    """Lower end of its 95 % interval (delete-a-group jackknife over the folds); NaN with one held-out fold."""
+    """Lower end of the 95 % interval of what these probes read of fresh groups, see :mod:`arithprobe.probes.interval`;
+    NaN where :meth:`no_interval` says why."""
     high: Tensor
     """Upper end."""
     r2_in_sample: Tensor
@@ -43,6 +46,8 @@ class CellScores:
     """Rows a probe was fitted on."""
     n_test: Tensor
     """Rows it was scored on."""
+    n_groups: Tensor
+    """How many groups of equal size the rows are worth, ``N^2 / sum n_g^2``."""
     edf: Tensor
     """Effective degrees of freedom of the fit, mean over splits and columns: near the width of the states where the
     penalty does little, near 0 where it leaves nothing; the intercept not counted."""
@@ -75,6 +80,12 @@ class CellScores:
         """One-sided permutation p-value."""
         return permutation_p(self.skill, self.null) if self.null.shape[-1] else self.null_mean
 
+    def no_interval(self, row: int, column: int) -> str:
+        """Why a cell's R2 has no interval; empty where it has one, or no R2 either."""
+        if not math.isnan(self.low[row, column]) or math.isnan(self.r2[row, column]):
+            return ""
+        return TOO_FEW_GROUPS if self.n_groups[row, column] < FEWEST_GROUPS else ONE_FOLD
+
     def at(self, site: str, position: str = "last") -> dict[str, float]:
         """The figures of one cell, by name."""
         row, column = self.sites.index(site), self.positions.index(position)
@@ -86,4 +97,6 @@ class CellScores:
         for row, site in enumerate(self.sites):
             for column, position in enumerate(self.positions):
                 names: dict[str, str | float] = {"target": self.target, "site": site, "position": position}
-                yield names | {name: values[row][column] for name, values in figures.items()}
+                reason = self.no_interval(row, column)
+                why: dict[str, str | float] = {"no_interval": reason} if reason else {}
+                yield names | {name: values[row][column] for name, values in figures.items()} | why

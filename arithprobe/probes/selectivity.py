@@ -96,7 +96,7 @@ class SelectivitySurvey:
 
     def scores(self) -> Selectivity:
         """Fit and score; penalties by generalised cross-validation, as everywhere."""
-        r2 = held_out_r2(self.fitter.score(self._alphas), self._target).r2  # (C, T + draws T)
+        r2 = held_out_r2(self.fitter.score(self._alphas, paired=0), self._target).r2  # (C, T + draws T)
         shape = (len(self.sites), len(self.positions.names), 1 + self.draws, len(self.targets))
         task, control = r2.reshape(shape).permute(2, 3, 0, 1).split([1, self.draws])  # type: ignore[no-untyped-call]
         return Selectivity(task[0], control.mean(dim=0), int(self.known.sum()))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several
+from arithprobe.probes.interval import groups_of
 from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.rare_layouts import rare_rows
@@ -119,6 +120,7 @@ class RidgeSurvey:
         group = rows.group(split.group)
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
         self.valid = positions.valid & ~rare_rows(rows.layout)[:, None]
+        self._groups = groups_of(group, self.valid)  # (P,)
         means, scales, parts = [], [], []
         for target in self.targets:
             own = target.repeated
@@ -164,20 +166,22 @@ class RidgeSurvey:
         Returns:
             The scores, one a target, and what they cost.
         """
-        raw = self.fitter.score(self.split.alphas, self.held_out, self.split.choose)
+        raw = self.fitter.score(self.split.alphas, self.held_out, self.split.choose, paired=self._permuted)
         return self._read(analysis, raw), raw.cost
 
     def leading_scores(self, analysis: str, count: int) -> list[CellScores]:
         """As :meth:`scores`, of probes that read only the leading principal components of the states.
 
         Components are fitted on the training folds of each split. What a probe makes of chance grows with its dimension
-        over the rows, so models of different widths compare at an equal one.
+        over the rows, so models of different widths compare at an equal one. These scores have no interval.
 
         Args:
             analysis: First word of the tags.
             count: Components; a narrower state is read whole.
         """
-        parts = [self.fitter.leading(count, fold).score(self.split.alphas, (fold,)) for fold in self.held_out]
+        parts = [
+            self.fitter.leading(count, fold).score(self.split.alphas, (fold,), paired=0) for fold in self.held_out
+        ]
         return self._read(analysis, joined(parts))
 
     def raw(self, columns: Tensor) -> Tensor:
@@ -193,7 +197,8 @@ class RidgeSurvey:
         copies, count, nulls = self.split.permutations, len(self.targets), sum(one.has_null for one in self.targets)
         permuted = [count + self._target[: self._permuted] + copy * nulls for copy in range(copies)]
         shape = (len(self.sites), len(self.positions.names))
-        found = held_out_r2(raw, torch.cat([self._target, *permuted]))
+        groups = self._groups.repeat(len(self.sites))
+        found = held_out_r2(raw, torch.cat([self._target, *permuted]), groups)
         null = found.skill[:, count:].reshape(*shape, copies, nulls)
         no_null = null.new_empty(*shape, 0)
         own = {
@@ -213,6 +218,7 @@ class RidgeSurvey:
                 analysis=analysis, target=one.name, group=self.split.group,
                 sites=self.sites, positions=self.positions.names,
                 null=null[..., index] if one.has_null else no_null, n_train=n_train, n_test=n_test,
+                n_groups=groups.reshape(shape),
                 **{name: values[..., index] for name, values in own.items()},
             )
             for index, one in enumerate(self.targets)
