@@ -4,13 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from arithprobe.analysis.forward import Observer, Progress, chosen_options, run_over
 from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
+from arithprobe.analysis.untrained import TABLE_TWINS, ClaimsUntrained
 from arithprobe.behaviour import Behaviour
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.fidelity import Fidelity
@@ -45,7 +44,7 @@ class ProbeReport:
     ridge: tuple[CellScores, ...]
     """Ridge probes of every target, site and position."""
     twins: tuple[TwinComparison, ...]
-    """The same for untrained networks, target by target; empty where none were asked for."""
+    """The same for the first untrained networks, target by target; empty where none were asked for."""
     wide: tuple[CellScores, ...]
     """Ridge probes at sites of another width than the residual stream's, such as neurons, target by target."""
     wide_twins: tuple[TwinComparison, ...]
@@ -108,7 +107,8 @@ def probe(
     waves, removed = plan.removed()
     answer = plan.target(plan.answer)
     removal = RidgeSurvey(dataset, [plan.readout], plan.last, [*waves, answer], plan.split(), plan.d_model)
-    behaviour = run.over(loaded, sample.update, removal.update)
+    beside = ClaimsUntrained(dataset, plan.claim_surveys(controls=False), plan.claim_surveys(controls=False))
+    behaviour = run.over(loaded, sample.update, removal.update, *beside.observers)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()
     progress("Fourier probes")
@@ -121,19 +121,20 @@ def probe(
     twins: list[list[CellScores]] = []
     wide_twins: list[list[CellScores]] = []
     circle_twin = None
-    twin_claims: list[list[Tensor]] = [[] for _ in run.claims]
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
         untrained = plan.untrained(number)
         if untrained is None:
             break
+        if number >= TABLE_TWINS:
+            beside.read(untrained.model)
+            continue
         twin = _Run(plan, controls=False)
-        twin.over(untrained)
+        twin.over(untrained, beside.update)
+        beside.take()
         twins.append(twin.ridge_scores()[0])
         wide_twins.append(twin.wide_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
-        for found, survey in zip(twin_claims, twin.claims, strict=True):
-            found.append(survey.r2())
     progress("text alone")
     surface = plan.surface()
     mlp = []
@@ -152,7 +153,8 @@ def probe(
         for site in sites:
             progress(f"frequencies at {site}")
             planes.append(plane_effects(rungs, circle, site))
-    ladder = climb(behaviour, [survey.scores() for survey in run.claims], twin_claims, plan.interventions, progress)
+    claims = [survey.scores() for survey in run.claims]
+    ladder = climb(behaviour, claims, beside.beside(claims), plan.interventions, progress)
     return ProbeReport(
         checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
         constant=dataset.constant(loaded.train_mean),
@@ -186,7 +188,7 @@ class _Run:
                         plan.split(group, options.permutations if controls else 0), width)
             for width, sites in plan.wide.items() for group, targets in plan.by_group().items()
         ]  # fmt: skip
-        self.claims = plan.claim_surveys(controls=controls)
+        self.claims = plan.claim_surveys(controls=True) if controls else []
         permutations = options.fourier_permutations if controls else 0
         self.circles = [
             FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)
