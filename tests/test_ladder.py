@@ -261,9 +261,9 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
 
 def test_the_thresholds_written_are_these():
     assert THRESHOLDS == {
-        "skill_floor": 0.05, "level": 0.05, "fewest_twins": 19, "margin_r2": 0.05, "readable_r2": 0.95, "carried_r2": 0.5,
-        "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5, "slope": 0.1,
-        "swapped": 0.1,
+        "skill_floor": 0.05, "level": 0.05, "fewest_twins": 19, "margin_r2": 0.05, "readable_r2": 0.95,
+        "carried_r2": 0.5, "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5,
+        "slope": 0.1, "swapped": 0.1,
     }  # fmt: skip
 
 
@@ -415,11 +415,17 @@ def read(name="sum", frequencies=None, **changed):
     return ClaimScores(Claim(name, circle), ("resid_post.0",), **figures)
 
 
+def beside(scores, *twins):
+    """A claim beside untrained networks, each with one R2, or one a frequency."""
+    values = [torch.tensor(one, dtype=torch.float64).reshape(-1, 1).expand_as(scores.r2) for one in twins]
+    return beside_untrained([scores.r2], [values])
+
+
 def evidence(scores, *twins, of=19):
     """What is said of the rungs that need no intervention, by rung; as many untrained networks, the others with 0.5."""
-    values = [*twins, *[0.5] * (of - len(twins))]
-    untrained = beside_untrained([scores.r2], [[torch.full_like(scores.r2, one) for one in values]])
-    (found,) = climb(report(adder).behaviour, [scores], untrained, unintervened)
+    (found,) = climb(
+        report(adder).behaviour, [scores], beside(scores, *twins, *[0.5] * (of - len(twins))), unintervened
+    )
     return {one.rung: one for one in found.own.evidence}
 
 
@@ -507,20 +513,20 @@ UNLIKE = {"r2": [0.3, 0.94], "low": [0.2, 0.93], "p": [0.9, 0.05], "relabelled":
 
 def test_the_rungs_of_the_residue_are_those_of_the_frequency_that_is_read_best():
     scores = read("residue", (1, 4), **UNLIKE)
-    found = evidence(scores, [0.99, 0.0])
+    found = evidence(scores, *[[0.99, 0.0]] * 19)
     assert all(one.passed for one in found.values())
     assert "residue, frequency 4 at resid_post.0@last" in found["decodable"].reason
-    other = evidence(scores._replace(r2=scores.r2.flip(0)), [0.99, 0.0])  # the control: frequency 1
+    other = evidence(scores._replace(r2=scores.r2.flip(0)), *[[0.99, 0.0]] * 19)  # the control: frequency 1
     assert [one.passed for one in other.values()] == [True, False, False, False]
 
 
 def test_the_rungs_of_planes_claimed_by_name_are_those_of_the_frequency_that_is_read_worst():
     scores = read("residuemod13f1+4", (1, 4), **UNLIKE)
-    found = evidence(scores, [0.99, 0.0])
+    found = evidence(scores, *[[0.99, 0.0]] * 19)
     assert [one.passed for one in found.values()] == [True, False, False, False]
     assert "residuemod13f1+4, frequency 1 at resid_post.0@last" in found["decodable"].reason
     both = scores._replace(**{name: getattr(scores, name)[[1, 1]] for name in UNLIKE})  # the control
-    assert all(one.passed for one in evidence(both, [0.0, 0.0]).values())
+    assert all(one.passed for one in evidence(both).values())
 
 
 def test_planes_claimed_by_name_are_intervened_on_where_all_of_them_are_read_well():
@@ -558,7 +564,7 @@ def test_the_rows_of_a_sorted_file_are_as_those_of_a_shuffled_one():
 def asked(scores):
     """The targets and sites that would be intervened on; else what stops it."""
     try:
-        (found,) = climb(report(adder).behaviour, [scores], [[torch.zeros_like(scores.r2)]], unintervened)
+        (found,) = climb(report(adder).behaviour, [scores], beside(scores, *[0.0] * 19), unintervened)
     except AskedForError as error:
         return error.args
     assert found.rung == "geometric" and found.own.causal is None
