@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arithprobe.analysis.forward import Observer, Progress, chosen_options, run_over
+from arithprobe.analysis.initialisation import SinceInitialisation, since_initialisation
 from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
@@ -66,6 +67,8 @@ class ProbeReport:
     planes: tuple[PlaneEffects, ...]
     """What the model can do without each frequency of the residue, and with nothing but some, site by site; empty where
     there is no modulus, or nothing to lose."""
+    since: SinceInitialisation | None
+    """How much more is read than before training, a description; None where what the run began with is not known."""
     ladder: tuple[Ladder, ...]
     """How far the evidence for each claimed variable reaches; empty where not asked for."""
     left_out: tuple[str, ...]
@@ -79,7 +82,7 @@ class ProbeReport:
 def step_count(options: ProbeOptions) -> int:
     """How often :func:`probe` reports progress on a model of two layers, at most."""
     ladder = 0 if options.no_ladder else 7 + 6 * (1 + len(options.claims))
-    return 5 + options.twins + (0 if options.no_mlp else 2) + ladder
+    return 6 + options.twins + (0 if options.no_mlp else 2) + ladder
 
 
 def probe(
@@ -135,6 +138,8 @@ def probe(
         twins.append(twin.ridge_scores()[0])
         wide_twins.append(twin.wide_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
+    progress("own initialisation")
+    since = since_initialisation(plan, run.ridge, sample)
     progress("text alone")
     surface = plan.surface()
     mlp = []
@@ -162,7 +167,7 @@ def probe(
         behaviour=behaviour, ridge=tuple(ridge),
         twins=_beside(ridge, twins), wide=tuple(wide), wide_twins=_beside(wide, wide_twins),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out),
+        mlp=tuple(mlp), planes=tuple(planes), since=since, ladder=ladder, left_out=tuple(plan.left_out),
         costs=tuple(costs), fidelity=plan.fidelity,
     )  # fmt: skip
 
