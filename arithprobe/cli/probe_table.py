@@ -26,7 +26,8 @@ _WIDTH = 130  # where there is no terminal to ask
 _MEDIUM, _WIDE = 95, 118  # width of the table without its last column, and with it
 _UNTRAINED = (
     "untrained: mean of {} random-init networks of this architecture.\n"
-    f"explained: the part of R2 that needs no training (reads more: {UNTRAINED_MORE} than trained;\n-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
+    f"explained: the part of R2 that needs no training (reads more: {UNTRAINED_MORE} than trained;\n"
+    f"-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
 )
 _NO_TWINS = f"untrained, explained: {CANNOT_BE_TOLD}, no untrained network was probed (twins is 0)."
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best

@@ -1,8 +1,8 @@
 r"""How much more a network reads than another on the same rows and folds, with a clustered interval.
 
 For row i the probes of both networks, fitted on the other folds, err by ``e_i`` and ``e'_i``. The difference of their
-R2 is ``sum(e'_i^2 - e_i^2) / SST``. Rows of one group share labels, so groups are what varies: with ``d_g`` the sum of a
-group's differences, ``s_g`` its part of SST, and R the ratio of their totals,
+R2 is ``sum(e'_i^2 - e_i^2) / SST``. Rows of one group share labels, so groups are what varies: with ``d_g`` the sum of
+a group's differences, ``s_g`` its part of SST, and R the ratio of their totals,
 
 .. math:: se^2 = \frac{G}{G - 1} \sum_g (d_g - R s_g)^2 / (\sum_g s_g)^2
 
@@ -32,6 +32,10 @@ class PairedDifference(NamedTuple):
     """What is probed for."""
     sites: tuple[str, ...]
     """The sites."""
+    n: int
+    """Rows."""
+    groups: int
+    """Groups."""
     r2: Tensor
     """Held-out R2 of the network."""
     other: Tensor
@@ -42,10 +46,6 @@ class PairedDifference(NamedTuple):
     """Lower end of the 95 % interval of the difference, over groups; NaN with fewer than 20 groups."""
     high: Tensor
     """Upper end."""
-    n: int
-    """Rows."""
-    groups: int
-    """Groups."""
 
 
 def paired_differences(
@@ -77,7 +77,7 @@ def paired_differences(
     r2, other_r2 = (1 - one.sum(dim=0) / total for one in (squared, others))
     figures = torch.stack([r2, other_r2, difference, difference - margin, difference + margin])  # (5, S, T)
     return [
-        PairedDifference(target.name, own[1].sites, *figures[..., number].unbind(), n=len(rows), groups=count)
+        PairedDifference(target.name, own[1].sites, len(rows), count, *figures[..., number].unbind())
         for number, target in enumerate(survey.targets)
     ]
 

@@ -86,9 +86,9 @@ def _selective(record: dict[str, Any]) -> list[Block]:
     if "fewest_twins" not in thresholds:
         return []
     return [Words(
-        f"Selective: more is read than from any of {thresholds['fewest_twins']} or more untrained networks, compared by "
-        "the largest over all claims, sites and frequencies. The chance that an untrained network has a selective claim "
-        f"anywhere is {thresholds['level']} at most; with fewer of them it {CANNOT_BE_TOLD}."
+        f"Selective: more is read than from any of {thresholds['fewest_twins']} or more untrained networks, compared "
+        "by the largest over all claims, sites and frequencies. The chance that an untrained network has a selective "
+        f"claim anywhere is {thresholds['level']} at most; with fewer of them it {CANNOT_BE_TOLD}."
     )]  # fmt: skip
 
 
