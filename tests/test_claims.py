@@ -16,6 +16,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.claims import ClaimSurvey, claim_of
 from arithprobe.probes.controls import control_labels
 from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.selective import beside_untrained
 from arithprobe.probes.selectivity import Selectivity, SelectivitySurvey
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.survey import Split, Target
@@ -81,7 +82,8 @@ def geometric(name, states, rows=ROWS, seed=0):
     survey = ClaimSurvey(claim_of(name, rows), rows, ["s"], LAST, Split(permutations=19, seed=seed), states.shape[1])
     survey.update({"s": states[:, None]}, EVERY)
     scores = survey.scores()
-    found = figures_at(scores, [], "s")
+    (beside,) = beside_untrained([scores.r2], [[]])
+    found = figures_at(scores, beside, "s")
     numbers = scores.claim.circle and scores.claim.circle.frequencies[scores.deciding("s")]
     *_, last = read_evidence(scores.claim, numbers, "s", found, Behaviour("LEARNED", "", N, *[1.0] * 11))
     assert last.rung == "geometric"

@@ -34,6 +34,7 @@ from arithprobe.planted.circuits import adder, clock, direction
 from arithprobe.planted.rungs import PLANTED, backed_up, many_handed_clock, overshooting, untrained
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.selective import beside_untrained
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.grammar import Problem
 from arithprobe.reports.blocks import Table
@@ -49,7 +50,7 @@ JUST = 1e-6  # beside a threshold
 def options(claims, **more):
     """As little as can be beside the ladder; a period that is not the modulus leaves single frequencies alone."""
     quick = {
-        "targets": ["sum"], "sites": ["final"], "positions": ["last"], "no_mlp": True, "twins": 1, "frequencies": 1,
+        "targets": ["sum"], "sites": ["final"], "positions": ["last"], "no_mlp": True, "twins": 19, "frequencies": 1,
         "period": 5, "max_examples": 260, "small_periods": (2,), "subspace_draws": 1, "fourier_permutations": 19,
     }  # fmt: skip
     return ProbeOptions(claims=claims, **(quick | more))
@@ -260,9 +261,9 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
 
 def test_the_thresholds_written_are_these():
     assert THRESHOLDS == {
-        "skill_floor": 0.05, "level": 0.05, "margin_r2": 0.05, "readable_r2": 0.95, "carried_r2": 0.5,
-        "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5, "slope": 0.1,
-        "swapped": 0.1,
+        "skill_floor": 0.05, "level": 0.05, "fewest_twins": 19, "margin_r2": 0.05, "readable_r2": 0.95,
+        "carried_r2": 0.5, "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5,
+        "slope": 0.1, "swapped": 0.1,
     }  # fmt: skip
 
 
@@ -414,10 +415,17 @@ def read(name="sum", frequencies=None, **changed):
     return ClaimScores(Claim(name, circle), ("resid_post.0",), **figures)
 
 
-def evidence(scores, *twins):
-    """What is said of the rungs that need no intervention, by rung."""
-    twins = [torch.tensor(one, dtype=torch.float64).reshape(-1, 1) for one in twins]
-    (found,) = climb(report(adder).behaviour, [scores], [twins], unintervened)
+def beside(scores, *twins):
+    """A claim beside untrained networks, each with one R2, or one a frequency."""
+    values = [torch.tensor(one, dtype=torch.float64).reshape(-1, 1).expand_as(scores.r2) for one in twins]
+    return beside_untrained([scores.r2], [values])
+
+
+def evidence(scores, *twins, of=19):
+    """What is said of the rungs that need no intervention, by rung; as many untrained networks, the others with 0.5."""
+    (found,) = climb(
+        report(adder).behaviour, [scores], beside(scores, *twins, *[0.5] * (of - len(twins))), unintervened
+    )
     return {one.rung: one for one in found.own.evidence}
 
 
@@ -440,26 +448,35 @@ def test_selective_is_above_the_control_task_and_the_untrained_network():
     assert selective(control_on_pairs=0.94 - limit - JUST)
     assert not selective(control_on_pairs=0.94 - limit + JUST)
     assert not selective(task_on_pairs=limit, control_on_pairs=-3.0)  # below 0 counts as 0
-    assert selective(twin=0.93 - JUST)
-    assert not selective(twin=0.93)
+    assert selective(twin=0.94 - JUST)
+    assert not selective(twin=0.94)
     assert not selective(task_on_pairs=math.nan)
 
 
 def test_where_nothing_can_be_memorised_the_untrained_network_decides_and_it_is_said():
     nothing = read(task_on_pairs=math.nan, control_on_pairs=math.nan)
-    found = evidence(nothing, 0.93 - JUST)["selective"]
+    found = evidence(nothing, 0.94 - JUST)["selective"]
     assert found.passed and found.reason.endswith("no control task: nothing occurs often enough to be memorised")
-    assert not evidence(nothing, 0.93)["selective"].passed
+    assert not evidence(nothing, 0.94)["selective"].passed
     assert "no control task" not in evidence(read(), 0.5)["selective"].reason  # the control
 
 
-@pytest.mark.parametrize("worst", range(3))
+@pytest.mark.parametrize("worst", [0, 9, 18])
 def test_the_worst_of_the_untrained_networks_counts(worst):
-    twins = [0.1, 0.2, 0.3]
+    twins = [0.1 + number / 100 for number in range(19)]
     assert evidence(read(), *twins)["selective"].passed
     twins[worst] = 0.99
     found = evidence(read(), *twins)["selective"]
-    assert not found.passed and "untrained networks 0.990" in found.reason
+    assert found.state == "does not hold" and "the highest of 19 untrained networks 0.990, p = 0.100" in found.reason
+
+
+@pytest.mark.parametrize("few", [1, 18])
+def test_fewer_than_19_untrained_networks_never_make_selective(few):
+    found = evidence(read(), of=few)["selective"]
+    why = f"cannot be told: needs 19 untrained networks for p = 0.05, twins is {few}"
+    assert found.state == "cannot be told" and found.reason.startswith(why)
+    assert evidence(read(), 0.99, of=few)["selective"].state == "does not hold"  # read better by one of them
+    assert evidence(read(), of=19)["selective"].passed  # the control
 
 
 def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_periods():
@@ -496,20 +513,20 @@ UNLIKE = {"r2": [0.3, 0.94], "low": [0.2, 0.93], "p": [0.9, 0.05], "relabelled":
 
 def test_the_rungs_of_the_residue_are_those_of_the_frequency_that_is_read_best():
     scores = read("residue", (1, 4), **UNLIKE)
-    found = evidence(scores, [0.99, 0.0])
+    found = evidence(scores, *[[0.99, 0.0]] * 19)
     assert all(one.passed for one in found.values())
     assert "residue, frequency 4 at resid_post.0@last" in found["decodable"].reason
-    other = evidence(scores._replace(r2=scores.r2.flip(0)), [0.99, 0.0])  # the control: frequency 1
+    other = evidence(scores._replace(r2=scores.r2.flip(0)), *[[0.99, 0.0]] * 19)  # the control: frequency 1
     assert [one.passed for one in other.values()] == [True, False, False, False]
 
 
 def test_the_rungs_of_planes_claimed_by_name_are_those_of_the_frequency_that_is_read_worst():
     scores = read("residuemod13f1+4", (1, 4), **UNLIKE)
-    found = evidence(scores, [0.99, 0.0])
+    found = evidence(scores, *[[0.99, 0.0]] * 19)
     assert [one.passed for one in found.values()] == [True, False, False, False]
     assert "residuemod13f1+4, frequency 1 at resid_post.0@last" in found["decodable"].reason
     both = scores._replace(**{name: getattr(scores, name)[[1, 1]] for name in UNLIKE})  # the control
-    assert all(one.passed for one in evidence(both, [0.0, 0.0]).values())
+    assert all(one.passed for one in evidence(both).values())
 
 
 def test_planes_claimed_by_name_are_intervened_on_where_all_of_them_are_read_well():
@@ -547,7 +564,7 @@ def test_the_rows_of_a_sorted_file_are_as_those_of_a_shuffled_one():
 def asked(scores):
     """The targets and sites that would be intervened on; else what stops it."""
     try:
-        (found,) = climb(report(adder).behaviour, [scores], [[torch.zeros_like(scores.r2)]], unintervened)
+        (found,) = climb(report(adder).behaviour, [scores], beside(scores, *[0.0] * 19), unintervened)
     except AskedForError as error:
         return error.args
     assert found.rung == "geometric" and found.own.causal is None

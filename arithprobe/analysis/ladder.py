@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor
-
 from arithprobe.analysis.ladder_causal import CausalEvidence, CausalRungs
 from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder_rules import (
@@ -28,6 +26,7 @@ from arithprobe.analysis.ladder_rules import (
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.selective import Untrained
 from arithprobe.problems.circles import planes_name
 
 
@@ -89,7 +88,7 @@ class Ladder:
 def climb(
     behaviour: Behaviour,
     claims: Sequence[ClaimScores],
-    twins: Sequence[Sequence[Tensor]],
+    untrained: Sequence[Untrained],
     interventions: Callable[[list[str], list[str]], CausalRungs],
     progress: Callable[[str], object] = lambda step: None,
 ) -> tuple[Ladder, ...]:
@@ -98,13 +97,13 @@ def climb(
     Args:
         behaviour: The verdict on the model.
         claims: Scores of each claim, with controls.
-        twins: (F, S) R2 of each untrained network, claim by claim.
+        untrained: Each claim beside untrained networks.
         interventions: Makes what intervenes, from the targets and sites that it will be asked for.
         progress: Told the name of each step as it starts.
     """
     tried = [
-        (scores, [_read(scores, others, site, behaviour) for site in _sites_of(scores)])
-        for scores, others in zip(claims, twins, strict=True)
+        (scores, [_read(scores, beside, site, behaviour) for site in _sites_of(scores)])
+        for scores, beside in zip(claims, untrained, strict=True)
     ]
     ready = [(_target(scores.claim, one), one.site) for scores, sites in tried for one in sites if _is_ready(one)]
     if ready:
@@ -130,14 +129,14 @@ def _sites_of(scores: ClaimScores) -> list[str]:
     return readable or [max(r2, key=lambda site: -math.inf if math.isnan(r2[site]) else r2[site])]
 
 
-def _read(scores: ClaimScores, twins: Sequence[Tensor], site: str, behaviour: Behaviour) -> SiteLadder:
+def _read(scores: ClaimScores, beside: Untrained, site: str, behaviour: Behaviour) -> SiteLadder:
     """What can be said of a site without interventions."""
     row, circle = scores.sites.index(site), scores.claim.circle
     frequencies: tuple[int, ...] = ()
     if circle is not None:
         key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
         frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
-    found = figures_at(scores, twins, site)
+    found = figures_at(scores, beside, site)
     best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)
     return _settled(blank, read_evidence(scores.claim, best, site, found, behaviour))

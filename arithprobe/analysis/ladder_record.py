@@ -13,12 +13,13 @@ from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_causal import CausalEvidence
 from arithprobe.behaviour import SKILL_FLOOR, Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
+from arithprobe.probes.selective import FEWEST_TWINS
 
 THRESHOLDS = {
-    "skill_floor": SKILL_FLOOR, "level": LEVEL, "margin_r2": rules.MARGIN, "readable_r2": rules.READABLE,
-    "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT, "exact_chances": rules.CHANCES,
-    "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST, "slope": rules.SLOPE,
-    "swapped": rules.SWAPPED,
+    "skill_floor": SKILL_FLOOR, "level": LEVEL, "fewest_twins": FEWEST_TWINS, "margin_r2": rules.MARGIN,
+    "readable_r2": rules.READABLE, "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT,
+    "exact_chances": rules.CHANCES, "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST,
+    "slope": rules.SLOPE, "swapped": rules.SWAPPED,
 }  # fmt: skip
 
 

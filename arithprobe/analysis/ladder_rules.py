@@ -4,7 +4,8 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 ``none``        the model has not learned the task; what its states show is not about it
 ``behaviour``   the behaviour gate is passed
 ``decodable``   R2 on held-out groups above permuted labels (p <= 0.05; of a circle, the largest over frequencies)
-``selective``   above a control task and above untrained networks
+``selective``   above a control task, and above untrained networks: p <= 0.05 of the largest over all claims, sites and
+                frequencies (:mod:`arithprobe.probes.selective`); with fewer than 19 of them it cannot be told
 ``geometric``   on a line, or round a circle of this period and no neighbouring one; with its values renamed at random,
                 19 times, it is read worse by 0.05 at least (two values on a line, three on a circle: cannot be told)
 ``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
@@ -28,11 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-from torch import Tensor
-
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.selective import FEWEST_TWINS, Untrained
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
@@ -54,6 +54,9 @@ SLOPE = 0.1
 """How far the response to moving a variable may be from what arithmetic demands."""
 SWAPPED = 0.1
 """How far the share of the intended shift that a swap makes may be from all of it."""
+
+
+_TOO_FEW = f"needs {FEWEST_TWINS} untrained networks for p = {LEVEL}, twins is {{}}"
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ class ReadFigures(NamedTuple):
     """95 % quantile of the scores on permuted labels."""
     untrained: float
     """The highest R2 of an untrained network; NaN where none was probed."""
+    untrained_p: float
+    """p-value against the largest of the untrained networks over all claims, sites and frequencies."""
+    twins: int
+    """Untrained networks probed."""
     task_on_pairs: float
     """R2 under the split of the control task."""
     control_on_pairs: float
@@ -130,18 +137,18 @@ class ReadFigures(NamedTuple):
     """R2 of the best of the other periods; NaN for a line, or where none varies."""
 
 
-def figures_at(scores: ClaimScores, twins: Sequence[Tensor], site: str) -> ReadFigures:
+def figures_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadFigures:
     """The figures of one site.
 
     Args:
         scores: Scores of the claim, with its controls.
-        twins: (F, S) R2 of each untrained network.
+        beside: The claim beside untrained networks.
         site: The site.
     """
     best, row = scores.deciding(site), scores.sites.index(site)
-    own = {name: float(getattr(scores, name)[best, row]) for name in ReadFigures._fields if name != "untrained"}
-    untrained = max((float(one[best, row]) for one in twins), default=float("nan"))
-    return ReadFigures(**own, untrained=untrained)
+    own = {name: float(getattr(scores, name)[best, row]) for name in ReadFigures._fields if hasattr(scores, name)}
+    untrained = {"untrained": float(beside.highest[best, row]), "untrained_p": float(beside.p[best, row])}
+    return ReadFigures(**own, **untrained, twins=beside.twins)
 
 
 def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFigures, behaviour: Behaviour) -> Proofs:
@@ -173,18 +180,28 @@ def _of_behaviour(behaviour: Behaviour) -> str:
 
 def _selective(found: ReadFigures, shown: str) -> Evidence:
     """Whether it is read better than from untrained networks, and than a probe that memorises does."""
-    parts = [Part(above(found.low, found.untrained), "no untrained network was probed (twins is 0)")]
-    figure, figures = "", [shown]
+    parts, figure, figures = [_above_untrained(found)], "", [shown]
     if found.untrained == found.untrained:
         figure = f"untrained {found.untrained:.3f}"
-        figures.append(f"untrained networks {found.untrained:.3f}")
-        parts = [Part(parts[0].holds)]
+        figures.append(f"the highest of {found.twins} untrained networks {found.untrained:.3f}")
+    if found.twins >= FEWEST_TWINS:
+        figures[-1] += f", p = {found.untrained_p:.3f} of the largest over claims, sites and frequencies"
     if found.control_on_pairs == found.control_on_pairs:
         parts.append(Part(above(found.task_on_pairs - max(found.control_on_pairs, 0.0), MARGIN)))
         figures.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
     else:
         figures.append("no control task: nothing occurs often enough to be memorised")
     return tried("selective", parts, figure, *figures)
+
+
+def _above_untrained(found: ReadFigures) -> Part:
+    """Whether more is read than from untrained networks; of too few of them, only that no more is."""
+    if not found.twins:
+        return Part(None, "no untrained network was probed (twins is 0)")
+    if found.twins >= FEWEST_TWINS:
+        return Part(at_most(found.untrained_p, LEVEL))
+    beaten = above(found.r2, found.untrained)
+    return Part(None if beaten else beaten, _TOO_FEW.format(found.twins))
 
 
 def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from arithprobe.analysis.forward import Observer, Progress, chosen_options, run_over
+from arithprobe.analysis.initialisation import SinceInitialisation, since_initialisation
 from arithprobe.analysis.ladder import Ladder, climb
 from arithprobe.analysis.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.analysis.probe_plan import ProbePlan
+from arithprobe.analysis.untrained import TABLE_TWINS, ClaimsUntrained
 from arithprobe.behaviour import Behaviour
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.fidelity import Fidelity
@@ -45,7 +45,7 @@ class ProbeReport:
     ridge: tuple[CellScores, ...]
     """Ridge probes of every target, site and position."""
     twins: tuple[TwinComparison, ...]
-    """The same for untrained networks, target by target; empty where none were asked for."""
+    """The same for the first untrained networks, target by target; empty where none were asked for."""
     wide: tuple[CellScores, ...]
     """Ridge probes at sites of another width than the residual stream's, such as neurons, target by target."""
     wide_twins: tuple[TwinComparison, ...]
@@ -67,6 +67,8 @@ class ProbeReport:
     planes: tuple[PlaneEffects, ...]
     """What the model can do without each frequency of the residue, and with nothing but some, site by site; empty where
     there is no modulus, or nothing to lose."""
+    since: SinceInitialisation | None
+    """How much more is read than before training, a description; None where what the run began with is not known."""
     ladder: tuple[Ladder, ...]
     """How far the evidence for each claimed variable reaches; empty where not asked for."""
     left_out: tuple[str, ...]
@@ -80,7 +82,7 @@ class ProbeReport:
 def step_count(options: ProbeOptions) -> int:
     """How often :func:`probe` reports progress on a model of two layers, at most."""
     ladder = 0 if options.no_ladder else 7 + 6 * (1 + len(options.claims))
-    return 5 + options.twins + (0 if options.no_mlp else 2) + ladder
+    return 6 + options.twins + (0 if options.no_mlp else 2) + ladder
 
 
 def probe(
@@ -108,7 +110,8 @@ def probe(
     waves, removed = plan.removed()
     answer = plan.target(plan.answer)
     removal = RidgeSurvey(dataset, [plan.readout], plan.last, [*waves, answer], plan.split(), plan.d_model)
-    behaviour = run.over(loaded, sample.update, removal.update)
+    beside = ClaimsUntrained(dataset, plan.claim_surveys(controls=False), plan.claim_surveys(controls=False))
+    behaviour = run.over(loaded, sample.update, removal.update, *beside.observers)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()
     progress("Fourier probes")
@@ -121,19 +124,22 @@ def probe(
     twins: list[list[CellScores]] = []
     wide_twins: list[list[CellScores]] = []
     circle_twin = None
-    twin_claims: list[list[Tensor]] = [[] for _ in run.claims]
     for number in range(options.twins):
         progress(f"untrained network {number + 1}")
         untrained = plan.untrained(number)
         if untrained is None:
             break
+        if number >= TABLE_TWINS:
+            beside.read(untrained.model)
+            continue
         twin = _Run(plan, controls=False)
-        twin.over(untrained)
+        twin.over(untrained, beside.update)
+        beside.take()
         twins.append(twin.ridge_scores()[0])
         wide_twins.append(twin.wide_scores()[0])
         circle_twin = circle_twin or twin.fourier_scores()[0]
-        for found, survey in zip(twin_claims, twin.claims, strict=True):
-            found.append(survey.r2())
+    progress("own initialisation")
+    since = since_initialisation(plan, run.ridge, sample)
     progress("text alone")
     surface = plan.surface()
     mlp = []
@@ -152,7 +158,8 @@ def probe(
         for site in sites:
             progress(f"frequencies at {site}")
             planes.append(plane_effects(rungs, circle, site))
-    ladder = climb(behaviour, [survey.scores() for survey in run.claims], twin_claims, plan.interventions, progress)
+    claims = [survey.scores() for survey in run.claims]
+    ladder = climb(behaviour, claims, beside.beside(claims), plan.interventions, progress)
     return ProbeReport(
         checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
         constant=dataset.constant(loaded.train_mean),
@@ -160,7 +167,7 @@ def probe(
         behaviour=behaviour, ridge=tuple(ridge),
         twins=_beside(ridge, twins), wide=tuple(wide), wide_twins=_beside(wide, wide_twins),
         surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), planes=tuple(planes), ladder=ladder, left_out=tuple(plan.left_out),
+        mlp=tuple(mlp), planes=tuple(planes), since=since, ladder=ladder, left_out=tuple(plan.left_out),
         costs=tuple(costs), fidelity=plan.fidelity,
     )  # fmt: skip
 
@@ -186,7 +193,7 @@ class _Run:
                         plan.split(group, options.permutations if controls else 0), width)
             for width, sites in plan.wide.items() for group, targets in plan.by_group().items()
         ]  # fmt: skip
-        self.claims = plan.claim_surveys(controls=controls)
+        self.claims = plan.claim_surveys(controls=True) if controls else []
         permutations = options.fourier_permutations if controls else 0
         self.circles = [
             FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)

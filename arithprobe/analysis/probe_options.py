@@ -42,8 +42,8 @@ class ProbeOptions:
     """Label permutations for each ridge probe."""
     fourier_permutations: int = 39
     """Label permutations for the Fourier probes."""
-    twins: int = 3
-    """Untrained networks of the same architecture; 0 for none."""
+    twins: int = FEWEST_DRAWS
+    """Untrained networks of the same architecture; of fewer than 19 the ladder cannot tell what is selective."""
     subspace_draws: int = 20
     """Random subspaces beside each probe subspace that is removed."""
     claims: Sequence[str] = ("all",)

@@ -7,6 +7,7 @@ read more, or R2 is none to speak of; ``explained_by_init_reason`` says which.
 from dataclasses import asdict
 from typing import Any
 
+from arithprobe.analysis.initialisation import SinceInitialisation
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.analysis.probe_options import ProbeOptions
 from arithprobe.models.fidelity import fidelity_record
@@ -20,7 +21,7 @@ def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
         "checkpoint": report.checkpoint, "data": report.data, "rows": report.rows,
         "behaviour": asdict(report.behaviour) | {"constant": report.constant, "constant_from": report.constant_from},
         "options": asdict(options), "ridge": _ridge(report),
-        "surface": [
+        "since_initialisation": None if report.since is None else _since(report.since), "surface": [
             {"features": kind, **cell}
             for kind, scores in report.surface.items() for one in scores for cell in one.cells()
         ],
@@ -55,6 +56,17 @@ def _ridge(report: ProbeReport) -> list[dict[str, Any]]:
                 cell |= {"explained_by_init_reason": reason} if (reason := one.why_not(*at)) else {}
         found += [{"group": scores.group, **cell} for cell in cells]
     return found
+
+
+def _since(found: SinceInitialisation) -> dict[str, Any]:
+    """One record a target and site: held-out R2, that before training, and their paired difference."""
+    names = ("r2", "other", "difference", "low", "high")
+    cells = [
+        {"target": one.target, "site": site, "n": one.n, "groups": one.groups,
+         **{("initial_r2" if name == "other" else name): float(getattr(one, name)[row]) for name in names}}
+        for one in found.differences for row, site in enumerate(one.sites)
+    ]  # fmt: skip
+    return {"initial": found.initial._asdict(), "cells": cells}
 
 
 def _circle(

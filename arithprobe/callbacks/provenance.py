@@ -26,7 +26,8 @@ class Provenance(SingleCallback):
     """Writes ``provenance.json`` when a fit starts: what it takes to make the run again, and to tell it from another.
 
     These are the command, the time, versions of the packages, a hash of this library's own code, the device and the
-    threads, the number of parameters, and hashes of both files of rows and of the split. The report of a run shows it.
+    threads, the number of parameters, the seed and a hash of the first weights, and hashes of both files of rows and of
+    the split. The report of a run shows it.
 
     Args:
         command: The words after ``arithprobe``; None for a fit that was not started from the command line.
@@ -56,6 +57,7 @@ class Provenance(SingleCallback):
             "processes": trainer.world_size, "threads": torch.get_num_threads(),
             "network": type(uncompiled(module.model)).__name__,
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
+            "initial": None if module.initial is None else module.initial._asdict(),
             "continued_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
         }  # fmt: skip
         write_whole(folder / FILE, to_json(record | _of_rows(rows)) + "\n")

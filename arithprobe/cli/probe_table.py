@@ -9,6 +9,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
+from arithprobe.analysis.initialisation import SinceInitialisation
 from arithprobe.analysis.probe import ProbeReport
 from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
@@ -24,8 +25,9 @@ _SITE = "final"
 _WIDTH = 130  # where there is no terminal to ask
 _MEDIUM, _WIDE = 95, 118  # width of the table without its last column, and with it
 _UNTRAINED = (
-    "untrained: mean of random-init networks of this architecture.\nexplained: the part of R2 that needs no training "
-    f"(reads more: {UNTRAINED_MORE} than trained;\n-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
+    "untrained: mean of {} random-init networks of this architecture.\n"
+    f"explained: the part of R2 that needs no training (reads more: {UNTRAINED_MORE} than trained;\n"
+    f"-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
 )
 _NO_TWINS = f"untrained, explained: {CANNOT_BE_TOLD}, no untrained network was probed (twins is 0)."
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best
@@ -46,6 +48,8 @@ def print_report(report: ProbeReport, files: Sequence[Path]) -> None:
         markup=False,
     )
     console.print(_ridge_table(report, console.width))
+    if report.since is not None:
+        console.print(_since_line(report.since), markup=False)
     for line in _wide_lines(report):
         console.print(line, markup=False)
     if report.circle is not None:
@@ -83,8 +87,9 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
     for index in range(len(report.ridge)):
         row = _ridge_row(report, index)
         table.add_row(*(row[name] for name in names))
+    untrained = _UNTRAINED.format(report.twins[0].twins) if report.twins else _NO_TWINS
     table.caption = (
-        f"shuffled: 95 % of permuted labels are below. {_UNTRAINED if report.twins else _NO_TWINS}\n"
+        f"shuffled: 95 % of permuted labels are below. {untrained}\n"
         "lengths, text: R2 from digit counts, from the characters."
     )
     return table
@@ -104,6 +109,19 @@ def _wide_lines(report: ProbeReport) -> list[str]:
             )
         lines.append(f"ridge probe of {scores.target!r} at the last token: held-out R2 {'; '.join(figures)}")
     return lines
+
+
+def _since_line(since: SinceInitialisation) -> str:
+    shown = []
+    for one in since.differences:
+        row = one.sites.index(_SITE)
+        low, high = float(one.low[row]), float(one.high[row])
+        interval = f" [{low:+.3f}, {high:+.3f}]" if low == low else ""
+        shown.append(f"{one.target} {float(one.difference[row]):+.3f}{interval}")
+    return (
+        f"since its own initialisation ({since.initial.origin}), R2 at {_SITE}@last on the same rows and folds: "
+        f"{', '.join(shown)} (95 % over groups of the {since.differences[0].n} rows; a description, no test)"
+    )
 
 
 def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.initial import Initial
 from arithprobe.models.network import Network, require_evaluation, require_network, uncompiled
 from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
@@ -46,6 +47,8 @@ class LoadedModel(NamedTuple):
     """Mean training answer; None in a plain file, which cannot say."""
     task: str | None
     """What it was trained on; None in a plain file."""
+    initial: Initial | None = None
+    """What it began with; None where that is not known."""
 
 
 def in_memory(
@@ -104,7 +107,7 @@ def load_model(
         raise ArithprobeError(f"{path}: the checkpoint says n_heads {stored['n_heads']}, the option says {n_heads}")
     heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
     kind = "Lightning checkpoint" if lightning else "plain state_dict"
-    facts = (extra.get("train_mean"), extra.get("task"))
+    facts = (extra.get("train_mean"), extra.get("task"), Initial.of(extra.get("initial"), path))
     if network is not None:
         require_network(network)
         require_same_shapes(network.state_dict(), weights, path)

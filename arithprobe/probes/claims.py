@@ -146,9 +146,17 @@ class ClaimSurvey:
             )
         self.claim = claim
 
+    def start(self) -> None:
+        """Begin a pass of another network, of a survey without controls."""
+        self._ridge.start()
+
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
-        for survey in (self._fourier or self._ridge, self._neighbours, self._selectivity):
+        for survey in (
+            (self._fourier if self.controlled else None) or self._ridge,
+            self._neighbours,
+            self._selectivity,
+        ):
             if survey is not None:
                 survey.update(states, rows)
 

@@ -54,6 +54,8 @@ class TwinComparison(NamedTuple):
     """Largest of them."""
     floor: Tensor
     """What shuffled labels stay below (95 %), at least 0; neither is read where it is not above."""
+    twins: int
+    """How many twins."""
 
     @property
     def explained(self) -> Tensor:
@@ -75,7 +77,7 @@ def compare_with_twins(trained: CellScores, *twins: CellScores) -> TwinCompariso
     """How much of a score needs no training."""
     others = torch.stack([twin.r2 for twin in twins])
     mean, floor = others.mean(dim=0), trained.null_high.nan_to_num(nan=0.0).clamp(min=0.0)
-    return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), floor)
+    return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), floor, len(twins))
 
 
 def surface_scores(rows: Rows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:

@@ -63,6 +63,9 @@ def _hashes(run: Run, known: dict[str, Any]) -> list[tuple[str, str, str]]:
         rows.append(("split: operands of both parts, in order", "", known["split"]["sha256"]))
     if run.checkpoint is not None:
         rows.append(("checkpoint", str(run.checkpoint), sha256_of(run.checkpoint)))
+    if known.get("initial") is not None:
+        initial = known["initial"]
+        rows.append(("initial weights", initial["file"] or f"seed {initial['seed']}", initial["weights"]))
     return [*rows, ("code of arithprobe", "the run" if known else "this page", known.get("code") or code_hash())]
 
 

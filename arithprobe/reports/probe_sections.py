@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arithprobe.analysis.ladder_record import what_stops
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
@@ -76,7 +77,19 @@ def ladder(run: Run) -> list[Block]:
     header = ("claim", "shape", "highest rung", "at", "stopped by", "because")
     table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
     chart = pictures_of(run, "ladder", [("ladder", f"Highest rungs: {said}.", "Rungs by claim and site")])
-    return [*foreign(run, record), table, *chart]
+    return [*foreign(run, record), table, *_selective(record), *chart]
+
+
+def _selective(record: dict[str, Any]) -> list[Block]:
+    """What selective is tested against; nothing of files of earlier versions."""
+    thresholds = record.get("thresholds", {})
+    if "fewest_twins" not in thresholds:
+        return []
+    return [Words(
+        f"Selective: more is read than from any of {thresholds['fewest_twins']} or more untrained networks, compared "
+        "by the largest over all claims, sites and frequencies. The chance that an untrained network has a selective "
+        f"claim anywhere is {thresholds['level']} at most; with fewer of them it {CANNOT_BE_TOLD}."
+    )]  # fmt: skip
 
 
 def over_training(run: Run) -> list[Block]:

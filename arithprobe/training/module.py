@@ -73,7 +73,7 @@ class ArithmeticModule(ProbedModule):
         )
         if weights is not None:
             load_plain_weights(network, weights)
-        super().__init__(network, chosen, lr, weight_decay, betas, warmup_steps, schedule, final_lr)
+        super().__init__(network, chosen, lr, weight_decay, betas, warmup_steps, schedule, final_lr, weights)
         self.save_hyperparameters(ignore=["objective", "weights"])
         self.save_hyperparameters(self.objective.as_hyperparameter)
 

@@ -12,7 +12,8 @@ from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, LoadedModel, in_memory, weights_hash
 from arithprobe.models.fidelity import Fidelity
-from arithprobe.models.network import Network, frozen_copy, require_network
+from arithprobe.models.initial import Initial
+from arithprobe.models.network import Network, frozen_copy, require_network, uncompiled
 from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.weights import named_as
 from arithprobe.training.metrics import AnswerErrors
@@ -46,6 +47,7 @@ class ProbedModule(LightningModule):
         warmup_steps: Steps in which the learning rate rises linearly to ``lr``.
         schedule: What it does then: ``constant``, or ``cosine``, down to ``final_lr`` at the last step of the fit.
         final_lr: The learning rate at the end of ``cosine``, as a share of ``lr``.
+        weights: The plain ``state_dict`` file that the network's weights come from; drawn if not given.
 
     Attributes:
         model: The network.
@@ -54,6 +56,7 @@ class ProbedModule(LightningModule):
         train_mean: Mean training answer; part of every checkpoint.
         fidelity: Whether a network that is not this library's own keeps its promises; None until a callback asks.
         checked_at: The steps at which one asked.
+        initial: What the first fit began with; part of every checkpoint.
 
     Raises:
         ArithprobeError: If an option is out of range, or the network is none.
@@ -69,6 +72,7 @@ class ProbedModule(LightningModule):
         warmup_steps: int = 0,
         schedule: Schedule = "constant",
         final_lr: float = 0.05,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         require_adamw(lr, weight_decay, betas)
@@ -81,11 +85,13 @@ class ProbedModule(LightningModule):
         self.model: Network = network
         require_room(sum(one.numel() for one in network.parameters()))
         if type(self) is ProbedModule:  # a subclass saves arguments of its own
-            self.save_hyperparameters(ignore=["network", "objective"])
+            self.save_hyperparameters(ignore=["network", "objective", "weights"])
         self.behaviour: Behaviour | None = None
         self.train_mean: float | None = None
         self.fidelity: Fidelity | None = None
         self.checked_at: tuple[int, ...] = ()
+        self.initial: Initial | None = None
+        self._seed, self._file = torch.initial_seed(), weights
         self._left: object = None  # weights and data at the end of the last fit or pass
         self._errors: AnswerErrors | None = None
 
@@ -128,6 +134,8 @@ class ProbedModule(LightningModule):
             self.objective.require_task(self._of_data("circle"))
         if stage == "fit":
             self.train_mean = self._mean_of_training_answers()
+            network: Any = uncompiled(self.model)
+            self.initial = self.initial or Initial(weights_hash(network), self._seed, self._file)
 
     def teardown(self, stage: str) -> None:
         """Note what the verdict is of."""
@@ -179,7 +187,8 @@ class ProbedModule(LightningModule):
     def loaded(self) -> LoadedModel:
         """The network as it is now, for ``probe``, ``intervene`` and the other analyses; a copy, on the CPU."""
         facts = {"train_mean": self.train_mean, "task": self._of_data("task")}
-        return in_memory(frozen_copy(self.model), self.objective, **facts, name=f"this {type(self).__name__}")
+        loaded = in_memory(frozen_copy(self.model), self.objective, **facts, name=f"this {type(self).__name__}")
+        return loaded._replace(initial=self.initial)
 
     def origin(self) -> dict[str, Any]:
         """What a checkpoint must agree on: how outputs become answers."""
@@ -188,7 +197,8 @@ class ProbedModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what decoding and judging need beside the weights."""
         facts = {"train_mean": self.train_mean, "task": self._of_data("task")}
-        checkpoint[CHECKPOINT_KEY] = facts | self.origin()
+        initial = None if self.initial is None else self.initial._asdict()
+        checkpoint[CHECKPOINT_KEY] = facts | {"initial": initial} | self.origin()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore it; the weights get this module's names, whichever of the two was compiled or wrapped.
@@ -199,7 +209,9 @@ class ProbedModule(LightningModule):
         self.check_origin(checkpoint, self._of_data("task"))
         self.behaviour = None
         checkpoint["state_dict"] = named_as(self.state_dict(), checkpoint["state_dict"])
-        self.train_mean = checkpoint.get(CHECKPOINT_KEY, {}).get("train_mean", self.train_mean)
+        stored = checkpoint.get(CHECKPOINT_KEY, {})
+        self.train_mean = stored.get("train_mean", self.train_mean)
+        self.initial = Initial.of(stored.get("initial"), "the checkpoint")
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
         """Refuse a checkpoint that decodes otherwise, or was trained on another task.
