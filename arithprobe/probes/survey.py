@@ -97,6 +97,7 @@ class RidgeSurvey:
         columns: (N, K) the columns of all targets, centred and scaled, by their rows.
         fold: (N,) the fold of each row.
         held_out: The folds held out in turn.
+        held_out_groups: Number of groups in them.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class RidgeSurvey:
         self.targets, self.split = list(targets), split
         group = rows.group(split.group)
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
+        self.held_out_groups = len(torch.unique(group[torch.isin(self.fold, torch.tensor(self.held_out))]))
         means, scales, parts = [], [], []
         for target in self.targets:
             own = target.repeated
