@@ -29,7 +29,7 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json
 from arithprobe.interventions.bench import halves_of
-from arithprobe.logic import State
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, State
 from arithprobe.planted.circuits import adder, clock, direction
 from arithprobe.planted.rungs import PLANTED, backed_up, many_handed_clock, overshooting, untrained
 from arithprobe.plotting.ladder import ladder_chart
@@ -406,6 +406,7 @@ def read(name="sum", frequencies=None, **changed):
     passing = {
         "r2": 0.94, "low": 0.93, "high": 0.95, "p": 0.05, "null_high": 0.01, "task_on_pairs": 0.94,
         "control_on_pairs": 0.0, "relabelled": 0.1, "neighbour": math.nan if circle is None else 0.1,
+        "lead": math.nan if circle is None else 9.0,
     }  # fmt: skip
     count = 1 if frequencies is None else len(frequencies)
     figures = {
@@ -487,9 +488,12 @@ def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_perio
         assert shape(relabelled=limit - JUST)
         assert not shape(relabelled=limit + JUST)
         assert not shape(r2=0.1, low=-JUST, relabelled=-0.5)  # better than bad is not good
-    assert circle(neighbour=0.93 - JUST)
-    assert not circle(neighbour=0.93)
-    assert circle(neighbour=math.nan)  # no other period varies
+    assert circle(lead=1.96 + JUST)
+    assert not circle(lead=1.96 - JUST)
+    states = {
+        value: evidence(read("residue", (3,), lead=value))["geometric"].state for value in (1.9, -1.9, -2, math.nan)
+    }
+    assert states == {1.9: CANNOT_BE_TOLD, -1.9: CANNOT_BE_TOLD, -2: FAILS, math.nan: CANNOT_BE_TOLD}
 
 
 @pytest.mark.parametrize(

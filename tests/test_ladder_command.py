@@ -173,22 +173,22 @@ def test_a_claim_that_does_not_vary_is_refused_and_one_that_does_is_not(of_tens,
 
 
 @pytest.mark.slow
-def test_where_the_neighbouring_periods_do_not_vary_a_circle_is_still_scored(words, run, tmp_path):
-    """All sums are multiples of 3; a circle of period 2 has no neighbour but that of 3."""
+def test_where_the_circles_one_longer_and_shorter_do_not_vary_a_circle_is_still_scored(words, run, tmp_path):
+    """All sums are multiples of 3; a circle of period 2 has no such neighbour but that of 3."""
     data = tmp_path / "threes.tsv"
     data.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(10, 85, 3) for y in range(11, 86, 3)))
     code, _, err = run(*words(data, "--claims", "summod2f1"))
     assert (code, err) == (0, "")
     (claim,) = written(tmp_path)["claims"]
-    assert claim["sites"][0]["read"]["neighbour"] is None
+    assert isinstance(claim["sites"][0]["read"]["lead"], float)
     why = "cannot be told: two or three values are a circle anyhow; "
     assert claim["evidence"][3]["reason"].startswith(why) or claim["evidence"][3]["state"] == "does not hold"
     assert not claim["evidence"][3]["passed"]
 
 
 @pytest.mark.slow
-def test_the_largest_period_has_only_one_neighbour(words, run, tmp_path):
-    """Beside 10000 there is 9999, beside 9999 there is 9998 as well."""
+def test_the_largest_period_has_neighbours(words, run, tmp_path):
+    """Longer ones than any that can be asked for among them."""
     code, _, err = run(*words(rows(tmp_path), "--claims", "summod9999f1", "summod10000f1"))
     assert (code, err) == (0, "")
     claims = written(tmp_path)["claims"]

@@ -6,8 +6,9 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 ``decodable``   R2 on held-out groups above permuted labels (p <= 0.05; of a circle, the largest over frequencies)
 ``selective``   above a control task, and above untrained networks: p <= 0.05 of the largest over all claims, sites and
                 frequencies (:mod:`arithprobe.probes.selective`); with fewer than 19 of them it cannot be told
-``geometric``   on a line, or round a circle of this period and no neighbouring one; with its values renamed at random,
-                19 times, it is read worse by 0.05 at least (two values on a line, three on a circle: cannot be told)
+``geometric``   on a line, or round a circle of this period: R2 above that of every neighbouring one by 1.96 standard
+                errors (does not hold if below by as many; else cannot be told); with its values renamed at random, 19
+                times, it is read worse by 0.05 at least (two values on a line, three on a circle: cannot be told)
 ``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
                 those of a guess (the lower end of their interval is); random subspaces of its rank, blind ones and such
                 outside of it as change the states as much, if there are any, cost less than 5 % of the skill, and what
@@ -32,6 +33,7 @@ from typing import Literal, NamedTuple, get_args
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.neighbours import holds_by_lead
 from arithprobe.probes.selective import FEWEST_TWINS, Untrained
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
@@ -134,7 +136,9 @@ class ReadFigures(NamedTuple):
     relabelled: float
     """R2 of the variable with its values renamed at random, the highest; NaN where there are too few values."""
     neighbour: float
-    """R2 of the best of the other periods; NaN for a line, or where none varies."""
+    """R2 of the best wave of a neighbouring period; NaN for a line, or where none varies."""
+    lead: float
+    """By how many standard errors R2 is above that of every neighbouring period; NaN as there."""
 
 
 def figures_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadFigures:
@@ -215,7 +219,7 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     if "renamed" in known:
         figures.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
-        figures.append(f"other periods {found.neighbour:.3f}" if "other" in known else "no other period varies")
-        parts += [Part(above(found.low, found.neighbour))] if "other" in known else []
+        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none varies")
+        parts.append(Part(holds_by_lead(found.lead), "it is not told from neighbouring periods"))
     figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
     return tried("geometric", parts, figure, *figures)

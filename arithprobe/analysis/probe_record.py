@@ -29,7 +29,8 @@ def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
         "small_periods": [_circle(one) for one in report.small],
         "small_periods_best": [
             {"quantity": one.circle.quantity, "period": one.circle.period, "frequency": one.frequency, "r2": one.r2,
-             "relabelled": one.relabelled, "p": one.p, "found": one.found}
+             "relabelled": one.relabelled, "p": one.p, "neighbour": one.neighbour, "of_period": one.of_period,
+             "found": one.found, "other_wave": one.other_wave}
             for one in best_periods(report.small, report.ridge[0].sites[-1])
         ],
         "planes": [asdict(one) for one in report.planes],
@@ -79,6 +80,7 @@ def _circle(
         sites[site] = {
             "macro_r2": float(scores.macro[row, last]), "macro_null_high": float(null.quantile(0.95)),
             "max_null_high": float(largest.quantile(0.95)), "key_frequencies": scores.key_frequencies(site),
+            "other_waves": scores.other_waves(site),
             "frequencies": scores.at(site),
         }  # fmt: skip
         if twin is not None:

@@ -27,7 +27,10 @@ _CHARTS = {
     "ridge": (_Charts("held-out R2; the band is 5 to 95 % of shuffled labels", _BAND, is_band=True),),
     "fourier": (
         _Charts("mean R2 over frequencies; the band is 5 to 95 % of shuffled labels", _BAND, is_band=True),
-        _Charts("R2 of the best frequency, and 95 % of the largest of shuffled labels", ("r2_max", "null_max")),
+        _Charts(
+            "R2 of the best frequency, of its neighbouring periods, and 95 % of the largest of shuffled labels",
+            ("r2_max", "neighbour", "null_max"),
+        ),
     ),
     "mlp": (_Charts("held-out score, and the largest of the shuffles", ("r2", "accuracy", "null_max")),),
     "ablation": (

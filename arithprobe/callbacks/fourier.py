@@ -16,6 +16,7 @@ from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.decode import AngleDecoding, decode_angles
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.moments import ALPHAS, penalties
+from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
@@ -23,7 +24,7 @@ from arithprobe.problems.circles import Circle
 from arithprobe.problems.rows import Rows
 from arithprobe.training.probed import ProbedModule, ValidationOutput
 
-_METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "accuracy")
+_METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "neighbour", "accuracy")
 
 
 class FourierProbing(ValidationProbe):
@@ -31,8 +32,9 @@ class FourierProbing(ValidationProbe):
 
     For every residual site it logs ``fourier_<q>mod<k>/<site>@last/``: ``r2`` (mean over frequencies of the held-out
     R2 of cosine and sine together) with ``null_low`` and ``null_high`` (5 and 95 % quantile of the mean on permuted
-    labels), ``r2_max`` (the best frequency) with ``null_max`` (95 % quantile of the largest null score: above it a
-    frequency is a key frequency), and ``accuracy`` (share of values decoded right). Every frequency goes to
+    labels), ``r2_max`` (the best frequency) with ``null_max`` (95 % quantile of the largest null score) and
+    ``neighbour`` (the best wave of a neighbouring period beside it: a key frequency is above both, by more than
+    chance), and ``accuracy`` (share of values decoded right). Every frequency goes to
     ``probes/fourier.jsonl``, and into a frequency x step heatmap, in TensorBoard (IMAGES) and
     ``figures/fourier_<q>mod<k>.png``.
 
@@ -145,7 +147,8 @@ class FourierProbing(ValidationProbe):
         for row, site in enumerate(scores.sites):
             values = (
                 scores.macro[row, 0], *(scores.macro_null[row, 0].quantile(q) for q in (0.05, 0.95)),
-                scores.r2[:, row, 0].max(), scores.max_null[row, 0].quantile(0.95), self._decoding.accuracy[row],
+                scores.r2[:, row, 0].max(), scores.max_null[row, 0].quantile(0.95),
+                scores.neighbour[scores.r2[:, row, 0].argmax(), row, 0], self._decoding.accuracy[row],
             )  # fmt: skip
             tags = (self._tag(site, metric) for metric in _METRICS)
             found |= {tag: float(value) for tag, value in zip(tags, values, strict=True)}
@@ -177,11 +180,12 @@ class FourierProbing(ValidationProbe):
         scores, decoding = self._history[-1], self._decoding
         row, site = len(scores.sites) - 1, scores.sites[-1]
         key = ", ".join(map(str, scores.key_frequencies(site))) or "none"
+        others = "".join(f"; {one}" for one in grouped_waves(scores.other_waves(site)))
         return [
             f"fourier probes of {scores.circle.quantity!r} mod {scores.circle.period} at {site}@last: mean R2 "
             f"{float(scores.macro[row, 0]):.3f} (null below {float(scores.macro_null[row, 0].quantile(0.95)):.3f}), "
-            f"key frequencies: {key}; {float(decoding.accuracy[row]):.1%} decoded (chance {decoding.chance:.1%}, "
-            f"{decoding.n} held-out rows)"
+            f"key frequencies: {key}{others}; {float(decoding.accuracy[row]):.1%} decoded "
+            f"(chance {decoding.chance:.1%}, {decoding.n} held-out rows)"
         ]
 
     def _tag(self, site: str, metric: str) -> str:
@@ -195,6 +199,7 @@ class FourierProbing(ValidationProbe):
             "quantity": scores.circle.quantity, "period": scores.circle.period, "refused": scores.refused,
             "folds": self.split.folds, "held_out": self.split.held_out, "permutations": self.split.permutations,
             "key_frequencies": {site: scores.key_frequencies(site) for site in scores.sites},
+            "other_waves": {site: scores.other_waves(site) for site in scores.sites},
             "decoding": {
                 scores.sites[row]: {"accuracy": float(decoding.accuracy[row]), "low": float(decoding.low[row]),
                 "high": float(decoding.high[row]), "circular_error": float(decoding.error[row]), "n": decoding.n}

@@ -15,11 +15,12 @@ from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS
 from arithprobe.probes.circles import FourierScores, PeriodScore, best_periods
 from arithprobe.probes.controls import UNTRAINED_MORE
 from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.mlp_scores import MLPScores
+from arithprobe.probes.neighbours import grouped_waves
 
 _SITE = "final"
 _WIDTH = 130  # where there is no terminal to ask
@@ -157,13 +158,14 @@ def _circle_lines(scores: FourierScores, twin: FourierScores | None, decoding: A
     threshold = float(scores.max_null[row, 0].quantile(0.95))
     found = [
         f"n={cell['frequency']}: R2 {cell['r2']:.3f}, encode FVE {cell['encode_fve']:.3f}, "
-        f"relabelled {cell['relabelled']:.3f}"
+        f"relabelled {cell['relabelled']:.3f}, neighbouring periods {cell['neighbour']:.3f}"
         for cell in scores.at(_SITE) if cell["frequency"] in key[:5]
     ]  # fmt: skip
     lines.append(
-        f"  key frequencies (above {threshold:.3f}, the largest of shuffled scores): "
+        f"  key frequencies (above {threshold:.3f}, the largest of shuffled scores, and above neighbouring periods): "
         + ("; ".join(found) if found else "none")
     )
+    lines += [f"  above shuffled scores too: {one}" for one in grouped_waves(scores.other_waves(_SITE))]
     if decoding is not None:
         lines.append(
             f"  decoded from the angles: {decoding.accuracy[row]:.1%} right [{decoding.low[row]:.1%}, "
@@ -187,14 +189,16 @@ def _small_table(small: Sequence[FourierScores]) -> Table:
         table.add_row(quantity, *(_period(found[period]) if period in found else "-" for period in periods))
     table.caption = (
         "in brackets: the relabelled circle; as high means that values are told apart, not that there is a circle.\n"
-        "*: above permuted labels at any small period of sums, of x or of y (5 %)."
+        "*: above permuted labels at any small period of sums, of x or of y (5 %), and above neighbouring periods;\n"
+        f"~: above permuted labels, and a wave of another period; ?: {CANNOT_BE_TOLD} from a neighbouring period."
     )
     return table
 
 
 def _period(one: PeriodScore) -> str:
     control = "" if math.isnan(one.relabelled) else f" ({one.relabelled:.2f})"
-    return f"{one.r2:.2f}{'*' if one.found else ''}{control}"
+    mark = {HOLDS: "*", FAILS: "~", CANNOT_BE_TOLD: "?"}[one.of_period] if one.above_null else ""
+    return f"{one.r2:.2f}{mark}{control}"
 
 
 def _refit_line(report: ProbeReport) -> str:

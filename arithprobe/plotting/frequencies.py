@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import heat, ink
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
+
+MARKS = "dots: key frequencies; crosses: not told from neighbouring periods"
+"""What :func:`mark_frequencies` draws, for titles."""
 
 
 def frequency_spectrum(
@@ -36,6 +41,8 @@ def frequency_spectrum(
     threshold = float(scores.max_null[row, column].quantile(0.95))
     above.axhline(threshold, color=GREY, linewidth=1, linestyle="--", label="95 % of the largest null score")
     above.plot(frequencies, scores.relabelled[:, row, column].numpy(), "x", color=ORANGE, label="relabelled circle")
+    beside = scores.neighbour[:, row, column].numpy()
+    above.plot(frequencies, beside, "_", color=INK, markersize=7, label="neighbouring periods")
     if twin is not None:
         above.plot(frequencies, twin.r2[:, row, column].numpy(), "^", color=GREEN, markersize=4, label="random init")
     zero_line(above)
@@ -59,7 +66,8 @@ def frequency_step_map(
 ) -> Figure:
     """Decode R2 by frequency (upwards) and training step (to the right) at one site's last token.
 
-    Dots mark frequencies above the 95 % quantile of the largest null score of that step.
+    Dots mark the key frequencies of that step; crosses those above the null that are of another period, or cannot be
+    told from one.
 
     Args:
         steps: Training step of each validation; None outside a fit.
@@ -70,14 +78,15 @@ def frequency_step_map(
     first = scores[0]
     row, column = first.sites.index(site), first.positions.index("last")
     r2 = np.stack([one.r2[:, row, column].numpy() for one in scores], axis=1)  # (F, steps)
-    key = np.stack([one.p_max[:, row, column].numpy() <= LEVEL for one in scores], axis=1)
+    key, above = (
+        torch.stack([getattr(one, name)[:, row, column] for one in scores], 1) for name in ("key", "above_null")
+    )
     frequencies = first.circle.frequencies
     size = (max(6.5, 0.42 * len(scores) + 3), max(3.6, 0.16 * len(frequencies) + 2.2))
     figure = new_figure(*size)
     axes = figure.add_subplot()
     image = heat(axes, r2, lowest_first=True)
-    marked = np.argwhere(key)
-    axes.scatter(marked[:, 1], marked[:, 0], s=10, color="white", edgecolors=INK, linewidths=0.5)
+    mark_frequencies(axes, key, above, 10)
     every = max(1, len(steps) // 12)
     axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
     every = 1 if len(frequencies) <= 16 else 4
@@ -86,15 +95,30 @@ def frequency_step_map(
     axes.set_ylabel("frequency n")
     figure.colorbar(image, ax=axes, label="held-out decode R2", fraction=0.05)
     circle = first.circle
-    text = f"Fourier probes of '{circle.quantity}' with period {circle.period} at {site}@last (dots: above the null)"
+    text = f"Fourier probes of '{circle.quantity}' with period {circle.period} at {site}@last ({MARKS})"
     set_title(axes, text, behaviour)
     return figure
+
+
+def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> None:
+    """Mark cells of a map of frequencies: a dot on a key frequency, a cross on others above the null.
+
+    Args:
+        axes: The map.
+        key: (rows, columns) bool, key frequencies.
+        above: (rows, columns) bool, frequencies above the null.
+        size: Of a dot.
+    """
+    dots, crosses = key.nonzero(), (above & ~key).nonzero()
+    axes.scatter(dots[:, 1], dots[:, 0], s=size, color="white", edgecolors=INK, linewidths=0.5)
+    axes.scatter(crosses[:, 1], crosses[:, 0], s=size, marker="x", color="white", linewidths=0.8)
 
 
 def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour | None) -> Figure:
     """Held-out R2 of each quantity's small periods, at one site's last token.
 
-    In brackets: the relabelled circle. Struck out: not above permuted labels at any small period. Empty: not probed.
+    In brackets: the relabelled circle. Struck out: not above permuted labels at any small period, or not above
+    neighbouring periods. Empty: not probed.
 
     Args:
         scores: The best frequency of each circle.
@@ -121,6 +145,8 @@ def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour
     axes.set_xlabel("period")
     axes.set_ylabel("quantity")
     figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)
-    text = f"Small periods at {site}@last (in brackets: relabelled circle; struck out: not above the null)"
+    text = (
+        f"Small periods at {site}@last (in brackets: relabelled circle; struck out: not above the null and neighbours)"
+    )
     set_title(axes, text, behaviour)
     return figure

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import LEVEL
+from arithprobe.plotting.frequencies import MARKS, mark_frequencies
 from arithprobe.plotting.panels import heat, logarithmic
-from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LIGHT, SMALL, VERMILION, new_figure
+from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores
 
@@ -18,7 +18,8 @@ from arithprobe.probes.circles import FourierScores
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:
     """Held-out decode R2 above, encode FVE below, by frequency (to the right) and site (upwards), at the last token.
 
-    Dots mark key frequencies: read better than a constant, and above the largest null.
+    Dots mark key frequencies: read better than a constant, above the largest null, and above neighbouring periods.
+    Crosses mark those above the null that are of another period, or cannot be told from one.
 
     Args:
         scores: Scores of one circle.
@@ -26,7 +27,6 @@ def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Fi
     """
     frequencies, last = scores.circle.frequencies, scores.positions.index("last")
     r2, fve = (one[:, :, last].T.numpy() for one in (scores.r2, scores.encode_fve))  # (S, F)
-    key = ((scores.p_max[:, :, last] <= LEVEL) & (scores.r2[:, :, last] > 0)).T.numpy()
     size = (max(7.0, 0.17 * len(frequencies) + 2.4), 0.5 * len(scores.sites) + 2.8)
     figure = new_figure(*size)
     panels = figure.subplots(2, 1, sharex=True)
@@ -35,12 +35,11 @@ def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Fi
         figure.colorbar(image, ax=panel, label=f"held-out {name}", fraction=0.04)
         panel.set_yticks(range(len(scores.sites)), scores.sites)
         panel.set_ylabel("site")
-    marked = np.argwhere(key)
-    panels[0].scatter(marked[:, 1], marked[:, 0], s=9, color="white", edgecolors=INK, linewidths=0.5)
+    mark_frequencies(panels[0], scores.key[:, :, last].T, scores.above_null[:, :, last].T, 9)
     every = 1 if len(frequencies) <= 24 else 2 if len(frequencies) <= 48 else 4
     panels[1].set_xticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     panels[1].set_xlabel(f"frequency n (turns per {scores.circle.period})")
-    text = f"Frequencies of '{scores.circle.quantity}' at the last token (dots: above the largest null)"
+    text = f"Frequencies of '{scores.circle.quantity}' at the last token ({MARKS})"
     set_title(panels[0], text, behaviour)
     return figure
 

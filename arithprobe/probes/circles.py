@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from arithprobe.logic import LEVEL
+from arithprobe.logic import HOLDS, LEVEL, State
 from arithprobe.probes.metrics import permutation_p
+from arithprobe.probes.neighbours import LEAD, said_of, state_of_lead
 from arithprobe.probes.scores import CellScores
 from arithprobe.problems.circles import Circle
 
@@ -49,25 +50,52 @@ class FourierScores:
     relabelled_high: Tensor
     """(S, P) the highest over relabellings and frequencies: what the best frequency has to be compared with. Half the
     period is left out where there are others."""
+    neighbour: Tensor
+    """The highest R2 of a wave of a neighbouring period (:mod:`arithprobe.probes.neighbours`); NaN where none is."""
+    lead: Tensor
+    """By how many standard errors R2 is above that of every neighbouring period; NaN where none varies."""
+
+    @property
+    def above_null(self) -> Tensor:
+        """Whether it is read better than a constant, and above the max-statistic null at 5 %."""
+        return (self.r2 > 0) & (self.p_max <= LEVEL)
+
+    @property
+    def key(self) -> Tensor:
+        """Whether it is a key frequency: above the null, and of this period rather than of a neighbouring one."""
+        return self.above_null & (self.lead > LEAD)
 
     def key_frequencies(self, site: str, position: str = "last") -> list[int]:
-        """Frequencies read better than a constant and above the max-statistic null at 5 %, best first."""
+        """The key frequencies of a cell, best first."""
+        return [self.circle.frequencies[f] for f in self._best_first(self.key, site, position)]
+
+    def other_waves(self, site: str, position: str = "last") -> dict[int, str]:
+        """Frequencies above the null that are no key frequencies, best first, and what they are, in words."""
         row, column = self._cell(site, position)
-        found = [(float(self.r2[f, row, column]), n) for f, n in enumerate(self.circle.frequencies)
-                 if self.r2[f, row, column] > 0 and self.p_max[f, row, column] <= LEVEL]  # fmt: skip
-        return [n for _, n in sorted(found, reverse=True)]
+        found = self._best_first(self.above_null & ~self.key, site, position)
+        return {
+            (n := self.circle.frequencies[f]): said_of(state_of_lead(float(self.lead[f, row, column])), self.circle, n)
+            for f in found
+        }
+
+    def _best_first(self, chosen: Tensor, site: str, position: str) -> list[int]:
+        """Indices of the chosen frequencies of a cell."""
+        row, column = self._cell(site, position)
+        found = [f for f in range(len(chosen)) if chosen[f, row, column]]
+        return sorted(found, key=lambda f: float(self.r2[f, row, column]), reverse=True)
 
     def of_full_period(self) -> list[int]:
         """Indices of the frequencies that share no divisor with the period: the others have a shorter one."""
         return [f for f, n in enumerate(self.circle.frequencies) if math.gcd(n, self.circle.period) == 1]
 
-    def at(self, site: str, position: str = "last") -> list[dict[str, float]]:
+    def at(self, site: str, position: str = "last") -> list[dict[str, Any]]:
         """The figures of one cell, a record a frequency."""
         row, column = self._cell(site, position)
-        names = ("p", "p_max", "discovered", "encode_fve", "relabelled")
+        names = ("p", "p_max", "discovered", "encode_fve", "relabelled", "neighbour", "lead")
         return [
             {"frequency": n} | self.frequencies[f].at(site, position)
             | {name: float(getattr(self, name)[f, row, column]) for name in names}
+            | {"of_period": state_of_lead(float(self.lead[f, row, column]))}
             for f, n in enumerate(self.circle.frequencies)
         ]  # fmt: skip
 
@@ -98,11 +126,25 @@ class PeriodScore(NamedTuple):
     """That of the relabelled circle: as high means that values are told apart, not that there is a circle."""
     p: float
     """Family-wise over all small circles of the group of rows (sums, x, or y), by the largest null."""
+    neighbour: float
+    """R2 of the best wave of a neighbouring period; NaN where none varies."""
+    of_period: State
+    """Whether it is of this period rather than of a neighbouring one."""
+
+    @property
+    def above_null(self) -> bool:
+        """Whether it is read better than a constant, and than permuted labels at any of the group's small periods."""
+        return self.r2 > 0 and self.p <= LEVEL
 
     @property
     def found(self) -> bool:
-        """Whether it is read better than a constant, and than permuted labels at any of the group's small periods."""
-        return self.r2 > 0 and self.p <= LEVEL
+        """Whether it is, and is of this period."""
+        return self.above_null and self.of_period == HOLDS
+
+    @property
+    def other_wave(self) -> str:
+        """What it is, in words, where it is above the null and not found; else empty."""
+        return said_of(self.of_period, self.circle, self.frequency) if self.above_null else ""
 
 
 def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]:
@@ -119,5 +161,7 @@ def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]
         if best is not None:
             figures = (float(one.r2[best][cell]), float(one.relabelled[best][cell]))
             p = float(permutation_p(one.height[best][cell], highest[group]))
-            found.append(PeriodScore(one.circle, one.circle.frequencies[best], *figures, p))
+            neighbour, lead = float(one.neighbour[best][cell]), float(one.lead[best][cell])
+            frequency = one.circle.frequencies[best]
+            found.append(PeriodScore(one.circle, frequency, *figures, p, neighbour, state_of_lead(lead)))
     return found

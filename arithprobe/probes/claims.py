@@ -6,7 +6,7 @@ A claim is that a variable lies on a line, or round a circle. Beside the held-ou
 * the *control task*: a probe that memorises (:mod:`arithprobe.probes.selectivity`);
 * the *relabelled* line or circle: the same values, renamed at random 19 times. A probe that scores as well on one of
   them, at any frequency, tells values apart, whatever their order: there is no line and no circle;
-* of a circle, *other periods*: one shorter, one longer, and where the problems have a modulus its nearest frequency.
+* of a circle, *neighbouring periods* (:mod:`arithprobe.probes.neighbours`).
 """
 
 import math
@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.limits import LARGEST_PERIOD
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
-from arithprobe.probes.targets import angle_columns, target_values
+from arithprobe.probes.targets import target_values
 from arithprobe.problems.circles import MOST_FREQUENCIES, Circle, planes_name, planes_of
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Rows
@@ -92,7 +91,9 @@ class ClaimScores(NamedTuple):
     """R2 of the relabelled variable, the highest over relabellings and frequencies; NaN where there are too few values
     for a renaming that changes more than a reflection or a turn."""
     neighbour: Tensor
-    """R2 of the best of the other periods; NaN for a line, or where none varies."""
+    """R2 of the best wave of a neighbouring period; NaN for a line, or where none varies."""
+    lead: Tensor
+    """By how many standard errors R2 is above that of every neighbouring period; NaN as there."""
 
     def deciding(self, site: str) -> int:
         """Which of the F decides at a site: the best of the residue's, the worst of planes that are claimed by name."""
@@ -120,7 +121,6 @@ class ClaimSurvey:
     ) -> None:
         self.controlled = split.permutations > 0
         self._selectivity: SelectivitySurvey | None = None
-        self._neighbours: RidgeSurvey | None = None
         self._fourier: FourierSurvey | None = None
         where = (rows, sites, last)
         if claim.circle is None:
@@ -135,10 +135,6 @@ class ClaimSurvey:
             self._ridge = self._fourier.ridge
             claim = claim._replace(circle=self._fourier.parts[0].circle)
             own = self._ridge.targets[: len(self._fourier.parts[0].circle.frequencies)]
-            if self.controlled:
-                targets, self._numbers = _neighbours(self._fourier.parts[0].circle, rows)
-                if targets:  # else none varies
-                    self._neighbours = RidgeSurvey(*where, targets, self._ridge.split._replace(permutations=0), d_model)
         if self.controlled:
             group = self._ridge.split.group
             self._selectivity = SelectivitySurvey(
@@ -152,11 +148,7 @@ class ClaimSurvey:
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
-        for survey in (
-            (self._fourier if self.controlled else None) or self._ridge,
-            self._neighbours,
-            self._selectivity,
-        ):
+        for survey in ((self._fourier if self.controlled else None) or self._ridge, self._selectivity):
             if survey is not None:
                 survey.update(states, rows)
 
@@ -172,20 +164,18 @@ class ClaimSurvey:
             cells, p = [own], own.p[None]
             every = [one.r2.nan_to_num(nan=-torch.inf) for one in others]
             relabelled = (torch.stack(every).amax(dim=0) if every else own.r2 * torch.nan)[None]
+            neighbour = lead = torch.full_like(p, torch.nan)
         else:
             (circle,), _ = self._fourier.scores()
             cells, p = list(circle.frequencies), circle.p_max
             relabelled = circle.relabelled_high.expand_as(p)
-        neighbour = torch.full_like(p, torch.nan)
-        if self._neighbours is not None:
-            for number, one in zip(self._numbers, self._neighbours.scores("claim")[0], strict=True):
-                neighbour[number] = torch.fmax(neighbour[number], one.r2)
+            neighbour, lead = circle.neighbour, circle.lead
         task = control = torch.full_like(p, torch.nan)
         if self._selectivity is not None:
             task, control, _ = self._selectivity.scores()
         fields = (
             *(torch.stack([getattr(one, name) for one in cells]) for name in ("r2", "low", "high")), p,
-            torch.stack([one.null_high for one in cells]), task, control, relabelled, neighbour,
+            torch.stack([one.null_high for one in cells]), task, control, relabelled, neighbour, lead,
         )  # fmt: skip
         return ClaimScores(self.claim, self._ridge.sites, *(one[..., 0] for one in fields))
 
@@ -203,26 +193,3 @@ def _relabelled(target: Target, seed: int) -> list[Target]:
         if not (torch.equal(other, order) or torch.equal(other, order.flip(0))):  # a reflection is still the line
             found.append(Target(f"{target.name}relabelled{len(found)}", values[other][index, None], False, target))
     return found
-
-
-def _neighbours(circle: Circle, rows: Rows) -> tuple[list[Target], list[int]]:
-    """Waves of other periods, and which frequency of the circle each stands beside.
-
-    They are those of the circles one shorter and one longer, and of the modulus's nearest frequency, if the circle has
-    another period.
-    """
-    quantity = "sum" if circle.quantity == "residue" and circle.period == rows.circle else circle.quantity
-    others = [(n, circle.period + step, n) for step in (-1, 1) for n in circle.frequencies]
-    if rows.circle is not None and circle.period != rows.circle:
-        others += [(n, rows.circle, round(n * rows.circle / circle.period)) for n in circle.frequencies]
-    targets: list[Target] = []
-    numbers = []
-    for own, period, frequency in others:
-        if not 2 <= period <= LARGEST_PERIOD or own * period == frequency * circle.period:
-            continue
-        columns, _ = angle_columns(quantity, period, [frequency], rows.values(quantity))
-        for waves in columns.values():
-            stacked = torch.stack(list(waves.values()), dim=1)
-            targets.append(Target(f"{period}f{frequency}", stacked, False, targets[-1] if targets else None))
-            numbers.append(circle.frequencies.index(own))
-    return targets, numbers

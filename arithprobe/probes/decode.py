@@ -87,7 +87,7 @@ def decode_angles(
     Raises:
         ArithprobeError: If the sample has no held-out row.
     """
-    ridge, (circle, _, _, waves) = survey.ridge, survey.parts[number]
+    ridge, (circle, _, _, waves, _) = survey.ridge, survey.parts[number]
     last, width = ridge.positions.names.index("last"), len(ridge.positions.names)
     columns = [offset - waves[0] for offset in waves]
     fitter = ridge.fitter.select([row * width + last for row in range(len(ridge.sites))], waves[-1])

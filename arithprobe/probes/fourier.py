@@ -7,7 +7,8 @@ A quantity q with period k goes around ``n`` times per period as ``theta_n = 2 p
   by a regression fitted on the other groups: below 0 where they explain nothing. Decode can be 1 where encode is a
   thousandth;
 * the *relabelled circle*: the same probes for ``pi(q mod k)`` with a random permutation pi. It keeps what tells the
-  values apart and destroys the circle, so a score that it shares is no evidence of a circle.
+  values apart and destroys the circle, so a score that it shares is no evidence of a circle;
+* *neighbouring periods*: waves that go round a little faster or slower, see :mod:`arithprobe.probes.neighbours`.
 
 The null of a frequency is the same fit on permuted labels; the same permutations serve all frequencies, so the largest
 null score over frequencies, each in its own standard deviations, gives family-wise p-values (max statistic; Westfall
@@ -25,6 +26,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.logic import LEVEL
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.metrics import false_discovery, permutation_p
+from arithprobe.probes.neighbours import Neighbours, neighbours_of
 from arithprobe.probes.repeated import Repeated, narrow
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
@@ -48,6 +50,8 @@ class CirclePart(NamedTuple):
     """Number of its first target; the others follow."""
     waves: tuple[int, ...]
     """F + 1 offsets: the columns of its frequency f are those from ``waves[f]`` to ``waves[f + 1]``."""
+    neighbours: Neighbours
+    """Waves of neighbouring periods; none without permutations, where nothing is called a key frequency."""
 
 
 class FourierSurvey:
@@ -92,9 +96,10 @@ class FourierSurvey:
                 raise ArithprobeError(f"{circle.name}: no frequency can be probed: {reasons}")
             circle = circle._replace(frequencies=tuple(columns))
             offsets = tuple(itertools.accumulate(map(len, columns.values()), initial=width))
-            self.parts.append(CirclePart(circle, tuple(refused), len(targets), offsets))
+            neighbours = neighbours_of(circle, rows) if split.permutations else Neighbours((), ())
+            self.parts.append(CirclePart(circle, tuple(refused), len(targets), offsets, neighbours))
             targets += [_target(f"{circle.name}f{n}", waves, place) for n, waves in columns.items()]
-            controls += _relabelled(circle, rows, relabellings, split.seed)
+            controls += [*_relabelled(circle, rows, relabellings, split.seed), *neighbours.targets]
             width = offsets[-1]
         split = split._replace(group=rows.group_of(circles[0].quantity))
         self.ridge = RidgeSurvey(rows, sites, positions, [*targets, *controls], split, d_model)
@@ -134,10 +139,17 @@ class FourierSurvey:
             own = scores[part.first : part.first + len(part.circle.frequencies)]
             names = [[f"{one.target}relabelled{number}" for number in range(self._relabellings)] for one in own]
             others = [[controls[name] for name in of_one if name in controls] for of_one in names]
-            found.append(self._read(part, own, others))
+            beside = [controls[one.name] for one in part.neighbours.targets]
+            found.append(self._read(part, own, others, beside))
         return found, cost
 
-    def _read(self, part: CirclePart, own: Sequence[CellScores], others: Sequence[Sequence[Tensor]]) -> FourierScores:
+    def _read(
+        self,
+        part: CirclePart,
+        own: Sequence[CellScores],
+        others: Sequence[Sequence[Tensor]],
+        beside: Sequence[Tensor],
+    ) -> FourierScores:
         r2 = torch.stack([one.r2 for one in own])
         null = torch.stack([one.null for one in own])  # (F, S, P, permutations)
         relabelled = [torch.stack(list(some)).mean(dim=0) if some else r2[0] * torch.nan for some in others]
@@ -148,6 +160,7 @@ class FourierSurvey:
         height, null_height = _heights(torch.stack([one.skill for one in own]), null)
         p = torch.stack([permutation_p(one, null_height.permute(1, 2, 0, 3).flatten(2)) for one in height])
         highest = null_height.amax(dim=0)
+        neighbour, lead = part.neighbours.compare(r2, beside, self.ridge.held_out_groups)
         return FourierScores(
             circle=part.circle, refused=part.refused, frequencies=tuple(own), r2=r2,
             macro=r2.mean(dim=0), macro_null=null.mean(dim=0), max_null=null.amax(dim=0),
@@ -155,6 +168,7 @@ class FourierSurvey:
             height=height, highest_null=highest,
             discovered=false_discovery(p.flatten(1).T, LEVEL).T.reshape(p.shape),
             encode_fve=self._encoded(part), relabelled=torch.stack(relabelled), relabelled_high=high,
+            neighbour=neighbour, lead=lead,
         )  # fmt: skip
 
     def _encoded(self, part: CirclePart) -> Tensor:

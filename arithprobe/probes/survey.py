@@ -104,6 +104,7 @@ class RidgeSurvey:
         fold: (N,) the fold of each row.
         valid: (N, P) where a row has a position and counts; rows of rare layouts count nowhere.
         held_out: The folds held out in turn.
+        held_out_groups: Number of groups in them.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class RidgeSurvey:
         self.fold, self.held_out, blocks = folds_of(group, split, rows.path)
         self.valid = positions.valid & ~rare_rows(rows.layout)[:, None]
         self._groups = groups_of(group, self.valid)  # (P,)
+        self.held_out_groups = len(torch.unique(group[torch.isin(self.fold, torch.tensor(self.held_out))]))
         means, scales, parts = [], [], []
         for target in self.targets:
             own = target.repeated

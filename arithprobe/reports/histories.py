@@ -9,9 +9,11 @@ import numpy.typing as npt
 import torch
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.logic import LEVEL
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL
 from arithprobe.plotting.probe_curves import ProbeHistory
+from arithprobe.probes.neighbours import said_of
 from arithprobe.probes.tags import Tag
+from arithprobe.problems.circles import Circle
 from arithprobe.reports.run import Run
 
 _SCORES = {"r2": "held-out R2", "accuracy": "held-out accuracy"}
@@ -31,7 +33,7 @@ class Map(NamedTuple):
     score: npt.NDArray[np.float64]
     """(T, S, C) held-out R2; NaN where there is none."""
     above: npt.NDArray[np.bool_]
-    """(T, S, C) whether it is above its null."""
+    """(T, S, C) whether it is above its null; of a frequency, whether it is a key frequency."""
     n: tuple[int, ...]
     """(C,) fewest held-out rows; empty where columns are frequencies."""
 
@@ -116,9 +118,27 @@ def fourier_maps(run: Run) -> dict[str, Map]:
             lines,
             [line["cells"] for line in lines],
             "frequency",
-            lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p_max"] or 1.0) <= LEVEL,
+            lambda cell: _above_null(cell) and cell.get("of_period") == HOLDS,
         )
     return found
+
+
+def _above_null(cell: dict[str, Any]) -> bool:
+    return (cell["r2"] or 0.0) > 0 and (cell["p_max"] or 1.0) <= LEVEL
+
+
+def other_waves(run: Run, name: str, site: str) -> dict[int, str]:
+    """Frequencies of a circle above the null at the last validation that are no key frequencies, and what they are.
+
+    Runs of earlier versions did not compare them with neighbouring periods: it cannot be told.
+    """
+    line = next(one for one in reversed(run.lines["fourier"]) if f"{one['quantity']}mod{one['period']}" == name)
+    cells = [cell for cell in line["cells"] if cell["site"] == site and _above_null(cell)]
+    circle = Circle(line["quantity"], line["period"], ())
+    found = {
+        cell["frequency"]: said_of(cell.get("of_period", CANNOT_BE_TOLD), circle, cell["frequency"]) for cell in cells
+    }
+    return {frequency: words for frequency, words in found.items() if words}
 
 
 def _map(lines: Sequence[dict[str, Any]], cells: Sequence[Sequence[dict[str, Any]]], column: str, above: Any) -> Map:

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from arithprobe.analysis.ladder_record import what_stops
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
+from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
-from arithprobe.reports.histories import Map, curves, fourier_maps, ridge_maps, steps_made
+from arithprobe.reports.histories import Map, curves, fourier_maps, other_waves, ridge_maps, steps_made
 from arithprobe.reports.records import read_json
 from arithprobe.reports.run import Run
 
@@ -154,7 +155,7 @@ def fourier(run: Run) -> list[Block]:
     for name, one in fourier_maps(run).items():
         blocks.append(_cube(f"Fourier probes of {name}", one, "frequency", ()))
         live = stored_picture(
-            run.folder / "figures", f"fourier_{name}", _frequencies_finding(one), f"Frequency by step, {name}"
+            run.folder / "figures", f"fourier_{name}", _live_finding(run, name, one), f"Frequency by step, {name}"
         )
         blocks += [] if live is None else [live]
     if "probe" in run.results:
@@ -167,10 +168,16 @@ def fourier(run: Run) -> list[Block]:
     return blocks
 
 
-def _frequencies_finding(one: Map) -> str:
+def _live_finding(run: Run, name: str, one: Map) -> str:
     at = one.sites.index(_LAST_SITE) if _LAST_SITE in one.sites else len(one.sites) - 1
     key = [one.columns[column] for column in np.flatnonzero(one.above[-1, at])]
-    return f"Frequencies above the null at {one.sites[at]} after {one.steps[-1]} steps: {', '.join(key) or 'none'}."
+    where = f"at {one.sites[at]} after {one.steps[-1]} steps"
+    return _frequencies_finding(where, key, other_waves(run, name, one.sites[at]))
+
+
+def _frequencies_finding(where: str, key: Sequence[Any], others: Mapping[int, str]) -> str:
+    more = "".join(f"; {one}" for one in grouped_waves(others))
+    return f"Key frequencies {where}: {', '.join(map(str, key)) or 'none'}{more}."
 
 
 def _spectra(run: Run, whole: dict[str, Any]) -> Iterator[Picture]:
@@ -178,8 +185,9 @@ def _spectra(run: Run, whole: dict[str, Any]) -> Iterator[Picture]:
     named = [("small_periods", _small_finding(whole["small_periods_best"]), "Small periods")]
     if record is not None:
         name = f"{record['quantity']}mod{record['period']}"
-        key = record["sites"][_LAST_SITE]["key_frequencies"]
-        said = f"Frequencies of {name} above the null at the readout: {', '.join(map(str, key)) or 'none'}."
+        last = record["sites"][_LAST_SITE]
+        others = last.get("other_waves", {})
+        said = _frequencies_finding(f"of {name} at the readout", last["key_frequencies"], others)
         named = [
             (f"fourier_{name}", said, f"Spectrum of {name} at the readout"),
             ("frequencies_by_site", said, "Frequencies by site"),
@@ -191,13 +199,16 @@ def _spectra(run: Run, whole: dict[str, Any]) -> Iterator[Picture]:
 
 def _small_finding(best: Sequence[dict[str, Any]]) -> str:
     found = [f"{one['quantity']} mod {one['period']} (R2 {one['r2']:.2f})" for one in best if one["found"]]
-    return f"Small periods above permuted labels: {', '.join(found) or 'none'}."
+    others = "".join(
+        f"; {one['quantity']} mod {one['period']}: {one['other_wave']}" for one in best if one.get("other_wave")
+    )
+    return f"Small periods above permuted labels and neighbouring periods: {', '.join(found) or 'none'}{others}."
 
 
 def _planes_finding(planes: Sequence[dict[str, Any]]) -> str:
     tried = [one for one in planes if one["without_key"] is not None and one["only_key"] is not None]
     if not tried:
-        return "No frequency is above the null at any site."
+        return "There is no key frequency at any site."
     last = tried[-1]
     without, only = (f"{last[name]['exact']:.1%}" for name in ("without_key", "only_key"))
     return (
