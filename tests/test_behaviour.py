@@ -115,7 +115,10 @@ def test_sums_of_ranks_are_the_sums_of_all(residues):
     for rank, metric in enumerate(ranks):
         metric.update(predictions[rank::2], answers[rank::2])
     first, second = ranks
-    first.group, first.sums = torch.cat(first.group + second.group), torch.cat(first.sums + second.sums)  # as "cat" does
+    first.group, first.sums = (
+        torch.cat(first.group + second.group),
+        torch.cat(first.sums + second.sums),
+    )  # as "cat" does
     for name, merged, one in zip(Errors._fields, first.compute(), whole.compute(), strict=True):
         torch.testing.assert_close(merged, one, rtol=1e-14, atol=1e-12, msg=name)
 
