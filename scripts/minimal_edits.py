@@ -112,7 +112,8 @@ def judged(module: ArithmeticModule, rows: ArithmeticDataset) -> Behaviour:
     """How well it answers these rows."""
     predictions = module(rows.ids.long(), rows.lengths)
     constant = rows.constant(module.train_mean)
-    return judge_rows(predictions, rows.answers, constant, rows.modulus, residues=module.objective.residues)
+    group, residues = rows.group(rows.answer), module.objective.residues
+    return judge_rows(predictions, rows.answers, constant, rows.modulus, residues=residues, group=group)
 
 
 def table(results: list[dict[str, Any]]) -> str:

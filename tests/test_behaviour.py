@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from arithprobe.behaviour import ErrorSums, difference, judge, judge_rows
+from arithprobe.behaviour import Errors, difference, judge, judge_rows
 from arithprobe.callbacks.base import to_json
 from arithprobe.errors import ArithprobeError
 from arithprobe.training.metrics import AnswerErrors
@@ -16,8 +16,9 @@ from arithprobe.training.metrics import AnswerErrors
 def judged(predictions, answers, train_mean, batches=1, modulus=None):
     metric = AnswerErrors(train_mean, modulus)
     predictions, answers = torch.as_tensor(predictions, dtype=torch.float64), torch.as_tensor(answers)
-    for rows in torch.arange(len(answers)).tensor_split(batches):
-        metric.update(predictions[rows], answers[rows])
+    every = torch.arange(len(answers))  # each a group of its own; tests/test_verdict_intervals.py has others
+    for rows in every.tensor_split(batches):
+        metric.update(predictions[rows], answers[rows], group=rows)
     return judge(metric.compute(), modulus)
 
 
@@ -103,7 +104,7 @@ def test_what_is_no_number_is_not_learned_and_valid_json(residues):
 
 def test_no_rows_are_refused():
     with pytest.raises(ArithprobeError, match="no rows"):
-        judge(ErrorSums(*[0.0] * 11))
+        judge(Errors.summed(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10)))
 
 
 def test_sums_of_ranks_are_the_sums_of_all(residues):
@@ -113,7 +114,13 @@ def test_sums_of_ranks_are_the_sums_of_all(residues):
     whole.update(predictions, answers)
     for rank, metric in enumerate(ranks):
         metric.update(predictions[rank::2], answers[rank::2])
-    torch.testing.assert_close(ranks[0].sums + ranks[1].sums, whole.sums, rtol=1e-14, atol=0)
+    first, second = ranks
+    first.group, first.sums = (
+        torch.cat(first.group + second.group),
+        torch.cat(first.sums + second.sums),
+    )  # as "cat" does
+    for name, merged, one in zip(Errors._fields, first.compute(), whole.compute(), strict=True):
+        torch.testing.assert_close(merged, one, rtol=1e-14, atol=1e-12, msg=name)
 
 
 @pytest.mark.parametrize("batches", [1, 7])
@@ -137,7 +144,10 @@ def test_one_step_over_the_end_of_the_circle_is_a_small_circular_error(residues)
 
 
 def of_residues(predictions, answers):
-    return judge_rows(torch.as_tensor(predictions).double(), torch.as_tensor(answers), 48.0, 97, residues=True)
+    group = torch.arange(len(answers))
+    return judge_rows(
+        torch.as_tensor(predictions).double(), torch.as_tensor(answers), 48.0, 97, residues=True, group=group
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])

@@ -2,7 +2,7 @@
 
 import torch
 
-from arithprobe.behaviour import ErrorSums, judge
+from arithprobe.behaviour import judge_rows
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.scores import CellScores
 
@@ -31,8 +31,8 @@ def test_axes_have_names_and_the_scale_is_fixed():
 
 
 def test_a_model_that_has_not_learned_is_said_in_red():
-    sums = ErrorSums(n=100, e=0, e2=100, b=0, b2=100, p=0, p2=200, e4=100, b4=100, e2b2=100, exact=0)
-    failed = figure_of([[0.9, 0.9], [0.9, 0.9]], 0.0, judge(sums)).axes[0]
+    answers = torch.arange(100)
+    failed = figure_of([[0.9, 0.9], [0.9, 0.9]], 0.0, judge_rows(answers.flip(0).double(), answers, 49.5)).axes[0]
     plain = figure_of([[0.9, 0.9], [0.9, 0.9]], 0.0).axes[0]
     assert "NOT LEARNED" in failed.get_title(loc="left")
     assert "not about the task" in " ".join(failed.get_title(loc="left").split())

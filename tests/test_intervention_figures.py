@@ -9,7 +9,7 @@ import pytest
 import torch
 from rendered import rendered, title_of
 
-from arithprobe.behaviour import ErrorSums, judge
+from arithprobe.behaviour import judge_rows
 from arithprobe.interventions.ablation import AblationEffect, RandomFamily
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
@@ -24,8 +24,9 @@ from arithprobe.plotting.steering import steering_curves
 pytestmark = pytest.mark.slow(seconds=0.2)
 
 NAN = math.nan
-FAILED = judge(ErrorSums(n=100, e=0, e2=100, b=0, b2=100, p=0, p2=200, e4=100, b4=100, e2b2=100, exact=0))
-LEARNED = judge(ErrorSums(n=100, e=0, e2=0, b=0, b2=1e4, p=0, p2=1e4, e4=0, b4=1e6, e2b2=0, exact=100))
+ANSWERS = torch.arange(200)
+FAILED = judge_rows(ANSWERS.flip(0).double(), ANSWERS, 99.5)
+LEARNED = judge_rows(ANSWERS.double(), ANSWERS, 99.5)
 NO_MATCH = "3 of the 20 subspaces wanted change last as much as this one, within 10%; the nearest changes it 2 times"
 
 

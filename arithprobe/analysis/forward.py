@@ -13,7 +13,7 @@ from arithprobe.models.checkpoints import LoadedModel, is_ours
 from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, require_evaluation, require_network
-from arithprobe.problems.rows import Rows, require_rows
+from arithprobe.problems.rows import Rows, population_of, require_rows
 from arithprobe.training.metrics import AnswerErrors
 
 Options = TypeVar("Options")
@@ -44,7 +44,7 @@ def run_over(loaded: LoadedModel, dataset: Rows, observers: Iterable[Observer] =
     check_rows(loaded, dataset)
     modulus, residues = dataset.circle, loaded.objective.residues
     errors, predictions = AnswerErrors(dataset.constant(loaded.train_mean), modulus, residues=residues), []
-    observers = list(observers)
+    observers, group = list(observers), dataset.group(dataset.answer)
     with torch.no_grad():
         for rows in torch.split(torch.arange(len(dataset)), batch_size):
             inputs = dataset.inputs(rows)
@@ -54,8 +54,9 @@ def run_over(loaded: LoadedModel, dataset: Rows, observers: Iterable[Observer] =
                 observe(cache.states, rows)
             loaded.objective.require_outputs(outputs, len(rows))
             predictions.append(loaded.objective.decode(outputs))
-            errors.update(predictions[-1], dataset.answers[rows])
-    return Pass(judge(errors.compute(), modulus, residues=residues), torch.cat(predictions))
+            errors.update(predictions[-1], dataset.answers[rows], group=group[rows])
+    judged = judge(errors.compute(), modulus, residues=residues, population=population_of(dataset, len(dataset)))
+    return Pass(judged, torch.cat(predictions))
 
 
 def check_rows(loaded: LoadedModel, dataset: Rows) -> None:

@@ -46,6 +46,10 @@ class ProblemRows(Dataset[Batch]):
         sums: The numbers.
         layout: (N,) int64 kind of each row.
         roles: The role of each token, for each kind of row.
+
+    Attributes:
+        operands: All numbers that an operand can be, where that is known: 0 to k - 1 with a modulus k. Of plain sums
+            only who asks for them knows, and may set it.
     """
 
     groups = Sums.groups
@@ -58,6 +62,7 @@ class ProblemRows(Dataset[Batch]):
         self.x, self.y, self.modulus, self.answers = sums.x, sums.y, sums.modulus, sums.answers
         self.circle, self.answer, self.quantities = sums.modulus, sums.answer, sums.quantities
         self.task = task_title(sums.modulus)
+        self.operands: range | None = None if sums.modulus is None else range(sums.modulus)
 
     def __len__(self) -> int:
         """N."""
@@ -71,6 +76,18 @@ class ProblemRows(Dataset[Batch]):
         """The rows asked for, as one batch."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         return Batch(*self.inputs(index), self.answers[index], index)
+
+    @property
+    def population(self) -> str | None:
+        """Which problems these are all of, each once: those of every pair of ``operands``; None for a sample."""
+        operands = self.operands
+        if operands is None or len(self) != len(operands) ** 2:
+            return None
+        known = torch.tensor(operands)
+        inside = torch.isin(self.x, known).all() and torch.isin(self.y, known).all()
+        if not inside or len(torch.unique(self.group("pair"))) < len(self):
+            return None
+        return f"all {len(self)} problems of operands {operands[0]} to {operands[-1]}"
 
     @property
     def max_length(self) -> int:

@@ -13,7 +13,7 @@ from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, device_of, require_evaluation
 from arithprobe.models.objective import Objective
 from arithprobe.problems.positions import PositionTable
-from arithprobe.problems.rows import Inputs, Rows
+from arithprobe.problems.rows import Inputs, Rows, population_of
 
 _ROWS, _EDITS = 128, 16  # rows, and edits of each, whose states are formed at a time
 _BYTES = 4.0  # of a number
@@ -95,7 +95,10 @@ class Part:
         objective.require_outputs(self.outputs, len(rows))
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
-        self.behaviour = judge_rows(self.predictions, self.answers, constant, self.modulus, residues=objective.residues)
+        self.behaviour = judge_rows(
+            self.predictions, self.answers, constant, self.modulus, residues=objective.residues, group=self.group,
+            population=population_of(dataset, len(torch.unique(rows))),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         """N."""

@@ -172,6 +172,19 @@ def require_rows(rows: object) -> Rows:
     return rows
 
 
+def population_of(rows: Rows, judged: int) -> str | None:
+    """Which problems some rows are all of, in words; None where they are a sample, or do not say.
+
+    Rows may have a member ``population`` for it, of which they hold every problem once.
+
+    Args:
+        rows: The data set.
+        judged: How many of its rows are looked at: fewer than all are a sample.
+    """
+    said: str | None = getattr(rows, "population", None)
+    return said if judged == len(rows) else None
+
+
 _ASKED = tuple(
     name for kind in (Rows, Variables) for name in vars(kind) if not name.startswith("_") or name == "__len__"
 )

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from arithprobe.behaviour import ErrorSums, sums_over_rows
+from arithprobe.behaviour import Errors, errors_of
+
+_PIECES = 256  # batches that are kept before they are summed: every sum waits for the device
 
 
 class AnswerErrors(Metric):
-    """Sums of errors in answer units, from which skill, R2, RMSE, exact match and their intervals follow.
+    """Errors in answer units by group of rows, from which skill, R2, RMSE, exact match and their intervals follow.
 
-    The states are float64 sums over rows, so batches and ranks merge exactly.
+    The states are labels of groups and float64 sums over their rows, so batches and ranks merge exactly.
 
     Args:
         train_mean: The constant predictor: mean answer of the training rows.
@@ -21,25 +23,43 @@ class AnswerErrors(Metric):
     is_differentiable = False
     higher_is_better = None
     full_state_update = False
-    sums: Tensor
+    group: list[Tensor]
+    sums: list[Tensor]
 
     def __init__(self, train_mean: float, modulus: int | None = None, *, residues: bool = False) -> None:
         super().__init__()
         self.train_mean, self.modulus, self.residues = train_mean, modulus, residues
-        self.add_state("sums", torch.zeros(len(ErrorSums._fields), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("group", [], dist_reduce_fx="cat")
+        self.add_state("sums", [], dist_reduce_fx="cat")
+        self.group.append(torch.zeros(0, dtype=torch.int64))  # a rank without rows merges, too
+        self.sums.append(torch.zeros(0, len(Errors._fields) - 1, dtype=torch.float64))
 
-    def update(self, predictions: Tensor, answers: Tensor, loss: Tensor | None = None) -> None:
+    def update(
+        self, predictions: Tensor, answers: Tensor, loss: Tensor | None = None, group: Tensor | None = None
+    ) -> None:
         """Add rows.
 
         Args:
             predictions: (B,) float64 in answer units.
             answers: (B,) int64.
             loss: The mean training loss of these rows, if it is to be counted.
+            group: (B,) int64 labels of the rows that may be right and wrong together; by default the answers.
         """
-        sums = sums_over_rows(predictions, answers, self.train_mean, self.modulus, residues=self.residues)
-        lost = torch.zeros_like(sums[:1]) if loss is None else (loss * len(answers)).to(sums).view(1)
-        self.sums = self.sums + torch.cat([sums, lost]).to(self.sums.device)
+        options = (self.train_mean, self.modulus)
+        lost = 0.0 if loss is None else loss
+        columns = errors_of(predictions, answers, *options, residues=self.residues, loss=lost)
+        device = self.sums[0].device
+        self.sums.append(columns.to(device))
+        self.group.append((answers if group is None else group).to(device))
+        if len(self.sums) > _PIECES:
+            errors = self._summed()
+            self.group, self.sums = [errors.group], [errors.columns]
 
-    def compute(self) -> ErrorSums:
+    def compute(self) -> Errors:
         """The sums over all rows of all ranks."""
-        return ErrorSums(*self.sums.tolist())
+        return self._summed()
+
+    def _summed(self) -> Errors:
+        states: tuple[Tensor | list[Tensor], ...] = (self.group, self.sums)  # tensors once ranks are merged
+        group, sums = (one if isinstance(one, Tensor) else torch.cat(one) for one in states)
+        return Errors.summed(group, sums)

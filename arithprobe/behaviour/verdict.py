@@ -1,0 +1,110 @@
+"""Figures of the answers, and which of three verdicts they make."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
+
+Verdict = Literal["NOT LEARNED", "PARTLY LEARNED", "LEARNED"]
+
+SKILL_FLOOR = 0.05
+"""NOT LEARNED while the lower 95 % bound of skill is not above this. Neither may R2 be: on rows unlike the training
+rows a model can beat the training mean and still know nothing."""
+MIN_ROWS = 20
+"""A sample of fewer rows than this is NOT LEARNED: the interval cannot be trusted."""
+MIN_GROUPS = 10
+"""So is a sample of fewer groups, for the same reason."""
+EXACT_MATCH_LEARNED = 0.99
+"""LEARNED from this exact-match rate on, ..."""
+EXACT_MATCH_LOW = 0.98
+"""... if the lower 95 % bound of it, over groups, is not below this; of a population the rate is enough."""
+NOT_LEARNED_WARNING = (
+    "What follows is read from a model that has not learned the task. Whatever it shows is not about the task: "
+    "an untrained network can score as high."
+)
+"""What stands between that verdict and results of probes."""
+_CONSTANT = 0.1  # predictions that vary less than this, as a share of what the answers do, are one residue
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How well the answers are, and the verdict."""
+
+    verdict: Verdict
+    """NOT LEARNED, PARTLY LEARNED or LEARNED."""
+    reason: str
+    """The verdict in words, with the figures that decided it."""
+    n: int
+    """Rows judged."""
+    skill: float
+    """``1 - MSE / MSE of the train-mean constant``, round the circle for a model that answers residues; NaN where the
+    constant makes no error."""
+    skill_low: float
+    """Lower bound of its 95 % interval over groups, see :mod:`arithprobe.behaviour.skill`; skill itself of a
+    population."""
+    skill_high: float
+    """Upper bound."""
+    r2: float
+    """``1 - MSE / variance of these answers``; NaN where they are all equal."""
+    rmse: float
+    """Root mean squared error, in answer units."""
+    bias: float
+    """Mean of prediction - answer, in answer units."""
+    prediction_sd: float
+    """Standard deviation of the predictions, in answer units: near 0 for a model that predicts a constant."""
+    answer_sd: float
+    """Standard deviation of the answers."""
+    exact_match: float
+    """Share of rows whose rounded prediction is the answer."""
+    exact_match_low: float
+    """Lower bound of its 95 % interval over groups, see :mod:`arithprobe.behaviour.exact`; the rate itself of a
+    population."""
+    exact_match_high: float
+    """Upper bound."""
+    circular_error: float = math.nan
+    """Mean distance of prediction and answer round the circle of residues, in answer units: about k / 4 for a guess.
+    NaN without a modulus k."""
+    groups: int = 0
+    """Groups of these rows, those of one value of the answer's quantity (of one sum): the observations of both
+    intervals. 0 in a file of before they were counted."""
+    population: str | None = None
+    """Which problems these rows are all of, so that there is no interval; None for a sample."""
+
+    @property
+    def state(self) -> State:
+        """Whether the gate is passed; NOT LEARNED is also what cannot be told."""
+        if self.verdict != "NOT LEARNED":
+            return HOLDS
+        return CANNOT_BE_TOLD if self.reason.startswith(CANNOT_BE_TOLD) else FAILS
+
+    def __str__(self) -> str:
+        """The verdict and its reason, as shown above every probe result."""
+        return f"{self.verdict}: {self.reason}"
+
+    @property
+    def too_few(self) -> str:
+        """What there is too little of for an interval to be trusted; nothing in a population."""
+        if self.population is not None:
+            return ""
+        if self.n < MIN_ROWS:
+            return f"rows ({self.n})"
+        return f"groups of rows ({self.groups})" if self.groups < MIN_GROUPS else ""
+
+    @property
+    def at_the_edge(self) -> bool:
+        """Whether enough answers are exact for LEARNED, and the interval does not say so."""
+        return self.verdict == "PARTLY LEARNED" and self.exact_match >= EXACT_MATCH_LEARNED
+
+    def answers_one_residue(self, residues: bool) -> bool:
+        """Whether a model of residues says always the same, which can be nearer to uneven answers than a guess is."""
+        return residues and self.prediction_sd < _CONSTANT * self.answer_sd
+
+
+def verdict_of(found: Behaviour, residues: bool) -> Verdict:
+    """The verdict that the figures make."""
+    has_skill = found.skill_low > SKILL_FLOOR and found.r2 > SKILL_FLOOR  # NaN is not learned either
+    if found.too_few or not has_skill or found.answers_one_residue(residues):
+        return "NOT LEARNED"
+    for_sure = found.population is not None or found.exact_match_low >= EXACT_MATCH_LOW
+    return "LEARNED" if found.exact_match >= EXACT_MATCH_LEARNED and for_sure else "PARTLY LEARNED"
