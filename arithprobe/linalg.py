@@ -1,6 +1,7 @@
 """Subspaces: bases, projections, angles, and random ones to compare with. Float64 inside, randomness is an argument."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 from arithprobe.errors import ArithprobeError
 
 Array = npt.NDArray[np.float64]
+Size = Callable[[Array], Array]
+"""(n,) what (n, D, R) bases remove."""
 TOLERANCE = 0.1
 """A random subspace is matched if what it removes is within this share of what the other removes."""
 _EXPONENTS = (-4.0, 8.0)
@@ -20,6 +23,15 @@ def orthonormal_basis(directions: Array) -> Array:
     """(D, R) orthonormal basis of the span of (D, K) directions; what depends on others up to rounding is left out."""
     left, singular, _ = np.linalg.svd(directions, full_matrices=False)
     basis: Array = left[:, singular > _RELATIVE * max(float(singular.max(initial=0.0)), 1e-300)]
+    return basis
+
+
+def orthonormal_bases(directions: Array) -> Array:
+    """(M, D, K) orthonormal bases of the spans of (M, D, K) directions; zeros for what depends on others."""
+    left, singular, _ = np.linalg.svd(directions, full_matrices=False)
+    kept = singular > _RELATIVE * np.maximum(singular.max(axis=-1, keepdims=True, initial=0.0), 1e-300)
+    basis: Array = np.zeros_like(directions)
+    basis[..., : left.shape[-1]] = left * kept[..., None, :]
     return basis
 
 
@@ -73,12 +85,16 @@ class Matched(NamedTuple):
     """What the nearest of all proposals removes."""
 
 
-def matched_subspaces(moment: Array, rank: int, target: float, count: int, generator: np.random.Generator) -> Matched:
+def matched_subspaces(
+    moment: Array, rank: int, target: float, count: int, generator: np.random.Generator,
+    *, exponent: float = 1.0, size: Size | None = None,
+) -> Matched:  # fmt: skip
     """Subspaces drawn by the second moment of the states that remove what another one removes, within 10 %.
 
     Bases span the columns of ``M^(a/2) G``, G standard normal, and draws that are off by more than 10 % are thrown
     away. First ``a`` is 1: such draws are like the states, and where the subspace itself is one of them, p-values
-    against them are exact. Where too few of them remove so much or so little, ``a`` is set so that the median does.
+    against them are exact. Where too few of them remove so much or so little, ``a`` is set so that the median does. In
+    whitened coordinates draws are like the states where ``a`` is 0.
 
     Args:
         moment: (D, D) covariance M of the states, or mean of ``h h^T``.
@@ -86,6 +102,8 @@ def matched_subspaces(moment: Array, rank: int, target: float, count: int, gener
         target: What is to be removed, as :func:`removed_by` says.
         count: Draws wanted.
         generator: Source of randomness.
+        exponent: ``a`` to begin with.
+        size: What (n, D, R) bases remove; what orthogonal projections of states with this moment do, by default.
 
     Raises:
         ArithprobeError: If the rank is not 1 to D.
@@ -93,26 +111,34 @@ def matched_subspaces(moment: Array, rank: int, target: float, count: int, gener
     require_rank(rank, len(moment))
     values, vectors = np.linalg.eigh(moment)
     values = np.clip(values, values.max(initial=0.0) * 1e-12, None)
-    found = _accepted(values, rank, target, count, 1.0, generator)
+
+    def draw(gaussian: Array, exponent: float) -> tuple[Array, Array]:
+        """(n, D, R) bases in eigenvector coordinates, and what each removes."""
+        weight = (values / values.max()) ** (exponent / 2)
+        basis = np.linalg.qr(weight[:, None] * gaussian)[0]
+        return basis, (basis**2 * values[:, None]).sum(axis=(1, 2)) if size is None else size(vectors @ basis)
+
+    found = _accepted(draw, (len(moment), rank), target, count, exponent, generator)
     if len(found.basis) < count:
         pilots = generator.standard_normal((_PILOTS, len(moment), rank))
         low, high = _EXPONENTS
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            median = float(np.median(_draw(values, pilots, middle)[1]))
+            median = float(np.median(draw(pilots, middle)[1]))
             low, high = (middle, high) if median < target else (low, middle)
-        found = _accepted(values, rank, target, count, (low + high) / 2, generator)
+        found = _accepted(draw, (len(moment), rank), target, count, (low + high) / 2, generator)
     return found._replace(basis=vectors @ found.basis)
 
 
 def _accepted(
-    values: Array, rank: int, target: float, count: int, exponent: float, generator: np.random.Generator
-) -> Matched:
+    draw: Callable[[Array, float], tuple[Array, Array]], shape: tuple[int, int], target: float, count: int,
+    exponent: float, generator: np.random.Generator,
+) -> Matched:  # fmt: skip
     """The draws of one exponent that remove what is wanted, in eigenvector coordinates; gives up where few do."""
     size = max(_PILOTS, count)  # few draws wanted are no reason to miss them
-    kept, removed, nearest, have = [np.zeros((0, len(values), rank))], [np.zeros(0)], math.inf, 0
+    kept, removed, nearest, have = [np.zeros((0, *shape))], [np.zeros(0)], math.inf, 0
     for tried in range(1, _PROPOSALS + 1):
-        basis, found = _draw(values, generator.standard_normal((size, len(values), rank)), exponent)
+        basis, found = draw(generator.standard_normal((size, *shape)), exponent)
         good = np.abs(found - target) <= TOLERANCE * target
         kept.append(basis[good])
         removed.append(found[good])
@@ -132,10 +158,3 @@ def require_rank(rank: int, d: int) -> None:
     """
     if not 1 <= rank <= d:
         raise ArithprobeError(f"the rank of a subspace is {rank}; the states have {d} dimensions, expected 1 to {d}")
-
-
-def _draw(values: Array, gaussian: Array, exponent: float) -> tuple[Array, Array]:
-    """(n, D, R) bases in eigenvector coordinates, and what each removes."""
-    weight = (values / values.max()) ** (exponent / 2)
-    basis = np.linalg.qr(weight[:, None] * gaussian)[0]
-    return basis, (basis**2 * values[:, None]).sum(axis=(1, 2))

@@ -73,7 +73,7 @@ def since_initialisation(
     found = [
         difference
         for survey, other in zip(surveys, others, strict=True)
-        for difference in paired_differences((survey, sample), (other, states), *plan.alpha)
+        for difference in paired_differences((survey, sample), (other, states))
     ]
     initial = plan.loaded.initial
     found.sort(key=lambda one: plan.targets.index(one.target))

@@ -33,11 +33,12 @@ class InterveneOptions:
     """Sets of positions edited together, a row each: last, all (every token), plus, 5, x100+x10+x1."""
     ablations: Sequence[AblationKind] = ("zero", "mean", "resample")
     """What takes the place of the erased part: zero, mean, resample."""
-    families: Sequence[FamilyName] = ("isotropic", "matched")
-    """Random subspaces beside each: isotropic, matched (in the variance they remove), outside (the same, without a part
-    in it)."""
+    families: Sequence[FamilyName] = ("isotropic", "permuted", "matched")
+    """What each stands beside: permuted (the same fit on permuted labels), matched (random ones that change the states
+    as much), outside (the same, without a part in it), isotropic (blind). Only permuted has a p, and
+    for oblique erasers (leace) matched; the others are descriptions."""
     draws: int = 200
-    """Random subspaces of each family."""
+    """Draws of each family that has a p; 20 of the others."""
     variables: Sequence[str] = ("x", "y", "sum", "carry1", "residue")
     """Quantities to interchange between two problems at every site, all tokens at once."""
     variable_draws: int = 20

@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import ROUNDING, AblationRun, skill_lost
+from arithprobe.interventions.ablation import AblationRun
 from arithprobe.interventions.bench import Bench, halves_of
 from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
-from arithprobe.interventions.part import Scores
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.probes.metrics import permutation_p
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.variables import variable_of
 from arithprobe.problems.rows import Rows
@@ -41,7 +39,10 @@ class RandomCost:
     p: float
     """How often one of them costs as much as what they stand beside; NaN where they cannot be compared."""
     note: str
-    """Why there are none, or empty."""
+    """Why there are none, or no p, or empty."""
+    most: float = float("nan")
+    """What the draw that changes the states most changes them, as a multiple of what the variable's eraser does; NaN
+    where there are none."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class CausalRungs:
     def _at(self, target: str, site: str) -> CausalEvidence:
         cell, part = self.cell(site), self.bench.held
         eraser = cell.eraser(target, "leace")
-        run = cell.ablate(eraser, "mean", FAMILIES, self.draws, self.seed)
+        run = cell.ablate(eraser, "mean", (*FAMILIES, "permuted"), self.draws, self.seed)
         r2 = cell.r2_of(target)
         kept = part.scores(cell.only(eraser))
         spread = cell.fit.centred_gram[0].trace() / cell.fit.n[0]
@@ -153,7 +154,7 @@ class CausalRungs:
             intact_skill=float(part.intact.skill), intact_exact=float(part.intact.exact_match),
             skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(part.answers),
             kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
-            random=(*(self._random(run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
+            random=tuple(self._random(run, name) for name in (*FAMILIES, "permuted")),
             steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
             interchange=cell.swap(eraser, self.draws, self.seed),
             only_head_remains=self.bench.network.only_readout_remains(site),
@@ -161,25 +162,14 @@ class CausalRungs:
 
     def _random(self, run: AblationRun, name: FamilyName) -> RandomCost:
         family = next(one for one in run.effect.families if one.name == name)
-        outputs = run.random[name]
-        if not len(outputs):
-            return RandomCost(name, float("nan"), float("nan"), float("nan"), family.note)
-        return self._cost(name, self.bench.held.scores(outputs), family.p, family.note)
-
-    def _shuffled(self, cell: Cell, target: str, run: AblationRun) -> RandomCost:
-        """The same of erasers of labels permuted between sums."""
-        part = self.bench.held
-        scores = part.scores(cell.shuffled(target, self.draws, self.seed))
-        least = run.effect.rmse - ROUNDING * float(part.intact.rmse)
-        p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
-        return self._cost(SHUFFLED, scores, float(p), "")
-
-    def _cost(self, name: str, scores: Scores, p: float, note: str) -> RandomCost:
-        part = self.bench.held
-        lost, exact = skill_lost(part, scores.skill).mean(), part.intact.exact_match - scores.exact_match
+        shown, note, part = SHUFFLED if name == "permuted" else name, family.note, self.bench.held
+        if not len(run.random[name]):
+            return RandomCost(shown, float("nan"), float("nan"), float("nan"), note)
+        exact = part.intact.exact_match - part.scores(run.random[name]).exact_match
+        lost, most = family.skill_lost.mean(), float(family.removed.max())
         if torch.isnan(lost):
             note = f"these {len(part)} rows alone say NOT LEARNED"
-        return RandomCost(name, float(lost), float(exact.mean()), p, note)
+        return RandomCost(shown, float(lost), float(exact.mean()), family.p, note, most)
 
 
 def chance_of(answers: Tensor) -> float:

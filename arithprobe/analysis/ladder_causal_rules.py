@@ -18,6 +18,7 @@ from arithprobe.analysis.ladder_rules import (
     at_most,
     tried,
 )
+from arithprobe.linalg import TOLERANCE
 from arithprobe.logic import LEVEL
 from arithprobe.probes.accuracy import binomial_interval
 from arithprobe.problems.circles import planes_of
@@ -34,11 +35,11 @@ def necessary(found: CausalEvidence) -> Evidence:
               if name not in (_BLIND, SHUFFLED) and one.skill_lost == one.skill_lost]  # fmt: skip
     parts = (
         Part(at_most(found.skill_left, SKILL_LEFT) if found.learned else None, ""),  # the controls say why
-        Part(exact_low <= CHANCES * found.chance), *needed, *others,
+        Part(exact_low <= CHANCES * found.chance), *needed, *others, _as_large(found),
     )  # fmt: skip
     shown = [
         f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
-        f"{100 * one.exact_lost:.1f} points of exact answers (p = {one.p:.2f})" if one.skill_lost == one.skill_lost
+        f"{100 * one.exact_lost:.1f} points of exact answers{_beside(found, one)}" if one.skill_lost == one.skill_lost
         else f"{one.family}: {one.note}"
         for one in found.random
     ]  # fmt: skip
@@ -49,6 +50,20 @@ def necessary(found: CausalEvidence) -> Evidence:
         f"guess {found.chance:.1%}, {found.n} rows)", *shown,
         f"with nothing but it, skill {found.kept_skill:.3f}, exact {found.kept_exact:.1%}",
     )  # fmt: skip
+
+
+def _beside(found: CausalEvidence, one: RandomCost) -> str:
+    """The p of a control, if it has one, and the variance that its draws displace."""
+    p = "" if one.p != one.p else f"p = {one.p:.2f}"
+    size = "" if one.most != one.most else f"displacing at most {found.variance * one.most:.0%} of the variance"
+    return f" ({', '.join(part for part in (p, size) if part)})" if p or size else ""
+
+
+def _as_large(found: CausalEvidence) -> Part:
+    """Whether a control displaces as much: else the loss may come from the size of the change alone."""
+    most = max((one.most for one in found.random if one.most == one.most), default=1.0)
+    why = f"it displaces more than every control ({found.variance * most:.0%} of the variance at most)"
+    return Part(most >= 1 - TOLERANCE or None, why)
 
 
 def _cost(found: CausalEvidence, one: RandomCost | None, family: str) -> Part:

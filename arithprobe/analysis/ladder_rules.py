@@ -12,7 +12,7 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 ``necessary``   without it (LEACE, last token) at most a tenth of the skill is left, and exact answers are at most twice
                 those of a guess (the lower end of their interval is); random subspaces of its rank, blind ones and such
                 outside of it as change the states as much, if there are any, cost less than 5 % of the skill, and what
-                LEACE takes out for permuted labels at most half of what it costs
+                LEACE takes out for permuted labels at most half of what it costs; one of these displaces as much
 ``sufficient``  moved, the answer follows with slope 1 within 0.1, and with no random pattern to nine tenths; swapped
                 between problems, it makes the intended shift within a tenth, and more than random subspaces; the part
                 that the rest of the model does not see makes none of it (Makelov et al. 2024)

@@ -10,7 +10,7 @@ from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.ablation import AblationEffect, displaced_by
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.random_family import RandomFamily
@@ -25,7 +25,7 @@ from arithprobe.probes.variables import variable_of
 from arithprobe.problems.rows import Rows
 from arithprobe.training.probed import ProbedModule, ValidationOutput
 
-_FAMILIES: tuple[FamilyName, ...] = ("isotropic", "matched")
+_FAMILIES: tuple[FamilyName, ...] = ("isotropic", "permuted")
 _METRICS = ("delta_rmse", *(f"{family}_high" for family in _FAMILIES))
 
 
@@ -47,11 +47,12 @@ class DirectionAblation(ValidationProbe):
 
     At every n-th validation of a fit, and at every validation outside one, for each target and site: the
     subspace is that of a ridge probe fitted on the rows of some sums; the answers are those of the model's own
-    remaining layers and head on the rows of the other sums; beside them stand random subspaces of the same rank,
-    isotropic and matched in what they remove.
+    remaining layers and head on the rows of the other sums; beside them stand the same fits on
+    labels permuted between groups of the answer, which are their control, and blind subspaces, a description.
 
-    Logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../isotropic_high``
-    and ``.../matched_high`` (95 % quantile of the random subspaces; none where nothing random matches). Everything
+    Logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../permuted_high``
+    (95 % quantile of the fits on permuted labels; none where the true one changes the states more than every one of them) and
+    ``.../isotropic_high`` (that of blind subspaces, against which nothing is tested). Everything
     goes to ``probes/ablation.jsonl``, and curves by site into TensorBoard (IMAGES) and
     ``figures/ablation_<target>.png``.
 
@@ -61,7 +62,7 @@ class DirectionAblation(ValidationProbe):
         eraser: ``probe`` (the probe's directions), ``leace``, ``mean_difference`` or ``inlp``.
         ablation: ``mean``, ``zero`` or ``resample``: what takes the place of the erased part.
         sites: Sites; by default all along the residual stream but ``embed``, where the last token is always the same.
-        draws: Random subspaces of each family.
+        draws: Permutations of the labels, and blind subspaces.
         alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
             chooses.
         folds: Folds of sums; one of them is held out.
@@ -106,7 +107,7 @@ class DirectionAblation(ValidationProbe):
         self.eraser, self.ablation = eraser, ablation
         self.draws, self.every, self.max_examples, self.seed = draws, every, max_examples, seed
         self.alphas = penalties("DirectionAblation: alphas", alphas)
-        self.split = Split("sum", folds, (0,), 0, seed)
+        self.split = Split("sum", folds, (0,), draws, seed)
         self._survey: RidgeSurvey | None = None
         self._dataset: Rows | None = None
         self._at_the_head: set[str] = set()
@@ -132,7 +133,7 @@ class DirectionAblation(ValidationProbe):
         self._at_the_head = {site for site in sites if module.model.only_readout_remains(site)}
         variables = [variable_of(name, dataset) for name in self.targets]
         last = dataset.positions(["last"])
-        columns = [Target(one.name, one.columns, has_null=False) for one in variables]
+        columns = [Target(one.name, one.columns) for one in variables]
         self._survey = RidgeSurvey(dataset, sites, last, columns, split, width)
 
     def begin(self, module: ProbedModule) -> None:
@@ -197,7 +198,7 @@ class DirectionAblation(ValidationProbe):
                 shown = ", ".join(_beside(most.effect, family) for family in _FAMILIES)
                 lines.append(
                     f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
-                    f"(random subspaces: {shown}; {most.effect.n} held-out rows)"
+                    f"displacing {most.effect.displaced:.2g} of the variance ({shown}; {most.effect.n} held-out rows)"
                 )
         return lines
 
@@ -214,8 +215,9 @@ class DirectionAblation(ValidationProbe):
         )  # fmt: skip
         width = sum(target.width for target in survey.targets)
         for number, site in enumerate(survey.sites):
-            _, fit = survey.fitter.select([number], width).moments()
-            cell = bench.cell(site, "last", fit)
+            _, fit = survey.fitter.select([number], width * (1 + self.draws)).moments()
+            null = {target: fit.choose(survey.permuted(index)) for index, target in enumerate(columns)}
+            cell = bench.cell(site, "last", fit.columns(slice(width)), null)
             for target in columns:
                 eraser = cell.eraser(target, self.eraser)
                 yield target, site, cell.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
@@ -225,9 +227,11 @@ class DirectionAblation(ValidationProbe):
 
 
 def _beside(effect: AblationEffect, name: FamilyName) -> str:
-    """What random subspaces cost, or why that cannot be told."""
-    high = _high(effect, name)
-    return f"{name} {CANNOT_BE_TOLD}: {_family(effect, name).note}" if math.isnan(high) else f"{name} below {high:+.3g}"
+    """What a family costs and displaces, or why that cannot be told."""
+    family, high = _family(effect, name), _high(effect, name)
+    if math.isnan(high):
+        return f"{name} {CANNOT_BE_TOLD}: {family.note}"
+    return f"{name} below {high:+.3g} displacing {displaced_by(effect, family)}"
 
 
 def _family(effect: AblationEffect, name: FamilyName) -> RandomFamily:
@@ -235,9 +239,9 @@ def _family(effect: AblationEffect, name: FamilyName) -> RandomFamily:
 
 
 def _high(effect: AblationEffect, name: FamilyName) -> float:
-    """95 % quantile of the random subspaces' increase of the RMSE; NaN where there are none to compare with."""
+    """95 % quantile of the draws' increase of the RMSE; NaN where it cannot be compared with."""
     family = _family(effect, name)
-    return math.nan if math.isnan(family.p) else float(family.delta_rmse.quantile(0.95))
+    return math.nan if math.isnan(family.percentile) else float(family.delta_rmse.quantile(0.95))
 
 
 def _record(one: LiveEffect, at_the_head: bool) -> dict[str, Any]:
@@ -245,7 +249,9 @@ def _record(one: LiveEffect, at_the_head: bool) -> dict[str, Any]:
     return {"target": one.target, "site": one.site, "position": "last", "near_tautological": at_the_head} | effect | {
         "random": {
             family.name: {"high": _high(one.effect, family.name), "p": family.p, "percentile": family.percentile,
-                          "overlap": family.overlap, "note": family.note}
+                          "overlap": family.overlap, "is_null": family.is_null, "note": family.note,
+                          "removed": [float(family.removed.min()), float(family.removed.max())] if len(family.removed)
+                          else None}
             for family in one.effect.families
         }
     }  # fmt: skip

@@ -17,7 +17,7 @@ from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 
 _WIDTH = 130  # where there is no terminal to ask
-_FAMILIES = {"isotropic": "isotropic", "matched": "changing as much", "outside": "outside, changing as much"}
+_FAMILIES = {"permuted": "permuted labels", "matched": "changing as much"}  # those that there is a p against
 _WIDE = 118  # width of the ledger with all its columns
 
 
@@ -50,7 +50,7 @@ def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
 
 def _ledger(report: InterventionReport, width: int) -> Table:
     main = _main(report.ledger[0])
-    kind, families = main.kind, " / ".join(_FAMILIES[one.name] for one in main.families)
+    kind = main.kind
     table = Table(
         title=f"ledger: what is read there, and what the model's own answers lose without it ({report.rows} rows)",
         box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0),
@@ -62,10 +62,12 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         table.add_row(*row.values())
     table.caption = (
         f"{', '.join(effect.kind for effect in report.ledger[0].effects)}: change of the RMSE in answer units when the "
-        f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. above random: percent of random "
-        f"subspaces that cost less, {families}; *: p <= {LEVEL} against\neach. steer: "
-        "response of the answer over what arithmetic demands. swap: share of the demanded shift when the subspace is\n"
-        "another problem's. ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
+        f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. displaced: percent of the variance that "
+        "it displaces, and that its controls do, least to most.\np: against the same fit on permuted labels / against "
+        "LEACE of random functions of the states that displace as much (of oblique\nerasers only). Blind and orthogonal "
+        "draws are descriptions without p, in ledger.json. steer: response of the answer over\nwhat arithmetic demands. "
+        "swap: share of the demanded shift when the subspace is another problem's. ~: only the last LayerNorm\n"
+        f"and a linear head come after: nearly a tautology. *: p <= {LEVEL}.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
@@ -79,7 +81,7 @@ def _ledger(report: InterventionReport, width: int) -> Table:
 def _why(report: InterventionReport) -> str:
     """Where a dash comes from."""
     whys = [] if report.behaviour.verdict != "NOT LEARNED" else ["there is no skill to lose"]
-    whys += ["random: no such subspaces, see below"] if _notes(report) else []
+    whys += ["p: no such draws, see below"] if _notes(report) else []
     return "; ".join([*whys, "too few rows, or arithmetic does not say where the answer goes"])
 
 
@@ -89,7 +91,7 @@ def _cells(row: LedgerRow, *, wide: bool) -> dict[str, str]:
     found: dict[str, str] = {
         "where": f"{row.site}@{row.position}{' ~' if row.near_tautological else ''}", "subspace": row.subspace,
         "R2": number(row.held_out_r2), **{effect.kind: change(effect.delta_rmse) for effect in row.effects},
-        "lost": share(main.skill_lost), "above random": _percentiles(main),
+        "lost": share(main.skill_lost), "displaced": _displaced(main), "p": _p(main),
     }  # fmt: skip
     if wide:
         left = {"refit": row.refit_r2, "ridge": row.residual_r2_linear, "MLP": row.residual_r2_mlp}
@@ -104,10 +106,17 @@ def _main(row: LedgerRow) -> AblationEffect:
     return row.effect("mean") or row.effects[0]
 
 
-def _percentiles(effect: AblationEffect) -> str:
-    shown = " / ".join("-" if math.isnan(one.percentile) else f"{one.percentile:.0f}" for one in effect.families)
-    significant = bool(effect.families) and all(one.p <= LEVEL for one in effect.families)
-    return f"{shown}{'*' if significant else ' '}"
+def _displaced(effect: AblationEffect) -> str:
+    """Percent of the variance, of the subspace and of the draws that it is tested against."""
+    every = [effect.displaced * float(size) for one in effect.families if one.is_null for size in one.removed]
+    beside = f" ({100 * min(every):.2g}-{100 * max(every):.2g})" if every else ""
+    return f"{100 * effect.displaced:.2g}{beside}"
+
+
+def _p(effect: AblationEffect) -> str:
+    """The p-value against each null."""
+    nulls = sorted((one for one in effect.families if one.is_null), key=lambda one: list(_FAMILIES).index(one.name))
+    return " / ".join("-" if math.isnan(one.p) else f"{one.p:.3f}{'*' if one.p <= LEVEL else ' '}" for one in nulls)
 
 
 def _notebook_lines(report: InterventionReport) -> list[str]:
@@ -170,8 +179,8 @@ def _symmetry_lines(report: InterventionReport) -> list[str]:
 
 def _notes(report: InterventionReport) -> list[str]:
     return [
-        f"{row.site}@{row.position} {row.subspace}, {effect.kind}: {family.note}"
-        for row in report.ledger for effect in row.effects for family in effect.families if family.note
+        f"{row.site}@{row.position} {row.subspace}, {effect.kind}: {family.name}: {family.note}"
+        for row in report.ledger for effect in row.effects for family in effect.families if family.untold
     ]  # fmt: skip
 
 

@@ -2,17 +2,13 @@ r"""Ablation: take a subspace out of a state inside the forward pass, and see wh
 
 An ablation replaces the part of a state that an eraser takes out: by nothing (``zero``), by its mean over the rows the
 eraser was fitted on (``mean``), or by that of another row of the same layout (``resample``). The rest of the model runs
-on. Removing any direction costs something, so the effect stands beside that of random subspaces of the same rank, in
-three families: ``isotropic``, drawn without preference, ``matched``, drawn by the spread of the states and changing
-them as much as the subspace does, within 10 % (:func:`~arithprobe.linalg.matched_subspaces`), and ``outside``, the same
-among directions orthogonal to all that the eraser reads and writes. Where nothing random changes them as much, or only
-the subspace itself does, there is nothing to compare with, and no p-value.
+on. Removing any direction costs something, so the effect stands beside that of others of the same rank: which, and
+which of these comparisons is a test, :mod:`~arithprobe.interventions.controls` says.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +16,9 @@ from arithprobe.interventions.kinds import AblationKind, FamilyName
 from arithprobe.interventions.part import Cells, Part, Scores
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.linalg import Array
-from arithprobe.probes.metrics import permutation_p
 
 ROUNDING = 1e-6
 """Share of the intact RMSE: costs that differ less are equal."""
-_ITSELF = 0.5  # overlap beyond chance, of all there can be, from which draws are mostly what they stand beside
 
 
 @dataclass(frozen=True)
@@ -52,8 +46,11 @@ class AblationEffect:
     """Change of it."""
     removed: float
     """Mean squared change of the states: the variance removed, for ``mean``."""
+    displaced: float
+    """The same as a share of what replacing the states altogether changes: for ``mean``, the share of their variance.
+    Above 1 where an oblique eraser moves them further than that."""
     families: tuple[RandomFamily, ...]
-    """Random subspaces beside it."""
+    """What it stands beside."""
 
 
 class AblationRun(NamedTuple):
@@ -64,7 +61,7 @@ class AblationRun(NamedTuple):
     outputs: Tensor
     """(N, K) outputs under it."""
     random: dict[FamilyName, Tensor]
-    """(M, N, K) outputs under the random subspaces, by family."""
+    """(M, N, K) outputs under the draws, by family."""
 
 
 def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor) -> Tensor:
@@ -120,7 +117,7 @@ def skill_lost(part: Part, skill: Tensor) -> Tensor:
 
 
 def effect_of(
-    part: Part, kind: AblationKind, scores: Scores, removed: float, families: tuple[RandomFamily, ...]
+    part: Part, kind: AblationKind, scores: Scores, removed: float, displaced: float, families: tuple[RandomFamily, ...]
 ) -> AblationEffect:
     """What one ablation does, from the (1,) scores under it."""
     intact = part.intact
@@ -129,34 +126,19 @@ def effect_of(
         delta_rmse=float(scores.rmse[0] - intact.rmse), delta_loss=float(scores.loss[0] - intact.loss),
         skill=float(scores.skill[0]), skill_lost=float(skill_lost(part, scores.skill[:1])),
         exact_match=float(scores.exact_match[0]),
-        delta_exact_match=float(scores.exact_match[0] - intact.exact_match), removed=removed, families=families,
+        delta_exact_match=float(scores.exact_match[0] - intact.exact_match), removed=removed,
+        displaced=displaced, families=families,
     )  # fmt: skip
 
 
-def family_of(
-    part: Part, name: FamilyName, outputs: Tensor, own: float, removed: Array, overlap: float, chance: float, note: str
-) -> RandomFamily:
-    """How (M, N, K) outputs under random subspaces compare.
+def displaced_by(effect: AblationEffect, family: RandomFamily) -> str:
+    """What the draws of a family displace, as :attr:`AblationEffect.displaced`: the least and the most.
 
-    Args:
-        part: The rows.
-        name: How the subspaces were drawn.
-        outputs: (M, N, K).
-        own: RMSE of what they stand beside.
-        removed: (M,) mean squared change of the states under each, as a multiple of its own.
-        overlap: Mean share of a draw that lies in it.
-        chance: What chance gives, R / D.
-        note: Why there are none, or empty.
+    >>> from types import SimpleNamespace as Any
+    >>> displaced_by(Any(displaced=0.5), Any(removed=torch.tensor([0.02, 0.5])))
+    '0.01 to 0.25'
     """
-    scores = part.scores(outputs)
-    comparable = len(outputs) > 0 and bool(np.isfinite(removed).all())
-    if comparable and overlap - chance >= _ITSELF * (1 - chance):
-        comparable, note = False, f"the subspaces drawn are mostly this one itself: they overlap by {overlap:.2g}"
-    least = own - ROUNDING * float(part.intact.rmse)  # what costs nothing is not above what costs nothing
-    p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
-    return RandomFamily(
-        name=name, delta_rmse=scores.rmse - part.intact.rmse, skill_lost=skill_lost(part, scores.skill),
-        removed=torch.from_numpy(removed), overlap=overlap, p=float(p) if comparable else float("nan"),
-        percentile=100 * float((scores.rmse < least).double().mean()) if comparable else float("nan"),
-        note=note or ("" if comparable else "there is nothing to take out"),
-    )  # fmt: skip
+    if not len(family.removed):
+        return "-"
+    least, most = (effect.displaced * float(one) for one in (family.removed.min(), family.removed.max()))
+    return f"{least:.2g} to {most:.2g}"

@@ -1,7 +1,7 @@
 """One site and set of positions: what can be taken out there, put in, moved, and what the answers make of it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,22 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.ablation import (
-    AblationRun,
-    changes_of,
-    effect_of,
-    family_of,
-    moved_within,
-    replacement,
-)
+from arithprobe.interventions.ablation import AblationRun, changes_of, effect_of, moved_within, replacement
 from arithprobe.interventions.certificate import linear_r2
+from arithprobe.interventions.controls import Draws, Taken, drawn_beside, family_of
 from arithprobe.interventions.directions import filter_and_pattern
-from arithprobe.interventions.erasure import Eraser, fit_erasers, shuffled_erasers
+from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.interventions.halves import Halves
 from arithprobe.interventions.interchange import Interchange, RowSpace, interchange, row_space_of
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.patching import whole_state_answers
-from arithprobe.interventions.random_family import draw_beside, overlap_of, size_of
+from arithprobe.interventions.permuted import PermutedFits
 from arithprobe.interventions.steering import SteeringCurve, steer_circle, steer_line
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
@@ -45,6 +39,7 @@ class Cell:
         table: (N, P) positions of all rows.
         fit: Moments of the P cells, over the rows that means and covariances come from.
         held: The same over the rows held out, if they were folded.
+        null: Moments with permuted labels, by variable; permuted on the rows to fit on, by default.
 
     Raises:
         ArithprobeError: If there are fewer than two examples on either side.
@@ -52,13 +47,15 @@ class Cell:
     Attributes:
         table: (N, P) positions of the rows held out.
         states: (N, P, D) their unedited states.
+        permuted: Erasers fitted here on permuted labels.
     """
 
     def __init__(
-        self, bench: Halves, site: str, where: str, table: PositionTable, fit: Moments, held: Moments | None
-    ) -> None:
+        self, bench: Halves, site: str, where: str, table: PositionTable, fit: Moments, held: Moments | None,
+        null: Mapping[str, Moments] | None = None,
+    ) -> None:  # fmt: skip
         self.bench, self.part, self.site, self.where, self.fit = bench, bench.held, site, where, fit
-        self._of_all, self._held = table, held
+        self._held, self.permuted = held, PermutedFits(bench, site, table, null)
         self.table = self.part.at(table)
         names = table.names
         self._filled = torch.from_numpy(fit.n >= 2) & (self.table.valid.sum(dim=0) >= 2)
@@ -112,15 +109,18 @@ class Cell:
         families: Sequence[FamilyName] = (),
         draws: int = 0,
         seed: int = 0,
+        *,
+        choice: AlphaChoice | None = None,
     ) -> AblationRun:
-        """Take a subspace out, beside random subspaces.
+        """Take a subspace out, beside others, see :mod:`~arithprobe.interventions.controls`.
 
         Args:
             eraser: The subspace.
             kind: What takes the place of what is taken out.
-            families: How random subspaces are drawn.
-            draws: Random subspaces of each family.
+            families: What it stands beside.
+            draws: Draws of each family that is a null of the eraser; of others 20 at most.
             seed: Seed of them.
+            choice: Ridge penalties of the fits on permuted labels: those that the eraser was fitted with.
 
         Raises:
             ArithprobeError: If the kind or a family is unknown, or the eraser is for other states.
@@ -129,17 +129,15 @@ class Cell:
         eraser.require_width(self.states)
         left, right = eraser.left.numpy() * self._kept, eraser.right.numpy() * self._kept
         toward, taken = self._toward(kind, eraser.mean), (torch.from_numpy(part)[None] for part in (left, right))
-        spread = changes_of(toward, self.table.valid)
-        own = self.part.run(self.site, self.table, 1, moved_within(self.states, toward, *taken))
-        scores, size = self.part.scores(own), float(size_of(left, right, *spread))
-        outputs, found, chance = {}, [], left.shape[-1] / self.states.shape[-1]
+        gone = Taken(eraser, left, right, *changes_of(toward, self.table.valid))
+        outputs = self.part.run(self.site, self.table, 1, moved_within(self.states, toward, *taken))
+        scores, own = self.part.scores(outputs), gone.size(left, right)
+        random, found = {}, []
         for name in families:
-            basis, note = draw_beside(name, left, right, spread[0], draws, seed, self.table.names)
-            outputs[name] = self._random_outputs(name, kind, basis, eraser.mean)
-            removed = size_of(basis, basis, *spread) / size if size else np.full(len(basis), np.nan)
-            beside = (float(scores.rmse[0]), removed, overlap_of(basis, left), chance, note)
-            found.append(family_of(self.part, name, outputs[name], *beside))
-        return AblationRun(effect_of(self.part, kind, scores, size, tuple(found)), own[0], outputs)
+            drawn = drawn_beside(name, gone, self.fit, self.permuted, draws, seed, choice)
+            random[name] = self._random_outputs(name, kind, drawn, eraser.mean)
+            found.append(family_of(self.part, name, random[name], float(scores.rmse[0]), gone, drawn))
+        return AblationRun(effect_of(self.part, kind, scores, float(own), gone.share, tuple(found)), outputs[0], random)
 
     def without(self, kind: AblationKind, left: Tensor, right: Tensor, mean: Tensor | None = None) -> Tensor:
         """(M, N, K) outputs with the subspaces ``left``, ``right`` (M, P, D, R) ablated.
@@ -167,22 +165,10 @@ class Cell:
     def shuffled(self, variable: str, draws: int, seed: int) -> Tensor:
         """(M, N, K) outputs without what LEACE takes out for M permutations of a variable's labels, at its rank.
 
-        Labels are permuted between groups (sums; for what is a function of x, x), as in the null of the probes: a label
-        that is one function of the sum has far larger chance covariances with states that are another than labels drawn
-        row by row.
-
         Raises:
             ArithprobeError: If the bench has no rows to fit on.
         """
-        part = self.bench.fit
-        if part is None:
-            raise ArithprobeError("this bench was made without rows to fit on, so nothing can be fitted on them")
-        group = self.bench.rows.group(variable)[part.rows]
-        labels = self.bench.labels[part.rows][:, self.bench.columns_of(variable)]  # (n, k)
-        table = part.at(self._of_all)
-        valid = table.valid & self.bench.usual[part.rows, None]
-        erasers = shuffled_erasers(part.cells(self.site, table), valid, labels, group, draws, seed)
-        return self.without_each(erasers)
+        return self.without("mean", *map(torch.from_numpy, self.permuted.pairs(variable, "leace", draws, seed)))
 
     def swap(self, eraser: Eraser, draws: int, seed: int, done: AblationRun | None = None) -> Interchange | None:
         """The interchange of a subspace with the donors, from a resample ablation that is done, or done here."""
@@ -232,15 +218,15 @@ class Cell:
         line = pattern[..., 0]
         return steer_line(part, self.site, table, variable.name, line, spread, per_unit, draws=draws, seed=seed)
 
-    def _random_outputs(self, name: FamilyName, kind: AblationKind, basis: Array, mean: Tensor) -> Tensor:
+    def _random_outputs(self, name: FamilyName, kind: AblationKind, drawn: Draws, mean: Tensor) -> Tensor:
         """(M, N, K) outputs; those of isotropic subspaces are kept, they do not depend on what they stand beside."""
-        bases = torch.from_numpy(basis)
+        left, right = torch.from_numpy(drawn.left), torch.from_numpy(drawn.right)
         if name != "isotropic":
-            return self.without(kind, bases, bases, mean)
-        content = kind.encode() + basis.tobytes() + (mean.numpy().tobytes() if kind == "mean" else b"")
+            return self.without(kind, left, right, mean)
+        content = kind.encode() + drawn.left.tobytes() + (mean.numpy().tobytes() if kind == "mean" else b"")
         key = hashlib.sha256(content).hexdigest()
         if key not in self._isotropic:
-            self._isotropic[key] = self.without(kind, bases, bases, mean)
+            self._isotropic[key] = self.without(kind, left, right, mean)
         return self._isotropic[key]
 
     @property

@@ -25,16 +25,26 @@ def projection(directions: Array, scale: Array | None = None) -> Array:
 
 def mean_difference(cell: Moments) -> Array:
     """(D, R) orthonormal basis of the covariance of one cell's states with the targets."""
-    return orthonormal_basis(_standardised_cross(cell))
+    return orthonormal_basis(standardised_cross(cell))
 
 
 def leace(cell: Moments) -> tuple[Array, Array]:
     """(D, R) ``L`` and ``R`` of the least-squares concept eraser of one cell."""
     n = max(float(cell.n[0]), 1.0)
     roots, vectors = spread_of(cell.centred_gram[0] / n, cell.gram[0, 1:, 1:].trace() / n)
-    q = orthonormal_basis((vectors.T @ mean_difference(cell)) / roots[:, None])
-    left: Array = vectors @ (roots[:, None] * q)
-    right: Array = vectors @ (q / roots[:, None])
+    return unwhitened(roots, vectors, orthonormal_basis((vectors.T @ mean_difference(cell)) / roots[:, None]))
+
+
+def unwhitened(roots: Array, vectors: Array, basis: Array) -> tuple[Array, Array]:
+    """(..., D, R) ``L`` and ``R`` of the oblique eraser that takes a subspace out of whitened states.
+
+    Args:
+        roots: (r,) standard deviations along the principal directions.
+        vectors: (D, r) those directions.
+        basis: (..., r, R) orthonormal basis of the subspace, in their coordinates.
+    """
+    left: Array = vectors @ (roots[:, None] * basis)
+    right: Array = vectors @ (basis / roots[:, None])
     return left, right
 
 
@@ -77,7 +87,7 @@ def ridge_slope(cell: Moments, choice: AlphaChoice, noise: Array | None = None) 
         noise: (K,) covariance below which there is none, where the states were projected; what rounding makes of the
             cell's own states by default.
     """
-    varies = _standardised_cross(cell, noise).any(axis=0)
+    varies = standardised_cross(cell, noise).any(axis=0)
     if not varies.any():
         return np.zeros(cell.centred_cross.shape[1:])
     path, alpha = choice.fit(cell, [])
@@ -94,7 +104,7 @@ def filter_and_pattern(cell: Moments, choice: AlphaChoice) -> tuple[Array, Array
     """
     path, alpha = choice.fit(cell, [])
     slope, intercept = (part[0] for part in path.weights(alpha))
-    constant = ~_standardised_cross(cell).any(axis=0)
+    constant = ~standardised_cross(cell).any(axis=0)
     slope, intercept = np.where(constant, 0.0, slope), np.where(constant, cell.mean_targets[0], intercept)
     spread = cell.centred_gram[0] @ slope
     within = slope.T @ spread
@@ -103,7 +113,7 @@ def filter_and_pattern(cell: Moments, choice: AlphaChoice) -> tuple[Array, Array
     return slope, intercept, pattern
 
 
-def _standardised_cross(cell: Moments, noise: Array | None = None) -> Array:
+def standardised_cross(cell: Moments, noise: Array | None = None) -> Array:
     """(D, K) covariance of one cell's states with targets of unit variance; zeros where it is rounding noise."""
     n, varies = max(float(cell.n[0]), 1.0), _varies(cell)
     cross: Array = cell.centred_cross[0] / n / np.sqrt(np.where(varies, cell.spread[0] / n, 1.0))

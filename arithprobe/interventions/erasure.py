@@ -32,8 +32,6 @@ from arithprobe.interventions.kinds import ErasureKind, require_kind
 from arithprobe.linalg import Array, require_rank
 from arithprobe.models.weights import read_checkpoint
 from arithprobe.probes.moments import ALPHAS, AlphaChoice, Moments, alpha_choice
-from arithprobe.probes.ridge import RidgeFitter
-from arithprobe.probes.splits import permuted_rows
 
 _PROJECTION = 1e-6  # by which twice may differ from once
 
@@ -179,31 +177,6 @@ def fit_erasers(
         target=target, kind=kind, site=site, positions=tuple(positions), left=torch.from_numpy(left),
         right=torch.from_numpy(right), mean=torch.from_numpy(mean), checkpoint=checkpoint,
     )  # fmt: skip
-
-
-def shuffled_erasers(
-    cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor, draws: int, seed: int
-) -> list[Eraser]:
-    """LEACE of M permutations of labels between groups.
-
-    Args:
-        cells: (n, P, D) states to fit on.
-        valid: (n, P) False where a row has no such position.
-        labels: (n, k) labels.
-        group: (n,) what labels are permuted between.
-        draws: M.
-        seed: Seed of the permutations.
-    """
-    k = labels.shape[1]
-    rows = permuted_rows(group, draws, seed)  # (n, M)
-    fitter = RidgeFitter(cells.shape[1], cells.shape[2], draws * k, folds=2)
-    fitter.update(cells, labels[rows].flatten(1), torch.zeros(len(cells), dtype=torch.int64), valid)
-    moments = fitter.moments()[0]
-    names = tuple(map(str, range(cells.shape[1])))
-    return [
-        fit_erasers("leace", moments.columns(slice(first, first + k)), target="shuffled", site="", positions=names)
-        for first in range(0, draws * k, k)
-    ]
 
 
 def _twice(basis: Array) -> tuple[Array, Array]:

@@ -100,6 +100,11 @@ class Halves:
         """Hash of the network's weights."""
         return weights_hash(self.network)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What may be taken out."""
+        return tuple(self._columns)
+
     def columns_of(self, variable: str) -> slice:
         """Where a variable's columns are among the labels."""
         names = list(self._columns)

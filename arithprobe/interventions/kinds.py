@@ -8,9 +8,9 @@ ErasureKind = Literal["probe", "mean_difference", "leace", "inlp"]
 """How a quantity is taken out, see :mod:`arithprobe.interventions.erasure`."""
 AblationKind = Literal["zero", "mean", "resample"]
 """What takes the place of what is taken out."""
-FamilyName = Literal["isotropic", "matched", "outside"]
-"""How random subspaces are drawn: blindly; such as change the states as much; the same, among directions that share
-nothing with what they stand beside."""
+FamilyName = Literal["isotropic", "permuted", "matched", "outside"]
+"""What an ablation stands beside: subspaces drawn blindly; the same fit on permuted labels; such as
+change the states as much; the same, of what shares nothing with it. See :mod:`arithprobe.interventions.controls`."""
 
 
 def require_kind(name: str, choices: Any, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Random subspaces to stand beside one that is taken out."""
+"""Random orthogonal subspaces to stand beside one that is taken out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,15 @@ import numpy as np
 from torch import Tensor
 
 from arithprobe.interventions.kinds import FamilyName, require_kind
-from arithprobe.linalg import TOLERANCE, Array, matched_subspaces, orthonormal_basis, random_subspaces, removed_by
+from arithprobe.linalg import (
+    TOLERANCE,
+    Array,
+    Matched,
+    matched_subspaces,
+    orthonormal_basis,
+    random_subspaces,
+    removed_by,
+)
 
 _NO_SIZE = 1e-12  # share of the states' size that is no removal
 
@@ -26,12 +34,19 @@ class RandomFamily:
     """(M,) mean squared change of the states under each, as a multiple of the subspace's own."""
     overlap: float
     """Mean share of a draw that lies in the subspace: 1 is the subspace itself, R / D what chance gives."""
+    is_null: bool
+    """Whether the draws stand for a null of what they stand beside; else they are a description."""
     p: float
-    """One-sided: ``(1 + #{random increase >= own}) / (1 + M)``; NaN where there is nothing to compare with."""
+    """One-sided: ``(1 + #{random increase >= own}) / (1 + M)``; NaN of a description, and where it cannot be told."""
     percentile: float
-    """Percent of the draws with a smaller increase; NaN where p is."""
+    """Percent of the draws with a smaller increase; NaN where there is nothing to compare with."""
     note: str
     """Why there is no p, or empty."""
+
+    @property
+    def untold(self) -> str:
+        """Why there is no p where there should be one, or empty."""
+        return self.note if self.is_null else ""
 
 
 def size_of(left: Array, right: Array, moments: Array, n: Array) -> Array:
@@ -65,7 +80,7 @@ def draw_beside(
     count, d, rank = left.shape
     basis, note = np.zeros((draws, count, d, rank)), ""
     for p, moment in enumerate(moments):
-        target, own_rank = float(removed_by(left[p], right[p], moment)), _rank(left[p])
+        target, own_rank = float(removed_by(left[p], right[p], moment)), rank_of(left[p])
         if not own_rank or target <= _NO_SIZE * moment.trace():
             continue
         generator = np.random.default_rng([seed, p, rank])
@@ -77,18 +92,23 @@ def draw_beside(
             return np.zeros((0, count, d, rank)), f"{within.shape[1]} dimensions of {positions[p]} are outside of it"
         found = matched_subspaces(within.T @ moment @ within, own_rank, target, draws, generator)
         if len(found.basis) < draws:
-            return np.zeros((0, count, d, rank)), (
-                f"{len(found.basis)} of the {draws} subspaces wanted{' outside of it' * (name == 'outside')} change "
-                f"{positions[p]} as much as this one, within {TOLERANCE:.0%}; the nearest changes it "
-                f"{found.nearest / target:.3g} times as much"
-            )
+            return np.zeros((0, count, d, rank)), none_match(name, draws, positions[p], found, target)
         basis[:, p, :, :own_rank] = within @ found.basis
     return basis, note
 
 
+def none_match(name: FamilyName, draws: int, position: str, found: Matched, target: float) -> str:
+    """That too few draws change the states as much."""
+    where, times = " outside of it" * (name == "outside"), found.nearest / target
+    return (
+        f"{len(found.basis)} of the {draws} subspaces wanted{where} change {position} as much as this one, within "
+        f"{TOLERANCE:.0%}; the nearest changes it {times:.3g} times as much"
+    )
+
+
 def overlap_of(basis: Array, left: Array) -> float:
     """Mean squared cosine between random subspaces and the one they stand beside, over positions that have one."""
-    own = [np.linalg.qr(one[:, : _rank(one)])[0] for one in left]
+    own = [np.linalg.qr(one[:, : rank_of(one)])[0] for one in left]
     parts = [
         np.square(np.swapaxes(basis[:, p], -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1]
         for p, one in enumerate(own) if one.shape[1] and len(basis)
@@ -103,6 +123,6 @@ def _apart(left: Array, right: Array) -> Array:
     return basis
 
 
-def _rank(left: Array) -> int:
+def rank_of(left: Array) -> int:
     """Columns that are not zero; they come first."""
     return int((np.abs(left).sum(axis=0) > 0).sum())

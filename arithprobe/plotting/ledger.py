@@ -17,15 +17,28 @@ from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
-from arithprobe.plotting.style import BLUE, GREY, LIGHT, ORANGE, PURPLE, SMALL, TINY, new_figure, row_lines, zero_line
+from arithprobe.plotting.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT,
+    ORANGE,
+    PURPLE,
+    SMALL,
+    TINY,
+    new_figure,
+    row_lines,
+    zero_line,
+)
 from arithprobe.plotting.titles import set_title
 
 _FAMILIES = {  # colour, and how far below the row
-    "isotropic": (GREY, -0.17), "matched": (ORANGE, 0.17), "outside": (PURPLE, 0.3),
+    "isotropic": (GREY, -0.17), "permuted": (ORANGE, 0.17), "matched": (PURPLE, 0.3), "outside": (GREEN, -0.3),
 }  # fmt: skip
 _MARKERS = ("o", "D", "s", "p")
 _TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
 _APART = 0.028  # of a panel's width, between points
+_COLUMN = 0.27  # of the axes' width, of the p-values beside them
 _DECADES = 3.5  # of an axis of ablations; nearer to 0 it is linear
 
 
@@ -50,8 +63,8 @@ class _Style(NamedTuple):
 def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
     """What can be read (to the right) against what the answers lose without it (upwards), one point a row.
 
-    A panel for each target and set of positions. Grey bars hold 95 % of the random subspaces that change the states as
-    much; a point without one has none to compare with. Where no skill was there to lose, the loss is in answer units.
+    A panel for each target and set of positions. Grey bars hold 95 % of the draws that it is tested against (those
+    that change the states as much, or else permuted labels). Where there was no skill to lose, it is in answer units.
 
     Args:
         rows: Rows of the ledger, sites in order of depth.
@@ -87,10 +100,9 @@ def _found(rows: Sequence[LedgerRow], kind: str) -> tuple[list[_Point], bool]:
     lost, found = any(math.isfinite(effect.skill_lost) for _, effect in pairs), []
     for row, effect in pairs:
         value = effect.skill_lost if lost else effect.delta_rmse
-        matched = next((one for one in effect.families if one.name == "matched" and not math.isnan(one.p)), None)
-        bar = (
-            None if matched is None else np.quantile(matched.skill_lost if lost else matched.delta_rmse, (0.025, 0.975))
-        )
+        tests = {one.name: one for one in effect.families if not math.isnan(one.p)}
+        null = tests.get("matched", tests.get("permuted"))
+        bar = None if null is None else np.quantile(null.skill_lost if lost else null.delta_rmse, (0.025, 0.975))
         if math.isfinite(value) and math.isfinite(row.held_out_r2):
             found.append(_Point(row, value, None if bar is None else (float(bar[0]), float(bar[1]))))
     return found, lost
@@ -166,19 +178,19 @@ def _legend(points: Sequence[_Point], style: _Style) -> list[Line2D]:
         Line2D([], [], linestyle="none", marker=marker, color=edge, markerfacecolor=face, label=label)
         for marker, edge, face, label in entries
     ]
-    found.append(Line2D([], [], color=LIGHT, linewidth=4, label="95 % of random\nsubspaces that\nchange as much"))
+    found.append(Line2D([], [], color=LIGHT, linewidth=4, label="95 % of what\nit is tested\nagainst"))
     return found + ([Line2D([], [], color="black", linestyle=":", label="as bad as a\nconstant")] if style.lost else [])
 
 
 def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
-    """Increase of the RMSE under each ablation (diamonds), beside every random subspace in its place (dots).
+    """Increase of the RMSE under each ablation (diamonds), beside every draw in its place (dots).
 
     Args:
         rows: Rows of the ledger.
         behaviour: The model's behaviour, for the title.
         kind: The ablation.
     """
-    title = f"{kind.capitalize()} ablation beside random subspaces of the same rank: what the answers lose"
+    title = f"{kind.capitalize()} ablation beside its controls: what the answers lose"
     found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
     if not found:
         return empty_figure(title, f"no {kind} ablation", behaviour)
@@ -190,15 +202,24 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     axes.axvline(0, color="black", linewidth=0.6, zorder=1.6)
     row_lines(axes)
     axes.set_ylim(len(found) - 0.4, -0.6)
-    axes.set_yticks(range(len(found)), [f"{row.site}@{row.position} {row.subspace}" for row, _ in found])
+    axes.set_yticks(range(len(found)), [_named(row, effect) for row, effect in found])
     axes.set_xlabel(f"increase of the RMSE (answer units; the scale is linear within {linear:g} of 0)")
-    axes.set_ylabel("site@token, what was taken out")
+    axes.set_ylabel("site@token, what was taken out (share of the variance displaced)")
     entries = [("D", BLUE, "the subspace itself")]
-    entries += [("o", _FAMILIES[one.name][0], f"random, {one.name}: p at the right") for one in found[0][1].families]
+    drawn = {one.name: one for _, effect in found for one in effect.families}
+    tested = {one.name for _, effect in found for one in effect.families if one.is_null}
+    entries += [
+        (
+            "o",
+            _FAMILIES[name][0],
+            f"{name}: {'p (displaced) at the right' if name in tested else 'a description, no p'}",
+        )
+        for name in drawn
+    ]
     handles = [
         Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
     ]
-    untold = any(math.isnan(one.p) for _, effect in found for one in effect.families)
+    untold = any(one.untold for _, effect in found for one in effect.families)
     note = f"words for a p: why it {CANNOT_BE_TOLD}" if untold else None
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, title=note, title_fontsize=SMALL
@@ -210,23 +231,32 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
 def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
     """One row of the picture; returns the largest size in it."""
     sizes = [effect.delta_rmse]
-    for column, family in enumerate(effect.families):
+    column = 0
+    for family in effect.families:
         colour, below = _FAMILIES[family.name]
         draws = np.asarray(family.delta_rmse, dtype=np.float64)
         axes.plot(
             draws, np.full(len(draws), line + below), "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0
         )
-        across = axes.get_yaxis_transform()
-        axes.text(
-            1.02 + 0.11 * column, line, _p_of(family), color=colour, va="center", fontsize=SMALL, transform=across
-        )
+        if family.is_null:
+            at, across = 1.02 + _COLUMN * column, axes.get_yaxis_transform()
+            axes.text(at, line, _p_of(effect, family), color=colour, va="center", fontsize=SMALL, transform=across)
+            column += 1
         sizes += draws.tolist()
     axes.plot([effect.delta_rmse], [line], "D", color=BLUE, markersize=5, zorder=3)
     return max(abs(size) for size in [0.0, *sizes] if math.isfinite(size))
 
 
-def _p_of(family: RandomFamily) -> str:
-    """The p-value, or in short why there is none."""
-    if not math.isnan(family.p):
-        return f"{family.p:.3f}"
-    return "no match" if not len(family.delta_rmse) else "itself" if "itself" in family.note else "no change"
+def _named(row: LedgerRow, effect: AblationEffect) -> str:
+    """A row's label."""
+    return f"{row.site}@{row.position} {row.subspace} ({effect.displaced:.0%})"
+
+
+def _p_of(effect: AblationEffect, family: RandomFamily) -> str:
+    """The p-value, or in short why there is none, and what the draws displace."""
+    if not len(family.delta_rmse):
+        return "no match" if "wanted" in family.note else "no draws"
+    words = {"itself": "itself", "displaces": "all less", "nothing": "no change"}
+    shown = next((short for word, short in words.items() if word in family.note), f"{family.p:.3f}")
+    least, most = (100 * effect.displaced * float(one) for one in (family.removed.min(), family.removed.max()))
+    return f"{shown} ({least:.2g}-{most:.2g} %)"

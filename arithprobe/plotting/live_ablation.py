@@ -10,7 +10,7 @@ from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.plotting.style import BLUE, GREY, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
-_RANDOM = (("isotropic", GREY, "random, isotropic: 95 %"), ("matched", ORANGE, "random, removing as much: 95 %"))
+_BESIDE = (("isotropic", GREY, "blind subspaces: 95 % (no test)"), ("permuted", ORANGE, "permuted labels: 95 %"))
 
 
 def ablation_curves(
@@ -19,7 +19,7 @@ def ablation_curves(
     behaviour: Behaviour | None,
     at_the_head: Collection[str] = (),
 ) -> Figure:
-    """Increase of the RMSE without the target's directions by training step, a panel a site, beside random subspaces.
+    """Increase of the RMSE without the target's directions by training step, a panel a site, beside its controls.
 
     Args:
         history: Step (None outside a fit), site and effect.
@@ -36,9 +36,11 @@ def ablation_curves(
         own = [(0 if step is None else step, effect) for step, at, effect in history if at == site]
         steps = np.array([step for step, _ in own])
         panel.plot(steps, [effect.delta_rmse for _, effect in own], "o-", color=BLUE, markersize=4, label="without it")
-        for name, colour, label in _RANDOM:
+        for name, colour, label in _BESIDE:
             families = [one for _, effect in own for one in effect.families if one.name == name]
-            high = [np.nan if np.isnan(one.p) else np.quantile(one.delta_rmse.numpy(), 0.95) for one in families]
+            high = [
+                np.nan if np.isnan(one.percentile) else np.quantile(one.delta_rmse.numpy(), 0.95) for one in families
+            ]
             panel.plot(steps, high, "s--", color=colour, markersize=3, linewidth=1, label=label)
         zero_line(panel)
         low, top = panel.get_ylim()

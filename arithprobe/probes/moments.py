@@ -67,6 +67,10 @@ class Moments:
         """Those with some of the targets."""
         return Moments(self.gram, self.cross[..., chosen], self.squares[..., chosen])
 
+    def choose(self, columns: list[int]) -> "Moments":
+        """Those with the targets of some numbers."""
+        return Moments(self.gram, self.cross[..., columns], self.squares[..., columns])
+
     def mapped(self, matrix: Array) -> "Moments":
         """Those of states that an affine map changes: (C, 1 + D, 1 + D) or (1 + D, 1 + D), from ``[1, h]`` rows."""
         turned = np.swapaxes(matrix, -1, -2)

@@ -10,14 +10,12 @@ and the interval is R plus and minus the t quantile with G - 1 degrees of freedo
 Cochran 1977, Sampling Techniques, section 6.3). It is of these fitted probes: the fits stay.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from arithprobe.probes.moments import ALPHAS, ChosenBy
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import RidgeSurvey
 
@@ -51,19 +49,15 @@ class PairedDifference(NamedTuple):
 def paired_differences(
     own: tuple[RidgeSurvey, StateSample],
     other: tuple[RidgeSurvey, StateSample],
-    alphas: float | Sequence[float] = ALPHAS,
-    choose: ChosenBy = "gcv",
 ) -> list[PairedDifference]:
     """How much more each target of one column can be read from a network than from another.
 
     Args:
         own: Moments of the network at ``last`` first, and states of rows, at the same sites.
         other: Those of the other network, from the same rows, targets and folds.
-        alphas: Ridge penalties, see :meth:`RidgeSurvey.scores`.
-        choose: How one is chosen.
     """
     survey, rows = own[0], own[1].kept()[1]
-    squared, others = (_squared_errors(*one, alphas, choose) for one in (own, other))  # (n, S, T)
+    squared, others = (_squared_errors(*one) for one in (own, other))  # (n, S, T)
     labels = survey.columns[rows][:, : len(survey.targets)]
     around = (labels - labels.mean(dim=0)).square()[:, None]  # (n, 1, T)
     groups, index = torch.unique(survey.rows.group(survey.split.group)[rows], return_inverse=True)
@@ -82,9 +76,7 @@ def paired_differences(
     ]
 
 
-def _squared_errors(
-    survey: RidgeSurvey, sample: StateSample, alphas: float | Sequence[float], choose: ChosenBy
-) -> Tensor:
+def _squared_errors(survey: RidgeSurvey, sample: StateSample) -> Tensor:
     """(n, S, T) squared held-out errors of the rows of a sample, on the scale of the labels."""
     states, rows = sample.kept()
     every = len(survey.positions.names)
@@ -94,7 +86,7 @@ def _squared_errors(
     errors = labels.new_zeros(len(rows), len(cells), len(survey.targets))
     for held_out in survey.held_out:
         chosen = (fold == held_out).nonzero()[:, 0]
-        probe = fitter.fit(alphas, choose, held_out, relative=True)
+        probe = fitter.fit(survey.split.alphas, survey.split.choose, held_out)
         predicted = probe.predict(states[:, chosen].transpose(0, 1))
         errors[chosen] = (labels[chosen][:, None] - predicted).square()
     return errors

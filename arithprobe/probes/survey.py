@@ -181,10 +181,14 @@ class RidgeSurvey:
             analysis: First word of the tags.
             count: Components; a narrower state is read whole.
         """
-        parts = [
-            self.fitter.leading(count, fold).score(self.split.alphas, (fold,), paired=0) for fold in self.held_out
-        ]
+        parts = [self.fitter.leading(count, fold).score(self.split.alphas, (fold,), paired=0) for fold in self.held_out]
         return self._read(analysis, joined(parts))
+
+    def permuted(self, target: int) -> list[int]:
+        """Numbers of the moments' columns that hold a target's permuted labels, permutation by permutation."""
+        own = (self._target[: self._permuted] == target).nonzero()[:, 0].tolist()
+        first, step = len(self._target), self._permuted
+        return [first + copy * step + column for copy in range(self.split.permutations) for column in own]
 
     def raw(self, columns: Tensor) -> Tensor:
         """(..., k) values in the targets' own units, from (..., k) values of the first k of ``columns``."""

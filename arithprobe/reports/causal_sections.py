@@ -55,8 +55,11 @@ def _live_finding(lines: list[dict[str, Any]], target: str) -> str:
     most = max(own, key=lambda cell: cell["delta_rmse"] or 0.0)
     if most["delta_rmse"] is None:
         return f"What taking out {target} costs is no number: the model has diverged."
-    high = most["random"]["matched"]["high"] or most["random"]["isotropic"]["high"]
-    beside = "" if high is None else f", random subspaces at most {high:+.3g} (95 %)"
+    control = most["random"].get("permuted")  # runs of before have none
+    high = None if control is None else control["high"]
+    beside = "" if high is None else f", fits on permuted labels at most {high:+.3g} (95 %)"
+    if control is not None and high is None:
+        beside = f"; whether that is more than of permuted labels {CANNOT_BE_TOLD}: {control['note']}"
     return (
         f"After {steps_made(last['step'])} steps taking out {target} costs most at {most['site']}: RMSE "
         f"{most['delta_rmse']:+.3g}{beside}."
@@ -83,7 +86,7 @@ def _ledger(run: Run) -> Iterator[Block]:
         for row in rows
     ]  # fmt: skip
     header = (
-        "where", "subspace", "held-out R2", "rise of the RMSE", "skill lost", "p against random", "R2 left (ridge)",
+        "where", "subspace", "held-out R2", "rise of the RMSE", "skill lost", "p against controls", "R2 left (ridge)",
         "R2 left (MLP)", "steering slope",
     )  # fmt: skip
     caption = f"{kind.capitalize()} ablation in the model's own forward pass, where more than the readout comes after"
@@ -96,11 +99,22 @@ def lost_share(value: float | None) -> str:
 
 
 def p_beside(effect: dict[str, Any]) -> str:
-    """The p-value against each family of random subspaces, or why there is none."""
-    return ", ".join(
-        f"{name} {CANNOT_BE_TOLD}: {one['note']}" if one["p"] is None else f"{name} {one['p']:.3g}"
-        for name, one in effect["random"].items()
-    )
+    """The p-value against each null with the variance displaced, or why there is none; descriptions have none."""
+    nulls = {name: one for name, one in effect["random"].items() if one.get("is_null", False)}
+    shown = [
+        f"{name} {CANNOT_BE_TOLD}: {one['note']}" if one["p"] is None
+        else f"{name} {one['p']:.3g} (displacing {_share(effect, min(one['removed']))} to "
+             f"{_share(effect, max(one['removed']))})"
+        for name, one in nulls.items()
+    ]  # fmt: skip
+    if not nulls:
+        return f"{CANNOT_BE_TOLD}: it stands beside no fit on permuted labels"
+    return f"displacing {_share(effect, 1.0)}: {', '.join(shown)}"
+
+
+def _share(effect: dict[str, Any], times: float) -> str:
+    """What is displaced, in percent of the variance."""
+    return f"{100 * effect['displaced'] * times:.2g} %"
 
 
 def heads(run: Run) -> list[Block]:

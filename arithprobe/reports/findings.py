@@ -25,11 +25,12 @@ def of_interventions(rows: list[dict[str, Any]], rest: dict[str, Any], kind: str
         used = f"Most is lost at {_where(most)}: {share:.0%} of the skill, where the probe reads R2 {read:.3f}."
     costly = max(rows, key=lambda row: row["effects"][kind]["delta_rmse"] or 0.0)
     effect = costly["effects"][kind]
-    p = [f"{name} {one['p']:.3g}" for name, one in effect["random"].items() if one["p"] is not None]
+    nulls = {name: one for name, one in effect["random"].items() if one.get("is_null", False)}
+    p = [f"{name} {one['p']:.3g}" for name, one in nulls.items() if one["p"] is not None]
     found = {
         "decodable_against_used": used,
         "ablation_against_random": f"The RMSE rises most at {_where(costly)}: {effect['delta_rmse'] or 0.0:+.3g}; p "
-        f"against random subspaces: {', '.join(p) or 'none to compare with'}.",
+        f"against its controls: {', '.join(p) or 'cannot be told'}.",
     }
     return found | dict(_moved(rows)) | dict(_swapped(rest)) | dict(_kept(rest))
 
