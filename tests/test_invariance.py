@@ -2,7 +2,6 @@
 
 import math
 
-import planted
 import pytest
 import torch
 from micro import GRID, adder, clock, dataset, dim, of_texts, one_thread, written  # noqa: F401
@@ -13,6 +12,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy, ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.planted import circuits
 from arithprobe.problems.grammar import Layout, Problem, task_title
 from arithprobe.tokenizer import encode
 
@@ -90,13 +90,13 @@ def test_an_exact_adder_does_not_care():
 
 
 def test_an_exact_adder_of_three_digits_does_not_care():
-    found = invariance(*planted.adder(rows=200))
+    found = invariance(*circuits.adder(rows=200))
     assert found.index.max() < 1e-9 and found.kept_mse.max() < 1e-9 and found.mse.max() > 1
 
 
 def test_leading_zeros_are_digits_like_others():
     """The same adder on the same pairs, once each number 300 higher, which has three digits anyway."""
-    model, _ = planted.adder()
+    model, _ = circuits.adder()
     pairs = [(17 * row % 600, 101 * row % 600) for row in range(200)]
     padded, plain = (
         invariance(model, dataset([(x + more, y + more) for x, y in pairs], digits=3), (-50, -1, 0, 1, 50))

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
-from planted import PLANTED, adder, backed_up, clock, direction, many_handed_clock, overshooting, some, untrained
+from planted_rows import some
 from rich.console import Console
 from scipy.stats import binom
 
@@ -30,6 +30,8 @@ from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json
 from arithprobe.interventions.bench import halves_of
 from arithprobe.logic import State
+from arithprobe.planted.circuits import adder, clock, direction
+from arithprobe.planted.rungs import PLANTED, backed_up, many_handed_clock, overshooting, untrained
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.problems.circles import Circle

@@ -7,7 +7,6 @@ import pytest
 import torch
 from conftest import SMALL, assert_refused
 from micro import one_thread  # noqa: F401
-from planted import adder
 from rendered import white_figures
 from short_fits import command
 from test_ladder import strict
@@ -20,6 +19,7 @@ from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv, write_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.planted.circuits import adder
 from arithprobe.problems.grammar import Problem
 
 pytestmark = pytest.mark.usefixtures("white")

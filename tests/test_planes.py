@@ -7,12 +7,14 @@ import warnings
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
-from planted import MODULUS, clock, many_handed_clock, some
+from planted_rows import some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder_causal import CausalRungs
 from arithprobe.analysis.planes import Answers, plane_effects, plane_targets
 from arithprobe.models.hooks import edit
+from arithprobe.planted.circuits import MODULUS, clock
+from arithprobe.planted.rungs import many_handed_clock
 from arithprobe.probes.concentration import gini, participation_ratio
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.splits import permuted_rows

@@ -5,17 +5,7 @@ import functools
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
-from planted import (
-    PLANTED,
-    adder,
-    backed_up,
-    clock,
-    direction,
-    many_handed_clock,
-    overshooting,
-    some,
-    untrained,
-)
+from planted_rows import some
 
 from arithprobe.analysis.forward import random_init_twin, run_over
 from arithprobe.analysis.intervene_options import InterveneOptions
@@ -23,6 +13,8 @@ from arithprobe.analysis.intervene_plan import IntervenePlan
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.steering import steer_circle, steer_line
+from arithprobe.planted.circuits import adder, clock, direction
+from arithprobe.planted.rungs import PLANTED, backed_up, many_handed_clock, overshooting, untrained
 from arithprobe.probes.moments import ALPHAS, alpha_choice
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.variables import variable_of

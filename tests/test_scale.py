@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from planted import WIDTH, adder, clock, many_handed_clock, some
+from planted_rows import some
 from scale_rows import QUICK, SMALL, K, network, rows_of, small
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -28,6 +28,8 @@ from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.objectives import CircularMSE, ResidueCrossEntropy
+from arithprobe.planted.circuits import WIDTH, adder, clock
+from arithprobe.planted.rungs import many_handed_clock
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.nonlinear import MOST_CLASSES
 from arithprobe.probes.splits import fold_of

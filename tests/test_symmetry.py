@@ -2,7 +2,6 @@
 
 import math
 
-import planted
 import pytest
 import torch
 from micro import GRID, HANDFUL, Residues, adder, clock, dataset, dim, one_thread, workbench, written  # noqa: F401
@@ -11,6 +10,7 @@ from test_ablation import transformer
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import same_layout_donors
 from arithprobe.interventions.symmetry import symmetry_tests
+from arithprobe.planted import circuits
 from arithprobe.problems.grammar import Layout
 
 MIXED = [(x, y) for x in (0, 3, 7, 9, 10, 12, 40, 99) for y in (5, 16, 9, 61, 99, 98)]
@@ -81,7 +81,7 @@ def moved(dx, dy, modulus, digits):
 
 def test_leading_zeros_are_digits_like_others():
     """The adder of three digits on the same pairs, once each number 300 higher, which has three digits anyway."""
-    of, pairs, found = planted.adder()[0], [(17 * row % 600, 101 * row % 600) for row in range(60)], []
+    of, pairs, found = circuits.adder()[0], [(17 * row % 600, 101 * row % 600) for row in range(60)], []
     for more in (0, 300):
         rows = dataset([(x + more, y + more) for x, y in pairs], digits=3)
         bench = Part(of.model, of.objective, rows, torch.arange(len(rows)), 600.0)

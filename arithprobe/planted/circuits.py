@@ -1,4 +1,4 @@
-"""Transformers wired by hand, of which it is known what can be read from them, and what they use.
+"""Transformers wired by hand: what can be read from them is known, and what they use.
 
 All are pre-norm, of two layers, in float64, with weights that nothing was trained for; their LayerNorms take the mean
 off and divide by the same number whatever the state. A state is a sum of orthonormal *directions*, each with a name
@@ -19,23 +19,22 @@ outputs           ``share`` of the answer from sum, the rest  the residue whose 
 ================  ==========================================  =====================================================
 
 Every head of layer 0 looks at one digit, by its position; the MLP of layer 0 looks things up, with hinges at whole
-numbers; layer 1 fetches the backup, and does nothing else. :data:`PLANTED` says how far the evidence for each variable
-must reach. The rungs: *none* (the task is not learned), *behaviour* (it is), *decodable*, *selective* (above a control
-task and untrained networks), *geometric* (a line or a circle, which it is not with its values renamed), *necessary*
-(without it the skill is gone), *sufficient* (moving it moves the answer as much).
+numbers; layer 1 fetches the backup, and does nothing else. :data:`~arithprobe.planted.rungs.PLANTED` says how far
+the evidence for each variable must reach.
 """
 
 import functools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
-from arithprobe.analysis.forward import random_init_twin
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
+from arithprobe.models.blocks import Block
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.objective import Objective
 from arithprobe.models.objectives import ResidueCrossEntropy, ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.problems.grammar import Layout, Problem, task_title
@@ -55,18 +54,10 @@ STEEP = 64.0  # of the hinges: a GELU of 64 times a whole number is 0 or that nu
 MIDDLE, SPREAD = 4.5, math.sqrt(8.25)  # mean and standard deviation of a digit
 ON_X1, ON_Y1, ROUND = math.sqrt(1.2), 4.0, math.sqrt(2.0)  # variances 1.2, 1.6 in nine dimensions, and 1
 
-Case = Callable[[], tuple[LoadedModel, ArithmeticDataset]]
+Case = tuple[LoadedModel, ArithmeticDataset]
 
 
-class Planted(NamedTuple):
-    """A variable of a model, and the rung that it must end at."""
-
-    case: Case
-    variable: str
-    rung: str
-
-
-def adder(share=1.0, rows=1000):
+def adder(share: float = 1.0, rows: int = 1000) -> Case:
     """The sum: ``share`` of the answer comes from the last token's own sum, the rest from that of ``=``.
 
     Built for: ``sum`` is all that is used with ``share`` 1, and must end at *sufficient*. With 0.5 the backup saves
@@ -93,7 +84,7 @@ def adder(share=1.0, rows=1000):
     return _loaded(model, ScaledMSE(unit, 2 * 111 * MIDDLE), problems)
 
 
-def clock(frequencies=(1,), rows=1000):
+def clock(frequencies: Sequence[int] = (1,), rows: int = 1000) -> Case:
     """The residue modulo 13, by way of one circle for each frequency; the sum is gone where they are written.
 
     Built for: the circles are all that is used. With one frequency, ``residue`` and ``residuemod13f<f>`` must end at
@@ -117,90 +108,45 @@ def clock(frequencies=(1,), rows=1000):
     return _loaded(model, ResidueCrossEntropy(MODULUS), problems)
 
 
-def backed_up():
-    """The adder that keeps half of its answer elsewhere."""
-    return adder(share=0.5)
-
-
-def overshooting():
-    """The adder that answers one and a half times what its last token says, less half of what ``=`` says."""
-    return adder(share=1.5)
-
-
-def many_handed_clock():
-    """The clock with three circles, any one of which is enough."""
-    return clock((1, 3, 5))
-
-
-def untrained():
-    """A network of the adder's architecture as it was initialised: it has learned nothing, so everything is *none*."""
-    loaded, rows = adder()
-    return random_init_twin(loaded, 0), rows
-
-
-PLANTED = (
-    Planted(untrained, "sum", "none"),
-    Planted(adder, "summod7f1", "behaviour"),
-    Planted(adder, "x", "decodable"),
-    Planted(adder, "y1", "selective"),
-    Planted(adder, "x1", "geometric"),
-    Planted(adder, "summod10f1", "geometric"),
-    Planted(adder, "sum", "sufficient"),
-    Planted(backed_up, "sum", "geometric"),
-    Planted(overshooting, "sum", "necessary"),
-    Planted(clock, "y1", "selective"),
-    Planted(clock, "x1", "geometric"),
-    Planted(clock, "residue", "sufficient"),
-    Planted(clock, "residuemod13f1", "sufficient"),
-    Planted(many_handed_clock, "residuemod13f3", "geometric"),
-    Planted(many_handed_clock, "residuemod13f1+3+5", "sufficient"),
-    Planted(many_handed_clock, "residue", "sufficient"),
-)
-
-
-@functools.cache
-def some(case, count=500):
-    """A model, and the first of its rows."""
-    loaded, rows = case()
-    pairs = zip(rows.x[:count].tolist(), rows.y[:count].tolist(), strict=True)
-    return loaded, _dataset(Problem(x, y, rows.modulus) for x, y in pairs)
-
-
-def direction(name):
+def direction(name: str) -> Tensor:
     """(D,) of length 1."""
     return _frame()[NAMES.index(name)]
 
 
 @functools.cache
-def _frame():
+def _frame() -> Tensor:
     """(names, D) orthonormal, and orthogonal to (1, ..., 1)."""
     columns = torch.randn(WIDTH, 1 + len(NAMES), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     columns[:, 0] = 1.0
-    return torch.linalg.qr(columns)[0].T[1:].contiguous()
+    frame: Tensor = torch.linalg.qr(columns)[0].T[1:].contiguous()
+    return frame
 
 
-def _problems(digits, modulus, rows):
+def _problems(digits: int, modulus: int | None, rows: int) -> list[Problem]:
     """Different pairs of numbers of so many digits, drawn without order."""
     low, count = 10 ** (digits - 1), 9 * 10 ** (digits - 1)
     drawn = torch.randperm(count**2, generator=torch.Generator().manual_seed(0))[:rows].tolist()
     return [Problem(low + pair // count, low + pair % count, modulus) for pair in drawn]
 
 
-def _loaded(model, objective, problems):
-    rows = _dataset(problems)
+def _loaded(model: TinyTransformer, objective: Objective, problems: Sequence[Problem]) -> Case:
+    rows = dataset_of(problems)
     mean = float(rows.answers.double().mean())
     return LoadedModel("planted", "wired by hand", model, objective, mean, task_title(rows.modulus)), rows
 
 
-def _dataset(problems):
+def dataset_of(problems: Iterable[Problem]) -> ArithmeticDataset:
+    """Rows of some problems."""
     return ArithmeticDataset(parse_tsv(format_tsv(problems).encode(), "planted"))
 
 
-def _gather(problem, n_outputs, hinges):
+def _gather(problem: Problem, n_outputs: int, hinges: int) -> tuple[TinyTransformer, float]:
     """Embeddings and the attention of layer 0, which bring sum, x1 and y1 to every token; and the unit of the sum."""
-    sizes = {"d_model": WIDTH, "n_layers": 2, "n_heads": len(LOOKED_AT), "d_ff": hinges, "max_len": 32}
     with torch.random.fork_rng(devices=[]):
-        model = TinyTransformer(**sizes, n_outputs=n_outputs, dropout=0.0, norm="pre")
+        model = TinyTransformer(
+            d_model=WIDTH, n_layers=2, n_heads=len(LOOKED_AT), d_ff=hinges, max_len=32, n_outputs=n_outputs,
+            dropout=0.0, norm="pre",
+        )  # fmt: skip
     model = model.double().eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.zero_()
@@ -227,7 +173,7 @@ def _gather(problem, n_outputs, hinges):
     return model, unit
 
 
-def _look(block, head, marker, moves):
+def _look(block: Block, head: int, marker: str, moves: Sequence[tuple[str, Tensor]]) -> None:
     """Every token attends, with one head, to the token marked, and adds what it finds there to itself."""
     attention = block.self_attn
     first, width = head * (WIDTH // attention.n_heads), WIDTH // attention.n_heads
@@ -238,7 +184,7 @@ def _look(block, head, marker, moves):
         attention.out_proj.weight[:, slot] = target
 
 
-def _look_up(block, reading, middle, lowest, columns):
+def _look_up(block: Block, reading: Tensor, middle: float, lowest: int, columns: Mapping[str, Sequence[float]]) -> None:
     """Functions of a whole number from ``lowest`` on, linear between, constant below: ``reading @ state + middle``."""
     for name, values in columns.items():
         slopes = torch.tensor(values, dtype=torch.float64).diff()
