@@ -18,6 +18,7 @@ Blocks are of whole sums, taken as drawn from many: where the rows hold every su
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from scipy.special import stdtrit
@@ -44,4 +45,16 @@ def margin_of(scored: Tensor, refitted: Tensor | None = None) -> Tensor:
     total = torch.stack(variances).sum(dim=0)
     by_freedom = sum((v.square() / (len(part) - 1) for v, part in zip(variances, parts, strict=True)), start=0 * total)
     freedom = torch.where(total > 0, total.square() / by_freedom, 1.0)
-    return torch.from_numpy(stdtrit(freedom.numpy(), 0.975)) * total.sqrt()
+    return torch.as_tensor(stdtrit(freedom.numpy(), 0.975)) * total.sqrt()
+
+
+def fit_words(blocks: Iterable[int]) -> str:
+    """Whether intervals include the fit, in words, from the blocks of the rows fitted on that each leaves out.
+
+    >>> fit_words([10, 9]), fit_words([0]), fit_words([10, 0])
+    ('fit included', 'this fit only', 'fit included where it was made here')
+    """
+    known = {count > 0 for count in blocks}
+    if known == {True, False}:
+        return "fit included where it was made here"
+    return "fit included" if True in known else "this fit only"

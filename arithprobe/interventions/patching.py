@@ -15,8 +15,8 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.intervals import margin_of
 from arithprobe.interventions.part import Part
-from arithprobe.probes.metrics import jackknife_margin
 from arithprobe.probes.splits import blocks_of
 from arithprobe.problems.positions import PositionTable
 
@@ -26,7 +26,10 @@ _ROUNDING = 1e-6  # of the largest answer: answers that differ less are equal
 
 
 class Recovered(NamedTuple):
-    """A slope through the origin with its 95 % delete-a-group jackknife interval over blocks of base sums."""
+    """A slope through the origin with its 95 % interval, see :mod:`~arithprobe.interventions.intervals`.
+
+    Over blocks of base sums, and of the sums fitted on where something was fitted.
+    """
 
     fraction: float
     """The slope."""
@@ -135,8 +138,15 @@ def paired_rows(donors: Tensor) -> Tensor:
     return paired
 
 
-def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor) -> Recovered:
-    """Slope through the origin of a change on a gap, with its interval."""
+def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor, refitted: Tensor | None = None) -> Recovered:
+    """Slope through the origin of a change on a gap, with its interval.
+
+    Args:
+        change: (N,) changes of the answers.
+        gap: (N,) what they are compared with.
+        group: (N,) labels of the rows, for the interval.
+        refitted: (G, N) changes by what was fitted without each block of the rows to fit on; None where nothing was.
+    """
     block = blocks_of(group)
     products = torch.zeros(2, int(block.max()) + 1, dtype=torch.float64)
     for row, values in enumerate((change * gap, gap * gap)):
@@ -145,5 +155,6 @@ def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor) -> Recovered:
     slope = float(total[0] / total[1]) if total[1] > 0 else float("nan")
     left = total[:, None] - products
     known = left.shape[1] > 1 and bool((left[1] > 0).all())
-    margin = float(jackknife_margin(left[0] / left[1])) if known else float("nan")
+    others = None if refitted is None else (refitted * gap).sum(dim=1) / total[1]
+    margin = float(margin_of(left[0] / left[1], others)) if known else float("nan")
     return Recovered(slope, slope - margin, slope + margin)
