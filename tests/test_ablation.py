@@ -29,6 +29,7 @@ from arithprobe.linalg import matched_subspaces, random_subspaces, removed_by
 from arithprobe.models.hooks import edit
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.probes.splits import blocks_of
 
 D = 16
 KINDS = ("zero", "mean", "resample")
@@ -124,7 +125,7 @@ def test_an_empty_subspace_changes_nothing_and_has_no_p(bench, kind, rank):
     table = positions(bench, *PLACES[1])
     run = ablator(bench, "resid_mid.0", table, same_layout_donors(bench, 0))
     empty = direction(run, np.zeros((len(table.names), D, rank)))
-    effect, outputs, _ = run.ablate(empty, kind, ("isotropic", "matched"), 19, 0)
+    effect, outputs, *_ = run.ablate(empty, kind, ("isotropic", "matched"), 19, 0)
     torch.testing.assert_close(outputs, bench.outputs, atol=1e-12, rtol=0)
     assert (effect.removed, effect.delta_exact_match) == (0, 0)
     assert effect.delta_rmse == pytest.approx(0, abs=1e-9)
@@ -155,6 +156,18 @@ def test_donors_are_other_rows_of_the_same_layout_each_once(bench):
     assert not torch.equal(same_layout_donors(bench, 0), same_layout_donors(bench, 1))
 
 
+def test_donors_are_of_other_sums_in_the_same_block_where_there_are_any():
+    """So that leaving a block out leaves out whole pairs. The control: rows drawn at random are not."""
+    part = workbench(transformer(), [(x, y) for x in range(10, 30) for y in range(10, 25)])
+    block, donors = blocks_of(part.group), same_layout_donors(part, 0)
+    within = torch.stack([part.group[block == one].unique().numel() > torch.ones(()) for one in block])
+    assert within.double().mean() > 0.9
+    assert torch.equal(block[donors][within], block[within])
+    assert bool((part.group[donors] != part.group)[within].all())
+    drawn = torch.from_numpy(np.random.default_rng(0).permutation(len(part)))
+    assert (block[drawn] == block).double().mean() < 0.3
+
+
 def test_a_row_that_is_alone_has_itself_as_donor():
     lonely = workbench(transformer(), [(1, 2), (3, 4), (5, 6), (50, 6)])
     for seed in range(5):
@@ -182,7 +195,7 @@ def skilled():
 def test_the_figures_are_those_of_the_answers(skilled, kind):
     table, donors = positions(skilled, "x1", "equals"), same_layout_donors(skilled, 0)
     eraser, run = oblique(skilled, "embed", table), ablator(skilled, "embed", table, donors)
-    effect, outputs, random = run.ablate(eraser, kind, ("isotropic",), 19, 0)
+    effect, outputs, random, _ = run.ablate(eraser, kind, ("isotropic",), 19, 0)
     truth = skilled.group.double()
 
     def figures(outputs):
@@ -251,7 +264,7 @@ def test_random_families_have_as_many_draws_as_asked_for_and_matched_ones_remove
     table = positions(bench, *names)
     run = ablator(bench, "resid_post.0", table, same_layout_donors(bench, 0))
     basis = random_subspaces(D, 2, len(names), np.random.default_rng(3))
-    effect, _, random = run.ablate(direction(run, basis), kind, ("isotropic", "matched"), 25, 0)
+    effect, _, random, _ = run.ablate(direction(run, basis), kind, ("isotropic", "matched"), 25, 0)
     isotropic, matched = effect.families
     n = run.table.valid.sum(dim=0).tolist()
     for family in effect.families:
@@ -325,7 +338,7 @@ def test_where_nothing_random_removes_as_much_there_is_no_p_but_a_note(bench):
     left[0, 0], right = 1.0, torch.zeros(1, D, 1, dtype=torch.float64)
     right[0, 0], right[0, 1], left[0, 2] = 1.0, 9.0, 9.0
     eraser = Eraser("sum", "leace", "resid_post.0", table.names, left, right, torch.zeros(1, D).double())
-    effect, _, random = run.ablate(eraser, "mean", ("matched", "isotropic"), 19, 0)
+    effect, _, random, _ = run.ablate(eraser, "mean", ("matched", "isotropic"), 19, 0)
     matched, isotropic = effect.families
     assert math.isnan(matched.p) and math.isnan(matched.percentile)
     assert len(matched.delta_rmse) == len(random["matched"]) == 0
@@ -359,7 +372,7 @@ def test_an_eraser_fitted_on_these_rows_takes_the_place_of_one_made_by_hand(skil
     here = moments(skilled, "resid_mid.1", table)
     eraser = fit_erasers("leace", here, target="sum", site="resid_mid.1", positions=table.names)
     run = cell_of(skilled, "resid_mid.1", table, here, same_layout_donors(skilled, 0))
-    effect, outputs, _ = run.ablate(eraser, "mean", (), 0, 0)
+    effect, outputs, *_ = run.ablate(eraser, "mean", (), 0, 0)
     assert outputs.std() < 1e-6 and outputs[0].item() == pytest.approx(9)
     assert effect.skill_lost == pytest.approx(1)
 

@@ -41,7 +41,11 @@ def family(name="matched", rmse=(0.0, 2.0), lost=(0.0, 0.2), p=0.05, note=""):
 
 def effect(lost=0.5, rmse=10.0, families=None, kind="mean"):
     families = (family("isotropic", (-1.0, 1.0)), family()) if families is None else families
-    return AblationEffect(kind, 100, rmse, rmse, 0.1, 0.5, lost, 0.1, -0.1, 3.0, families)
+    intervals = {"interval": (rmse - 2.0, rmse + 2.0), "fit_blocks": 10, "lost_interval": (lost - 0.2, lost + 0.2)}
+    return AblationEffect(
+        kind=kind, n=100, rmse=rmse, delta_rmse=rmse, delta_loss=0.1, skill=0.5, skill_lost=lost, exact_match=0.1,
+        delta_exact_match=-0.1, removed=3.0, families=families, **intervals,
+    )  # fmt: skip
 
 
 def row(site="embed", position="last", subspace="sum:probe", r2=0.5, near=False, **about):
@@ -63,14 +67,14 @@ def curve(site="embed", target="sum", positions=("last",), response=0.5, random=
     deltas = torch.tensor([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0], dtype=torch.float64)
     at = response * deltas
     return SteeringCurve(
-        target, site, positions, deltas, 1.0, at, at - 0.1, at + 0.1, torch.zeros(6), Recovered(response, 0.4, 0.6),
+        target, site, positions, deltas, 1.0, at, at - 0.1, at + 0.1, torch.zeros(6), Recovered(response, 0.4, 0.6), 10,
         draws(-0.1, 0.2, n=random), (-1.0, 1.0), (-3.0, 3.0),
     )  # fmt: skip
 
 
 def swap(share=0.8, whole=1.0, row_space=0.7, p=0.05, random=20):
     recovered = Recovered(share, share - 0.1, share + 0.1)
-    return Interchange(100, 12.5, recovered, 0.0, whole, 0.0, draws(-0.1, 0.1, n=random), p, row_space, 0.0, 0)
+    return Interchange(100, 12.5, recovered, 10, 0.0, whole, 0.0, draws(-0.1, 0.1, n=random), p, row_space, 0.0, 0)
 
 
 def change(kind="x + d, y - d", d=1, demanded=0.0, share=0.1, distance=2.0, unrelated=40.0, hidden=0.2):

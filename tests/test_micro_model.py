@@ -131,7 +131,7 @@ def test_the_figures_of_an_ablation(site, where, kind, mse):
     names, position = where.split("@")
     table = positions(bench, position)
     eraser = axes(bench, site, table, "sum", names)
-    effect, outputs, random = ablator(bench, site, table, torch.arange(100).roll(1)).ablate(eraser, kind, (), 0, 0)
+    effect, outputs, random, _ = ablator(bench, site, table, torch.arange(100).roll(1)).ablate(eraser, kind, (), 0, 0)
     assert (effect.n, effect.families, random) == (100, (), {})
     assert effect.rmse == effect.delta_rmse == pytest.approx(math.sqrt(mse))
     assert effect.delta_loss == pytest.approx(mse)

@@ -99,7 +99,8 @@ def intervene(
                 r2 = cell.r2_of(variable.name)
                 steering = cell.steer(variable, options.variable_draws, options.seed, r2)
                 for eraser in plan.erasers(cell, variable.name):
-                    ledger.append((ledger_row(cell, eraser, options, r2, steering), eraser))
+                    refits = plan.refits(cell, eraser)
+                    ledger.append((ledger_row(cell, eraser, options, r2, steering, refits), eraser))
             costs.append(f"{site}@{where}: {time.perf_counter() - start:.1f} s")
     progress("notebook's removal")
     notebook = notebook_removal(bench) if "sum" in plan.fitted else None
@@ -111,7 +112,8 @@ def intervene(
             progress(f"interchange at {site}")
             cell = bench.cell(site, "all")
             for one in plan.variables:
-                found = cell.swap(cell.eraser(one.name, "leace"), options.variable_draws, options.seed)
+                eraser = cell.eraser(one.name, "leace")
+                found = cell.swap(eraser, options.variable_draws, options.seed, refits=cell.refits(eraser))
                 if found is None and dataset.counterfactual(one.name, plan.rows[:1], plan.rows[:1]) is None:
                     plan.leave_out(f"interchange of {one.name!r}: these rows do not say what the answer would be")
                 elif found is None:

@@ -75,6 +75,10 @@ class IntervenePlan:
         options = self.options
         return self.frozen or [cell.eraser(variable, kind, rank=options.inlp_rank) for kind in options.erasers]
 
+    def refits(self, cell: Cell, eraser: Eraser) -> tuple[Eraser, ...]:
+        """What is fitted in its place without each block of the rows to fit on; none for one that is frozen."""
+        return cell.refits(eraser) if self.frozen is None else ()
+
     def leave_out(self, reason: str) -> None:
         """Note something that these rows do not allow, once."""
         if reason not in self.left_out:

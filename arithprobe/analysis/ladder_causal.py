@@ -156,7 +156,7 @@ class CausalRungs:
             kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
             random=tuple(self._random(run, name) for name in (*FAMILIES, "permuted")),
             steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
-            interchange=cell.swap(eraser, self.draws, self.seed),
+            interchange=cell.swap(eraser, self.draws, self.seed, refits=cell.refits(eraser)),
             only_head_remains=self.bench.network.only_readout_remains(site),
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from arithprobe.analysis.ladder_rules import (
     at_most,
     tried,
 )
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.linalg import TOLERANCE
 from arithprobe.logic import LEVEL
 from arithprobe.probes.accuracy import binomial_interval
@@ -90,8 +91,8 @@ def sufficient(found: CausalEvidence) -> Evidence:
         ]
         figure = f"slope {slope:.2f}"
         figures.append(
-            f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}], random "
-            f"patterns up to {random:.2f}"
+            f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}] "
+            f"(95 %, {fit_words([curve.fit_blocks])}), random patterns up to {random:.2f}"
         )
     if swap is not None:
         share = swap.recovered.fraction

@@ -76,7 +76,8 @@ def _causal(found: CausalEvidence) -> dict[str, Any]:
     return asdict(found) | {
         "steering": None if curve is None else {
             "deltas": curve.deltas.tolist(), "response": curve.response.tolist(), "hits": curve.hits.tolist(),
-            "slope": curve.slope._asdict(), "random_slopes": curve.random_slopes.tolist(),
+            "slope": curve.slope._asdict(), "fit_blocks": curve.fit_blocks,
+            "random_slopes": curve.random_slopes.tolist(),
         },
         "interchange": None if swap is None else asdict(swap) | {
             "recovered": swap.recovered._asdict(), "random": swap.random.tolist(),

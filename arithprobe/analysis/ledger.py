@@ -1,5 +1,7 @@
 """The ledger: for each site, set of positions and subspace, what can be read there, and what the model does with it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from arithprobe.analysis.intervene_options import InterveneOptions
@@ -16,7 +18,12 @@ _FILLED = 0.2  # share of the rows that must have a position to be searched for 
 
 
 def ledger_row(
-    cell: Cell, eraser: Eraser, options: InterveneOptions, r2: Array, steering: SteeringCurve | None
+    cell: Cell,
+    eraser: Eraser,
+    options: InterveneOptions,
+    r2: Array,
+    steering: SteeringCurve | None,
+    refits: Sequence[Eraser] = (),
 ) -> LedgerRow:
     """One row.
 
@@ -26,9 +33,12 @@ def ledger_row(
         options: How it is taken out, and against which controls.
         r2: (P,) R2 of its variable.
         steering: The response to moving the variable.
+        refits: The eraser without each block of the rows to fit on.
     """
     own, seed = cell.bench.columns_of(eraser.target), options.seed
-    runs = {kind: cell.ablate(eraser, kind, options.families, options.draws, seed) for kind in options.ablations}
+    runs = {
+        kind: cell.ablate(eraser, kind, options.families, options.draws, seed, refits) for kind in options.ablations
+    }
     fit, held = (erased_moments(eraser, moments) for moments in (cell.fit, cell.held))
     left = linear_r2(fit.columns(own), held.columns(own), cell.bench.choice)
     best = _best(cell.held, r2)
@@ -41,7 +51,7 @@ def ledger_row(
         effects=tuple(run.effect for run in runs.values()), refit_mse=before, refit_delta_mse=after - before,
         refit_r2=1 - after / variance, residual_r2_linear=_most_left(cell.held, left),
         residual_r2_mlp=float("nan"), steering=steering,
-        interchange=cell.swap(eraser, options.variable_draws, seed, runs.get("resample")),
+        interchange=cell.swap(eraser, options.variable_draws, seed, runs.get("resample"), refits),
         near_tautological=cell.bench.network.only_readout_remains(cell.site),
     )  # fmt: skip
 

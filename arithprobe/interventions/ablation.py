@@ -12,10 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from arithprobe.behaviour import difference
+from arithprobe.interventions.intervals import margin_of
 from arithprobe.interventions.kinds import AblationKind, FamilyName
 from arithprobe.interventions.part import Cells, Part, Scores
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.linalg import Array
+from arithprobe.probes.splits import blocks_of
 
 ROUNDING = 1e-6
 """Share of the intact RMSE: costs that differ less are equal."""
@@ -33,6 +36,10 @@ class AblationEffect:
     """RMSE under it, in answer units."""
     delta_rmse: float
     """Increase of it."""
+    interval: tuple[float, float]
+    """95 % interval of the increase, for the subspace that would be fitted on all problems like these."""
+    fit_blocks: int
+    """Blocks of the sums fitted on that the intervals leave out in turn; 0: they leave the fit out of account."""
     delta_loss: float
     """Increase of the model's own loss."""
     skill: float
@@ -40,6 +47,8 @@ class AblationEffect:
     skill_lost: float
     """``(intact skill - skill) / intact skill``: 1 is all of it, above 1 worse than the constant. NaN where the model
     had no skill to lose."""
+    lost_interval: tuple[float, float]
+    """95 % interval of it."""
     exact_match: float
     """Share of exact answers under it."""
     delta_exact_match: float
@@ -62,6 +71,8 @@ class AblationRun(NamedTuple):
     """(N, K) outputs under it."""
     random: dict[FamilyName, Tensor]
     """(M, N, K) outputs under the draws, by family."""
+    refitted: Tensor | None
+    """(G, N, K) outputs without the subspace fitted without each block of the rows to fit on; None where it was not."""
 
 
 def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor) -> Tensor:
@@ -78,7 +89,7 @@ def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor)
     return (mean if kind == "mean" else torch.zeros_like(mean)).expand_as(cells)
 
 
-def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor) -> Cells:
+def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor, further: Tensor | None = None) -> Cells:
     """Makes states that are moved within M subspaces only.
 
     Args:
@@ -86,9 +97,12 @@ def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor) ->
         toward: (N, P, D) from each to what replaces it.
         left: (M, P, D, R) what is added.
         right: (M, P, D, R) how much of the way is read.
+        further: (M, P, D) how much further it is for each subspace.
     """
-    left = left.to(states)
-    coordinates = torch.einsum("npd,mpdr->mnpr", toward, right.to(states))
+    left, right = left.to(states), right.to(states)
+    coordinates = torch.einsum("npd,mpdr->mnpr", toward, right)
+    if further is not None:
+        coordinates = coordinates + torch.einsum("mpd,mpdr->mpr", further.to(states), right)[:, None]
 
     def moved(edits: slice, rows: slice) -> Tensor:
         return states[rows] + torch.einsum("mnpr,mpdr->mnpd", coordinates[edits, rows], left[edits])
@@ -117,18 +131,47 @@ def skill_lost(part: Part, skill: Tensor) -> Tensor:
 
 
 def effect_of(
-    part: Part, kind: AblationKind, scores: Scores, removed: float, displaced: float, families: tuple[RandomFamily, ...]
+    part: Part,
+    kind: AblationKind,
+    outputs: Tensor,
+    scores: Scores,
+    removed: float,
+    displaced: float,
+    families: tuple[RandomFamily, ...],
+    refitted: Tensor | None,
 ) -> AblationEffect:
-    """What one ablation does, from the (1,) scores under it."""
+    """What one ablation does, from the (1, N, K) outputs under it, their scores, and (G, N, K) of its refits."""
     intact = part.intact
+    increase, lost = float(scores.rmse[0] - intact.rmse), float(skill_lost(part, scores.skill[:1]))
+    margins = _margins(part, outputs, refitted)
     return AblationEffect(
         kind=kind, n=len(part), rmse=float(scores.rmse[0]),
-        delta_rmse=float(scores.rmse[0] - intact.rmse), delta_loss=float(scores.loss[0] - intact.loss),
-        skill=float(scores.skill[0]), skill_lost=float(skill_lost(part, scores.skill[:1])),
+        delta_rmse=increase, interval=(increase - margins[0], increase + margins[0]),
+        fit_blocks=0 if refitted is None else len(refitted), delta_loss=float(scores.loss[0] - intact.loss),
+        skill=float(scores.skill[0]), skill_lost=lost, lost_interval=(lost - margins[1], lost + margins[1]),
         exact_match=float(scores.exact_match[0]),
         delta_exact_match=float(scores.exact_match[0] - intact.exact_match), removed=removed,
         displaced=displaced, families=families,
     )  # fmt: skip
+
+
+def _margins(part: Part, outputs: Tensor, refitted: Tensor | None) -> tuple[float, float]:
+    """Half the widths of the 95 % intervals of the increase of the RMSE and of the share of the skill lost."""
+    truth, block = part.answers.double(), blocks_of(part.group)
+    every = outputs if refitted is None else torch.cat([outputs, refitted])
+    answers = torch.cat([part.answers_of(every), part.predictions[None], torch.full_like(truth, part.constant)[None]])
+    errors = difference(answers, truth, part.circle).square()  # (1 + G + 2, N)
+    sums = torch.zeros(len(errors), int(block.max()) + 1, dtype=torch.float64).index_add_(1, block, errors)
+    rows = torch.bincount(block)
+    left = (sums.sum(dim=1, keepdim=True) - sums) / (len(truth) - rows)  # mean squared errors without each block
+    whole = errors.mean(dim=1)
+
+    def effects(own: Tensor, intact: Tensor, constant: Tensor) -> Tensor:
+        return torch.stack([own.sqrt() - intact.sqrt(), (own - intact) / (constant - intact)], dim=1)
+
+    again = None if refitted is None else effects(whole[1:-2], whole[-2], whole[-1])
+    rise, lost = margin_of(effects(left[0], left[-2], left[-1]), again).tolist()
+    return rise, lost
 
 
 def displaced_by(effect: AblationEffect, family: RandomFamily) -> str:

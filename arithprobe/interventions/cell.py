@@ -4,29 +4,26 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import AblationRun, changes_of, effect_of, moved_within, replacement
 from arithprobe.interventions.certificate import linear_r2
 from arithprobe.interventions.controls import Draws, Taken, drawn_beside, family_of
-from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.erasure import Eraser, fit_erasers
 from arithprobe.interventions.halves import Halves
 from arithprobe.interventions.interchange import Interchange, RowSpace, interchange, row_space_of
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.patching import whole_state_answers
 from arithprobe.interventions.permuted import PermutedFits
-from arithprobe.interventions.steering import SteeringCurve, steer_circle, steer_line
+from arithprobe.interventions.refitted import refit_erasers, stacked
+from arithprobe.interventions.steered import steer
+from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.variables import Variable
 from arithprobe.problems.positions import PositionTable
-
-_STEERABLE = 0.25  # held-out R2 below which a variable is not steered: its pattern would be mostly noise
 
 
 class Cell:
@@ -55,7 +52,7 @@ class Cell:
         null: Mapping[str, Moments] | None = None,
     ) -> None:  # fmt: skip
         self.bench, self.part, self.site, self.where, self.fit = bench, bench.held, site, where, fit
-        self._held, self.permuted = held, PermutedFits(bench, site, table, null)
+        self._of_all, self._held, self.permuted = table, held, PermutedFits(bench, site, table, null)
         self.table = self.part.at(table)
         names = table.names
         self._filled = torch.from_numpy(fit.n >= 2) & (self.table.valid.sum(dim=0) >= 2)
@@ -102,6 +99,11 @@ class Cell:
             choice=choice or self.bench.choice, checkpoint=self.bench.weights,
         )  # fmt: skip
 
+    def refits(self, eraser: Eraser, *, choice: AlphaChoice | None = None) -> tuple[Eraser, ...]:
+        """An eraser of :meth:`eraser`, without each block of the rows to fit on; none where moments were given."""
+        own = self.bench.columns_of(eraser.target)
+        return refit_erasers(eraser, [one.columns(own) for one in self._without_blocks], choice or self.bench.choice)
+
     def ablate(
         self,
         eraser: Eraser,
@@ -109,6 +111,7 @@ class Cell:
         families: Sequence[FamilyName] = (),
         draws: int = 0,
         seed: int = 0,
+        refits: Sequence[Eraser] = (),
         *,
         choice: AlphaChoice | None = None,
     ) -> AblationRun:
@@ -120,6 +123,7 @@ class Cell:
             families: What it stands beside.
             draws: Draws of each family that is a null of the eraser; of others 20 at most.
             seed: Seed of them.
+            refits: What :meth:`refits` makes of it; the intervals include the fit by them.
             choice: Ridge penalties of the fits on permuted labels: those that the eraser was fitted with.
 
         Raises:
@@ -137,7 +141,9 @@ class Cell:
             drawn = drawn_beside(name, gone, self.fit, self.permuted, draws, seed, choice)
             random[name] = self._random_outputs(name, kind, drawn, eraser.mean)
             found.append(family_of(self.part, name, random[name], float(scores.rmse[0]), gone, drawn))
-        return AblationRun(effect_of(self.part, kind, scores, float(own), gone.share, tuple(found)), outputs[0], random)
+        again = self._refitted(kind, eraser, refits) if refits else None
+        effect = effect_of(self.part, kind, outputs, scores, float(own), gone.share, tuple(found), again)
+        return AblationRun(effect, outputs[0], random, again)
 
     def without(self, kind: AblationKind, left: Tensor, right: Tensor, mean: Tensor | None = None) -> Tensor:
         """(M, N, K) outputs with the subspaces ``left``, ``right`` (M, P, D, R) ablated.
@@ -149,12 +155,7 @@ class Cell:
 
     def without_each(self, erasers: Sequence[Eraser]) -> Tensor:
         """(M, N, K) outputs without each of M subspaces, their part replaced by its mean."""
-        width = max(one.rank for one in erasers)
-        left, right = (
-            torch.stack([F.pad(getattr(one, side), (0, width - one.rank)) for one in erasers])
-            for side in ("left", "right")
-        )
-        return self.without("mean", left, right)
+        return self.without("mean", *stacked(erasers))
 
     def only(self, eraser: Eraser) -> Tensor:
         """(1, N, K) outputs when all but what an eraser takes out is replaced by its mean."""
@@ -170,12 +171,14 @@ class Cell:
         """
         return self.without("mean", *map(torch.from_numpy, self.permuted.pairs(variable, "leace", draws, seed)))
 
-    def swap(self, eraser: Eraser, draws: int, seed: int, done: AblationRun | None = None) -> Interchange | None:
+    def swap(
+        self, eraser: Eraser, draws: int, seed: int, done: AblationRun | None = None, refits: Sequence[Eraser] = ()
+    ) -> Interchange | None:
         """The interchange of a subspace with the donors, from a resample ablation that is done, or done here."""
         if done is None or "isotropic" not in done.random:
-            done = self.ablate(eraser, "resample", ["isotropic"], draws, seed)
-        random = done.random["isotropic"]
-        return interchange(self.part, eraser, self.table, self.bench.donors, done.outputs, random, self.row_space)
+            done = self.ablate(eraser, "resample", ["isotropic"], draws, seed, refits)
+        random, where = done.random["isotropic"], (self.table, self.bench.donors)
+        return interchange(self.part, eraser, *where, done.outputs, random, self.row_space, done.refitted)
 
     def patch(self) -> Tensor:
         """(N,) answers with the whole state of each row's donor here."""
@@ -198,25 +201,24 @@ class Cell:
         Returns:
             The curve, or None where it is hardly readable, or nobody knows what the answer would be.
         """
-        part, r2 = self.part, self.r2_of(variable.name) if r2 is None else r2
+        own, r2 = self.bench.columns_of(variable.name), self.r2_of(variable.name) if r2 is None else r2
+        fits = [one.columns(own) for one in (self.fit, *self._without_blocks)]
         expected = self.bench.rows.per_unit(variable.name)
-        circle = variable.circle if variable.circle is not None and variable.circle.period == part.modulus else None
-        readable = np.flatnonzero(np.nan_to_num(r2, nan=0.0) >= _STEERABLE).tolist()
-        if not readable or (expected is None and circle is None):
-            return None
-        fit, choice = self.fit.columns(self.bench.columns_of(variable.name)), self.bench.choice
-        parts = [filter_and_pattern(fit.cell(position), choice) for position in readable]
-        slope, intercept, pattern = (torch.from_numpy(np.stack(one)) for one in zip(*parts, strict=True))
-        table = PositionTable(
-            tuple(self.table.names[position] for position in readable),
-            self.table.token[:, readable], self.table.valid[:, readable],
-        )  # fmt: skip
-        if circle is not None:
-            weights, turned = (slope, intercept, pattern), (circle.period, circle.frequencies)
-            return steer_circle(part, self.site, table, variable.name, weights, *turned, draws=draws, seed=seed)
-        spread, per_unit = float(variable.columns[part.rows].std(correction=0)), float(expected or 0.0)
-        line = pattern[..., 0]
-        return steer_line(part, self.site, table, variable.name, line, spread, per_unit, draws=draws, seed=seed)
+        return steer(
+            self.part, self.site, self.table, variable, expected, r2, fits, self.bench.choice, draws=draws, seed=seed
+        )
+
+    @property
+    def _without_blocks(self) -> Sequence[Moments]:
+        """The moments without each block of the rows to fit on; none where moments were given."""
+        return self.bench.without_blocks(self.site, self._of_all) if self._held is not None else ()
+
+    def _refitted(self, kind: AblationKind, eraser: Eraser, refits: Sequence[Eraser]) -> Tensor:
+        """(G, N, K) outputs without each refit of an eraser, each by its own mean."""
+        left, right = (side * torch.from_numpy(self._kept) for side in stacked(refits))
+        means = torch.stack([one.mean for one in refits]) - eraser.mean if kind == "mean" else None
+        moved = moved_within(self.states, self._toward(kind, eraser.mean), left, right, means)
+        return self.part.run(self.site, self.table, len(refits), moved)
 
     def _random_outputs(self, name: FamilyName, kind: AblationKind, drawn: Draws, mean: Tensor) -> Tensor:
         """(M, N, K) outputs; those of isotropic subspaces are kept, they do not depend on what they stand beside."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from arithprobe.interventions.part import Computed, Part
 from arithprobe.interventions.patching import same_layout_donors
+from arithprobe.interventions.refitted import moments_without_blocks
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.models.network import Network
 from arithprobe.models.objective import Objective
@@ -86,6 +87,7 @@ class Halves:
         self.positions = rows.positions(positions)
         self._columns = dict(columns or {})
         self._fitters: dict[int, tuple[list[str], RidgeFitter]] = {}
+        self._without: tuple[tuple[str, tuple[str, ...]], list[Moments]] | None = None
         self._sites = tuple(dict.fromkeys(folded if folded is not None else sites or network.sites))
         answer = rows.answers.double()[:, None]
         self.labels = torch.cat([*self._columns.values(), answer], dim=1)  # (N, K + 1)
@@ -118,6 +120,21 @@ class Halves:
         own = [first + self.positions.names.index(name) for name in names]
         fit, held = fitter.select(own, self.labels.shape[1]).moments()
         return fit, held
+
+    def without_blocks(self, site: str, table: PositionTable) -> list[Moments]:
+        """Moments of the rows to fit on but for those of one block of sums, for each block; none without such rows.
+
+        Those of the site and positions asked for last are kept.
+        """
+        if self.fit is None:
+            return []
+        if self._without is None or self._without[0] != (site, table.names):
+            own = self.fit.at(table)
+            cells, labels = self.fit.cells(site, own), self.labels[self.fit.rows]
+            valid = own.valid & self.usual[self.fit.rows, None]
+            found = moments_without_blocks(cells, valid, labels, self.fit.group)
+            self._without = (site, table.names), found
+        return self._without[1]
 
     def _folded(self, width: int) -> tuple[list[str], RidgeFitter]:
         """Moments of both parts at all positions, of the sites of one width."""

@@ -46,7 +46,10 @@ class Interchange:
     shift: float
     """Root mean square of the intended shift of the answer, in answer units."""
     recovered: Recovered
-    """Share of the intended shift that the answer makes."""
+    """Share of the intended shift that the answer makes. Its interval is that of the subspace that would be fitted on
+    all problems like these, and includes the fit."""
+    fit_blocks: int
+    """Blocks of the sums fitted on that the interval leaves out in turn; 0: it leaves the fit out of account."""
     exact_match: float
     """Share of answers that are exactly what arithmetic demands; of use where the model is exact."""
     whole_state: float
@@ -76,6 +79,7 @@ def interchange(
     swapped: Tensor,
     swapped_random: Tensor,
     row_space: RowSpace | None = None,
+    refitted: Tensor | None = None,
 ) -> Interchange | None:
     """Score the swap of a subspace between each row and its donor against symbolic answers.
 
@@ -87,6 +91,8 @@ def interchange(
         swapped: (N, K) outputs under the swap, as resample ablation gives them.
         swapped_random: (M, N, K) the same for random subspaces.
         row_space: What the rest of the model sees at the site and positions; computed where it is None.
+        refitted: (G, N, K) outputs under the swap of the subspace fitted without each block of the rows to fit on; the
+            interval includes the fit by them.
 
     Returns:
         The scores, or None where the target does not say what the answer would be, or it would be the same.
@@ -103,8 +109,9 @@ def interchange(
         return None
     before, group = part.predictions, part.group[chosen]
 
-    def score(answers: Tensor) -> Recovered:
-        return recovered_fraction(difference(answers, before, part.circle)[chosen], intended[chosen], group)
+    def score(answers: Tensor, refits: Tensor | None = None) -> Recovered:
+        again = None if refits is None else difference(refits, before, part.circle)[:, chosen]
+        return recovered_fraction(difference(answers, before, part.circle)[chosen], intended[chosen], group, again)
 
     def exact(answers: Tensor) -> float:
         return float((answers.round() == demanded)[chosen].double().mean())
@@ -116,10 +123,11 @@ def interchange(
         score(_swapped(part, eraser.site, table, donors, *_within(eraser, projector))).fraction
         for projector in (seen.projector, torch.eye(seen.projector.shape[-1]).double() - seen.projector)
     ]
-    recovered = score(own)
+    recovered = score(own, None if refitted is None else part.answers_of(refitted))
     return Interchange(
         n=int(chosen.sum()), shift=float(intended[chosen].square().mean().sqrt()), recovered=recovered,
-        exact_match=exact(own), whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
+        fit_blocks=0 if refitted is None else len(refitted), exact_match=exact(own),
+        whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
         p=float(permutation_p(torch.tensor(recovered.fraction - _ROUNDING, dtype=torch.float64), random)),
         row_space=both[0], null_space=both[1], null_dimensions=seen.null_dimensions,
     )  # fmt: skip

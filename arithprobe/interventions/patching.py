@@ -10,23 +10,28 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.intervals import margin_of
 from arithprobe.interventions.part import Part
-from arithprobe.probes.metrics import jackknife_margin
 from arithprobe.probes.splits import blocks_of
 from arithprobe.problems.positions import PositionTable
 
+Labels = npt.NDArray[np.int64]
 FEWEST = 2
 """Pairs without which nothing can be said."""
 _ROUNDING = 1e-6  # of the largest answer: answers that differ less are equal
 
 
 class Recovered(NamedTuple):
-    """A slope through the origin with its 95 % delete-a-group jackknife interval over blocks of base sums."""
+    """A slope through the origin with its 95 % interval, see :mod:`~arithprobe.interventions.intervals`.
+
+    Over blocks of base sums, and of the sums fitted on where something was fitted.
+    """
 
     fraction: float
     """The slope."""
@@ -59,15 +64,38 @@ class PatchingMap:
 def same_layout_donors(part: Part, seed: int) -> Tensor:
     """(N,) another row of the same layout for each row, drawn at random; a row that is alone has itself.
 
-    Every row is the donor of one.
+    Every row is the donor of one. Where that can be, the two are of different sums in one block of sums: an interval
+    that leaves blocks out leaves out whole pairs, since a donor varies between samples as much as the row does.
     """
-    layout = part.dataset.layout[part.rows].numpy()
-    order = np.random.default_rng(seed).permutation(len(layout))
-    order = order[np.argsort(layout[order], kind="stable")]
+    layout, group = part.dataset.layout[part.rows].numpy(), part.group.numpy()
+    kind, generator = _among(layout, blocks_of(part.group).numpy(), group), np.random.default_rng(seed)
+    order = generator.permutation(len(layout))
+    order = order[np.argsort(kind[order], kind="stable")]
     donors = np.empty_like(order)
-    for group in np.split(order, np.flatnonzero(np.diff(layout[order])) + 1):
-        donors[group] = np.roll(group, 1)
+    for rows in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
+        _, number, counts = np.unique(group[rows], return_inverse=True, return_counts=True)
+        by_sum = rows[np.argsort(generator.permutation(len(counts))[number], kind="stable")]
+        donors[by_sum] = np.roll(by_sum, counts.max() if len(counts) > 1 else 1)
     return torch.from_numpy(donors)
+
+
+def _among(layout: Labels, block: Labels, group: Labels) -> Labels:
+    """(N,) what rows are paired within: a layout and block; or the rest of a layout, of blocks of one sum or row."""
+    sums = np.bincount(np.unique(np.stack([group, block]), axis=1)[1], minlength=int(block.max()) + 1)
+    every = int(block.max()) + 2
+    kind = layout * every + np.where(sums[block] > 1, block, every - 1)
+    kind = np.where(_alone(kind), layout * every + every - 1, kind)
+    for row in np.flatnonzero(_alone(kind)):  # one a layout at most: with any others of it
+        others = np.flatnonzero((layout == layout[row]) & (kind != kind[row]))
+        kind[row] = kind[others[0]] if len(others) else kind[row]
+    return kind
+
+
+def _alone(labels: Labels) -> npt.NDArray[np.bool_]:
+    """(N,) whether no other row has the label."""
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    alone: npt.NDArray[np.bool_] = counts[inverse] == 1
+    return alone
 
 
 def patching_map(part: Part, sites: Sequence[str], table: PositionTable, donors: Tensor) -> PatchingMap:
@@ -135,8 +163,15 @@ def paired_rows(donors: Tensor) -> Tensor:
     return paired
 
 
-def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor) -> Recovered:
-    """Slope through the origin of a change on a gap, with its interval."""
+def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor, refitted: Tensor | None = None) -> Recovered:
+    """Slope through the origin of a change on a gap, with its interval.
+
+    Args:
+        change: (N,) changes of the answers.
+        gap: (N,) what they are compared with.
+        group: (N,) labels of the rows, for the interval.
+        refitted: (G, N) changes by what was fitted without each block of the rows to fit on; None where nothing was.
+    """
     block = blocks_of(group)
     products = torch.zeros(2, int(block.max()) + 1, dtype=torch.float64)
     for row, values in enumerate((change * gap, gap * gap)):
@@ -145,5 +180,6 @@ def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor) -> Recovered:
     slope = float(total[0] / total[1]) if total[1] > 0 else float("nan")
     left = total[:, None] - products
     known = left.shape[1] > 1 and bool((left[1] > 0).all())
-    margin = float(jackknife_margin(left[0] / left[1])) if known else float("nan")
+    others = None if refitted is None else (refitted * gap).sum(dim=1) / total[1]
+    margin = float(margin_of(left[0] / left[1], others)) if known else float("nan")
     return Recovered(slope, slope - margin, slope + margin)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
+from arithprobe.interventions.intervals import margin_of
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import Recovered
-from arithprobe.probes.metrics import jackknife_margin
+from arithprobe.interventions.refitted import Weights
 from arithprobe.probes.splits import blocks_of
 from arithprobe.problems.positions import PositionTable
 
@@ -51,13 +52,16 @@ class SteeringCurve:
     """(Q,) mean shift of the answer, in answer units; of a model that answers numbers modulo k, over the rows whose
     right answer does not wrap around (all of them for other models)."""
     low: Tensor
-    """(Q,) lower end of its 95 % interval."""
+    """(Q,) lower end of its 95 % interval over the rows moved, by this pattern; another fit's is in ``slope`` only."""
     high: Tensor
     """(Q,) upper end."""
     hits: Tensor
     """(Q,) share of rows whose rounded answer is the right one for the shifted quantity."""
     slope: Recovered
-    """Response to small shifts over what arithmetic demands: 1 is full use of what was moved."""
+    """Response to small shifts over what arithmetic demands: 1 is full use of what was moved. The interval includes the
+    fit: it is for the pattern that would be fitted on all problems like these."""
+    fit_blocks: int
+    """Blocks of the sums fitted on that the interval leaves out in turn; 0: it leaves the fit out of account."""
     random_slopes: Tensor
     """(M,) the same for random patterns of the same length."""
     linear: tuple[float, float]
@@ -77,6 +81,7 @@ def steer_line(
     *,
     draws: int = 20,
     seed: int = 0,
+    refits: Sequence[Tensor] = (),
 ) -> SteeringCurve:
     """Move a quantity along its number line.
 
@@ -90,6 +95,7 @@ def steer_line(
         expected: Rise of the answer for +1.
         draws: Random patterns beside it.
         seed: Seed of them.
+        refits: The pattern without each block of the rows fitted on; the interval includes the fit by them.
     """
     steps, unit = (STEPS, spread) if part.modulus is None else (TURNS, 1 / expected)
     deltas = _deltas(part, expected, [step * unit for step in steps])
@@ -106,8 +112,8 @@ def steer_line(
     random = torch.from_numpy(generator.standard_normal((draws, *pattern.shape)))
     random = random / random.norm(dim=-1, keepdim=True) * pattern.norm(dim=-1, keepdim=True)
     ends = near[[0, -1]]
-    controls = [_slope(part, ends, expected, moved(one.expand(2, *one.shape), ends)) for one in random]
-    return _curve(part, target, site, table, deltas, expected, answers, near, [one.fraction for one in controls])
+    others = [float(_slope(part, ends, expected, moved(p.expand(2, *p.shape), ends))()) for p in (*random, *refits)]
+    return _curve(part, target, site, table, deltas, expected, answers, near, others, len(refits))
 
 
 def steer_circle(
@@ -115,13 +121,14 @@ def steer_circle(
     site: str,
     table: PositionTable,
     target: str,
-    weights: tuple[Tensor, Tensor, Tensor],
+    weights: Weights,
     period: int,
     frequencies: Sequence[int],
     *,
     turns: Sequence[int] = TURNS,
     draws: int = 20,
     seed: int = 0,
+    refits: Sequence[Weights] = (),
 ) -> SteeringCurve:
     """Turn a quantity round its circle.
 
@@ -137,14 +144,15 @@ def steer_circle(
         turns: Shifts asked for, in units of the quantity, to both sides.
         draws: Random planes beside it, turned by the same readings.
         seed: Seed of them.
+        refits: The weights as they are without each block of the rows fitted on.
     """
-    slope, intercept, pattern = weights
-    cells = part.cells(site, table)
-    reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
+    pattern, cells = weights[2], part.cells(site, table)
     deltas = _deltas(part, 1.0, turns)
     near = _near(deltas, _NEAR * period / min(frequencies))
+    ends = near[[0, -1]]
 
-    def moved(patterns: Tensor, by: Tensor) -> Tensor:
+    def moved(slope: Tensor, intercept: Tensor, patterns: Tensor, by: Tensor) -> Tensor:
+        reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
         theta = 2 * math.pi * torch.outer(by, torch.tensor(frequencies, dtype=torch.float64)) / period  # (M, F)
         cosine, sine = theta.cos() - 1, theta.sin()
         turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)  # (M, F, 2, 2)
@@ -156,14 +164,11 @@ def steer_circle(
             lambda edits, rows: cells[rows] + torch.einsum("mnpj,pdj->mnpd", change[edits, rows].to(cells), step),
         ))  # fmt: skip
 
-    generator = np.random.default_rng(seed)
-    controls = []
-    for _ in range(draws):
-        plane = (
-            torch.from_numpy(np.linalg.qr(generator.standard_normal(pattern.shape))[0]) * pattern.norm(dim=1)[:, None]
-        )
-        controls.append(_slope(part, near[[0, -1]], 1.0, moved(plane, near[[0, -1]])).fraction)
-    return _curve(part, target, site, table, deltas, 1.0, moved(pattern, deltas), near, controls)
+    generator, length = np.random.default_rng(seed), pattern.norm(dim=1)[:, None]
+    random = (torch.from_numpy(np.linalg.qr(generator.standard_normal(pattern.shape))[0]) for _ in range(draws))
+    each: list[Weights] = [*((*weights[:2], plane * length) for plane in random), *refits]
+    others = [float(_slope(part, ends, 1.0, moved(*one, ends))()) for one in each]
+    return _curve(part, target, site, table, deltas, 1.0, moved(*weights, deltas), near, others, len(refits))
 
 
 def _curve(
@@ -175,20 +180,22 @@ def _curve(
     expected: float,
     answers: Tensor,
     near: Tensor,
-    random_slopes: Sequence[float],
+    others: Sequence[float],  # slopes of random patterns and, behind them, of so many
+    refits: int,
 ) -> SteeringCurve:
     shift, counted = _shift(part, answers), _counted(part, expected, deltas)
-    response = _mean(shift, counted)
-    margin = _over_blocks(part, lambda kept: _mean(shift[:, kept], counted[:, kept]))
-    slope = _slope(part, near, expected, answers[torch.isin(deltas, near)])
+    response, slope_of = _mean(shift, counted), _slope(part, near, expected, answers[torch.isin(deltas, near)])
+    margin = margin_of(_without_blocks(part, lambda kept: _mean(shift[:, kept], counted[:, kept])))
+    random, refitted = torch.tensor(others, dtype=torch.float64).tensor_split([len(others) - refits])
+    slope, beside = float(slope_of()), float(margin_of(_without_blocks(part, slope_of), refitted if refits else None))
     demanded = part.answers + (expected * deltas)[:, None]
     demanded = demanded if part.modulus is None else demanded % part.modulus
     return SteeringCurve(
         target=target, site=site, positions=table.names, deltas=deltas, expected=expected, response=response,
         low=response - margin, high=response + margin,
-        hits=(answers.round() == demanded.round()).double().mean(dim=1), slope=slope,
-        random_slopes=torch.tensor(random_slopes, dtype=torch.float64),
-        linear=_linear(deltas, response, slope.fraction * expected),
+        hits=(answers.round() == demanded.round()).double().mean(dim=1),
+        slope=Recovered(slope, slope - beside, slope + beside), fit_blocks=refits, random_slopes=random,
+        linear=_linear(deltas, response, slope * expected),
         saturation=(float(response.min()), float(response.max())),
     )  # fmt: skip
 
@@ -222,25 +229,23 @@ def _mean(values: Tensor, counted: Tensor) -> Tensor:
     return values.mean(dim=1) if bool(counted.all()) else torch.where(counted, values, torch.nan).nanmean(dim=1)
 
 
-def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Recovered:
-    """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand."""
+def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Callable[..., Tensor]:
+    """Slope through the origin of the shift of (Q, N) answers on what (Q,) deltas demand, over some rows or all."""
     demanded, counted = expected * deltas, _counted(part, expected, deltas)
-    moved, every = demanded[:, None] * _shift(part, answers), torch.ones(len(part), dtype=torch.bool)
+    moved = demanded[:, None] * _shift(part, answers)
     each = moved.sum(dim=0) / demanded.square().sum()  # (N,)
     within, squares = (moved * counted).sum(dim=0), (demanded.square()[:, None] * counted).sum(dim=0)
 
-    def over(kept: Tensor) -> Tensor:
+    def over(kept: Tensor | slice = slice(None)) -> Tensor:
         return each[kept].mean() if bool(counted.all()) else within[kept].sum() / squares[kept].sum()
 
-    slope, margin = float(over(every)), float(_over_blocks(part, over))
-    return Recovered(slope, slope - margin, slope + margin)
+    return over
 
 
-def _over_blocks(part: Part, figure: Callable[[Tensor], Tensor]) -> Tensor:
-    """Half the width of the 95 % interval of a figure of some rows, by leaving blocks of sums out."""
+def _without_blocks(part: Part, figure: Callable[[Tensor], Tensor]) -> Tensor:
+    """(H, ...) a figure of some rows, without each block of sums."""
     block = blocks_of(part.group)
-    left = [figure(block != number) for number in torch.unique(block)]
-    return jackknife_margin(torch.stack(left)) if len(left) > 1 else torch.full_like(left[0], torch.nan)
+    return torch.stack([figure(block != number) for number in torch.unique(block)])
 
 
 def _linear(deltas: Tensor, response: Tensor, slope: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from sklearn.isotonic import isotonic_regression
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD
@@ -205,7 +206,7 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     axes.set_yticks(range(len(found)), [_named(row, effect) for row, effect in found])
     axes.set_xlabel(f"increase of the RMSE (answer units; the scale is linear within {linear:g} of 0)")
     axes.set_ylabel("site@token, what was taken out (share of the variance displaced)")
-    entries = [("D", BLUE, "the subspace itself")]
+    entries = [("D", BLUE, f"the subspace itself; 95 %, {fit_words(effect.fit_blocks for _, effect in found)}")]
     drawn = {one.name: one for _, effect in found for one in effect.families}
     tested = {one.name for _, effect in found for one in effect.families if one.is_null}
     entries += [
@@ -244,6 +245,8 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
             column += 1
         sizes += draws.tolist()
     axes.plot([effect.delta_rmse], [line], "D", color=BLUE, markersize=5, zorder=3)
+    if math.isfinite(effect.interval[0]):
+        axes.hlines(line, *effect.interval, color=BLUE, linewidth=1.5, zorder=2.5)
     return max(abs(size) for size in [0.0, *sizes] if math.isfinite(size))
 
 

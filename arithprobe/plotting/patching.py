@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.interchange import Interchange
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.patching import PatchingMap
 from arithprobe.interventions.symmetry import SymmetryTest
 from arithprobe.logic import LEVEL
@@ -90,7 +91,12 @@ def interchange_chart(variables: Sequence[tuple[str, str, Interchange]], behavio
         panel.set_axis_off()
     for panel in panels[::columns]:
         panel.set_ylabel("recovered share of\nthe demanded shift")
-    figure.legend(handles=_swap_legend(), loc="outside lower center", ncols=3, fontsize=SMALL)
+    figure.legend(
+        handles=_swap_legend(fit_words(one.fit_blocks for _, _, one in variables)),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=SMALL,
+    )
     set_title(strip, title, behaviour)
     return figure
 
@@ -125,8 +131,8 @@ def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) ->
     panel.plot([place], [value], marker, **style)
 
 
-def _swap_legend() -> list[Artist]:
-    """What the marks of an interchange are."""
+def _swap_legend(fit: str) -> list[Artist]:
+    """What the marks of an interchange are, and whether its interval includes the fit."""
 
     def mark(marker: str, colour: str, label: str, face: str | None = None) -> Line2D:
         return Line2D(
@@ -134,7 +140,7 @@ def _swap_legend() -> list[Artist]:
         )
 
     return [
-        mark("o", BLUE, f"subspace, p <= {LEVEL}, 95 % interval"), mark("o", BLUE, "subspace, other p", "white"),
+        mark("o", BLUE, f"subspace, p <= {LEVEL}; 95 %, {fit}"), mark("o", BLUE, "subspace, other p", "white"),
         mark("x", VERMILION, "its part that the rest of the model sees"), mark("_", "black", "whole state"),
         Patch(color=LIGHT, label="95 % of random subspaces"), mark("^", GREY, "beyond the axis, value beside it"),
     ]  # fmt: skip

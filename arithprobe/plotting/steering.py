@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.plotting.sheets import empty_figure, site_colours
 from arithprobe.plotting.style import LIGHT, SMALL, TITLE, new_figure, zero_line
@@ -20,6 +21,7 @@ _LAST = ("last",)
 def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None) -> Figure:
     """Mean shift of the answer against the shift asked for, a panel a target and set of positions, a line a site.
 
+    Bands: 95 % over the rows moved, by this pattern; the intervals of the slopes include what another fit would do.
     Dashed: what arithmetic demands. Grey: the slopes of the random patterns of all sites of a panel, measured near 0
     and drawn on. The axis is cut where the demanded line would make the curves too flat to read.
 
@@ -69,9 +71,8 @@ def _panel(panel: Axes, curves: Sequence[SteeringCurve], colours: dict[str, str]
     panel.set_ylim(-reach, reach)
     panel.set_xlabel(f"shift of '{curves[0].target}' asked for (units of it)")
     panel.set_ylabel("mean shift of the answer\n(answer units)")
-    panel.legend(
-        fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="slope near 0 [95 %]", title_fontsize=SMALL
-    )
+    title = f"slope near 0 [95 %, {fit_words(one.fit_blocks for one in curves)}]"
+    panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=title, title_fontsize=SMALL)
 
 
 def _label(curve: SteeringCurve, beside: Sequence[SteeringCurve]) -> str:

@@ -98,15 +98,23 @@ def false_discovery(p: Tensor, level: float = LEVEL) -> Tensor:
     return torch.zeros_like(passed).scatter(-1, order, up_to_last)
 
 
+def jackknife_variance(left: Tensor) -> Tensor:
+    """Delete-a-group jackknife variance of a score, from the score with each of G blocks of groups left out in turn.
+
+    Args:
+        left: (G, ...) scores, at least two.
+    """
+    count = len(left)
+    return (count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)
+
+
 def jackknife_margin(left: Tensor) -> Tensor:
     """Half the width of a 95 % interval, from a score with each of G blocks of groups left out in turn.
 
     Args:
         left: (G, ...) scores, at least two.
     """
-    count = len(left)
-    variance = (count - 1) / count * (left - left.mean(dim=0)).square().sum(dim=0)
-    return float(stdtrit(count - 1, 0.975)) * variance.sqrt()
+    return float(stdtrit(len(left) - 1, 0.975)) * jackknife_variance(left).sqrt()
 
 
 class MeanOverSeeds(NamedTuple):
