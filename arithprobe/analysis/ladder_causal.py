@@ -1,17 +1,20 @@
 """The causal rungs of a claim at one site: what the answers lose without it, and whether they follow when it moves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from arithprobe.analysis.ladder_given import given_tests
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import ROUNDING, AblationRun, skill_lost
 from arithprobe.interventions.bench import Bench, halves_of
 from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
-from arithprobe.interventions.part import Scores
+from arithprobe.interventions.part import Part, Scores
+from arithprobe.interventions.partial import GivenTests
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.metrics import permutation_p
@@ -82,6 +85,8 @@ class CausalEvidence:
     """Response to swapping it between problems; None where arithmetic does not say what the answer would be."""
     only_head_remains: bool
     """Whether only the last LayerNorm and the readout come after."""
+    given: GivenTests | None = None
+    """The same given what it may stand for; None where no causal rung is reached without."""
 
     @property
     def skill_left(self) -> float:
@@ -136,8 +141,15 @@ class CausalRungs:
             self._told[target, site] = self._at(target, site)
         return self._told[target, site]
 
+    def given(self, target: str, site: str, others: Sequence[str]) -> GivenTests:
+        """A target at a site, given each of others and the answer."""
+        variable = self.variables[target]
+        cell = self.cell(site).round(variable.circle)
+        return given_tests(cell, variable, [*others, self.bench.rows.answer])
+
     def _at(self, target: str, site: str) -> CausalEvidence:
-        cell, part = self.cell(site), self.bench.held
+        cell = self.cell(site).round(self.variables[target].circle)
+        part = cell.part
         eraser = cell.eraser(target, "leace")
         run = cell.ablate(eraser, "mean", FAMILIES, self.draws, self.seed)
         r2 = cell.r2_of(target)
@@ -149,29 +161,28 @@ class CausalRungs:
             intact_skill=float(part.intact.skill), intact_exact=float(part.intact.exact_match),
             skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(part.answers),
             kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
-            random=(*(self._random(run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
+            random=(*(self._random(part, run, name) for name in FAMILIES), self._shuffled(cell, target, run)),
             steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
             interchange=cell.swap(eraser, self.draws, self.seed),
             only_head_remains=self.bench.network.only_readout_remains(site),
         )  # fmt: skip
 
-    def _random(self, run: AblationRun, name: FamilyName) -> RandomCost:
+    def _random(self, part: Part, run: AblationRun, name: FamilyName) -> RandomCost:
         family = next(one for one in run.effect.families if one.name == name)
         outputs = run.random[name]
         if not len(outputs):
             return RandomCost(name, float("nan"), float("nan"), float("nan"), family.note)
-        return self._cost(name, self.bench.held.scores(outputs), family.p, family.note)
+        return self._cost(part, name, part.scores(outputs), family.p, family.note)
 
     def _shuffled(self, cell: Cell, target: str, run: AblationRun) -> RandomCost:
         """The same of erasers of labels permuted between sums."""
-        part = self.bench.held
+        part = cell.part
         scores = part.scores(cell.shuffled(target, self.draws, self.seed))
         least = run.effect.rmse - ROUNDING * float(part.intact.rmse)
         p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
-        return self._cost(SHUFFLED, scores, float(p), "")
+        return self._cost(part, SHUFFLED, scores, float(p), "")
 
-    def _cost(self, name: str, scores: Scores, p: float, note: str) -> RandomCost:
-        part = self.bench.held
+    def _cost(self, part: Part, name: str, scores: Scores, p: float, note: str) -> RandomCost:
         lost, exact = skill_lost(part, scores.skill).mean(), part.intact.exact_match - scores.exact_match
         if torch.isnan(lost):
             note = f"these {len(part)} rows alone say NOT LEARNED"

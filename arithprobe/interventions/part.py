@@ -1,5 +1,6 @@
 """One unedited pass over some rows, and the network's own answers under any number of edits of it."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,10 +9,12 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference, judge_rows
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.naming import step_of
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, device_of, require_evaluation
 from arithprobe.models.objective import Objective
+from arithprobe.problems.circles import Circle
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Inputs, Rows
 
@@ -70,7 +73,10 @@ class Part:
         predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
         behaviour: Has the network learned the task, on these rows.
+        step: What residues are multiplied by, see :mod:`arithprobe.interventions.naming`; 1 but for :meth:`round`.
     """
+
+    step = 1
 
     def __init__(
         self,
@@ -100,6 +106,26 @@ class Part:
     def __len__(self) -> int:
         """N."""
         return len(self.rows)
+
+    def round(self, circle: Circle | None) -> "Part":
+        """The same rows, with answers, errors and shifts counted in steps round a claimed circle of the answers.
+
+        Without one, or where the network does not answer residues of its period, it is this part itself.
+        """
+        step = 1 if circle is None or circle.period != self.circle else step_of(circle.frequencies, circle.period)
+        if step == self.step:
+            return self
+        found = copy.copy(self)
+        found.step = step
+        found.answers = found.named(self.dataset.answers[self.rows])
+        found.constant = float(found.named(torch.tensor(self.constant).round()))
+        found.intact = found.scores(found.outputs[None])
+        found.predictions = found.answers_of(found.outputs[None])[0]
+        return found
+
+    def named(self, residues: Tensor) -> Tensor:
+        """Residues as they are counted here."""
+        return residues if self.step == 1 else self.step * residues % (self.circle or 1)
 
     def _computed(self, sites: Sequence[str] | None) -> Computed:
         """One pass over the rows."""
@@ -162,14 +188,14 @@ class Part:
 
     def answers_of(self, outputs: Tensor) -> Tensor:
         """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""
-        return self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu()
+        return self.named(self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu())
 
     def scores(self, outputs: Tensor) -> Scores:
         """How good the answers of (M, N, K) outputs are."""
         answers, truth = self.answers_of(outputs), self.answers.double()
         mse = difference(answers, truth, self.circle).square().mean(dim=1)
         of_constant = difference(truth, self.constant, self.circle).square().mean()
-        own = self.answers.to(outputs.device)
+        own = self.dataset.answers[self.rows].to(outputs.device)
         loss = [float(self.objective.loss(one, own)) for one in outputs]
         return Scores(
             mse.sqrt(),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.behaviour import difference
+from arithprobe.interventions.naming import named_frequencies
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import Recovered
 from arithprobe.probes.metrics import jackknife_margin
@@ -44,7 +45,8 @@ class SteeringCurve:
     positions: tuple[str, ...]
     """At which positions, all at once."""
     deltas: Tensor
-    """(Q,) shifts asked for, in units of the quantity, ascending."""
+    """(Q,) shifts asked for, in units of the quantity, ascending; round a claimed circle of residues in steps of it
+    (:mod:`arithprobe.interventions.naming`), as the response."""
     expected: float
     """Rise of the answer that arithmetic demands for a shift of 1."""
     response: Tensor
@@ -134,15 +136,17 @@ def steer_circle(
             and (P, D, 2 F) patterns.
         period: k.
         frequencies: The F frequencies f; their planes are turned together, each by its own angle.
-        turns: Shifts asked for, in units of the quantity, to both sides.
+        turns: Shifts asked for, in units of the quantity (steps round the circle, where the part counts so), to both
+            sides.
         draws: Random planes beside it, turned by the same readings.
         seed: Seed of them.
     """
     slope, intercept, pattern = weights
+    frequencies = named_frequencies(frequencies, period, part.step)
     cells = part.cells(site, table)
     reading = torch.einsum("npd,pdk->npk", cells.cpu().double(), slope) + intercept
     deltas = _deltas(part, 1.0, turns)
-    near = _near(deltas, _NEAR * period / min(frequencies))
+    near = _near(deltas, _NEAR * period / min(map(abs, frequencies)))
 
     def moved(patterns: Tensor, by: Tensor) -> Tensor:
         theta = 2 * math.pi * torch.outer(by, torch.tensor(frequencies, dtype=torch.float64)) / period  # (M, F)
