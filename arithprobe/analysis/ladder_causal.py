@@ -15,6 +15,7 @@ from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
 from arithprobe.interventions.part import Part, Scores
 from arithprobe.interventions.partial import GivenTests
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.metrics import permutation_p
@@ -144,11 +145,11 @@ class CausalRungs:
     def given(self, target: str, site: str, others: Sequence[str]) -> GivenTests:
         """A target at a site, given each of others and the answer."""
         variable = self.variables[target]
-        cell = self.cell(site).round(variable.circle)
+        cell = round_cell(self.cell(site), variable.circle)
         return given_tests(cell, variable, [*others, self.bench.rows.answer])
 
     def _at(self, target: str, site: str) -> CausalEvidence:
-        cell = self.cell(site).round(self.variables[target].circle)
+        cell = round_cell(self.cell(site), self.variables[target].circle)
         part = cell.part
         eraser = cell.eraser(target, "leace")
         run = cell.ablate(eraser, "mean", FAMILIES, self.draws, self.seed)

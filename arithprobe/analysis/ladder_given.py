@@ -21,6 +21,8 @@ from arithprobe.probes.variables import Variable, variable_of
 from arithprobe.problems.circles import planes_name, planes_of
 from arithprobe.problems.rows import Rows
 
+CAUSAL: tuple[Rung, ...] = ("necessary", "sufficient")
+"""The rungs that a claim is told apart for."""
 NOTHING = 1e-3
 """Share of the demanded change that rounding may make."""
 _TIES = 20  # pairs of rows that share a value, without which nobody knows whether it determines another

@@ -7,10 +7,12 @@ from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
 from arithprobe.probes.refit import refit_error
+from arithprobe.problems.circles import planes_of
 
 _FILLED = 0.2  # share of the rows that must have a position to be searched for what is left
 
@@ -28,6 +30,7 @@ def ledger_row(
         steering: The response to moving the variable.
     """
     own, seed = cell.bench.columns_of(eraser.target), options.seed
+    cell = round_cell(cell, planes_of(eraser.target))
     runs = {kind: cell.ablate(eraser, kind, options.families, options.draws, seed) for kind in options.ablations}
     fit, held = (erased_moments(eraser, moments) for moments in (cell.fit, cell.held))
     left = linear_r2(fit.columns(own), held.columns(own))

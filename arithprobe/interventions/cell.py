@@ -1,6 +1,5 @@
 """One site and set of positions: what can be taken out there, put in, moved, and what the answers make of it."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -31,7 +30,6 @@ from arithprobe.interventions.steering import SteeringCurve, steer_circle, steer
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
 from arithprobe.probes.variables import Variable
-from arithprobe.problems.circles import Circle
 from arithprobe.problems.positions import PositionTable
 
 _STEERABLE = 0.25  # held-out R2 below which a variable is not steered: its pattern would be mostly noise
@@ -73,7 +71,6 @@ class Cell:
         self.states = self.part.cells(site, self.table)
         self._mean = torch.from_numpy(fit.mean_states).to(self.states)
         self._isotropic: dict[str, Tensor] = {}
-        self._plain: Cell | None = None
 
     @property
     def held(self) -> Moments:
@@ -90,20 +87,8 @@ class Cell:
 
     @cached_property
     def row_space(self) -> RowSpace:
-        """What the rest of the network sees here; it has nothing to do with how answers are counted."""
-        if self._plain is not None:
-            return self._plain.row_space
+        """What the rest of the network sees here."""
         return row_space_of(self.part, self.site, self.table)
-
-    def round(self, circle: Circle | None) -> "Cell":
-        """The same cell, with answers counted in steps round a claimed circle, see :meth:`Part.round`."""
-        part = self.part.round(circle)
-        if part is self.part:
-            return self
-        found = copy.copy(self)
-        found.part, found._plain = part, self._plain or self
-        found.__dict__.pop("row_space", None)
-        return found
 
     def eraser(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference, judge_rows
 from arithprobe.errors import ArithprobeError
-from arithprobe.interventions.naming import step_of
+from arithprobe.interventions.naming import chords, named_frequencies, step_of
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, device_of, require_evaluation
@@ -73,10 +73,12 @@ class Part:
         predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
         behaviour: Has the network learned the task, on these rows.
-        step: What residues are multiplied by, see :mod:`arithprobe.interventions.naming`; 1 but for :meth:`round`.
+        step: What residues are multiplied by, and
+        turns: the frequencies at which errors are angles; 1 and none but for what :meth:`round` makes.
     """
 
-    step = 1
+    step: int = 1
+    turns: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -108,17 +110,16 @@ class Part:
         return len(self.rows)
 
     def round(self, circle: Circle | None) -> "Part":
-        """The same rows, with answers, errors and shifts counted in steps round a claimed circle of the answers.
+        """The same rows, with answers judged round a claimed circle of them, see :mod:`~.naming`.
 
         Without one, or where the network does not answer residues of its period, it is this part itself.
         """
-        step = 1 if circle is None or circle.period != self.circle else step_of(circle.frequencies, circle.period)
-        if step == self.step:
+        if circle is None or circle.period != self.circle:
             return self
         found = copy.copy(self)
-        found.step = step
+        found.step = step_of(circle.frequencies, circle.period)
+        found.turns = named_frequencies(circle.frequencies, circle.period, found.step)
         found.answers = found.named(self.dataset.answers[self.rows])
-        found.constant = float(found.named(torch.tensor(self.constant).round()))
         found.intact = found.scores(found.outputs[None])
         found.predictions = found.answers_of(found.outputs[None])[0]
         return found
@@ -190,16 +191,33 @@ class Part:
         """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""
         return self.named(self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu())
 
+    def squared_errors(self, answers: Tensor) -> Tensor:
+        """(M, N) squared errors of answers, in answer units; round a claimed circle squared chords, in steps."""
+        error = difference(answers, self.answers.double(), self.circle)
+        return chords(error, self.turns, self.circle) if self.circle and self.turns else error.square()
+
+    def guess_error(self) -> Tensor:
+        """The mean squared error that skill is measured against: of the constant; round a circle, of another's answer.
+
+        That is the mean over all pairs of different rows, so that no row guesses better than by chance.
+        """
+        truth, n = self.answers.double(), len(self)
+        if not (self.circle and self.turns):
+            return difference(truth, self.constant, self.circle).square().mean()
+        values, counts = torch.unique(truth, return_counts=True)
+        pairs = counts.double()[:, None] * counts.double()
+        total: Tensor = (pairs * chords(values[:, None] - values, self.turns, self.circle)).sum()
+        return total / (n * (n - 1))
+
     def scores(self, outputs: Tensor) -> Scores:
         """How good the answers of (M, N, K) outputs are."""
         answers, truth = self.answers_of(outputs), self.answers.double()
-        mse = difference(answers, truth, self.circle).square().mean(dim=1)
-        of_constant = difference(truth, self.constant, self.circle).square().mean()
+        mse = self.squared_errors(answers).mean(dim=1)
         own = self.dataset.answers[self.rows].to(outputs.device)
         loss = [float(self.objective.loss(one, own)) for one in outputs]
         return Scores(
             mse.sqrt(),
             torch.tensor(loss, dtype=torch.float64),
-            1 - mse / of_constant,
+            1 - mse / self.guess_error(),
             (answers.round() == truth).double().mean(dim=1),
         )
