@@ -1,4 +1,4 @@
-"""An answer read from a circle reaches the same rung at every frequency: errors are angles, no distances of residues."""
+"""An answer read from a circle reaches the same rung at every frequency: errors are angles, not gaps of residues."""
 
 import functools
 import math
@@ -100,7 +100,7 @@ def test_a_circle_that_nothing_reads_is_not_necessary_at_its_own_frequency():
     rungs = CausalRungs(*wheel((5, 37), read=(37,)), names, [SITE], 19, 1000, 0)
     unread, used = (rungs.at(name, SITE) for name in names)
     assert (necessary(unread).state, sufficient(unread).state) == ("does not hold", "does not hold")
-    assert unread.held_out_r2 > 0.99 and unread.skill_left > 0.99
+    assert unread.held_out_r2 > 0.99 and unread.skill_left > 0.5
     assert sufficient(used).state == "holds" and used.skill_left < 0.1  # the control
 
 
