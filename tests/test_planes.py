@@ -195,10 +195,16 @@ def hooked(case, fn):
     ids, lengths, answers = rows.ids[bench.rows].long(), rows.lengths[bench.rows], rows.answers[bench.rows].double()
     with torch.no_grad(), edit(bench.network, SITE, fn, lengths - 1):
         outputs = bench.network(ids, lengths)
-    off = (outputs.argmax(dim=1) - answers + MODULUS / 2) % MODULUS - MODULUS / 2
-    constant = (answers - bench.constant + MODULUS / 2) % MODULUS - MODULUS / 2
+    off = outputs.argmax(dim=1) - answers
+    others = (answers[:, None] - answers)[~torch.eye(len(answers), dtype=torch.bool)]
+    own, guessed = (float(cosine(one, planes(case)[2].key).mean()) for one in (off, others))
     loss = torch.nn.functional.cross_entropy(outputs, answers.long())
-    return float(loss), float(1 - off.square().mean() / constant.square().mean()), float((off == 0).double().mean())
+    return float(loss), 1 - (1 - own) / (1 - guessed), float((off == 0).double().mean())
+
+
+def cosine(errors, frequencies):
+    """Of the angle of an error round the circle, the mean over frequencies."""
+    return torch.stack([(2 * torch.pi * n * errors / MODULUS).cos() for n in frequencies]).mean(dim=0)
 
 
 def figures(one):

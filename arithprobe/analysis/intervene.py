@@ -18,6 +18,7 @@ from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, patching_map
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.interventions.symmetry import SymmetryTest, symmetry_tests
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.fidelity import Fidelity
@@ -97,7 +98,7 @@ def intervene(
             cell = bench.cell(site, where)
             for variable in plan.targets:
                 r2 = cell.r2_of(variable.name)
-                steering = cell.steer(variable, options.variable_draws, options.seed, r2)
+                steering = round_cell(cell, variable.circle).steer(variable, options.variable_draws, options.seed, r2)
                 for eraser in plan.erasers(cell, variable.name):
                     refits = plan.refits(cell, eraser)
                     ledger.append((ledger_row(cell, eraser, options, r2, steering, refits), eraser))
@@ -112,8 +113,9 @@ def intervene(
             progress(f"interchange at {site}")
             cell = bench.cell(site, "all")
             for one in plan.variables:
-                eraser = cell.eraser(one.name, "leace")
-                found = cell.swap(eraser, options.variable_draws, options.seed, refits=cell.refits(eraser))
+                own = round_cell(cell, one.circle)
+                eraser = own.eraser(one.name, "leace")
+                found = own.swap(eraser, options.variable_draws, options.seed, refits=own.refits(eraser))
                 if found is None and dataset.counterfactual(one.name, plan.rows[:1], plan.rows[:1]) is None:
                     plan.leave_out(f"interchange of {one.name!r}: these rows do not say what the answer would be")
                 elif found is None:

@@ -108,18 +108,27 @@ def climb(
     ready = [(_target(scores.claim, one), one.site) for scores, sites in tried for one in sites if _is_ready(one)]
     if ready:
         progress("ladder")
+        names = [scores.claim.name for scores in claims]
         rungs = interventions(*(list(dict.fromkeys(some)) for some in zip(*ready, strict=True)))
     found = []
     for scores, sites in tried:
         for number, one in enumerate(sites):
             if _is_ready(one):
                 progress(f"ladder: {scores.claim.name} at {one.site}")
-                causal = rungs.at(_target(scores.claim, one), one.site)
+                causal = _told_apart(rungs, _target(scores.claim, one), one.site, names)
                 evidence = (*one.evidence, necessary(causal), sufficient(causal))
                 sites[number] = _settled(replace(one, causal=causal), evidence)
         own = next((one for one in sites if one.causal is not None), None) or max(sites, key=lambda one: one.height)
         found.append(Ladder(scores.claim.name, scores.claim.shape, own, tuple(sites)))
     return tuple(found)
+
+
+def _told_apart(rungs: CausalRungs, target: str, site: str, names: Sequence[str]) -> CausalEvidence:
+    """The evidence for a target; where it reaches a causal rung, also given the claims of those names."""
+    causal = rungs.at(target, site)
+    if not (necessary(causal).passed or sufficient(causal).passed):
+        return causal
+    return replace(causal, given=rungs.given(target, site, names))
 
 
 def _sites_of(scores: ClaimScores) -> list[str]:

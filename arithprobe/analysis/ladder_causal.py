@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from arithprobe.analysis.ladder_given import given_tests
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import AblationRun
 from arithprobe.interventions.bench import Bench, halves_of
 from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.kinds import FamilyName
+from arithprobe.interventions.part import Part
+from arithprobe.interventions.partial import GivenTests
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.moments import ALPHAS
@@ -85,6 +89,8 @@ class CausalEvidence:
     """Response to swapping it between problems; None where arithmetic does not say what the answer would be."""
     only_head_remains: bool
     """Whether only the last LayerNorm and the readout come after."""
+    given: GivenTests | None = None
+    """The same given what it may stand for; None where no causal rung is reached without."""
 
     @property
     def skill_left(self) -> float:
@@ -141,8 +147,15 @@ class CausalRungs:
             self._told[target, site] = self._at(target, site)
         return self._told[target, site]
 
+    def given(self, target: str, site: str, others: Sequence[str]) -> GivenTests:
+        """A target at a site, given each of others and the answer."""
+        variable = self.variables[target]
+        cell = round_cell(self.cell(site), variable.circle)
+        return given_tests(cell, variable, [*others, self.bench.rows.answer])
+
     def _at(self, target: str, site: str) -> CausalEvidence:
-        cell, part = self.cell(site), self.bench.held
+        cell = round_cell(self.cell(site), self.variables[target].circle)
+        part = cell.part
         eraser = cell.eraser(target, "leace")
         run = cell.ablate(eraser, "mean", (*FAMILIES, "permuted"), self.draws, self.seed)
         r2 = cell.r2_of(target)
@@ -154,15 +167,15 @@ class CausalRungs:
             intact_skill=float(part.intact.skill), intact_exact=float(part.intact.exact_match),
             skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(part.answers),
             kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
-            random=tuple(self._random(run, name) for name in (*FAMILIES, "permuted")),
+            random=tuple(self._random(part, run, name) for name in (*FAMILIES, "permuted")),
             steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
             interchange=cell.swap(eraser, self.draws, self.seed, refits=cell.refits(eraser)),
             only_head_remains=self.bench.network.only_readout_remains(site),
         )  # fmt: skip
 
-    def _random(self, run: AblationRun, name: FamilyName) -> RandomCost:
+    def _random(self, part: Part, run: AblationRun, name: FamilyName) -> RandomCost:
         family = next(one for one in run.effect.families if one.name == name)
-        shown, note, part = SHUFFLED if name == "permuted" else name, family.note, self.bench.held
+        shown, note = SHUFFLED if name == "permuted" else name, family.note
         if not len(run.random[name]):
             return RandomCost(shown, float("nan"), float("nan"), float("nan"), note)
         exact = part.intact.exact_match - part.scores(run.random[name]).exact_match

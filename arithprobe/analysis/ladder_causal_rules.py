@@ -5,6 +5,7 @@ without a control, or with one that has the effect too, it cannot be told whethe
 """
 
 from arithprobe.analysis.ladder_causal import SHUFFLED, CausalEvidence, RandomCost
+from arithprobe.analysis.ladder_given import figure_given, parts_given, words_given
 from arithprobe.analysis.ladder_rules import (
     CARRIED,
     CHANCES,
@@ -37,6 +38,7 @@ def necessary(found: CausalEvidence) -> Evidence:
     parts = (
         Part(at_most(found.skill_left, SKILL_LEFT) if found.learned else None, ""),  # the controls say why
         Part(exact_low <= CHANCES * found.chance), *needed, *others, _as_large(found),
+        *parts_given(found.given, found.target, "necessary"),
     )  # fmt: skip
     shown = [
         f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
@@ -45,11 +47,12 @@ def necessary(found: CausalEvidence) -> Evidence:
         for one in found.random
     ]  # fmt: skip
     return tried(
-        "necessary", parts, f"skill {found.skill:.2f}, {found.exact:.1%}",
+        "necessary", parts, figure_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
         f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
         f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
         f"guess {found.chance:.1%}, {found.n} rows)", *shown,
         f"with nothing but it, skill {found.kept_skill:.3f}, exact {found.kept_exact:.1%}",
+        *words_given(found.given, found.target),
     )  # fmt: skip
 
 
@@ -109,7 +112,8 @@ def sufficient(found: CausalEvidence) -> Evidence:
         )
     if curve is None or swap is None:
         parts.append(Part(None, _why_not(found)))
-    return tried("sufficient", parts, figure, *figures)
+    parts += parts_given(found.given, found.target, "sufficient")
+    return tried("sufficient", parts, figure_given(found.given, "sufficient") or figure, *figures)
 
 
 def _why_not(found: CausalEvidence) -> str:

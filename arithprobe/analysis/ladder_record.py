@@ -11,7 +11,9 @@ from typing import Any
 from arithprobe.analysis import ladder_rules as rules
 from arithprobe.analysis.ladder import Ladder, SiteLadder
 from arithprobe.analysis.ladder_causal import CausalEvidence
+from arithprobe.analysis.ladder_given import CAUSAL, stands
 from arithprobe.behaviour import SKILL_FLOOR, Behaviour
+from arithprobe.interventions.partial import GivenTests
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
 from arithprobe.probes.selective import FEWEST_TWINS
 
@@ -70,6 +72,14 @@ def what_stops(stopped_by: str) -> tuple[str, str]:
     )
 
 
+def _given(found: GivenTests) -> dict[str, Any]:
+    """The tests given each of what the claim may stand for, with the rungs that stand."""
+    return asdict(found) | {"tests": [
+        asdict(one) | {"share": one.share._asdict(), "stands": [rung for rung in CAUSAL if stands(one, rung)]}
+        for one in found.tests
+    ]}  # fmt: skip
+
+
 def _causal(found: CausalEvidence) -> dict[str, Any]:
     """Everything but the curves' own tensors, as numbers and lists."""
     curve, swap = found.steering, found.interchange
@@ -82,4 +92,5 @@ def _causal(found: CausalEvidence) -> dict[str, Any]:
         "interchange": None if swap is None else asdict(swap) | {
             "recovered": swap.recovered._asdict(), "random": swap.random.tolist(),
         },
+        "given": None if found.given is None else _given(found.given),
     }  # fmt: skip

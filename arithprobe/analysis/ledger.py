@@ -9,10 +9,12 @@ from arithprobe.interventions.cell import Cell
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.interventions.steering import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.refit import refit_error
+from arithprobe.problems.circles import planes_of
 
 _FILLED = 0.2  # share of the rows that must have a position to be searched for what is left
 
@@ -36,6 +38,7 @@ def ledger_row(
         refits: The eraser without each block of the rows to fit on.
     """
     own, seed = cell.bench.columns_of(eraser.target), options.seed
+    cell = round_cell(cell, planes_of(eraser.target))
     runs = {
         kind: cell.ablate(eraser, kind, options.families, options.draws, seed, refits) for kind in options.ablations
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from arithprobe.analysis.ladder_causal import CausalRungs
 from arithprobe.interventions.cell import Cell
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.linalg import random_subspaces
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.concentration import gini, participation_ratio
@@ -28,7 +29,8 @@ class Answers:
     loss: float
     """The model's own loss."""
     skill: float
-    """``1 - MSE / MSE of the constant``."""
+    """``1 - MSE / MSE of the constant``; where there are key frequencies, errors are angles round their circle
+    (:mod:`arithprobe.interventions.naming`)."""
     exact: float
     """Share of exact answers."""
 
@@ -82,9 +84,9 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
         scores: Fourier scores of the circle.
         site: The site.
     """
-    cell, circle, draws, seed = rungs.cell(site), scores.circle, rungs.draws, rungs.seed
+    circle, draws, seed, key = scores.circle, rungs.draws, rungs.seed, scores.key_frequencies(site)
+    cell = round_cell(rungs.cell(site), circle._replace(frequencies=tuple(key)) if key else None)
     planes = [cell.eraser(planes_name(circle.quantity, circle.period, [n]), "leace") for n in circle.frequencies]
-    key = scores.key_frequencies(site)
     fve = scores.encode_fve[:, scores.sites.index(site), scores.positions.index("last")]
     without = only = None
     rank, random, shuffled = 0, list[Answers](), list[Answers]()

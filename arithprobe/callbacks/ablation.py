@@ -14,6 +14,7 @@ from arithprobe.interventions.ablation import AblationEffect, displaced_by
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.random_family import RandomFamily
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.limits import require_within
 from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
@@ -22,6 +23,7 @@ from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.variables import variable_of
+from arithprobe.problems.circles import planes_of
 from arithprobe.problems.rows import Rows
 from arithprobe.training.probed import ProbedModule, ValidationOutput
 
@@ -219,8 +221,8 @@ class DirectionAblation(ValidationProbe):
             null = {target: fit.choose(survey.permuted(index)) for index, target in enumerate(columns)}
             cell = bench.cell(site, "last", fit.columns(slice(width)), null)
             for target in columns:
-                eraser = cell.eraser(target, self.eraser)
-                yield target, site, cell.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
+                eraser, judged = cell.eraser(target, self.eraser), round_cell(cell, planes_of(target))
+                yield target, site, judged.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
 
     def _tag(self, target: str, site: str, metric: str) -> str:
         return str(Tag(self.analysis, target, site, "last", metric))

@@ -103,6 +103,7 @@ def interchange(
     demanded = part.dataset.counterfactual(eraser.target, part.rows, part.rows[donors])
     if demanded is None:
         return None
+    demanded = part.named(demanded)
     intended = difference(demanded.double(), part.answers.double(), part.circle)
     chosen = paired_rows(donors) & (intended != 0)
     if int(chosen.sum()) < FEWEST:

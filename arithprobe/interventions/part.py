@@ -1,5 +1,6 @@
 """One unedited pass over some rows, and the network's own answers under any number of edits of it."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -8,10 +9,12 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference, judge_rows
 from arithprobe.errors import ArithprobeError
+from arithprobe.interventions.naming import chords, named_frequencies, step_of
 from arithprobe.limits import require_memory
 from arithprobe.models.finite import require_finite
 from arithprobe.models.network import Network, device_of, require_evaluation
 from arithprobe.models.objective import Objective
+from arithprobe.problems.circles import Circle
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Inputs, Rows, population_of
 
@@ -70,7 +73,12 @@ class Part:
         predictions: (N,) float64 answers, unedited.
         intact: How good they are, as (1,) scores.
         behaviour: Has the network learned the task, on these rows.
+        step: What residues are multiplied by, and
+        turns: the frequencies at which errors are angles; 1 and none but for what :meth:`round` makes.
     """
+
+    step: int = 1
+    turns: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -103,6 +111,25 @@ class Part:
     def __len__(self) -> int:
         """N."""
         return len(self.rows)
+
+    def round(self, circle: Circle | None) -> "Part":
+        """The same rows, with answers judged round a claimed circle of them, see :mod:`~.naming`.
+
+        Without one, or where the network does not answer residues of its period, it is this part itself.
+        """
+        if circle is None or circle.period != self.circle:
+            return self
+        found = copy.copy(self)
+        found.step = step_of(circle.frequencies, circle.period)
+        found.turns = named_frequencies(circle.frequencies, circle.period, found.step)
+        found.answers = found.named(self.dataset.answers[self.rows])
+        found.intact = found.scores(found.outputs[None])
+        found.predictions = found.answers_of(found.outputs[None])[0]
+        return found
+
+    def named(self, residues: Tensor) -> Tensor:
+        """Residues as they are counted here."""
+        return residues if self.step == 1 else self.step * residues % (self.circle or 1)
 
     def _computed(self, sites: Sequence[str] | None) -> Computed:
         """One pass over the rows."""
@@ -165,18 +192,35 @@ class Part:
 
     def answers_of(self, outputs: Tensor) -> Tensor:
         """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""
-        return self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu()
+        return self.named(self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu())
+
+    def squared_errors(self, answers: Tensor) -> Tensor:
+        """(M, N) squared errors of answers, in answer units; round a claimed circle squared chords, in steps."""
+        error = difference(answers, self.answers.double(), self.circle)
+        return chords(error, self.turns, self.circle) if self.circle and self.turns else error.square()
+
+    def guess_error(self) -> Tensor:
+        """The mean squared error that skill is measured against: of the constant; round a circle, of another's answer.
+
+        That is the mean over all pairs of different rows, so that no row guesses better than by chance.
+        """
+        truth, n = self.answers.double(), len(self)
+        if not (self.circle and self.turns):
+            return difference(truth, self.constant, self.circle).square().mean()
+        values, counts = torch.unique(truth, return_counts=True)
+        pairs = counts.double()[:, None] * counts.double()
+        total: Tensor = (pairs * chords(values[:, None] - values, self.turns, self.circle)).sum()
+        return total / (n * (n - 1))
 
     def scores(self, outputs: Tensor) -> Scores:
         """How good the answers of (M, N, K) outputs are."""
         answers, truth = self.answers_of(outputs), self.answers.double()
-        mse = difference(answers, truth, self.circle).square().mean(dim=1)
-        of_constant = difference(truth, self.constant, self.circle).square().mean()
-        own = self.answers.to(outputs.device)
+        mse = self.squared_errors(answers).mean(dim=1)
+        own = self.dataset.answers[self.rows].to(outputs.device)
         loss = [float(self.objective.loss(one, own)) for one in outputs]
         return Scores(
             mse.sqrt(),
             torch.tensor(loss, dtype=torch.float64),
-            1 - mse / of_constant,
+            1 - mse / self.guess_error(),
             (answers.round() == truth).double().mean(dim=1),
         )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import difference
 from arithprobe.interventions.intervals import margin_of
+from arithprobe.interventions.naming import named_frequencies
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.patching import Recovered
 from arithprobe.interventions.refitted import Weights
@@ -45,7 +46,8 @@ class SteeringCurve:
     positions: tuple[str, ...]
     """At which positions, all at once."""
     deltas: Tensor
-    """(Q,) shifts asked for, in units of the quantity, ascending."""
+    """(Q,) shifts asked for, in units of the quantity, ascending; round a claimed circle of residues in steps of it
+    (:mod:`arithprobe.interventions.naming`), as the response."""
     expected: float
     """Rise of the answer that arithmetic demands for a shift of 1."""
     response: Tensor
@@ -141,14 +143,16 @@ def steer_circle(
             and (P, D, 2 F) patterns.
         period: k.
         frequencies: The F frequencies f; their planes are turned together, each by its own angle.
-        turns: Shifts asked for, in units of the quantity, to both sides.
+        turns: Shifts asked for, in units of the quantity (steps round the circle, where the part counts so), to both
+            sides.
         draws: Random planes beside it, turned by the same readings.
         seed: Seed of them.
         refits: The weights as they are without each block of the rows fitted on.
     """
     pattern, cells = weights[2], part.cells(site, table)
+    frequencies = named_frequencies(frequencies, period, part.step)
     deltas = _deltas(part, 1.0, turns)
-    near = _near(deltas, _NEAR * period / min(frequencies))
+    near = _near(deltas, _NEAR * period / min(map(abs, frequencies)))
     ends = near[[0, -1]]
 
     def moved(slope: Tensor, intercept: Tensor, patterns: Tensor, by: Tensor) -> Tensor:

@@ -78,7 +78,34 @@ def ladder(run: Run) -> list[Block]:
     header = ("claim", "shape", "highest rung", "at", "stopped by", "because")
     table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
     chart = pictures_of(run, "ladder", [("ladder", f"Highest rungs: {said}.", "Rungs by claim and site")])
-    return [*foreign(run, record), table, *_selective(record), *chart]
+    return [*foreign(run, record), table, *told_apart(claims), *_selective(record), *chart]
+
+
+def told_apart(claims: Sequence[dict[str, Any]]) -> list[Block]:
+    """What each claim of ``ladder.json`` was told apart from, where it stands; nothing in files of earlier versions."""
+    rows = []
+    for claim in claims:
+        causal = next((one["causal"] for one in claim.get("sites", ()) if one["site"] == claim["site"]), None) or {}
+        for one in (causal.get("given") or {"tests": ()})["tests"]:
+            share, stands = one["share"], one["stands"]
+            figures = (f"{share['fraction']:.3f} [{share['low']:.3f}, {share['high']:.3f}]", f"{one['skill']:.3f}")
+            swaps = f"{one['swapped_exact']:.1%} of {one['swapped']}" if one["swapped"] else "none"
+            rows.append(
+                (
+                    claim["variable"],
+                    claim["site"],
+                    one["given"],
+                    f"{one['r']:.2f}",
+                    *figures,
+                    f"{one['exact']:.1%}",
+                    swaps,
+                    ", ".join(stands) or f"nothing: {CANNOT_BE_TOLD} from it",
+                )
+            )
+    header = ("claim", "at", "given", "r", "share of the demanded change", "skill without its own", "exact",
+              "swaps exact", "stands")  # fmt: skip
+    caption = "Told apart from what it may stand for: what of a claim is its own, given another variable"
+    return [Table(caption, header, rows)] if rows else []
 
 
 def _selective(record: dict[str, Any]) -> list[Block]:

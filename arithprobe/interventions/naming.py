@@ -1,0 +1,58 @@
+r"""Residues named anew, so that neighbours on a claimed circle are neighbours.
+
+On a circle of frequency f the residue r is at the angle :math:`2 \pi f r / k`. Its neighbours there are not r - 1 and
+r + 1, but the residues whose product with f is one less and one more. A state that is slightly off makes the answer a
+neighbour on the circle that it is read from: next to right, and, of frequency 37 of 97, 21 residues away. So where a
+circle is claimed, shifts and turns are counted in *steps* round it: the residue r is named :math:`m r \bmod k`, m
+coprime to k, which is a name for each. Of one frequency m is f, and the circle is then one of frequency 1: what is
+measured does not depend on f. Of several, m is the one with which the others are slowest. Exact answers and the model's
+loss do not depend on names.
+
+Errors are angles, of the claimed frequencies: an error of e steps counts as the squared chord
+:math:`2 (1 - \cos 2 \pi f e / k)`, the mean over f, times :math:`(k / 2 \pi)^2`, so that small ones are in steps.
+Skill is then the mean cosine of the error, less what a guess has.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def step_of(frequencies: Sequence[int], period: int) -> int:
+    """M, by which residues are multiplied, for a circle of some frequencies.
+
+    That frequency, of those coprime to k, with which the others are slowest: with the least sum of squares. Without
+    any, 1.
+
+    >>> step_of([37], 97), step_of([1, 3, 5], 97), step_of([14, 37, 9], 97), step_of([2, 3], 6)
+    (37, 1, 37, 1)
+    """
+
+    def sum_of_squares(step: int) -> int:
+        return sum(one**2 for one in named_frequencies(frequencies, period, step))
+
+    coprime = [one for one in sorted(frequencies) if math.gcd(one, period) == 1]
+    return min(coprime, key=sum_of_squares, default=1)
+
+
+def named_frequencies(frequencies: Sequence[int], period: int, step: int) -> tuple[int, ...]:
+    """The frequencies of the circle of named residues, -k/2 to k/2: a negative one goes round the other way.
+
+    >>> named_frequencies([37], 97, 37), named_frequencies([14, 37, 9], 97, 37), named_frequencies([2], 97, 1)
+    ((1,), (3, 1, -5), (2,))
+    """
+    back = pow(step, -1, period)
+    found = [one * back % period for one in frequencies]
+    return tuple(one - period if 2 * one > period else one for one in found)
+
+
+def chords(errors: Tensor, frequencies: Sequence[int], period: int) -> Tensor:
+    """Squared chords of errors in steps, the mean over frequencies; in steps too.
+
+    >>> chords(torch.tensor([0.0, 1.0, 48.5]), [1], 97)
+    tensor([  0.0000,   0.9997, 953.3253])
+    """
+    angles = 2 * math.pi / period * errors[..., None] * torch.tensor(frequencies, dtype=errors.dtype)
+    return 2 * (1 - angles.cos()).mean(dim=-1) * (period / (2 * math.pi)) ** 2

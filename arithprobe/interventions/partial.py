@@ -1,0 +1,207 @@
+r"""Is it the variable, or what it goes with? A variable taken out *given* another, and what the answers make of it.
+
+Taken out of a state, a variable takes along what is correlated with it: without x little is left of a sum of which x is
+the larger part, whether or not anything reads x, and moved along its pattern x moves the sum by as much. So what is
+taken out is the part of it that is *its own*: the residual e of its least-squares regression on the other variable g.
+The pattern of e, the regression of the states on it, holds g where it is: of a state ``g u + x v`` it is v, whatever
+the angle between u and v.
+
+Each row is moved along it by its own e, to where it would be if g said all of the variable. What the answers make of
+that is one *share*: with d the change of the answer that arithmetic demands and c the change that the network makes,
+:math:`\sum d c / \sum d^2`. It is 1 where the network reads the variable itself, and 0 where it reads g alone. Answers
+to a modulus are points on a circle, of a network with a score for each residue their mean by its probabilities. Where
+arithmetic demands nothing, d is the change that taking out the whole variable makes. The interval includes both
+samples: the pattern is fitted again without each of ten blocks of the rows to fit on, and the share averaged without
+each of ten blocks of the rows held out (delete-a-group jackknife); the two variances add.
+
+Beside it: the answers without what LEACE of e takes out (:mod:`arithprobe.interventions.erasure`), and with that of
+another row with the same g, of which it is known exactly what the answer must be.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithprobe.interventions.cell import Cell
+from arithprobe.interventions.directions import leace
+from arithprobe.interventions.part import Part
+from arithprobe.interventions.patching import FEWEST, Recovered
+from arithprobe.interventions.points import demanded_change, points_of
+from arithprobe.linalg import Array
+from arithprobe.probes.metrics import jackknife_margin
+from arithprobe.probes.moments import Moments
+from arithprobe.probes.splits import blocks_of
+from arithprobe.probes.variables import Variable
+
+_ITSELF = 1e-9  # of the variance of a variable, below which another leaves nothing of it
+_DEPENDENT = 1e-12  # eigenvalue of correlations, relative to the largest, below which a column depends on others
+
+
+@dataclass(frozen=True)
+class GivenTest:
+    """A variable at one site's last token, given another."""
+
+    given: str
+    """The other variable."""
+    r: float
+    """Multiple correlation of the two, over the rows fitted on."""
+    skill: float
+    """Skill without what is its own."""
+    exact: float
+    """Share of exact answers without it."""
+    share: Recovered
+    """Share of the demanded change of the answers that moving what is its own makes: 1 for a variable that is read
+    itself, 0 for one that only goes with the other. The interval includes the fit."""
+    swapped: int
+    """Pairs of rows between which what is its own was swapped: the other variable has one value in both."""
+    swapped_exact: float
+    """Share of them with exactly the answer that arithmetic demands if just the variable moves; NaN without pairs."""
+
+
+@dataclass(frozen=True)
+class GivenTests:
+    """A variable at one site's last token, given each of those that it may stand for."""
+
+    probe_skill: float
+    """Skill without the directions of its ridge probe, taken out orthogonally: what nothing else is read from."""
+    probe_exact: float
+    """Share of exact answers then."""
+    tests: tuple[GivenTest, ...]
+    """One for each other variable; none of those that it determines, or is a linear function of."""
+
+
+class _Fit(NamedTuple):
+    """What is a variable's own."""
+
+    patterns: Tensor
+    """(M, D, K) regressions of the states on it, the first over all rows to fit on, the others without a block each."""
+    left: Tensor
+    """(1, 1, D, R) what LEACE subtracts."""
+    right: Tensor
+    """(1, 1, D, R) how much of it is read."""
+    weights: Tensor
+    """(1 + G, K) regression of the variable on a constant and the other."""
+    r: float
+    """Multiple correlation of the two."""
+
+
+def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> GivenTest | None:
+    """Take out of the last token what is a variable's own.
+
+    Args:
+        cell: The site, at the last token alone.
+        variable: The variable.
+        name: The other.
+        given: (N of all rows, G) float64 columns of the other; what is linear in them is not the variable's own.
+
+    Returns:
+        The test, or None where nothing is its own: it is a linear function of the other.
+    """
+    part, rows = cell.part, cell.part.rows
+    fit = None if cell.bench.fit is None else _fit(cell.bench.fit, cell.site, variable.columns, given)
+    if fit is None:
+        return None
+    own = variable.columns[rows] - _with_constant(given[rows]) @ fit.weights
+    scores = part.scores(cell.without("mean", fit.left, fit.right))
+    pairs, exact = _swapped(cell, variable, given[rows], fit)
+    return GivenTest(
+        given=name, r=fit.r, skill=float(scores.skill[0]), exact=float(scores.exact_match[0]),
+        share=_share(cell, variable, own, fit.patterns), swapped=pairs, swapped_exact=exact,
+    )  # fmt: skip
+
+
+def _fit(part: Part, site: str, columns: Tensor, given: Tensor) -> _Fit | None:
+    """What is its own, on the rows to fit on, and its pattern, also without each block of them."""
+    states, labels, others = part.at_last(site), columns[part.rows], given[part.rows]
+    block, middle = blocks_of(part.group), states.mean(dim=0)
+    every = torch.cat([_with_constant(others), labels, states - middle], dim=1)
+    sums = [every[block == one].T @ every[block == one] for one in torch.unique(block)]
+    total = torch.stack(sums).sum(dim=0).numpy()
+    widths = (1 + others.shape[1], labels.shape[1])
+    whole = _own(total, *widths)
+    spread = (labels - labels.mean(dim=0)).square().sum(dim=0).numpy()
+    left = float((whole.moments.squares[0] / spread).mean())
+    if left < _ITSELF:
+        return None
+    patterns = [whole.pattern, *(_own(total - one.numpy(), *widths).pattern for one in sums)]
+    sides = [torch.from_numpy(side)[None, None] for side in leace(whole.moments)]
+    weights = torch.from_numpy(whole.weights)
+    return _Fit(torch.from_numpy(np.stack(patterns)), sides[0], sides[1], weights, max(1 - left, 0.0) ** 0.5)
+
+
+class _Own(NamedTuple):
+    moments: Moments  # of the states with what is the variable's own
+    weights: Array  # (1 + G, K)
+    pattern: Array  # (D, K)
+
+
+def _own(total: Array, width: int, k: int) -> _Own:
+    """From (1 + G + K + D, 1 + G + K + D) sums of products of [1, others], labels and states; 1 + G, and K."""
+    a, c = slice(0, width), slice(width, width + k)
+    h = [0, *range(width + k, len(total))]
+    weights = _inverse(total[a, a]) @ total[a, c]
+    cross = total[h, c] - total[h, a] @ weights
+    within = total[c, c] - total[c, a] @ weights
+    squares = np.maximum(within.diagonal(), 0.0)
+    pattern = cross[1:] @ _inverse(within)
+    return _Own(Moments(total[np.ix_(h, h)][None], cross[None], squares[None]), weights, pattern)
+
+
+def _inverse(products: Array) -> Array:
+    """Of sums of products of columns of any units; of columns that depend on others the pseudo-inverse."""
+    unit = np.sqrt(np.where(products.diagonal() > 0, products.diagonal(), 1.0))
+    found: Array = np.linalg.pinv(products / np.outer(unit, unit), _DEPENDENT, hermitian=True) / np.outer(unit, unit)
+    return found
+
+
+def _with_constant(given: Tensor) -> Tensor:
+    return torch.cat([torch.ones(len(given), 1, dtype=torch.float64), given], dim=1)
+
+
+def _share(cell: Cell, variable: Variable, own: Tensor, patterns: Tensor) -> Recovered:
+    """Share of the demanded change that moving (N, K) of a variable off along (M, D, K) patterns makes."""
+    part, cells, shift = cell.part, cell.states, torch.einsum("nk,mdk->mnd", own, patterns)
+    moved = part.run(cell.site, cell.table, len(shift),
+                     lambda edits, rows: cells[rows] - shift[edits, rows, None].to(cells))  # fmt: skip
+    demanded, circle, before = demanded_change(part, variable, own), variable.circle, part.outputs[None]
+    if demanded is None:
+        whole, circle = cell.without_each([cell.eraser(variable.name, "leace")]), None
+        demanded = (points_of(part, before, circle) - points_of(part, whole, circle))[0]
+    change = points_of(part, before, circle) - points_of(part, moved, circle)
+    products, squares = (change * demanded.conj()).real.sum(dim=2), demanded.abs().square().sum(dim=1)
+    every = products.sum(dim=1) / squares.sum()  # (M,)
+    block = blocks_of(part.group)
+    kept = [block != one for one in torch.unique(block)]
+    held = torch.stack([products[0, one].sum() / squares[one].sum() for one in kept])
+    known = len(kept) > 1 and len(every) > 2
+    margin = float(jackknife_margin(held).hypot(jackknife_margin(every[1:]))) if known else float("nan")
+    share = float(every[0])
+    return Recovered(share, share - margin, share + margin)
+
+
+def _swapped(cell: Cell, variable: Variable, given: Tensor, fit: _Fit) -> tuple[int, float]:
+    """What is its own swapped between rows in which the other variable is the same: pairs, and share of exact answers.
+
+    Of such rows what is its own differs by just as much as the variable.
+    """
+    part = cell.part
+    kind = torch.unique(torch.cat([given, part.dataset.layout[part.rows, None].double()], dim=1), dim=0,
+                        return_inverse=True)[1]  # fmt: skip
+    order = torch.argsort(kind, stable=True)
+    same = kind[order] == kind[order].roll(1)
+    donors = torch.arange(len(part))
+    donors[order[same]] = order.roll(1)[same]
+    asked = part.dataset.counterfactual(variable.name, part.rows, part.rows[donors])
+    if asked is None:
+        return 0, float("nan")
+    asked = part.named(asked)
+    chosen = asked != part.answers
+    if int(chosen.sum()) < FEWEST:
+        return 0, float("nan")
+    left, right = fit.left[0].to(cell.states), fit.right[0].to(cell.states)
+    edited = cell.states + torch.einsum("npd,pdr,per->npe", cell.states[donors] - cell.states, right, left)
+    answers = part.answers_of(part.run(cell.site, cell.table, 1, lambda _, rows: edited[None, rows]))[0]
+    return int(chosen.sum()), float((answers.round() == asked)[chosen].double().mean())

@@ -1,0 +1,68 @@
+r"""Answers as points, so that a change of them has a direction: numbers on a line, residues on circles.
+
+A residue r of k is :math:`e^{2 \pi i f r / k}` for each frequency f. Of a network with a score for each residue it is
+the mean of these points by its softmax probabilities: one that cannot decide is near 0, the mean of all residues.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from arithprobe.interventions.part import Part
+from arithprobe.probes.variables import Variable
+from arithprobe.problems.circles import Circle
+
+
+def points_of(part: Part, outputs: Tensor, circle: Circle | None) -> Tensor:
+    """(M, N, F) complex points of (M, N, K) outputs; of plain sums (M, N, 1) the answers themselves, as complex.
+
+    Args:
+        part: The rows.
+        outputs: (M, N, K).
+        circle: The circle whose F frequencies count; one turn a period by default.
+    """
+    k, objective = part.modulus, part.objective
+    if k is None:
+        return part.answers_of(outputs)[..., None].to(torch.complex128)
+    frequencies = _frequencies(k, circle)
+    if objective.residues and objective.only_differences and outputs.shape[-1] == k:
+        return outputs.cpu().double().softmax(dim=-1).to(torch.complex128) @ _points(torch.arange(k), k, frequencies)
+    decoded = objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu()
+    return _points(decoded, k, frequencies)
+
+
+def demanded_change(part: Part, variable: Variable, own: Tensor) -> Tensor | None:
+    """(N, F) change of the right answers' points that arithmetic demands when something is taken off a variable.
+
+    Args:
+        part: The rows.
+        variable: The variable.
+        own: (N, K) what is taken off its columns.
+
+    Returns:
+        Before minus after; None where arithmetic does not say.
+    """
+    rows, k = part.dataset, part.modulus
+    per_unit = rows.per_unit(variable.name)
+    if k is None:
+        return None if per_unit is None else (per_unit * own[:, :1]).to(torch.complex128)
+    right = _points(rows.answers[part.rows], k, _frequencies(k, variable.circle))
+    if per_unit is not None:
+        shift: Tensor = torch.polar(torch.ones_like(own[:, :1]), -2 * math.pi * per_unit * own[:, :1] / k)
+        return right * (1 - shift)
+    known = rows.counterfactual(variable.name, part.rows[:1], part.rows[:1]) is not None
+    if variable.circle is None or variable.circle.period != k or not known:
+        return None
+    turned = torch.complex(variable.columns[part.rows][:, ::2], variable.columns[part.rows][:, 1::2])
+    return right * turned.conj() * torch.complex(own[:, ::2], own[:, 1::2])  # the rest of the problem stays
+
+
+def _frequencies(k: int, circle: Circle | None) -> Sequence[int]:
+    return (1,) if circle is None or circle.period != k else circle.frequencies
+
+
+def _points(residues: Tensor, k: int, frequencies: Sequence[int]) -> Tensor:
+    angles = 2 * math.pi * residues.double()[..., None] * torch.tensor(frequencies, dtype=torch.float64) / k
+    return torch.polar(torch.ones_like(angles), angles)
