@@ -156,8 +156,10 @@ def of_texts(texts):
 
 
 def dataset(problems, modulus=None, digits=1):
-    """A data set of (x, y) pairs."""
-    return of_texts(written(x, y, modulus, digits) for x, y in problems)
+    """A data set of (x, y) pairs of one digit, of which ``GRID`` are all."""
+    data = of_texts(written(x, y, modulus, digits) for x, y in problems)
+    data.operands = range(10)
+    return data
 
 
 class Residues(ScaledMSE):

@@ -40,20 +40,6 @@ def test_figures_are_those_of_their_definitions(residues):
     assert found.exact_match == np.mean(np.round(predictions) == residues)
 
 
-def test_the_interval_of_skill_covers_as_often_as_it_says(residues):
-    """Rows drawn again and again from a fixed population: the interval should hold its skill 95 % of the time."""
-    generator = np.random.default_rng(2)
-    answers = generator.integers(0, 97, 100_000)
-    predictions = answers + generator.normal(0, 15, 100_000)
-    truth = judged(predictions, answers, 48.0).skill
-    inside = 0
-    for _ in range(400):
-        rows = generator.integers(0, 100_000, 300)
-        found = judged(predictions[rows], answers[rows], 48.0)
-        inside += found.skill_low <= truth <= found.skill_high
-    assert 0.92 <= inside / 400 <= 0.98
-
-
 def test_verdicts(residues):
     noise = np.random.default_rng(3).normal(0, 1, 2000)
     mean = residues.mean()
