@@ -101,7 +101,8 @@ def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> Give
         The test, or None where nothing is its own: it is a linear function of the other.
     """
     part, rows = cell.part, cell.part.rows
-    fit = None if cell.bench.fit is None else _fit(cell.bench.fit, cell.site, variable.columns, given)
+    fitted_on = cell.bench.fit
+    fit = None if fitted_on is None else _fit(fitted_on, cell.site, variable.columns, given, cell.bench.usual)
     if fit is None:
         return None
     own = variable.columns[rows] - _with_constant(given[rows]) @ fit.weights
@@ -113,10 +114,11 @@ def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> Give
     )  # fmt: skip
 
 
-def _fit(part: Part, site: str, columns: Tensor, given: Tensor) -> _Fit | None:
-    """What is its own, on the rows to fit on, and its pattern, also without each block of them."""
-    states, labels, others = part.at_last(site), columns[part.rows], given[part.rows]
-    block, middle = blocks_of(part.group), states.mean(dim=0)
+def _fit(part: Part, site: str, columns: Tensor, given: Tensor, usual: Tensor) -> _Fit | None:
+    """What is its own, on the rows to fit on of usual layouts, and its pattern, also without each block of them."""
+    kept = usual[part.rows]
+    states, labels, others = part.at_last(site)[kept], columns[part.rows[kept]], given[part.rows[kept]]
+    block, middle = blocks_of(part.group[kept]), states.mean(dim=0)
     every = torch.cat([_with_constant(others), labels, states - middle], dim=1)
     sums = [every[block == one].T @ every[block == one] for one in torch.unique(block)]
     total = torch.stack(sums).sum(dim=0).numpy()
