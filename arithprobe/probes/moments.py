@@ -32,6 +32,8 @@ ALPHAS = tuple(10.0 ** (-6 + 12 * step / 20) for step in range(21))
 """Penalties to choose from, 1e-6 to 1e6, on the sum of squared errors, for dimensions of unit variance."""
 CONSTANT = 1e-12
 """Variance of a dimension that is rounding, of its mean square or of the mean variance of all dimensions."""
+STEADY = 10.0
+"""Least penalty of a direction that is to be taken out: below, it leans on what is next to nothing of a state."""
 _COUNTED = 1.1  # times that an effective degree of freedom counts
 _ALMOST_INTERPOLATING = 1e-6  # share of rows left as residual degrees of freedom, below which GCV is 0 / 0
 
@@ -196,6 +198,12 @@ class AlphaChoice(NamedTuple):
     by: ChosenBy
     standardise: bool
 
+    @property
+    def steady(self) -> "AlphaChoice":
+        """Those of at least :data:`STEADY`; all of them where none is."""
+        large = self.alphas[self.alphas >= STEADY]
+        return self._replace(alphas=large) if len(large) else self
+
     def fit(self, train: Moments, folds: list[Moments]) -> tuple[RidgePath, Array]:
         """Fits of some rows, given whole and by fold, and the (C, K) penalty chosen on these rows alone."""
         path = RidgePath(train, self.standardise)
@@ -215,12 +223,9 @@ class AlphaChoice(NamedTuple):
 
 
 def penalties(option: str, given: float | Sequence[float]) -> tuple[float, ...]:
-    """Penalties in ascending order, from one or several.
-
-    Raises:
-        ArithprobeError: If there is none, or one is not positive.
-    """
-    return tuple(alpha_choice(several(option, given, float), name=option).alphas.tolist())
+    """Penalties in ascending order, from one or several; refused like those of :func:`alpha_choice`."""
+    several(option, given, float)
+    return tuple(alpha_choice(given, name=option).alphas.tolist())
 
 
 def alpha_choice(

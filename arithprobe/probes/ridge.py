@@ -81,7 +81,7 @@ class RidgeFitter:
     def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor | None = None) -> "RidgeFitter":
         """Add rows.
 
-        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e5 times
+        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e6 times
         their spread can, and would be scored by rounding.
 
         Args:
