@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import SMALL, read_jsonl
 from lightning.pytorch import Trainer
-from scikit_ridge import chosen, ridge
 from short_fits import files_in
 
 from arithprobe.callbacks import DirectionAblation
@@ -49,9 +48,16 @@ def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
     every = torch.arange(len(rows))
     h = cache.states["final"][every, rows.lengths - 1].double()
     train = ~held & ~rare_rows(rows.layout)
-    fit, y = h[train].numpy(), (rows.x + rows.y)[train].double().numpy()
-    scaler, model = ridge(chosen(fit, y[:, None], [alpha for alpha in ALPHAS if alpha >= 10])[0]).fit(fit, y)
-    w = torch.from_numpy(model.coef_ / scaler.scale_)
+    fit, y = h[train], (rows.x + rows.y)[train].double()
+    fit, y = fit - fit.mean(dim=0), (y - y.mean()).numpy()
+    fit = (fit / fit.square().mean().sqrt()).numpy()  # penalties of directions are in units of the mean variance
+    eigenvalues, n = np.linalg.eigvalsh(fit.T @ fit), len(y)
+    candidates = [(alpha, np.linalg.solve(fit.T @ fit + alpha * np.eye(len(fit.T)), fit.T @ y)) for alpha in ALPHAS]
+    gcv = {
+        alpha: np.square(y - fit @ w).sum() / (n - 1 - 1.1 * (eigenvalues / (eigenvalues + alpha)).sum()) ** 2
+        for alpha, w in candidates if alpha >= 10
+    }  # fmt: skip
+    w = torch.from_numpy(dict(candidates)[min(gcv, key=gcv.get)])
     w = w / w.norm()
     head = model.readout.double().requires_grad_(False)
     without = head(h[held] - h[held] @ w[:, None] * w)[:, 0] * 2000

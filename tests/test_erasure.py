@@ -452,7 +452,7 @@ def test_the_difference_of_means_of_two_classes_is_the_difference_of_their_means
 
 def test_a_probe_of_raw_states_says_the_same_of_all_erased_ones():
     states, targets = data()
-    eraser = fit("probe", states, targets, choice=alpha_choice(2.0, standardise=False))
+    eraser = fit("probe", states, targets, choice=alpha_choice(2.0, unit="none"))
     for p in range(P):
         model = Ridge(alpha=2.0).fit(states[:, p], targets)
         predicted = model.predict(eraser(states)[:, p])
@@ -474,7 +474,7 @@ def test_directions_of_standardised_states_are_mapped_before_they_are_taken_out_
 
 
 def filters(states, targets, alphas=ALPHAS):
-    return filter_and_pattern(moments_of(states, targets).cell(0), alpha_choice(alphas, standardise=False))
+    return filter_and_pattern(moments_of(states, targets).cell(0), alpha_choice(alphas, unit="none"))
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scikit_ridge import by_gcv, ridge
+from sklearn.linear_model import Ridge
 from test_calibration import LAST, N, problems
 
 from arithprobe.probes.moments import ALPHAS
@@ -30,17 +30,18 @@ def test_projected_moments_are_the_moments_of_projected_states(survey):
     made, states, total, probed = survey
     curve = refit_curve(made, "s", [1, 2], draws=3)
     fold = made.fold.numpy()
-    raw = made.fitter.score([alpha for alpha in ALPHAS if alpha >= 10])  # which penalties the directions have
+    raw = made.fitter.score([alpha for alpha in ALPHAS if alpha >= 10], unit="state")  # the penalties of directions
     expected = np.zeros(3)
     for index in range(5):
         train, test = fold != index, fold == index
+        alphas = raw.alpha[index, 0] * states[train].var(axis=0).mean()
         directions = np.stack(
-            [_weights(raw.alpha[index, 0, k].item(), states[train], probed[train, k]) for k in range(2)], axis=1
+            [Ridge(alphas[k].item()).fit(states[train], probed[train, k]).coef_ for k in range(2)], axis=1
         )
         for point, k in enumerate([0, 1, 2]):
             basis = np.linalg.qr(directions[:, :k])[0]
             cut = states - states @ basis @ basis.T
-            predicted = by_gcv(cut[train], total[train, None], cut[test])[:, 0]
+            predicted = _predicted(cut[train], total[train], cut[test])
             expected[point] += np.square(total[test] - predicted).sum()
     expected /= N
     assert curve.base_mse == pytest.approx(expected[0], rel=1e-6)
@@ -49,9 +50,15 @@ def test_projected_moments_are_the_moments_of_projected_states(survey):
     assert curve.answer_variance == pytest.approx(total.var(ddof=1))
 
 
-def _weights(alpha, states, labels):
-    scaler, model = ridge(alpha).fit(states, labels)
-    return model.coef_ / scaler.scale_
+def _predicted(states, labels, others):
+    """Of a readout whose penalty is at least 10 mean variances."""
+    unit, alphas = np.sqrt(states.var(axis=0).mean()), [alpha for alpha in ALPHAS if alpha >= 10]
+    h, n, y = (states - states.mean(axis=0)) / unit, len(states), labels - labels.mean()
+    spread, scores = np.linalg.svd(h, compute_uv=False) ** 2, []
+    for alpha in alphas:
+        error = np.square(y - Ridge(alpha).fit(h, y).predict(h)).sum()
+        scores.append(error / (n - 1 - 1.1 * (spread / (spread + alpha)).sum()) ** 2)
+    return Ridge(alphas[np.argmin(scores)] * unit**2).fit(states, labels).predict(others)
 
 
 def test_removing_the_direction_costs_what_random_ones_do_not(survey):

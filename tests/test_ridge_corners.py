@@ -92,7 +92,7 @@ def test_the_penalty_chosen_by_folds_is_ridge_cvs():
     states, targets = data(n=480, d=40)
     targets[:, 2] = torch.randn(480, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     fold = torch.arange(480) % FOLDS
-    scores = fitter_of(states, targets, fold).score(ALPHAS, choose="folds", standardise=False)
+    scores = fitter_of(states, targets, fold).score(ALPHAS, choose="folds", unit="none")
     for index in range(FOLDS):
         train = (fold != index).numpy()
         for column in range(3):
@@ -132,7 +132,7 @@ def test_states_may_be_taken_as_they_are():
     fold = torch.arange(len(states)) % FOLDS
     predicted = cross_val_predict(Ridge(100.0), states.numpy(), targets.numpy(), cv=PredefinedSplit(fold.numpy()))
     expected = r2_score(targets.numpy(), predicted, multioutput="raw_values")
-    scores = [fitter_of(states, targets, fold).score(100.0, standardise=standardise) for standardise in (False, True)]
+    scores = [fitter_of(states, targets, fold).score(100.0, unit=unit) for unit in ("none", "dimension")]
     found = [held_out_r2(one).r2[0].numpy() for one in scores]
     np.testing.assert_allclose(found[0], expected, atol=1e-9)
     assert np.abs(found[1] - expected).max() > 1e-3

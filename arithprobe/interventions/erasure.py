@@ -3,8 +3,8 @@ r"""Frozen erasers: what to take out of a state so that a quantity can no longer
 Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`, orthogonal where ``L = R``:
 
 =================== =================================================================================================
-``probe``           the span of a probe's directions, of a penalty of at least 10 (``moments.STEADY``); other directions
-                    may still carry the quantity
+``probe``           the span of a probe's directions, of a penalty of at least 10 mean variances of the state
+                    (``moments.STEADY``); other directions may still carry the quantity
 ``mean_difference`` the span of the covariance of states and targets: the difference of class means, for classes
 ``leace``           the smallest change after which no linear probe finds anything: ``L = W^+ Q``, ``R = W Q`` with
                     ``W = S^{-1/2}`` and Q a basis of ``W S_hz`` (Belrose et al. 2023, https://arxiv.org/abs/2306.03819)

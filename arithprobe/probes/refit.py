@@ -3,7 +3,7 @@ r"""What another linear readout could still use once directions are gone.
 The original notebook projects a probe's directions out of the states and *refits* a ridge readout of the answer. That
 measures linear information that is left, not what the model uses: its own readout is never run. Here directions and
 readout are fitted on some rows and scored on others, and the control is random subspaces of the same dimension. Both
-have a penalty of at least 10 (:data:`~arithprobe.probes.moments.STEADY`), as the notebook's has one of 1: a readout with
+have a penalty of at least 10 mean variances of the state (:data:`~arithprobe.probes.moments.STEADY`): a readout with
 next to none finds what is left of a direction in any network without noise, were it a millionth.
 
 With a projector :math:`P = I - U U^T` the moments of projected states are ``P G P`` and ``P c``, so no state is needed.
