@@ -17,6 +17,8 @@ from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
+from arithprobe.probes.moments import ALPHAS
+from arithprobe.probes.rare_layouts import rare_rows
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Inputs
@@ -45,10 +47,17 @@ def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
         outputs, cache = model.run_with_cache(Inputs(rows.ids.long(), rows.lengths))
     every = torch.arange(len(rows))
     h = cache.states["final"][every, rows.lengths - 1].double()
-    fit, y = h[~held], (rows.x + rows.y)[~held].double()
-    centred = fit - fit.mean(dim=0)
-    alpha = 10 * centred.square().mean()
-    w = torch.linalg.solve(centred.T @ centred + alpha * torch.eye(h.shape[1]), centred.T @ (y - y.mean()))
+    train = ~held & ~rare_rows(rows.layout)
+    fit, y = h[train], (rows.x + rows.y)[train].double()
+    fit, y = fit - fit.mean(dim=0), (y - y.mean()).numpy()
+    fit = (fit / fit.square().mean().sqrt()).numpy()  # penalties of directions are in units of the mean variance
+    eigenvalues, n = np.linalg.eigvalsh(fit.T @ fit), len(y)
+    candidates = [(alpha, np.linalg.solve(fit.T @ fit + alpha * np.eye(len(fit.T)), fit.T @ y)) for alpha in ALPHAS]
+    gcv = {
+        alpha: np.square(y - fit @ w).sum() / (n - 1 - 1.1 * (eigenvalues / (eigenvalues + alpha)).sum()) ** 2
+        for alpha, w in candidates if alpha >= 10
+    }  # fmt: skip
+    w = torch.from_numpy(dict(candidates)[min(gcv, key=gcv.get)])
     w = w / w.norm()
     head = model.readout.double().requires_grad_(False)
     without = head(h[held] - h[held] @ w[:, None] * w)[:, 0] * 2000
@@ -107,8 +116,8 @@ def test_an_unknown_site_is_refused_and_those_there_are_listed(small_data, tmp_p
     [
         ({"draws": 3}, "draws is 3; expected 19 or more"),
         ({"every": 0}, "every is 0"),
-        ({"alpha": -1.0}, "alpha is -1.0"),
-        ({"targets": []}, "0 targets"),
+        ({"alphas": -1.0}, "alphas is -1.0"),
+        ({"targets": []}, "no targets"),
         ({"ablation": "median"}, "no ablation 'median'"),
         ({"eraser": "leasce"}, "no eraser 'leasce'"),
     ],

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from micro import one_thread  # noqa: F401
-from sklearn.linear_model import Ridge
+from scikit_ridge import ridge
 from sklearn.metrics import r2_score
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.certificate import erased_moments, linear_r2, mlp_r2
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.probes.mlp import MLPSettings
-from arithprobe.probes.moments import Moments
+from arithprobe.probes.moments import Moments, alpha_choice
 from arithprobe.probes.ridge import RidgeFitter
 
 N, P, D, K = 300, 3, 6, 2
@@ -64,12 +64,12 @@ def test_moments_of_erased_states_need_no_states(kind, mean):
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 100.0])
-def test_linear_r2_is_scikit_learns_with_the_penalty_in_units_of_the_states_mean_variance(alpha):
+def test_linear_r2_is_scikit_learns_of_standardised_states(alpha):
     states, targets = data()
-    found = linear_r2(*halves(states, targets), alpha)
+    found = linear_r2(*halves(states, targets), alpha_choice(alpha))
     for p in range(P):
         (train, test), (y_train, y_test) = states[:, p].numpy().reshape(2, -1, D), targets.numpy().reshape(2, -1, K)
-        model = Ridge(alpha=alpha * train.var(axis=0).mean()).fit(train, y_train)
+        model = ridge(alpha).fit(train, y_train)
         expected = r2_score(y_test, model.predict(test), multioutput="variance_weighted")
         assert found[p] == pytest.approx(expected, abs=1e-9)
     assert found[0] < 0.05 and found[2] > 0.5

@@ -7,7 +7,7 @@ import pytest
 import torch
 from micro import one_thread  # noqa: F401
 from random_problems import RandomProblems
-from sklearn.linear_model import Ridge
+from scikit_ridge import by_gcv
 from sklearn.metrics import r2_score
 
 from arithprobe.analysis.ladder_rules import MARGIN, figures_at, read_evidence
@@ -15,7 +15,6 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.claims import ClaimSurvey, claim_of
 from arithprobe.probes.controls import control_labels
-from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.neighbours import LEAD
 from arithprobe.probes.selective import beside_untrained
 from arithprobe.probes.selectivity import Selectivity, SelectivitySurvey
@@ -341,23 +340,6 @@ def test_a_claim_that_the_data_does_not_have_is_refused():
 # the control task, against scikit-learn
 
 
-def gcv(states, labels, others, alphas=ALPHAS):
-    """What ridge predicts of other states, column by column.
-
-    With the penalty that generalised cross-validation picks, in units of the mean variance of the states.
-    """
-    centred = states - states.mean(axis=0)
-    unit = centred.var(axis=0).mean()
-    eigenvalues = np.linalg.eigvalsh(centred.T @ centred)
-    n, scores, models = len(labels), [], []
-    for alpha in alphas:
-        models.append(Ridge(alpha=alpha * unit, solver="cholesky").fit(states, labels))
-        errors = np.square(labels - models[-1].predict(states)).sum(axis=0)
-        scores.append(n * errors / (n - 1 - (eigenvalues / (eigenvalues + alpha * unit)).sum()) ** 2)
-    best = np.argmin(scores, axis=0)
-    return np.stack([models[one].predict(others)[:, column] for column, one in enumerate(best)], axis=1)
-
-
 def by_scikit_learn(states, rows, types, labels, folds=5):
     """Pooled held-out R2 of each of some labels, their columns standardised over all rows and scored together."""
     columns = torch.cat(labels, dim=1)
@@ -367,7 +349,7 @@ def by_scikit_learn(states, rows, types, labels, folds=5):
     predicted = np.full_like(columns, np.nan)
     for index in range(folds):
         train, test = known & (fold != index), known & (fold == index)
-        predicted[test] = gcv(states[train], columns[train], states[test])
+        predicted[test] = by_gcv(states[train], columns[train], states[test])
     weights = columns[known].var(axis=0)
     each = r2_score(columns[known], predicted[known], multioutput="raw_values")
     owner = np.repeat(np.arange(len(labels)), [one.shape[1] for one in labels])

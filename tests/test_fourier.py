@@ -82,7 +82,7 @@ def test_decode_can_be_high_where_encode_is_a_thousandth():
     states[:, 0], states[:, 1] = angle.cos(), angle.sin()
     survey = FourierSurvey(rows, ["s"], LAST, [Circle("residue", 23, (1,))], Split(), D)
     survey.update({"s": states[:, None]}, torch.arange(N))
-    scores = survey.scores(1e-3)[0][0]
+    scores = survey.scores()[0][0]
     assert scores.r2.item() > 0.99
     assert scores.encode_fve.item() < 0.005
 

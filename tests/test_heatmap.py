@@ -10,6 +10,7 @@ from arithprobe.probes.scores import CellScores
 def figure_of(r2, high, behaviour=None):
     r2 = torch.tensor(r2, dtype=torch.float64)
     names = ("low", "high", "r2_in_sample", "n_train", "n_test", "n_groups", "edf", "alpha")
+    names += ("alpha_at_smallest", "alpha_at_largest")
     filled = {name: torch.full_like(r2, 100.0) for name in names} | {"null": torch.full((*r2.shape, 20), high)}
     scores = CellScores("ridge", "sum", "sum", ("embed", "final"), ("last", "0"), r2, skill=r2, **filled)
     return probe_heatmap(scores, behaviour, 141)

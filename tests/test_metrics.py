@@ -17,7 +17,8 @@ FOLDS = 5
 
 
 def scores_of(states, targets, fold, alpha=1.0):
-    return RidgeFitter(1, states.shape[1], targets.shape[1], FOLDS).update(states[:, None], targets, fold).score(alpha)
+    fitter = RidgeFitter(1, states.shape[1], targets.shape[1], FOLDS).update(states[:, None], targets, fold)
+    return fitter.score(alpha, unit="none")
 
 
 def test_columns_of_one_target_are_scored_by_their_joint_errors():

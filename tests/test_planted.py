@@ -37,7 +37,7 @@ TAKEN_OUT = {
     (clock, "resid_post.0"): ("residuemod13f1", "x1", "y1"),
     (many_handed_clock, "resid_post.0"): ("residuemod13f3", "residuemod13f1+3+5"),
 }
-RIDGE = alpha_choice(ALPHAS, "gcv", 1, relative=True)
+RIDGE = alpha_choice(ALPHAS)
 WIRED = (adder, backed_up, overshooting, clock, many_handed_clock)
 USED = [
     (adder, "sum", "resid_mid.0", 1.0),

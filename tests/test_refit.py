@@ -30,20 +30,19 @@ def test_projected_moments_are_the_moments_of_projected_states(survey):
     made, states, total, probed = survey
     curve = refit_curve(made, "s", [1, 2], draws=3)
     fold = made.fold.numpy()
-    raw = made.fitter.score(relative=True)  # which penalties the probes have
+    raw = made.fitter.score([alpha for alpha in ALPHAS if alpha >= 10], unit="state")  # the penalties of directions
     expected = np.zeros(3)
     for index in range(5):
         train, test = fold != index, fold == index
+        alphas = raw.alpha[index, 0] * states[train].var(axis=0).mean()
         directions = np.stack(
-            [Ridge(raw.alpha[index, 0, k].item()).fit(states[train], probed[train, k]).coef_ for k in range(2)], axis=1
+            [Ridge(alphas[k].item()).fit(states[train], probed[train, k]).coef_ for k in range(2)], axis=1
         )
         for point, k in enumerate([0, 1, 2]):
             basis = np.linalg.qr(directions[:, :k])[0]
             cut = states - states @ basis @ basis.T
-            unit = cut[train].var(axis=0).mean()
-            best = min((alpha * unit for alpha in ALPHAS), key=lambda alpha: _gcv(cut[train], total[train], alpha))
-            model = Ridge(best).fit(cut[train], total[train])
-            expected[point] += np.square(total[test] - model.predict(cut[test])).sum()
+            predicted = _predicted(cut[train], total[train], cut[test])
+            expected[point] += np.square(total[test] - predicted).sum()
     expected /= N
     assert curve.base_mse == pytest.approx(expected[0], rel=1e-6)
     np.testing.assert_allclose(curve.delta_mse, expected[1:] - expected[0], rtol=1e-6)
@@ -51,10 +50,15 @@ def test_projected_moments_are_the_moments_of_projected_states(survey):
     assert curve.answer_variance == pytest.approx(total.var(ddof=1))
 
 
-def _gcv(h, y, alpha):
-    h, y, n = h - h.mean(0), y - y.mean(), len(y)
-    hat = h @ np.linalg.solve(h.T @ h + alpha * np.eye(D), h.T)
-    return n * np.square(y - hat @ y).sum() / (n - 1 - np.trace(hat)) ** 2
+def _predicted(states, labels, others):
+    """Of a readout whose penalty is at least 10 mean variances."""
+    unit, alphas = np.sqrt(states.var(axis=0).mean()), [alpha for alpha in ALPHAS if alpha >= 10]
+    h, n, y = (states - states.mean(axis=0)) / unit, len(states), labels - labels.mean()
+    spread, scores = np.linalg.svd(h, compute_uv=False) ** 2, []
+    for alpha in alphas:
+        error = np.square(y - Ridge(alpha).fit(h, y).predict(h)).sum()
+        scores.append(error / (n - 1 - 1.1 * (spread / (spread + alpha)).sum()) ** 2)
+    return Ridge(alphas[np.argmin(scores)] * unit**2).fit(states, labels).predict(others)
 
 
 def test_removing_the_direction_costs_what_random_ones_do_not(survey):

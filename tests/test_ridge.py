@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from scikit_ridge import ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.metrics import held_out_r2
@@ -51,7 +52,7 @@ def test_scores_are_scikit_learns(rows, alpha):
     for cell in range(C):
         kept = valid[:, cell].numpy()
         h, y, f = states[kept, cell].numpy(), targets[kept].numpy(), fold[kept].numpy()
-        predicted = cross_val_predict(Ridge(alpha=alpha), h, y, cv=PredefinedSplit(f))
+        predicted = cross_val_predict(ridge(alpha), h, y, cv=PredefinedSplit(f))
         expected = r2_score(y, predicted, multioutput="raw_values")
         np.testing.assert_allclose(scores.r2[cell], expected, atol=1e-9)
         assert scores.n_test[cell] == kept.sum()
@@ -62,12 +63,12 @@ def test_one_split_is_scikit_learns_fit_on_the_rest(rows):
     scores = scored(fitted(*rows), 1.0, [2])
     kept, test = valid[:, 1].numpy(), (fold == 2).numpy()
     h, y = states[:, 1].numpy(), targets.numpy()
-    model = Ridge(alpha=1.0).fit(h[kept & ~test], y[kept & ~test])
+    model = ridge(1.0).fit(h[kept & ~test], y[kept & ~test])
     held_out = r2_score(y[kept & test], model.predict(h[kept & test]), multioutput="raw_values")
     inside = r2_score(y[kept & ~test], model.predict(h[kept & ~test]), multioutput="raw_values")
     np.testing.assert_allclose(scores.r2[1], held_out, atol=1e-9)
     np.testing.assert_allclose(scores.r2_in_sample[1], inside, atol=1e-9)
-    centred = h[kept & ~test] - h[kept & ~test].mean(0)
+    centred = StandardScaler().fit_transform(h[kept & ~test])
     hat = centred @ np.linalg.solve(centred.T @ centred + np.eye(D), centred.T)
     assert scores.edf[1].item() == pytest.approx(np.trace(hat), rel=1e-9)
     assert (scores.n_train[1], scores.n_test[1]) == ((kept & ~test).sum(), (kept & test).sum())
@@ -77,7 +78,7 @@ def test_fewer_rows_than_dimensions_is_scikit_learns_too(rows):
     states, targets, fold, valid = (part[:16] for part in rows)
     fold = torch.arange(16) % FOLDS
     scores = scored(fitted(states, targets, fold, torch.ones_like(valid)), 1.0)
-    predicted = cross_val_predict(Ridge(), states[:, 0].numpy(), targets.numpy(), cv=PredefinedSplit(fold.numpy()))
+    predicted = cross_val_predict(ridge(1.0), states[:, 0].numpy(), targets.numpy(), cv=PredefinedSplit(fold.numpy()))
     np.testing.assert_allclose(scores.r2[0], r2_score(targets, predicted, multioutput="raw_values"), atol=1e-9)
 
 

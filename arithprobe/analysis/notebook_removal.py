@@ -31,7 +31,7 @@ class NotebookRemoval:
 def notebook_removal(bench: Bench) -> NotebookRemoval:
     """Remove the notebook's rank-1 direction, and ask both readouts."""
     cell, part = bench.cell(bench.network.residual_sites[-1], "last"), bench.held
-    eraser = cell.eraser("sum", "probe", choice=alpha_choice(_ALPHA, standardise=False))
+    eraser = cell.eraser("sum", "probe", choice=alpha_choice(_ALPHA, unit="none"))
     projected = replace(eraser, mean=torch.zeros_like(eraser.mean))
     parts = [(cell.fit, cell.held), tuple(erased_moments(projected, part) for part in (cell.fit, cell.held))]
     refit = [float(linear_r2(fit.columns(_LAST), held.columns(_LAST))[0]) for fit, held in parts]

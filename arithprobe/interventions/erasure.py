@@ -3,8 +3,8 @@ r"""Frozen erasers: what to take out of a state so that a quantity can no longer
 Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`, orthogonal where ``L = R``:
 
 =================== =================================================================================================
-``probe``           the span of a probe's directions, of the penalty that its score has; other directions may still
-                    carry the quantity
+``probe``           the span of a probe's directions, of a penalty of at least 10 mean variances of the state
+                    (``moments.STEADY``); other directions may still carry the quantity
 ``mean_difference`` the span of the covariance of states and targets: the difference of class means, for classes
 ``leace``           the smallest change after which no linear probe finds anything: ``L = W^+ Q``, ``R = W Q`` with
                     ``W = S^{-1/2}`` and Q a basis of ``W S_hz`` (Belrose et al. 2023, https://arxiv.org/abs/2306.03819)
@@ -162,7 +162,7 @@ def fit_erasers(
         require_rank(k if rank is None else rank, d)
     choice = choice or alpha_choice(ALPHAS)
     fits: dict[ErasureKind, Callable[[Moments], tuple[Array, Array]]] = {
-        "probe": lambda cell: _twice(projection(ridge_slope(cell, choice))),
+        "probe": lambda cell: _twice(projection(ridge_slope(cell, choice.steady))),
         "mean_difference": lambda cell: _twice(mean_difference(cell)),
         "leace": leace,
         "inlp": lambda cell: _twice(inlp(cell, rank or k)),

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError
 
-_FAR, _ROUNDED = 1e5, 1e-12  # means in units of the spread that are too large; spread, of the mean, that is rounding
+_FAR, _ROUNDED = 1e6, 1e-12  # means in units of the spread that are too large; spread, of the mean, that is rounding
 
 
 def require_near(states: Tensor) -> None:

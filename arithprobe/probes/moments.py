@@ -11,9 +11,8 @@ so one factorisation serves all targets and penalties: those of ``make_pipeline(
 penalty on the states as they are would drown every dimension in one large one, and be blind to small ones.
 
 The generalised cross-validation score of a penalty is ``n RSS / (n - 1 - 1.1 edf)^2`` (Golub, Heath and Wahba 1979,
-https://doi.org/10.1080/00401706.1979.10489751, with 1). Of nearly as many dimensions as rows, the plain score now and
-then takes nearly no penalty for pure noise; counting what was fitted a little more than once prevents it (Kim and Gu
-2004, https://doi.org/10.1046/j.1369-7412.2003.05316.x, with 1.4), and changes nothing where rows are many.
+https://doi.org/10.1080/00401706.1979.10489751). Without the 1.1, of nearly as many dimensions as rows now and then
+next to no penalty is taken for pure noise (Kim and Gu 2004, https://doi.org/10.1046/j.1369-7412.2003.05316.x).
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,11 +26,14 @@ import numpy.typing as npt
 from arithprobe.errors import ArithprobeError, several
 
 ChosenBy = Literal["gcv", "folds"]
+Unit = Literal["dimension", "state", "none"]
 Array = npt.NDArray[np.float64]
 ALPHAS = tuple(10.0 ** (-6 + 12 * step / 20) for step in range(21))
 """Penalties to choose from, 1e-6 to 1e6, on the sum of squared errors, for dimensions of unit variance."""
 CONSTANT = 1e-12
-"""Variance of a dimension that is rounding, of its mean square or of the mean variance of all dimensions."""
+"""Variance of a dimension that is rounding, of its mean square or of the mean of all variances."""
+STEADY = 10.0
+"""Least penalty of a direction that is to be taken out: below, it leans on what is next to nothing of a state."""
 _COUNTED = 1.1  # times that an effective degree of freedom counts
 _ALMOST_INTERPOLATING = 1e-6  # share of rows left as residual degrees of freedom, below which GCV is 0 / 0
 
@@ -109,13 +111,16 @@ class Moments:
         centred: Array = self.cross[:, 1:] - self.gram[:, 0, 1:, None] * self.mean_targets[:, None, :]
         return centred
 
-    @cached_property
-    def scale(self) -> Array:
-        """(C, D) standard deviation of each dimension; infinite where it varies by no more than rounding."""
+    def scale(self, unit: "Unit") -> Array:
+        """(C, D) what states are divided by; infinite for a dimension that varies by no more than rounding."""
+        if unit == "none":
+            return np.ones_like(self.mean_states)
         n = np.maximum(self.n, 1)[:, None]
         variance = self.centred_gram.diagonal(axis1=1, axis2=2) / n
-        squares = self.gram.diagonal(axis1=1, axis2=2)[:, 1:] / n
-        noise = CONSTANT * np.maximum(squares, variance.mean(axis=1, keepdims=True))
+        mean = variance.mean(axis=1, keepdims=True)
+        if unit == "state":
+            return np.broadcast_to(np.sqrt(np.where(mean > 0, mean, 1.0)), variance.shape)
+        noise = CONSTANT * np.maximum(self.gram.diagonal(axis1=1, axis2=2)[:, 1:] / n, mean)
         return np.sqrt(np.where(variance > noise, variance, np.where(np.isnan(variance), np.nan, np.inf)))
 
     def errors(self, slope: Array, intercept: Array) -> Array:
@@ -135,12 +140,12 @@ class RidgePath:
 
     Args:
         train: Moments of the rows to fit.
-        standardise: Whether penalties are for dimensions of unit variance, or for the states as they are.
+        unit: What penalties are in units of: the variance of each ``dimension``, its mean over the ``state``, or none.
     """
 
-    def __init__(self, train: Moments, standardise: bool = True) -> None:
+    def __init__(self, train: Moments, unit: Unit = "dimension") -> None:
         self.train = train
-        self._scale = train.scale[..., None] if standardise else np.ones((1, 1, 1))  # (C, D, 1)
+        self._scale = train.scale(unit)[..., None]  # (C, D, 1)
         gram = train.centred_gram / self._scale / self._scale.transpose(0, 2, 1)
         self.broken = broken(gram)
         """(C,) cells whose states overflow: they have no fit, and all their figures are NaN."""
@@ -205,11 +210,18 @@ class AlphaChoice(NamedTuple):
 
     alphas: Array
     by: ChosenBy
-    standardise: bool
+    unit: Unit
+
+    @property
+    def steady(self) -> "AlphaChoice":
+        """Those of at least :data:`STEADY`, or all where none is; an orthogonal projection knows the state as it is."""
+        large = self.alphas[self.alphas >= STEADY]
+        unit: Unit = "state" if self.unit == "dimension" else self.unit
+        return self._replace(alphas=large if len(large) else self.alphas, unit=unit)
 
     def fit(self, train: Moments, folds: list[Moments]) -> tuple[RidgePath, Array]:
         """Fits of some rows, given whole and by fold, and the (C, K) penalty chosen on these rows alone."""
-        path = RidgePath(train, self.standardise)
+        path = RidgePath(train, self.unit)
         alphas = np.broadcast_to(self.alphas[:, None, None], (len(self.alphas), len(train.n), 1))
         if len(alphas) == 1:
             return path, np.broadcast_to(alphas[0], train.squares.shape)
@@ -218,7 +230,7 @@ class AlphaChoice(NamedTuple):
         else:
             scores = np.zeros((len(alphas), *train.squares.shape))
             for fold in folds:
-                inner = RidgePath(train - fold, self.standardise)
+                inner = RidgePath(train - fold, self.unit)
                 for row, alpha in zip(scores, alphas, strict=True):
                     row += fold.errors(*inner.weights(np.broadcast_to(alpha, train.squares.shape)))
         best = np.where(np.isfinite(scores).any(axis=0), np.argmin(scores, axis=0), len(alphas) - 1)
@@ -226,29 +238,22 @@ class AlphaChoice(NamedTuple):
 
 
 def penalties(option: str, given: float | Sequence[float]) -> tuple[float, ...]:
-    """Penalties in ascending order, from one or several.
-
-    Raises:
-        ArithprobeError: If there is none, or one is not positive.
-    """
-    return tuple(alpha_choice(several(option, given, float), name=option).alphas.tolist())
+    """Penalties in ascending order, from one or several; refused like those of :func:`alpha_choice`."""
+    several(option, given, float)
+    return tuple(alpha_choice(given, name=option).alphas.tolist())
 
 
 def alpha_choice(
-    alphas: float | Sequence[float],
-    by: ChosenBy = "gcv",
-    folds: int = 1,
-    *,
-    standardise: bool = True,
+    alphas: float | Sequence[float], by: ChosenBy = "gcv", folds: int = 1, *, unit: Unit = "dimension",
     name: str = "alpha",
-) -> AlphaChoice:
+) -> AlphaChoice:  # fmt: skip
     """Check the penalties.
 
     Args:
         alphas: One penalty or several.
         by: How to choose among them.
         folds: Folds there are to fit on.
-        standardise: See :class:`RidgePath`.
+        unit: See :class:`RidgePath`.
         name: What they are called.
 
     Raises:
@@ -261,4 +266,4 @@ def alpha_choice(
         raise ArithprobeError(f"alpha is chosen by {by!r}; expected one of {', '.join(get_args(ChosenBy))}")
     if by == "folds" and len(values) > 1 and folds < 2:
         raise ArithprobeError(f"alpha is chosen by folds, and only {folds} remains to fit on; expected 2 or more")
-    return AlphaChoice(values, by, standardise)
+    return AlphaChoice(values, by, unit)

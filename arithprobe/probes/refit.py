@@ -2,7 +2,9 @@ r"""What another linear readout could still use once directions are gone.
 
 The original notebook projects a probe's directions out of the states and *refits* a ridge readout of the answer. That
 measures linear information that is left, not what the model uses: its own readout is never run. Here directions and
-readout are fitted on some rows and scored on others, and the control is random subspaces of the same dimension.
+readout are fitted on some rows and scored on others, and the control is random subspaces of the same dimension. Both
+have a penalty of at least 10 mean variances of the state (:data:`~arithprobe.probes.moments.STEADY`): a readout with
+next to none finds what is left of a direction in any network without noise, were it a millionth.
 
 With a projector :math:`P = I - U U^T` the moments of projected states are ``P G P`` and ``P c``, so no state is needed.
 """
@@ -51,7 +53,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     names = survey.positions.names
     cell = survey.sites.index(site) * len(names) + names.index("last")
     folds = survey.fitter.select([cell], survey.columns.width).moments()
-    choice = alpha_choice(survey.split.alphas)
+    choice = alpha_choice(survey.split.alphas).steady
     total, d = Moments.total(folds), folds[0].gram.shape[1] - 1
     generator = np.random.default_rng(seed)
     random = [random_subspaces(d, min(k, d), draws, generator) for k in columns]

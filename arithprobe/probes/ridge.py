@@ -21,7 +21,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.far_states import require_near
 from arithprobe.probes.fold_pairs import fold_pairs
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, alpha_choice
+from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, Unit, alpha_choice
 from arithprobe.probes.parallel import in_threads
 from arithprobe.probes.principal_axes import leading_axes
 from arithprobe.probes.ridge_scores import RidgeScores
@@ -82,7 +82,7 @@ class RidgeFitter:
     def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor | None = None) -> "RidgeFitter":
         """Add rows.
 
-        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e5 times
+        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e6 times
         their spread can, and would be scored by rounding.
 
         Args:
@@ -165,7 +165,7 @@ class RidgeFitter:
         choose: ChosenBy = "gcv",
         without: int | None = None,
         *,
-        standardise: bool = True,
+        unit: Unit = "dimension",
     ) -> RidgeProbe:
         """Fit on all folds, or on all but one.
 
@@ -173,10 +173,10 @@ class RidgeFitter:
             alphas: Penalties, positive; the best is chosen for each cell and target.
             choose: See :meth:`score`.
             without: A fold to leave out.
-            standardise: See :meth:`score`.
+            unit: See :meth:`score`.
         """
         kept = [index for index in range(len(self.gram)) if index != without]
-        choice = alpha_choice(alphas, choose, len(kept), standardise=standardise)
+        choice = alpha_choice(alphas, choose, len(kept), unit=unit)
 
         def fit(block: slice) -> tuple[Array, ...]:
             every = self.moments(block)
@@ -192,7 +192,7 @@ class RidgeFitter:
         alphas: float | Sequence[float] = ALPHAS,
         held_out: Sequence[int] | None = None,
         choose: ChosenBy = "gcv",
-        standardise: bool = True,
+        unit: Unit = "dimension",
         paired: int | None = None,
     ) -> RidgeScores:
         """Fit on all folds but one and score on that one, for each fold named.
@@ -204,9 +204,8 @@ class RidgeFitter:
             held_out: Folds to hold out in turn; all of them by default.
             choose: ``gcv`` (generalised cross-validation: no further fits) or ``folds`` (the smallest squared error
                 with each training fold held out in turn; needs three folds).
-            standardise: Whether each dimension is divided by its standard deviation on the training rows first: the
-                penalty of ``StandardScaler`` before ``Ridge``, and scores do not depend on any scale. Without, that of
-                ``Ridge`` alone.
+            unit: What the penalties are in units of: the variance of each ``dimension`` on the training rows (those of
+                ``Ridge`` after ``StandardScaler``; no scale matters), its mean over the ``state``, or ``none``.
             paired: Columns, the first of all, whose scores get an interval; all of them by default.
 
         Raises:
@@ -214,7 +213,7 @@ class RidgeFitter:
         """
         start = time.perf_counter()
         folds = tuple(range(len(self.gram))) if held_out is None else several("held_out", held_out, int)
-        choice = alpha_choice(alphas, choose, len(self.gram) - 1, standardise=standardise)
+        choice = alpha_choice(alphas, choose, len(self.gram) - 1, unit=unit)
 
         def solve(block: slice) -> dict[str, Array]:
             return _solve(self.moments(block), choice, folds, paired)
