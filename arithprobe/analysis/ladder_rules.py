@@ -33,6 +33,7 @@ from typing import Literal, NamedTuple, get_args
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.interval import TOO_FEW_GROUPS
 from arithprobe.probes.neighbours import holds_by_lead
 from arithprobe.probes.selective import FEWEST_TWINS, Untrained
 
@@ -166,15 +167,21 @@ def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFig
         behaviour: The verdict on the model.
     """
     name = claim.name if frequency is None else f"{claim.name}, frequency {frequency}"
-    shown = f"R2 {found.r2:.3f}, at least {found.low:.3f}"
+    shown = f"R2 {found.r2:.3f}, " + (f"at least {found.low:.3f}" if found.low == found.low else "no interval")
     shuffled = f"shuffled labels below {found.null_high:.3f}, p = {found.p:.3f}"
-    decodable = (Part(above(found.r2, 0.0)), Part(at_most(found.p, LEVEL)), Part(above(found.low, found.null_high)))
+    decodable = (Part(above(found.r2, 0.0)), Part(at_most(found.p, LEVEL)), _part(found, found.null_high))
     return (
         Evidence("behaviour", behaviour.state, f"skill {behaviour.skill:.2f}", _of_behaviour(behaviour)),
         tried("decodable", decodable, f"R2 {found.r2:.3f}", f"{name} at {site}@last: {shown}", shuffled),
         _selective(found, shown),
         _geometric(claim, found, shown),
     )
+
+
+def _part(found: ReadFigures, limit: float, why: str = "a figure is no number") -> Part:
+    """Whether the lower end of the interval is above a limit, and if there is none, why not."""
+    missing = found.r2 == found.r2 and found.low != found.low
+    return Part(above(found.low, limit), TOO_FEW_GROUPS if missing else why)
 
 
 def _of_behaviour(behaviour: Behaviour) -> str:
@@ -212,14 +219,14 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
     line = claim.circle is None
     few = "two values lie on a line in any order" if line else "two or three values are a circle anyhow"
-    parts = [Part(above(found.low, 0.0)), Part(above(found.low, found.relabelled + MARGIN), few)]
+    parts = [_part(found, 0.0), _part(found, found.relabelled + MARGIN, few)]
     known = {"renamed": found.relabelled, "other": found.neighbour}
     known = {name: value for name, value in known.items() if value == value}
     figures = [f"a {claim.shape}: {shown}"]
     if "renamed" in known:
         figures.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
-        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none varies")
+        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "no neighbouring period varies")
         parts.append(Part(holds_by_lead(found.lead), "it is not told from neighbouring periods"))
     figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
     return tried("geometric", parts, figure, *figures)

@@ -21,6 +21,7 @@ from arithprobe.probes.controls import UNTRAINED_MORE
 from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.mlp_scores import MLPScores
 from arithprobe.probes.neighbours import grouped_waves
+from arithprobe.probes.scores import CellScores
 
 _SITE = "final"
 _WIDTH = 130  # where there is no terminal to ask
@@ -92,8 +93,19 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
     table.caption = (
         f"shuffled: 95 % of permuted labels are below. {untrained}\n"
         "lengths, text: R2 from digit counts, from the characters."
+        + escape("".join(f"\n[-]: {reason}." for reason in _no_interval(report.ridge)))
     )
     return table
+
+
+def _no_interval(ridge: Sequence[CellScores]) -> list[str]:
+    """Why scores at the readout have no interval."""
+    reasons = (scores.no_interval(scores.sites.index(_SITE), scores.positions.index("last")) for scores in ridge)
+    return [reason for reason in dict.fromkeys(reasons) if reason]
+
+
+def _interval(low: float, high: float) -> str:
+    return "[-]" if low != low else f"[{number(low)}, {number(high)}]"
 
 
 def _wide_lines(report: ProbeReport) -> list[str]:
@@ -105,7 +117,7 @@ def _wide_lines(report: ProbeReport) -> list[str]:
             cell = scores.at(site)
             untrained = f", untrained {number(float(report.wide_twins[index].twin[row, 0]))}" if report.twins else ""
             figures.append(
-                f"{site} {number(cell['r2'])} [{number(cell['low'])}, {number(cell['high'])}] "
+                f"{site} {number(cell['r2'])} {_interval(cell['low'], cell['high'])} "
                 f"(shuffled {number(cell['null_high'])}, p {cell['p']:.2f}{untrained})"
             )
         lines.append(f"ridge probe of {scores.target!r} at the last token: held-out R2 {'; '.join(figures)}")
@@ -128,7 +140,7 @@ def _since_line(since: SinceInitialisation) -> str:
 def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     scores = report.ridge[index]
     cell, row = scores.at(_SITE), scores.sites.index(_SITE)
-    interval = f"[{number(cell['low'])}, {number(cell['high'])}]"
+    interval = _interval(cell["low"], cell["high"])
     found = {
         "target": scores.target, "R2 [95 %]": f"{number(cell['r2'])} {escape(interval)}",
         "shuffled": number(cell["null_high"]), "p": f"{cell['p']:.2f}", "untrained": "-", "explained": "-",
@@ -214,13 +226,14 @@ def _refit_line(report: ProbeReport) -> str:
 
 def _mlp_line(scores: MLPScores) -> str:
     row = scores.sites.index(_SITE)
-    names = ("score", "low", "high", "null_max", "ridge", "selectivity")
+    names = ("score", "null_max", "ridge", "selectivity")
+    interval = _interval(float(scores.low[row]), float(scores.high[row]))
     found = {name: number(float(getattr(scores, name)[row])) for name in names}
     name = "R2" if scores.kind == "regression" else "accuracy"
     chance = f", chance {scores.chance:.3f}" if scores.kind == "classification" else ""
     return (
-        f"MLP {scores.kind} of {scores.target!r} at {_SITE}@last: held-out {name} {found['score']} [{found['low']}, "
-        f"{found['high']}] (largest shuffled {found['null_max']}, p {float(scores.p[row]):.2f}, ridge {found['ridge']}"
+        f"MLP {scores.kind} of {scores.target!r} at {_SITE}@last: held-out {name} {found['score']} {interval} "
+        f"(largest shuffled {found['null_max']}, p {float(scores.p[row]):.2f}, ridge {found['ridge']}"
         f"{chance}; within the tolerance {float(scores.within[row]):.1%}; selectivity {found['selectivity']}; "
         f"{scores.n_test} rows)"
     )

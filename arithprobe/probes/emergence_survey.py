@@ -9,6 +9,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.emergence import Readings
 from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.interval import FEWEST_GROUPS, groups_of
 from arithprobe.probes.survey import RidgeSurvey, Split, folds_of, targets_by_group
 from arithprobe.probes.targets import angle_columns, chosen_targets
 from arithprobe.problems.circles import MOST_FREQUENCIES, Circle
@@ -37,14 +38,14 @@ def watched(rows: Rows, targets: Sequence[str], frequencies: int | Sequence[int]
         split: How rows are held out, whatever the group.
 
     Raises:
-        ArithprobeError: If something that is named does not exist, does not vary, or its folds are too small; or
-            nothing is left.
+        ArithprobeError: If something that is named does not exist, does not vary, its folds are too small or its groups
+            too few for an interval; or nothing is left.
     """
     named = [name for name in targets if name != "all"]
     chosen, circle, left_out = chosen_targets(targets, rows), _circle(rows, frequencies), []
     for group in rows.groups:
         try:
-            folds_of(rows.group(group), split._replace(group=group), rows.path)
+            _check_groups(rows, split._replace(group=group))
         except ArithprobeError as error:
             of_circle = circle is not None and rows.group_of(circle.quantity) == group
             if any(rows.group_of(name) == group for name in named) or (of_circle and frequencies is not None):
@@ -116,6 +117,16 @@ class EmergenceSurvey:
         p = torch.cat([*(one.p[None, :, 0] for one in ridge), *(circle.p_max[:, :, 0] for circle in circles)])
         untrained = torch.full_like(r2, -torch.inf) if untrained is None else untrained
         return Readings(step, self.variables, self.sites, r2, low, p, untrained)
+
+
+def _check_groups(rows: Rows, split: Split) -> None:
+    group = rows.group(split.group)
+    folds_of(group, split, rows.path)
+    if (count := float(groups_of(group))) < FEWEST_GROUPS:
+        raise ArithprobeError(
+            f"{rows.path}: the values of {split.group!r} are worth {count:.1f} groups of one size; expected "
+            f"{FEWEST_GROUPS} or more, or R2 has no interval and nothing can be told to emerge"
+        )
 
 
 def _circle(rows: Rows, frequencies: int | Sequence[int] | None) -> Circle | None:

@@ -6,21 +6,22 @@ this size: the probes that are read, taken out and moved are the fitted ones, th
 procedure makes of nothing, and of the procedure's own variance K folds hold no unbiased estimate (Bengio and Grandvalet
 2004, No unbiased estimator of the variance of K-fold cross-validation, JMLR 5).
 
-**How.** With ``q = SSE / SST = 1 - R2``, the parts of its variance are
+**How.** With ``q = SSE / SST = 1 - R2``, ``L_k = (SSE_k - q SST_k) / SST`` and h the share of rows of fold k, the parts
+of its variance are
 
-* between the folds, ``sum_k L_k^2 / (1 - h_k)`` with ``L_k = (SSE_k - q SST_k) / SST`` and h the fold's share of rows:
-  cluster-robust, with the degrees of freedom of folds of unequal size (Bell and McCaffrey 2002, Bias reduction in
-  standard errors for linear regression with multi-stage samples, Survey Methodology 28);
+* between the folds, ``sum_k L_k^2 / (1 - h_k)``: cluster-robust, with the degrees of freedom of folds of unequal size
+  (Bell and McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples, Survey
+  Methodology 28);
 * what two folds vary together, ``F / (F - 1) 4 sum_{j != k} phi_kj phi_jk / SST^2``
   (:mod:`arithprobe.probes.fold_pairs`): each is scored by a probe that the other helped to fit, and what a fit leaves
   of its own rows is a little too small, hence the factor;
-* of the mean of the targets, that SST has one of its own: ``2 q^2 / G^2`` for G groups.
+* of the mean of the targets, of which the held-out rows, those of the fit and SST have each their own: ``2 q^2 / G^2``
+  for G groups.
 
-SST is too small by one group in G, so the middle is ``q (1 - 1/G)``. The interval is Student's on the scale of
-``log q``, with Satterthwaite's degrees of freedom: R2 near 0 is skewed downwards, and no R2 is above 1.
+The middle is ``q (1 - 1/G) + sum_k L_k (SST_k / SST - h_k) / (1 - h_k)``: SST is too small by one group in G, and a
+quotient is biased where its parts vary apart (Cochran 1977, Sampling techniques, 6.8). The interval is Student's on the
+scale of ``log q``, with Satterthwaite's degrees of freedom: R2 is skewed downwards, and never above 1.
 """
-
-from typing import NamedTuple
 
 import torch
 from scipy.special import stdtrit
@@ -32,15 +33,6 @@ TOO_FEW_GROUPS = f"no interval: fewer than {FEWEST_GROUPS} groups"
 """What tables and files say then."""
 ONE_FOLD = "no interval: one fold alone is held out"
 """What they say where nothing could be compared between folds."""
-
-
-class Spread(NamedTuple):
-    """An estimated variance."""
-
-    variance: Tensor
-    """(...)."""
-    degrees: Tensor
-    """Its degrees of freedom, of a shape that broadcasts to it."""
 
 
 def groups_of(group: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -59,27 +51,6 @@ def groups_of(group: Tensor, valid: Tensor | None = None) -> Tensor:
     return sizes.sum(dim=0).square() / sizes.square().sum(dim=0).clamp(min=1)
 
 
-def between(parts: Tensor, share: Tensor) -> Spread:
-    """Variance of an error of mean 0 that is a sum of independent parts, each a fold's or a group's.
-
-    >>> parts, share = torch.tensor([[[1.0]], [[-1.0]]]), torch.full((2, 1), 0.5)
-    >>> [one.tolist() for one in between(parts, share)]
-    [[[4.0]], [[1.0]]]
-
-    Args:
-        parts: (F, C, T) contributions; they sum to 0.
-        share: (F, C) share of the rows that each has, below 1.
-
-    Returns:
-        (C, T) variance, with (C, 1) degrees of freedom: F - 1 for parts of one size.
-    """
-    free = 1 - share
-    odds = share / free
-    crossed = (odds * share).sum(dim=0).square() - (odds * share).square().sum(dim=0)
-    degrees = 1 / (share.square().sum(dim=0) + crossed)
-    return Spread((parts.square() / free[..., None]).sum(dim=0), degrees[:, None])
-
-
 def fold_covariance(pairs: Tensor, spread: Tensor) -> Tensor:
     """(C, T) what the errors of the folds vary together, see the head of this module.
 
@@ -93,28 +64,41 @@ def fold_covariance(pairs: Tensor, spread: Tensor) -> Tensor:
 
 
 def r2_interval(
-    r2: Tensor, between_folds: Spread, groups: Tensor, together: Tensor | None = None
+    errors: Tensor, spread: Tensor, share: Tensor, groups: Tensor, together: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Both ends of the 95 % interval; NaN where there are fewer than :data:`FEWEST_GROUPS` groups.
+    """Both ends of the 95 % interval; NaN with fewer than :data:`FEWEST_GROUPS` groups, or all rows in one part.
 
     Args:
-        r2: (C, T) held-out R2.
-        between_folds: Variance between folds, or between groups of rows that one probe was scored on.
+        errors: (F, C, T) squared errors of F folds, or of F groups that one probe was scored on.
+        spread: (F, C, T) squared deviations of their targets from the mean of all.
+        share: (F, C) share of the rows that each has.
         groups: (C,) groups, see :func:`groups_of`.
-        together: (C, T) what the folds vary together; nothing, by default.
+        together: (C, T) what the folds vary together; nothing of one probe, in whose fit none of these rows had a part.
 
     Returns:
-        (C, T) lower and upper ends; the upper is below 1, or 1 where R2 is.
+        (C, T) lower and upper ends.
     """
-    left, count = 1 - r2, groups[:, None]
-    own, degrees = between_folds
+    whole, count, free = spread.sum(dim=0), groups[:, None], 1 - share
+    left = errors.sum(dim=0) / whole
+    parts = (errors - left * spread) / whole
+    own = (parts.square() / free[..., None]).sum(dim=0)
     together = torch.zeros_like(own) if together is None else together
     of_mean = 2 * (left / count).square()
     variance = own + together + of_mean
-    freedom = variance.square() / ((own.square() + together.square()) / degrees + of_mean.square() / (count - 1))
-    quantile = torch.from_numpy(stdtrit(freedom.numpy(), 0.975))
-    middle = left * (1 - 1 / count)
+    degrees = (own.square() + together.square()) / _degrees(share)[:, None] + of_mean.square() / (count - 1)
+    quantile = torch.from_numpy(stdtrit((variance.square() / degrees).numpy(), 0.975))
+    uneven = (parts * (spread / whole - share[..., None]) / free[..., None]).sum(dim=0)
+    middle = torch.maximum(left * (1 - 1 / count) + uneven, left / 2)  # of few groups it is itself uncertain
     factor = (quantile * variance.sqrt() / middle).exp()
-    known = (count >= FEWEST_GROUPS) & ~torch.isnan(r2)
-    low, high = (torch.where(left > 0, 1 - end, r2) for end in (middle * factor, middle / factor))
+    known = (count >= FEWEST_GROUPS) & (share.amax(dim=0) < 1)[:, None]
+    low, high = (torch.where(left > 0, 1 - end, 1 - left) for end in (middle * factor, middle / factor))
     return torch.where(known, low, torch.nan), torch.where(known, high, torch.nan)
+
+
+def _degrees(share: Tensor) -> Tensor:
+    """(C,) degrees of freedom of the variance between (F, C) parts whose variances are as their shares; F - 1 if equal.
+
+    ``tr(M)^2 / tr(M^2)`` of ``M = P D P``, with ``P = I - sqrt(h) sqrt(h)^T`` and ``D = diag(h / (1 - h))``.
+    """
+    kept = share.square() / (1 - share)
+    return 1 / (share.square().sum(dim=0) + kept.sum(dim=0).square() - kept.square().sum(dim=0))

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from arithprobe.logic import LEVEL
-from arithprobe.probes.interval import between, fold_covariance, r2_interval
+from arithprobe.probes.interval import fold_covariance, r2_interval
 from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
@@ -50,7 +50,7 @@ def held_out_r2(scores: RidgeScores, target: Tensor | None = None, groups: Tenso
     whole = r2_of_sums(errors.sum(dim=0), *_spread(scores, target))
     enough = (scores.n_train.amin(dim=0) >= 2)[:, None]
     r2 = torch.where(enough, whole, torch.nan)
-    low, high = _interval(scores, r2, errors, target, scores.n_test.sum(dim=0) if groups is None else groups)
+    low, high = _interval(scores, errors, target, scores.n_test.sum(dim=0) if groups is None else groups)
     spread_in_sample = _joined(scores.spread_in_sample, target).sum(dim=0)
     in_sample = 1 - _joined(scores.errors_in_sample, target).sum(dim=0) / spread_in_sample
     constant = scores.squares - 2 * scores.mean_train * scores.sums + scores.n_test[..., None] * scores.mean_train**2
@@ -177,20 +177,16 @@ def _spread(scores: RidgeScores, target: Tensor) -> tuple[Tensor, Tensor]:
     return _joined(spread, target), _joined(squares, target)
 
 
-def _interval(scores: RidgeScores, r2: Tensor, errors: Tensor, target: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    low, high = torch.full_like(r2, torch.nan), torch.full_like(r2, torch.nan)
-    own = target[: scores.pairs.shape[-1]]  # the columns that are paired: the first of all
-    if len(errors) < 2 or scores.pairs.shape[2] < 2 or not len(own):
-        return low, high
-    count = int(own.max()) + 1
-    n = scores.n_test.sum(dim=0)
-    mean = scores.sums.sum(dim=0) / n.clamp(min=1)[:, None]
-    about = _joined(scores.squares - 2 * mean * scores.sums + scores.n_test[..., None] * mean.square(), target)
-    spread = about.sum(dim=0)[:, :count]
-    r2 = r2[:, :count]
-    parts = (errors[..., :count] - (1 - r2) * about[..., :count]) / spread
-    share = scores.n_test / n.clamp(min=1)
-    low[:, :count], high[:, :count] = r2_interval(
-        r2, between(parts, share), groups, fold_covariance(_joined(scores.pairs, own), spread)
-    )
+def _interval(scores: RidgeScores, errors: Tensor, target: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = (torch.full_like(errors[0], torch.nan) for _ in range(2))
+    own = target[: scores.pairs.shape[-1]]  # the columns that are paired, the first of all
+    if scores.pairs.shape[2] > 1 and len(own):
+        n = scores.n_test.sum(dim=0).clamp(min=1)
+        mean = scores.sums.sum(dim=0) / n[:, None]
+        about = scores.squares - 2 * mean * scores.sums + scores.n_test[..., None] * mean.square()
+        spread = _joined(about[..., : len(own)], own)
+        count = spread.shape[-1]
+        together = fold_covariance(_joined(scores.pairs, own), spread.sum(dim=0))
+        ends = r2_interval(errors[..., :count], spread, scores.n_test / n, groups, together)
+        low[:, :count], high[:, :count] = ends
     return low, high

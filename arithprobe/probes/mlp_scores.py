@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.probes.accuracy import binomial_interval
-from arithprobe.probes.interval import between, groups_of, r2_interval
+from arithprobe.probes.interval import groups_of, r2_interval
 from arithprobe.probes.metrics import permutation_p, r2_of_sums
 
 Kind = Literal["regression", "classification"]
@@ -140,15 +140,18 @@ def score_with_interval(predicted: Tensor, truth: Tensor, kind: Kind, group: Ten
     score = score_of(predicted, truth, kind)
     if kind == "classification":
         hits = (predicted == truth).sum(dim=1).tolist()
-        low, high = zip(*(binomial_interval(count, len(truth)) for count in hits), strict=True)
-        return score, torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+        ends = torch.tensor([binomial_interval(count, len(truth)) for count in hits], dtype=torch.float64)
+        return score, ends[:, 0], ends[:, 1]
     index = torch.unique(group, return_inverse=True)[1]
-    about = (truth - truth.mean()).square()
-    parts = ((predicted - truth).square() - (1 - score)[:, None] * about) / about.sum()
-    by_group = parts.new_zeros(int(index.max()) + 1, len(parts)).index_add_(0, index, parts.T)  # (G, S)
+
+    def by_group(values: Tensor) -> Tensor:
+        """(G, 1, S) sums of (S, n) values."""
+        return values.new_zeros(len(values), int(index.max()) + 1).index_add_(1, index, values).T[:, None]
+
+    errors, spread = (predicted - truth).square(), (truth - truth.mean()).square().expand_as(predicted)
     share = torch.bincount(index)[:, None] / len(index)
-    ends = r2_interval(score[None], between(by_group[:, None], share), groups_of(group))
-    return score, ends[0][0], ends[1][0]
+    low, high = r2_interval(by_group(errors), by_group(spread), share, groups_of(group))
+    return score, torch.where(score.isnan(), score, low[0]), torch.where(score.isnan(), score, high[0])
 
 
 def _r2(errors: Tensor, n: Tensor, sums: Tensor, squares: Tensor) -> Tensor:
