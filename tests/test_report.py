@@ -281,6 +281,7 @@ def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):
     assert kept["data"]["val"]["sha256"] == hashlib.sha256(content).hexdigest()
     checkpoint = hashlib.sha256((whole / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
     hashes = {kept["data"][part]["sha256"] for part in ("train", "val")} | {kept["split"]["sha256"], kept["code"]}
+    hashes |= {kept["initial"]["weights"]}
     shown = {row[2]: row[0] for row in hashes_of(whole)}
     assert hashes | {checkpoint} == set(shown) and not any("CHANGED" in name for name in shown.values())
     assert kept["split"]["shared_pairs"] == kept["split"]["shared_sums"] == 0  # split by sum

@@ -129,7 +129,7 @@ def networks(seeds):
 
 
 def test_of_twenty_untrained_networks_one_is_selective_and_against_three_many_are():
-    read = ClaimsUntrained(ROWS, surveys(), surveys())
+    read = ClaimsUntrained(ROWS, 16, surveys(), surveys())
     for network in networks(range(MANY)):
         read.read(network)
     every = torch.cat([torch.stack(found).flatten(1) for found in read._found], dim=1)  # (20, cells)
@@ -143,7 +143,7 @@ def test_of_twenty_untrained_networks_one_is_selective_and_against_three_many_ar
 def test_of_many_rows_the_same_few_are_read_of_every_network(monkeypatch):
     monkeypatch.setattr(untrained, "ROWS", 150)
     own, *twins = networks(range(3))
-    read, few = ClaimsUntrained(ROWS, surveys(), surveys()), surveys()
+    read, few = ClaimsUntrained(ROWS, 16, surveys(), surveys()), surveys()
     for rows in torch.arange(len(ROWS)).split(70):
         states = own.run_with_cache(ROWS.inputs(rows))[1].states
         for observe in read.observers:
@@ -157,7 +157,7 @@ def test_of_many_rows_the_same_few_are_read_of_every_network(monkeypatch):
     for claim, survey in zip(read.beside([]), few, strict=True):
         torch.testing.assert_close(claim.own, survey.r2())
     monkeypatch.setattr(untrained, "ROWS", len(ROWS))
-    assert ClaimsUntrained(ROWS, [], []).observers == []  # the control: all are read anyhow
+    assert ClaimsUntrained(ROWS, 16, [], []).observers == []  # the control: all are read anyhow
 
 
 # What a run began with.
@@ -258,12 +258,12 @@ def test_a_probe_shows_what_training_changed(fitted):
 # The interval.
 
 
-def difference_of(seed, sizes, shared, n=1500):
+def difference_of(seed, sizes, shared, n=1500, step=1):
     """The paired difference of two networks that read the sum with noise, one draw a group of equal sums, or one a row.
 
     The R2 of a probe is ``1 / (1 + size^2)``, since the noise is in standard deviations of the sum.
     """
-    rows, generator = RandomProblems(n, None, seed), torch.Generator().manual_seed(seed)
+    rows, generator = RandomProblems(n, None, seed, step), torch.Generator().manual_seed(seed)
     total = (rows.x + rows.y).double()
     _, group = torch.unique(total, return_inverse=True)
     found = []
@@ -297,7 +297,7 @@ def test_the_interval_knows_that_rows_of_one_group_share_their_noise():
 
 
 def test_of_few_groups_there_is_no_interval():
-    few, enough = difference_of(0, (0.3, 0.6), True, n=15), difference_of(0, (0.3, 0.6), True, n=80)
+    few, enough = (difference_of(0, (0.3, 0.6), True, n=300, step=step) for step in (10, 5))
     assert few.groups < FEWEST_GROUPS <= enough.groups
     assert np.isnan(few.low.item()) and np.isfinite(few.difference.item()) and np.isfinite(enough.low.item())
 

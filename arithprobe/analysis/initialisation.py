@@ -7,7 +7,7 @@ import torch
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.probe_plan import ProbePlan
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoints import LoadedModel, weights_hash
+from arithprobe.models.checkpoints import LIGHTNING, LoadedModel, weights_hash
 from arithprobe.models.initial import Initial
 from arithprobe.probes.paired import PairedDifference, paired_differences
 from arithprobe.probes.sample import StateSample
@@ -49,7 +49,9 @@ def own_initialisation(loaded: LoadedModel) -> LoadedModel:
 def since_initialisation(
     plan: ProbePlan, surveys: list[RidgeSurvey], sample: StateSample
 ) -> SinceInitialisation | None:
-    """How much more is read than before training, on the same rows and folds; None, with the reason, where unknown.
+    """How much more is read than before training, on the same rows and folds; None where unknown.
+
+    A checkpoint of this library that does not say, or weights that cannot be made again, are among what is left out.
 
     Args:
         plan: What is probed for where.
@@ -59,7 +61,8 @@ def since_initialisation(
     try:
         before = own_initialisation(plan.loaded)
     except ArithprobeError as error:
-        plan.left_out.append(str(error))
+        if plan.loaded.initial is not None or plan.loaded.kind == LIGHTNING:
+            plan.left_out.append(str(error))
         return None
     others = [
         RidgeSurvey(

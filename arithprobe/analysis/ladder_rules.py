@@ -128,6 +128,8 @@ class ReadFigures(NamedTuple):
     """The highest R2 of an untrained network; NaN where none was probed."""
     untrained_p: float
     """p-value against the largest of the untrained networks over all claims, sites and frequencies."""
+    compared: float
+    """R2 on the rows that it is compared with them on."""
     twins: int
     """Untrained networks probed."""
     task_on_pairs: float
@@ -153,6 +155,7 @@ def figures_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadFigures
     best, row = scores.deciding(site), scores.sites.index(site)
     own = {name: float(getattr(scores, name)[best, row]) for name in ReadFigures._fields if hasattr(scores, name)}
     untrained = {"untrained": float(beside.highest[best, row]), "untrained_p": float(beside.p[best, row])}
+    untrained["compared"] = float(beside.own[best, row])
     return ReadFigures(**own, **untrained, twins=beside.twins)
 
 
@@ -194,9 +197,12 @@ def _selective(found: ReadFigures, shown: str) -> Evidence:
     parts, figure, figures = [_above_untrained(found)], "", [shown]
     if found.untrained == found.untrained:
         figure = f"untrained {found.untrained:.3f}"
-        figures.append(f"the highest of {found.twins} untrained networks {found.untrained:.3f}")
+        own = "" if found.compared == found.r2 else f"on the rows compared R2 {found.compared:.3f}, "
+        figures.append(f"{own}the highest of {found.twins} untrained networks {found.untrained:.3f}")
     if found.twins >= FEWEST_TWINS:
-        figures[-1] += f", p = {found.untrained_p:.3f} of the largest over claims, sites and frequencies"
+        figures[-1] += (
+            f", p = {found.untrained_p:.3f} of the largest over claims, sites and frequencies (level {LEVEL})"
+        )
     if found.control_on_pairs == found.control_on_pairs:
         parts.append(Part(above(found.task_on_pairs - max(found.control_on_pairs, 0.0), MARGIN)))
         figures.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
@@ -211,7 +217,7 @@ def _above_untrained(found: ReadFigures) -> Part:
         return Part(None, "no untrained network was probed (twins is 0)")
     if found.twins >= FEWEST_TWINS:
         return Part(at_most(found.untrained_p, LEVEL))
-    beaten = above(found.r2, found.untrained)
+    beaten = above(found.compared, found.untrained)
     return Part(None if beaten else beaten, _TOO_FEW.format(found.twins))
 
 

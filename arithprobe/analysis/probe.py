@@ -110,7 +110,9 @@ def probe(
     waves, removed = plan.removed()
     answer = plan.target(plan.answer)
     removal = RidgeSurvey(dataset, [plan.readout], plan.last, [*waves, answer], plan.split(), plan.d_model)
-    beside = ClaimsUntrained(dataset, plan.claim_surveys(controls=False), plan.claim_surveys(controls=False))
+    beside = ClaimsUntrained(
+        dataset, plan.d_model, plan.claim_surveys(controls=False), plan.claim_surveys(controls=False)
+    )
     behaviour = run.over(loaded, sample.update, removal.update, *beside.observers)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()

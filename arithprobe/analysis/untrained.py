@@ -11,8 +11,9 @@ from arithprobe.probes.claims import ClaimScores, ClaimSurvey
 from arithprobe.probes.selective import Untrained, beside_untrained
 from arithprobe.problems.rows import Rows
 
-ROWS = 2000
-"""Rows that the networks are compared on, at most; evenly spread over the file."""
+ROWS, ROWS_A_DIMENSION = 1000, 8
+"""Rows that the networks are compared on, at most: so many, or so many for each dimension of the states. How much
+networks differ in what is read from them shows in few rows; these are evenly spread over the file."""
 TABLE_TWINS = 3
 """Untrained networks whose scores stand in the table of the ridge probes, in every cell; the others are read where the
 claims are."""
@@ -20,18 +21,22 @@ _BATCH = 250
 
 
 class ClaimsUntrained:
-    """R2 of some claims, of a network and of untrained ones, on :data:`ROWS` rows at most.
+    """R2 of some claims, of a network and of untrained ones, on a part of the rows.
 
     Args:
         rows: The data set.
+        d_model: Width D of the states.
         surveys: Of each claim, without controls, for the network itself.
         in_turn: The same once more, for the untrained ones.
     """
 
-    def __init__(self, rows: Rows, surveys: Sequence[ClaimSurvey], in_turn: Sequence[ClaimSurvey]) -> None:
+    def __init__(
+        self, rows: Rows, d_model: int, surveys: Sequence[ClaimSurvey], in_turn: Sequence[ClaimSurvey]
+    ) -> None:
         self._rows, self._own, self._in_turn = rows, list(surveys), list(in_turn)
         self._found: list[list[Tensor]] = [[] for _ in in_turn]
-        self.chosen = torch.linspace(0, len(rows) - 1, min(len(rows), ROWS)).round().long()
+        count = min(len(rows), max(ROWS, ROWS_A_DIMENSION * d_model))
+        self.chosen = torch.linspace(0, len(rows) - 1, count, dtype=torch.float64).round().long()
         self._wanted = torch.zeros(len(rows), dtype=torch.bool).index_fill_(0, self.chosen, True)
 
     @property

@@ -27,6 +27,8 @@ from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 
 CHECKPOINT_KEY = "arithprobe"
 """Where a Lightning checkpoint holds what decoding and judging need beside the weights."""
+LIGHTNING = "Lightning checkpoint"
+"""The kind of a checkpoint that a fit has written."""
 _PLAIN_HEADS = 4  # the original project's
 _LARGEST = 2.0 * 10**MAX_DIGITS  # an answer, and more than any size
 _CHOICES = ("norm", "positions", "embedding_sd")  # what a Lightning checkpoint says of the architecture besides
@@ -106,7 +108,7 @@ def load_model(
     if n_heads is not None and stored.get("n_heads", n_heads) != n_heads:
         raise ArithprobeError(f"{path}: the checkpoint says n_heads {stored['n_heads']}, the option says {n_heads}")
     heads = stored.get("n_heads", _PLAIN_HEADS if n_heads is None else n_heads)
-    kind = "Lightning checkpoint" if lightning else "plain state_dict"
+    kind = LIGHTNING if lightning else "plain state_dict"
     facts = (extra.get("train_mean"), extra.get("task"), Initial.of(extra.get("initial"), path))
     if network is not None:
         require_network(network)
