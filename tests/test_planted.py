@@ -111,7 +111,8 @@ def moved(case, name, site):
 def test_a_wired_model_answers_every_problem_and_its_untrained_twin_none(case):
     loaded, rows = some(case, ROWS)
     behaviour = run_over(loaded, rows).behaviour
-    assert (behaviour.verdict, behaviour.exact_match) == ("LEARNED", 1.0)
+    assert behaviour.exact_match == 1.0
+    assert (behaviour.verdict == "LEARNED") == (behaviour.groups >= 183)  # fewer sums, all right, are at the edge of it
     assert run_over(random_init_twin(loaded, 0), rows).behaviour.verdict == "NOT LEARNED"
 
 

@@ -163,7 +163,7 @@ def test_what_is_taken_out_without_being_used_costs_no_more_than_permuted_labels
         return clock((3,))
 
     found = columns(measured(third, ablate=1, no_mlp=True, twins=1))
-    assert found["fourier1_r2"] < 0.05 and found["verdict"] == "LEARNED"
+    assert found["fourier1_r2"] < 0.05 and found["verdict"] == "PARTLY LEARNED"  # of 161 sums, all right
     assert found["forward_probe"] - found["forward_random"] > 0.5
     assert found["forward_excess"] < 0.1
 
