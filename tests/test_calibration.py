@@ -100,7 +100,9 @@ def test_for_one_file_each_frequency_is_significant_one_time_in_twenty(runs):
         survey.update({"s": noise(seed)[:, None]}, torch.arange(N))
         found.append(survey.scores()[0][0])
     for frequency in (0, 1):
-        assert_fooled_as_often_as_it_says([float(scores.p[frequency]) for scores in found], f"p of {frequency + 1}", 2 * 19)  # both
+        assert_fooled_as_often_as_it_says(
+            [float(scores.p[frequency]) for scores in found], f"p of {frequency + 1}", 2 * 19
+        )  # both
     assert_fooled_as_often_as_it_says([float(scores.p_max.min()) for scores in found], "p of any")
 
 
