@@ -78,7 +78,7 @@ def test_everything_announced_is_logged_and_recorded(validated):
     assert record["verdict"] == "NOT LEARNED"
     assert len(record["cells"]) == 2 * 5
     assert {cell["site"] for cell in record["cells"] if cell["near_tautological"]} == {"resid_post.1", "final"}
-    assert all(set(cell["random"]) == {"isotropic", "matched"} for cell in record["cells"])
+    assert all(set(cell["random"]) == {"isotropic", "permuted"} for cell in record["cells"])
     assert len(list(folder.glob("figures/ablation_*.png"))) == 2
     assert len(callback.findings()) == 2
     assert np.isfinite(record["seconds"]["compute"])
@@ -88,17 +88,16 @@ def test_everything_announced_is_logged_and_recorded(validated):
 def test_where_no_random_subspace_compares_the_line_says_that_it_cannot_be_told_and_why(validated, monkeypatch):
     callback = validated[1]
     assert not any("cannot be told: the reason" in line for line in callback.findings())  # the control
+    untold = {"p": math.nan, "percentile": math.nan, "note": "the reason"}
     bare = [
-        replace(
-            one.effect, families=tuple(replace(each, p=math.nan, note="the reason") for each in one.effect.families)
-        )
+        replace(one.effect, families=tuple(replace(each, **untold) for each in one.effect.families))
         for one in callback._latest
     ]
     monkeypatch.setattr(
         callback, "_latest", [one._replace(effect=effect) for one, effect in zip(callback._latest, bare, strict=True)]
     )
     for line in callback.findings():
-        assert "isotropic cannot be told: the reason, matched cannot be told: the reason; " in line
+        assert "isotropic cannot be told: the reason, permuted cannot be told: the reason; " in line
 
 
 def test_an_unknown_site_is_refused_and_those_there_are_listed(small_data, tmp_path):

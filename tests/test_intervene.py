@@ -77,7 +77,7 @@ def test_the_ledger_has_a_row_for_every_site_position_and_subspace(whole, ledger
     notes = {family["note"] for row in ledger for one in row["effects"].values() for family in one["random"].values()}
     said = " ".join(out.split())
     assert len(notes) > 1 and "no match" not in said
-    assert "-: cannot be told: there is no skill to lose; random: no such subspaces, see below" in said
+    assert "-: cannot be told: there is no skill to lose; p: no such draws, see below" in said
     assert all(f": {note}" in said for note in notes if note) and ": cannot be told: " in said
     sites = ["embed", "resid_mid.0", "resid_post.0", "resid_mid.1", "resid_post.1", "final"]
     expected = [(s, p, k) for s in sites for p in ("last", "all") for k in ("sum:probe", "sum:leace")]
@@ -97,15 +97,16 @@ def test_the_ledger_has_a_row_for_every_site_position_and_subspace(whole, ledger
 
 
 @pytest.mark.slow
-def test_random_subspaces_outside_the_probes_rows_have_their_column_and_their_mark(whole, words, run, tmp_path):
+def test_a_p_that_there_is_not_is_a_description_and_the_table_says_why(whole, words, run, tmp_path):
     brief = (*QUICK, "--sites", "resid_post.0", "--positions", "last", "--erasers", "leace")
     code, out, err = run(*words, *brief, "--families", "isotropic", "outside")
     assert (code, err) == (0, "")
     (row,) = ledger_in(tmp_path / "out")
     assert all(list(effect["random"]) == ["isotropic", "outside"] for effect in row["effects"].values())
-    assert "outside, changing as much" in out
+    assert all(family["p"] is None for effect in row["effects"].values() for family in effect["random"].values())
+    assert "no p against outside draws: a description: " in out
     assert (tmp_path / "out" / "figures" / "ablation_against_random.png").stat().st_size > 5000
-    assert "outside, changing" not in whole[1]  # the control: not asked for
+    assert "against outside" not in whole[1]  # the control: not asked for
 
 
 @pytest.mark.slow

@@ -36,7 +36,10 @@ def draws(*ends, n=20):
 
 def family(name="matched", rmse=(0.0, 2.0), lost=(0.0, 0.2), p=0.05, note=""):
     n = 0 if note == NO_MATCH else 20
-    return RandomFamily(name, draws(*rmse, n=n), draws(*lost, n=n), torch.ones(n), 0.01, p, 50.0, note)
+    null = name != "isotropic"
+    return RandomFamily(
+        name, draws(*rmse, n=n), draws(*lost, n=n), torch.ones(n), 0.01, null, p if null else NAN, 50.0, note
+    )
 
 
 def effect(lost=0.5, rmse=10.0, families=None, kind="mean"):
@@ -44,7 +47,7 @@ def effect(lost=0.5, rmse=10.0, families=None, kind="mean"):
     intervals = {"interval": (rmse - 2.0, rmse + 2.0), "fit_blocks": 10, "lost_interval": (lost - 0.2, lost + 0.2)}
     return AblationEffect(
         kind=kind, n=100, rmse=rmse, delta_rmse=rmse, delta_loss=0.1, skill=0.5, skill_lost=lost, exact_match=0.1,
-        delta_exact_match=-0.1, removed=3.0, families=families, **intervals,
+        delta_exact_match=-0.1, removed=3.0, displaced=0.25, families=families, **intervals,
     )  # fmt: skip
 
 
@@ -200,11 +203,12 @@ def test_points_of_one_r2_do_not_hide_each_other():
     assert places.mean() == pytest.approx(2.0) and low < places.min() and places.max() < high
 
 
-def test_the_bar_beside_a_point_holds_the_matched_random_subspaces():
+def test_the_bar_beside_a_point_holds_what_it_is_tested_against():
     rows = [
         row(lost=0.5),
         row("final", families=(family(note=NO_MATCH, p=NAN),)),
         row("mid", families=(family(p=NAN),)),
+        row("low", families=(family("isotropic"),)),  # a description
     ]
     axes = decodable_against_used(rows, LEARNED).axes[1]
     (bar,) = axes.collections  # none where they cannot be compared with
@@ -267,8 +271,9 @@ def test_an_ablation_stands_in_its_own_row_beside_its_random_subspaces():
     assert isotropic.get_xdata() == pytest.approx(draws(-1.0, 1.0).numpy())
     assert matched.get_xdata() == pytest.approx(draws(0.0, 2.0).numpy())
     assert set(isotropic.get_ydata()) != set(matched.get_ydata())
-    assert axes.get_yticklabels()[3].get_text() == "final@last sum:leace"
-    assert texts(figure) == ["0.050", "0.050", "no match", "0.050", "0.050", "0.050", "0.050"]
+    assert axes.get_yticklabels()[3].get_text() == "final@last sum:leace (25%)"
+    told = "0.050 (25-25 %)"  # none for blind subspaces
+    assert texts(figure) == [told, "no match", told, told]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is the uppermost
 
 
@@ -282,9 +287,9 @@ def test_the_axis_of_ablations_shows_small_and_large_effects():
 
 def test_why_there_is_no_p():
     notes = {NO_MATCH: "no match", "the subspaces drawn are mostly this one itself: they overlap by 1": "itself",
-             "there is nothing to take out": "no change"}  # fmt: skip
+             "there is nothing to take out": "no change", "it displaces 0.25 of the variance": "all less"}  # fmt: skip
     rows = [row(families=(family(note=note, p=NAN),)) for note in notes]
-    assert texts(ablation_against_random(rows, LEARNED)) == list(notes.values())
+    assert [text.split(" (")[0] for text in texts(ablation_against_random(rows, LEARNED))] == list(notes.values())
 
 
 def test_steering_has_a_panel_a_target_and_place_and_a_line_a_site():

@@ -18,7 +18,7 @@ from arithprobe.probes.moments import Moments
 from arithprobe.probes.ridge import RidgeFitter
 
 D, REAL, N, DRAWS = 24, 6, 1500, 200
-NAMES = get_args(FamilyName)
+NAMES = [name for name in get_args(FamilyName) if name != "permuted"]  # which is fitted, not drawn
 SPREAD = np.logspace(0.5, -1, REAL)  # standard deviations of states, in the few directions in which they vary
 
 

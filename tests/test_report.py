@@ -255,11 +255,15 @@ def test_findings_know_gaps():
 
 def test_the_page_says_why_a_p_and_a_loss_of_skill_cannot_be_told():
     rows = [ledger_row("embed", None, 9.0), ledger_row("resid_mid.1", 0.5, 9.0)]
-    rows[0]["effects"]["mean"]["random"]["matched"] = {"p": None, "note": "there is nothing to take out"}
+    why = {"p": None, "is_null": True, "note": "there is nothing to take out", "removed": []}
+    rows[0]["effects"]["mean"]["random"]["matched"] = why
     lost, p = _cells_of(rows[0])
     assert lost == "cannot be told: there was no skill to lose"
-    assert p == "isotropic 0.05, matched cannot be told: there is nothing to take out"
-    assert _cells_of(rows[1]) == ("50%", "isotropic 0.05")  # the control
+    shown = "displacing 20 %: permuted 0.05 (displacing 10 % to 40 %)"
+    assert p == f"{shown}, matched cannot be told: there is nothing to take out"
+    assert _cells_of(rows[1]) == ("50%", shown)  # the control; blind subspaces are a description
+    del rows[1]["effects"]["mean"]["random"]["permuted"]
+    assert _cells_of(rows[1])[1] == "cannot be told: it stands beside no fit on permuted labels"
 
 
 def _cells_of(row: dict) -> tuple[str, str]:
@@ -267,7 +271,10 @@ def _cells_of(row: dict) -> tuple[str, str]:
 
 
 def ledger_row(site: str, lost: float | None, rise: float) -> dict:
-    effect = {"skill_lost": lost, "delta_rmse": rise, "random": {"isotropic": {"p": 0.05}}}
+    effect = {"skill_lost": lost, "delta_rmse": rise, "displaced": 0.2, "random": {
+        "isotropic": {"p": None, "is_null": False, "note": "a description", "removed": [0.1]},
+        "permuted": {"p": 0.05, "is_null": True, "note": "", "removed": [0.5, 2.0]},
+    }}  # fmt: skip
     return {
         "site": site, "position": "last", "target": "sum", "subspace": "probe", "held_out_r2": 0.5,
         "steering_slope": None, "effects": {"mean": effect},

@@ -53,7 +53,7 @@ class DirectionAblation(ValidationProbe):
     labels permuted between groups of the answer, which are their control, and blind subspaces, a description.
 
     Logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../permuted_high``
-    (95 % quantile of the fits on permuted labels; none where the true one changes the states more than every one of them) and
+    (95 % quantile of the fits on permuted labels; none where the true one changes the states more than each) and
     ``.../isotropic_high`` (that of blind subspaces, against which nothing is tested). Everything
     goes to ``probes/ablation.jsonl``, and curves by site into TensorBoard (IMAGES) and
     ``figures/ablation_<target>.png``.

@@ -44,6 +44,8 @@ def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
         console.print(f"left out: {reason}", markup=False)
     for note in dict.fromkeys(_notes(report)):
         console.print(f"{CANNOT_BE_TOLD}: {note}", markup=False)
+    for name, note in dict.fromkeys(_descriptions(report)):
+        console.print(f"no p against {name} draws: {note}", markup=False)
     console.print(f"cost: {', '.join(report.costs)}", markup=False)
     print_files(console, files)
 
@@ -62,12 +64,12 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         table.add_row(*row.values())
     table.caption = (
         f"{', '.join(effect.kind for effect in report.ledger[0].effects)}: change of the RMSE in answer units when the "
-        f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. displaced: percent of the variance that "
-        "it displaces, and that its controls do, least to most.\np: against the same fit on permuted labels / against "
-        "LEACE of random functions of the states that displace as much (of oblique\nerasers only). Blind and orthogonal "
-        "draws are descriptions without p, in ledger.json. steer: response of the answer over\nwhat arithmetic demands. "
-        "swap: share of the demanded shift when the subspace is another problem's. ~: only the last LayerNorm\n"
-        f"and a linear head come after: nearly a tautology. *: p <= {LEVEL}.\n"
+        f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. displaced: percent of the variance "
+        "that it displaces, and that its controls do, least to most.\np: against the same fit on permuted labels / "
+        "against LEACE of random functions of the states that displace as much (of\noblique erasers only); "
+        f"*: p <= {LEVEL}. steer: response of the answer over what arithmetic demands. swap: share of the demanded\n"
+        "shift when the subspace is another problem's. ~: only the last LayerNorm and a linear head come after:\n"
+        "nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
@@ -181,6 +183,15 @@ def _notes(report: InterventionReport) -> list[str]:
     return [
         f"{row.site}@{row.position} {row.subspace}, {effect.kind}: {family.name}: {family.note}"
         for row in report.ledger for effect in row.effects for family in effect.families if family.untold
+    ]  # fmt: skip
+
+
+def _descriptions(report: InterventionReport) -> list[tuple[str, str]]:
+    """Families that are no null of what they stand beside, and why."""
+    return [
+        (family.name, family.note)
+        for row in report.ledger for effect in row.effects for family in effect.families
+        if not family.is_null and family.note.startswith("a description")
     ]  # fmt: skip
 
 

@@ -155,7 +155,8 @@ def oblique_draws(name: FamilyName, gone: Taken, fit: Moments, draws: int, seed:
     """LEACE of random linear functions of the states, which change them as much as an oblique eraser does.
 
     LEACE takes a subspace out of whitened states, whichever it is, so it is the subspace that is drawn there: without
-    preference, or with one for their main or minor directions, as much as is needed to change them as much.
+    preference, or with one for their main or minor directions, as much as is needed to change them as much, or, where
+    all change them more, little more than that.
 
     Args:
         name: ``matched``, or ``outside``: orthogonal, in whitened states, to what is read and to what is subtracted.
@@ -183,10 +184,11 @@ def oblique_draws(name: FamilyName, gone: Taken, fit: Moments, draws: int, seed:
             within = np.linalg.svd(taken)[0][:, taken.shape[1] :]
         if within.shape[1] < rank:
             return Draws(none, none, float("nan"), f"{within.shape[1]} dimensions of {positions[p]} are outside of it")
-        drawn = matched_subspaces(
-            (within.T * roots**2) @ within, rank, target, draws, np.random.default_rng([seed, p, rank]),
-            exponent=0.0, size=partial(_sizes, roots, vectors, within, moment),
-        )  # fmt: skip
+        generator, size = np.random.default_rng([seed, p, rank]), partial(_sizes, roots, vectors, within, moment)
+        spread = (within.T * roots**2) @ within
+        drawn = matched_subspaces(spread, rank, target, draws, generator, exponent=0.0, size=size)
+        if len(drawn.basis) < draws and drawn.nearest > target:  # all change them more: those that do so least
+            drawn = matched_subspaces(spread, rank, drawn.nearest, draws, generator, exponent=0.0, size=size)
         if len(drawn.basis) < draws:
             return Draws(none, none, float("nan"), none_match(name, draws, positions[p], drawn, target))
         for side, one in zip(found, unwhitened(roots, vectors, within @ drawn.basis), strict=True):

@@ -195,7 +195,7 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
     if not found:
         return empty_figure(title, f"no {kind} ablation", behaviour)
-    figure = new_figure(8.4, 0.26 * len(found) + 2.0)
+    figure = new_figure(9.4, 0.26 * len(found) + 2.0)
     axes = figure.add_subplot()
     largest = max(_strip(axes, line, effect) for line, (_, effect) in enumerate(found))
     linear = 10.0 ** math.floor(math.log10(largest or 1.0) - _DECADES)
@@ -207,16 +207,10 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     axes.set_xlabel(f"increase of the RMSE (answer units; the scale is linear within {linear:g} of 0)")
     axes.set_ylabel("site@token, what was taken out (share of the variance displaced)")
     entries = [("D", BLUE, f"the subspace itself; 95 %, {fit_words(effect.fit_blocks for _, effect in found)}")]
-    drawn = {one.name: one for _, effect in found for one in effect.families}
+    drawn = dict.fromkeys(one.name for _, effect in found for one in effect.families)
     tested = {one.name for _, effect in found for one in effect.families if one.is_null}
-    entries += [
-        (
-            "o",
-            _FAMILIES[name][0],
-            f"{name}: {'p (displaced) at the right' if name in tested else 'a description, no p'}",
-        )
-        for name in drawn
-    ]
+    words = {name: "p (displaced) at the right" if name in tested else "a description, no p" for name in drawn}
+    entries += [("o", _FAMILIES[name][0], f"{name}: {said}") for name, said in words.items()]
     handles = [
         Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
     ]
