@@ -65,7 +65,7 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. above random: percent of random "
         f"subspaces that cost less, {families}; *: p <= {LEVEL} against\neach. steer: "
         "response of the answer over what arithmetic demands. swap: share of the demanded shift when the subspace is\n"
-        "another problem's. ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
+        "another problem's (95 % intervals, which include the fit, are in ledger.json). ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
