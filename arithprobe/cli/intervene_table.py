@@ -68,8 +68,8 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         "that it displaces, and that its controls do, least to most.\np: against the same fit on permuted labels / "
         "against LEACE of random functions of the states that displace as much (of\noblique erasers only); "
         f"*: p <= {LEVEL}. steer: response of the answer over what arithmetic demands. swap: share of the demanded\n"
-        "shift when the subspace is another problem's. ~: only the last LayerNorm and a linear head come after:\n"
-        "nearly a tautology.\n"
+        "shift when the subspace is another problem's (95 % intervals, which include the fit, are in ledger.json).\n"
+        "~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
