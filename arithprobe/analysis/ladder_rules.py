@@ -232,7 +232,7 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
     if "renamed" in known:
         figures.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
-        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "no neighbouring period varies")
+        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none of them varies")
         parts.append(Part(holds_by_lead(found.lead), "it is not told from neighbouring periods"))
     figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
     return tried("geometric", parts, figure, *figures)
