@@ -256,7 +256,7 @@ def test_after_leace_no_linear_probe_finds_anything_and_after_the_probes_own_dir
     assert readable(states, targets) > 0.5
     assert readable(fit("leace", states, targets)(states), targets) <= 1e-10
     assert readable(fit("mean_difference", states, targets)(states), targets) <= 1e-10
-    assert readable(fit("probe", states, targets)(states), targets) > 0.1
+    assert readable(fit("probe", states, targets)(states), targets) > 0.05
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

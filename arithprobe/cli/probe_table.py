@@ -24,6 +24,7 @@ from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.probes.scores import CellScores
 
 _SITE = "final"
+_MOST = 0.5  # of the penalties of a cell
 _WIDTH = 130  # where there is no terminal to ask
 _MEDIUM, _WIDE = 95, 118  # width of the table without its last column, and with it
 _UNTRAINED = (
@@ -32,6 +33,10 @@ _UNTRAINED = (
     f"-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels)."
 )
 _NO_TWINS = f"untrained, explained: {CANNOT_BE_TOLD}, no untrained network was probed (twins is 0)."
+_ENDS = (
+    "R2<, R2>: most penalties chosen are the smallest, the largest of --alphas: a smaller one might read more;\nwith a "
+    "larger one the probe answers the mean, as it nearly does."
+)
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best
 
 
@@ -95,6 +100,8 @@ def _ridge_table(report: ProbeReport, width: int) -> Table:
         "lengths, text: R2 from digit counts, from the characters."
         + escape("".join(f"\n[-]: {reason}." for reason in _no_interval(report.ridge)))
     )
+    if any(_end_of_grid(scores.at(_SITE)) for scores in report.ridge):
+        table.caption += f"\n{_ENDS}"
     return table
 
 
@@ -142,7 +149,7 @@ def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     cell, row = scores.at(_SITE), scores.sites.index(_SITE)
     interval = _interval(cell["low"], cell["high"])
     found = {
-        "target": scores.target, "R2 [95 %]": f"{number(cell['r2'])} {escape(interval)}",
+        "target": scores.target, "R2 [95 %]": f"{number(cell['r2'])}{_end_of_grid(cell)} {escape(interval)}",
         "shuffled": number(cell["null_high"]), "p": f"{cell['p']:.2f}", "untrained": "-", "explained": "-",
     }  # fmt: skip
     if report.twins:
@@ -156,6 +163,13 @@ def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     site, position = divmod(int(r2.argmax()), len(scores.positions))
     found["best cell"] = f"{float(r2[site, position]):.3f} {scores.sites[site]}@{scores.positions[position]}"
     return found
+
+
+def _end_of_grid(cell: dict[str, float]) -> str:
+    """The mark of a penalty at the end of its grid; empty elsewhere."""
+    if cell["alpha_at_smallest"] > _MOST:
+        return "<"
+    return ">" if cell["alpha_at_largest"] > _MOST else ""
 
 
 def _circle_lines(scores: FourierScores, twin: FourierScores | None, decoding: AngleDecoding | None) -> list[str]:
