@@ -14,10 +14,11 @@ from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 
 _WIDTH = 130  # where there is no terminal to ask
-_FAMILIES = {"permuted": "permuted labels", "matched": "changing as much"}  # those that there is a p against
+_FAMILIES = ("permuted", "matched")  # those that there may be a p against
 _WIDE = 118  # width of the ledger with all its columns
 
 
@@ -65,7 +66,7 @@ def _ledger(report: InterventionReport, width: int) -> Table:
     table.caption = (
         f"{', '.join(effect.kind for effect in report.ledger[0].effects)}: change of the RMSE in answer units when the "
         f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. displaced: percent of the variance "
-        "that it displaces, and that its controls do, least to most.\np: against the same fit on permuted labels / "
+        "that it displaces, and that the draws behind each p do.\np: against the same fit on permuted labels / "
         "against LEACE of random functions of the states that displace as much (of\noblique erasers only); "
         f"*: p <= {LEVEL}. steer: response of the answer over what arithmetic demands. swap: share of the demanded\n"
         "shift when the subspace is another problem's (95 % intervals, which include the fit, are in ledger.json).\n"
@@ -109,16 +110,27 @@ def _main(row: LedgerRow) -> AblationEffect:
 
 
 def _displaced(effect: AblationEffect) -> str:
-    """Percent of the variance, of the subspace and of the draws that it is tested against."""
-    every = [effect.displaced * float(size) for one in effect.families if one.is_null for size in one.removed]
-    beside = f" ({100 * min(every):.2g}-{100 * max(every):.2g})" if every else ""
-    return f"{100 * effect.displaced:.2g}{beside}"
+    """Percent of the variance, of the subspace and of the draws of each null, in the order of their p."""
+    ranges = [
+        "-".join(_percent(effect.displaced * float(one)) for one in (null.removed.min(), null.removed.max()))
+        for null in _nulls(effect) if len(null.removed)
+    ]  # fmt: skip
+    return f"{_percent(effect.displaced)} ({' / '.join(ranges)})" if ranges else _percent(effect.displaced)
+
+
+def _percent(share: float) -> str:
+    return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+
+
+def _nulls(effect: AblationEffect) -> list[RandomFamily]:
+    """The families that there is a p against."""
+    return sorted((one for one in effect.families if one.is_null), key=lambda one: _FAMILIES.index(one.name))
 
 
 def _p(effect: AblationEffect) -> str:
     """The p-value against each null."""
-    nulls = sorted((one for one in effect.families if one.is_null), key=lambda one: list(_FAMILIES).index(one.name))
-    return " / ".join("-" if math.isnan(one.p) else f"{one.p:.3f}{'*' if one.p <= LEVEL else ' '}" for one in nulls)
+    shown = ("-" if math.isnan(one.p) else f"{one.p:.3f}{'*' if one.p <= LEVEL else ' '}" for one in _nulls(effect))
+    return " / ".join(shown)
 
 
 def _notebook_lines(report: InterventionReport) -> list[str]:
