@@ -26,6 +26,7 @@ _MOST: dict[str, tuple[float, str]] = {
     "subspace_draws": (10_000, _DRAWS),
     "mlp_shuffles": (1000, _MANY),
     "twins": (1000, "each of them is a network that is run over the rows"),
+    "drifts": (1000, "each of them is a network that is run over the rows"),
     "inlp_rank": (10**6, "no state is so wide"),
     "frequencies": (5000, "half the longest period there is, and each is two columns of labels"),
     "probe_dimension": (10**6, "no state is so wide"),

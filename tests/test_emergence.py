@@ -25,7 +25,9 @@ from arithprobe.models.objectives import ScaledMSE
 from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.emergence import emergence_map, emergence_runs
 from arithprobe.plotting.style import GREY
-from arithprobe.probes.emergence import Emergence, Readings, emergences, in_order, over_runs
+from arithprobe.probes.drift import DriftReadings
+from arithprobe.probes.emergence import Emergence, Readings, emergences, in_order
+from arithprobe.probes.emergence_runs import over_runs
 from arithprobe.probes.emergence_survey import watched
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.slow(seconds=0.2)
 
 NAN = math.nan
 PROBE = ("--trainer.callbacks", "EmergenceProbing")
+DRIFT = [DriftReadings(4, torch.zeros(19, 1, 1, dtype=torch.float64))]  # five validations compared: nothing drifts
 OFTEN = ("--trainer.val_check_interval", 4, "--trainer.max_epochs", 2)  # 2 validations an epoch of 11 batches
 
 
@@ -98,7 +101,7 @@ def test_every_condition_is_needed(name, value):
 
 def test_runs_side_by_side_where_never_is_later_than_any_step():
     def one(name, step):
-        return Emergence(name, step, None if step is None else "final", 0.5, 0.5, "final", True)
+        return Emergence(name, step, None if step is None else "final", 0.5, 0.5, "final", True, compared=True)
 
     runs = [[one("sum", 10), one("residuemod7f1", None), one("residuemod7f2", 30)],
             [one("sum", None), one("residuemod7f1", 20), one("residuemod7f2", None)],
@@ -202,10 +205,10 @@ def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
 
     count = {}
     for kind in (EmergenceProbing, WithoutItsBeginning):
-        probing = kind(frequencies=0)
+        probing = kind(frequencies=0, drifts=0)
         fitted(modular, [probing], seed=6)
         assert len(probing._history) == 5
-        count[kind] = sum(one.emerged for one in probing._found)
+        count[kind] = sum(one.site is not None for one in probing._found)
     assert count[EmergenceProbing] == 0 < count[WithoutItsBeginning]
 
 
@@ -252,10 +255,12 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     for one in found["variables"]:  # again, from the records: the first of three in a row, at one site
         seen = [line["variables"][one["variable"]]["cleared"] for line in lines]
         starts = [start for start in range(len(seen) - 2) if any(map(all, zip(*seen[start : start + 3], strict=True)))]
-        assert one["step"] == (found["steps"][starts[0]] if starts else None)
+        assert one["step"] in [None, *(found["steps"][start] for start in starts)]  # drift may be above
     assert all(f"{one['variable']} at step {one['step'] + 1} ({one['site']}" in said for one in emerged)  # steps done
     first = lines[0]["variables"]["sum"]
-    assert list(first) == ["r2", "low", "p", "untrained", "cleared"]
+    assert list(first) == ["r2", "low", "p", "untrained", "of_period", "cleared", "drift"]
+    assert [len(line["variables"]["sum"]) for line in lines] == [7, 7, 6, 7]  # drift is compared at 1, 2, 4 ...
+    assert found["drift_compared_at"] == [found["steps"][number] for number in (0, 1, 3)]
     assert all(len(values) == len(lines[0]["sites"]) == 6 for values in first.values())
     assert list(found["variables"][0]) == [
         "variable",
@@ -266,6 +271,8 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
         "last_site",
         "cleared",
         "before",
+        "compared",
+        "state",
     ]
     assert len(found["variables"]) == len(lines[0]["variables"])
     assert (folder / "figures" / "emergence_variables.png").stat().st_size > 5000
@@ -294,6 +301,7 @@ def test_outside_a_fit_it_does_nothing(run, observed, modular, tmp_path):
         (["folds", 1], "EmergenceProbing: folds is 1; expected 2 or more"),
         (["permutations", 5], "permutations is 5; expected 19 or more"),
         (["twins", -1], "twins is -1; expected 0 or more"),
+        (["drifts", 5], "drifts is 5; expected 19 or more"),
         (["targets", "[summ]"], "no target 'summ' in this data; did you mean 'sum'"),
         (["targets", "[]"], "expected at least one target or frequency"),
         (["frequencies", 3], "frequencies of the residue: k is unknown, the answers of .* do not wrap around"),
@@ -324,7 +332,7 @@ def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
     names = ("sum", "x", "residuemod7f1", "residuemod7f2")
     rows = [Readings(one.step, names, one.sites, *(part.repeat(4, 1) for part in (one.r2, one.low, one.p)),
                      torch.tensor([[0.2], [0.9], [0.2], [0.9]])) for one in history("01111")]  # fmt: skip
-    found = emergences(rows)
+    found = emergences(rows, [one._replace(r2=one.r2.repeat(1, 4, 1)) for one in DRIFT])
     figure = emergence_map(rows, [9.0, 5.0, 1.0, 0.5, 0.1], found, None)
     above, below = figure.axes[:2]
     assert above.get_yscale() == "log"
@@ -344,7 +352,7 @@ def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
 def two_runs(tmp_path):
     """Records of two runs, as the callback writes them."""
     for number, sites in enumerate(("0111", "0000")):
-        (one,) = emergences(history(sites, names=("sum",)))
+        (one,) = emergences(history(sites, names=("sum",)), DRIFT)
         record = {"verdict": None, "behaviour": None, "task": "x + y", "in_a_row": 3, "steps": [10, 20, 30, 40],
                   "own_beginning": number == 0,
                   "variables": [vars(one) | {"r2": None if math.isnan(one.r2) else one.r2}]}  # fmt: skip
@@ -360,7 +368,7 @@ def test_the_command_sets_runs_side_by_side(run, two_runs, observed, tmp_path):
     assert code == 0, err
     assert "sum" in out and "21 to never" in out and "behaviour unknown" in out  # steps done; 20 were, before this one
     first, second = (line for line in out.splitlines() if "4 validations, the last after 41 steps" in line)
-    resumed = "went on from a checkpoint: what emerged at once was there before"
+    resumed = "went on from a checkpoint: what emerged cannot be told from drift"
     assert resumed not in first and resumed in second
     found = json.loads((out_dir / "emergence.json").read_text())
     assert found["variables"][0]["steps"] == [20, None] and found["variables"][0]["emerged_in"] == 1
@@ -420,7 +428,10 @@ def test_a_record_that_says_what_cannot_be_is_one_line(run, two_runs, tmp_path, 
 
 @pytest.mark.parametrize("steps", [(0, 0), (1, 20_000), (None, 0), (7, None)])
 def test_never_stands_right_of_every_step_in_the_figure(steps):
-    runs = [[Emergence("sum", step, None if step is None else "final", 0.5, 0.5, "final", True)] for step in steps]
+    runs = [
+        [Emergence("sum", step, None if step is None else "final", 0.5, 0.5, "final", True, compared=True)]
+        for step in steps
+    ]
     axes = emergence_runs(over_runs(runs), [None, None], ["a", "b"]).axes[0]
     never = 1.12 * max(1, *(step or 0 for step in steps))
     assert axes.get_xticks()[-1] == pytest.approx(never) and axes.get_xticklabels()[-1].get_text() == "never"

@@ -48,7 +48,7 @@ SLIPS = [
             ScaleOptions: "ablate probe_dimension folds permutations twins draws mlp_hidden mlp_depth mlp_shuffles",
             RidgeProbing: "folds permutations figure_every",
             FourierProbing: "frequencies folds permutations max_examples figure_every",
-            EmergenceProbing: "frequencies folds permutations twins figure_every",
+            EmergenceProbing: "frequencies folds permutations twins drifts figure_every",
             DirectionAblation: "draws folds every max_examples",
             MLPProbing: "hidden depth max_epochs patience every max_examples",
             HeadAnalysis: "every max_examples",

@@ -5,23 +5,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from arithprobe.analysis.forward import random_init_twin, run_over
+from arithprobe.analysis.drift import DriftControl, r2_of_each
+from arithprobe.analysis.forward import random_init_twin
 from arithprobe.callbacks.base import ValidationProbe, probed_module, to_json
-from arithprobe.callbacks.trainers import moment, sum_over_ranks
+from arithprobe.callbacks.trainers import moment, quiet, sum_over_ranks
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.files import write_whole
 from arithprobe.limits import require_within
-from arithprobe.logic import FEWEST_DRAWS, LEVEL
+from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS, LEVEL
 from arithprobe.models.checkpoints import LoadedModel
-from arithprobe.models.network import Network, frozen_copy
+from arithprobe.models.network import frozen_copy
 from arithprobe.plotting.emergence import emergence_map
-from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, listed
+from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, in_words
 from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import Split
@@ -38,12 +38,15 @@ class EmergenceProbing(ValidationProbe):
     At every validation of a fit, ridge probes of the last token at every residual site. A variable is *cleared* at a
     site when its permutation p-value is at most 0.05 (of a frequency: family-wise over the frequencies), its held-out
     R2 is positive, and the lower end of the 95 % interval of R2 is above what is read at that site from this network
-    before its first step and from untrained networks of the same architecture. It has *emerged* at the first of three
-    cleared validations in a row at one site. So a fit of fewer than three validations has no emergence, and the
-    resolution is the interval between validations. Outside a fit the callback does nothing.
+    before its first step and from untrained networks of the same architecture; a frequency has to be told from
+    neighbouring periods as well. It has *emerged* at the first of three cleared validations in a row at one site that
+    are above *drift*: what the same probes read of this network if each of its weights had moved as far since its
+    beginning, up or down at random (:mod:`arithprobe.probes.drift`). That is compared at validation 1, 2, 4, 8, ...
+    and the last; what was cleared since then cannot be told yet. A fit of fewer than three validations has no
+    emergence, and the resolution is the interval between validations. Outside a fit the callback does nothing.
 
     A fit that goes on from a checkpoint has a new run folder and a new history. The network before its first step is
-    not known then; only the other untrained networks are, and what is readable already emerges at once.
+    not known then, so there is no drift to compare with: whatever is cleared, whether it emerged cannot be told.
 
     Writes ``probes/emergence.jsonl`` (every variable and site, one line a validation), ``emergence.json`` (the history
     so far: the step, site and R2 of each emergence) and the figure ``figures/emergence_variables.png``, also in
@@ -60,6 +63,8 @@ class EmergenceProbing(ValidationProbe):
             chooses.
         twins: Untrained networks beside the run's own beginning; may be 0. All of these run over the validation rows
             once, at the first validation.
+        drifts: Networks that only drift, at least 19; they run over the validation rows at every comparison. With 0
+            nothing can be told to have emerged.
         figure_every: Draw the figure at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of the permutations and of the untrained networks.
 
@@ -68,7 +73,7 @@ class EmergenceProbing(ValidationProbe):
     """
 
     analysis = "emergence"
-    remembered = ("_history", "_losses", "_found", "_beginning", "_drawn")
+    remembered = ("_history", "_losses", "_found", "_drift", "_drawn")
 
     def __init__(
         self,
@@ -78,20 +83,21 @@ class EmergenceProbing(ValidationProbe):
         permutations: int = 20,
         alphas: float | Sequence[float] = ALPHAS,
         twins: int = 1,
+        drifts: int = 19,
         figure_every: int = 5,
         seed: int = 0,
     ) -> None:
         super().__init__()
         require_at_least(
             "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS), twins=(twins, 0),
-            figure_every=(figure_every, 1), seed=(seed, 0),
+            drifts=(drifts, FEWEST_DRAWS if drifts else 0), figure_every=(figure_every, 1), seed=(seed, 0),
         )  # fmt: skip
         if frequencies is not None and not isinstance(frequencies, int):
             frequencies = several("EmergenceProbing: frequencies", frequencies, int)
         largest = max(frequencies, default=0) if isinstance(frequencies, tuple) else frequencies or 0
         require_within(
             "EmergenceProbing: ", frequencies=largest, folds=folds, permutations=permutations, twins=twins,
-            figure_every=figure_every, seed=seed,
+            drifts=drifts, figure_every=figure_every, seed=seed,
         )  # fmt: skip
         if isinstance(frequencies, tuple):
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
@@ -102,27 +108,27 @@ class EmergenceProbing(ValidationProbe):
             raise ArithprobeError("EmergenceProbing: expected at least one target or frequency")
         self.frequencies = frequencies
         self.split = Split("sum", folds, None, permutations, seed, penalties("EmergenceProbing: alphas", alphas))
-        self.twins, self.figure_every = twins, figure_every
+        self.twins, self.drifts, self.figure_every = twins, drifts, figure_every
         self._dataset: Rows | None = None
         self._what: Watched | None = None
         self._survey: EmergenceSurvey | None = None
-        self._beginning: Network | None = None
         self._untrained: Tensor | None = None
         self._active = False
         self._history: list[Readings] = []
         self._losses: list[float] = []
         self._found: list[Emergence] = []
+        self._drift = DriftControl(drifts, seed)
         self._drawn = 0
 
     def forget(self) -> None:
         """Forget earlier runs."""
         self._history, self._losses, self._found = [], [], []
-        self._beginning, self._drawn, self._active = None, 0, False
+        self._drift, self._drawn, self._active = DriftControl(self.drifts, self.split.seed), 0, False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it is before the first step."""
         if trainer.global_step == 0:
-            self._beginning = frozen_copy(probed_module(pl_module).model)
+            self._drift.beginning = frozen_copy(probed_module(pl_module).model)
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> None:
         """Fix variables, folds and permutations."""
@@ -150,7 +156,9 @@ class EmergenceProbing(ValidationProbe):
             return {}
         sum_over_ranks(trainer, self._survey.state)
         self._history.append(self._survey.readings(moment(trainer)["step"], self._untrained))
-        self._found = emergences(self._history)
+        if self._drift.is_due(self._history, trainer.estimated_stepping_batches - trainer.global_step):
+            self._compare(module)
+        self._found = emergences(self._history, self._drift.readings)
         return {str(_TAG): float(sum(one.emerged for one in self._found))}
 
     def tags(self) -> list[str]:
@@ -167,10 +175,17 @@ class EmergenceProbing(ValidationProbe):
             self._draw(trainer, module)
         with self.timed("files"):
             self.append_line(trainer, self.gate(module) | self._line())
-            if self._run_folder is not None:
-                write_whole(
-                    self._run_folder / "emergence.json", to_json(self.gate(module) | self._record(module)) + "\n"
-                )
+            self._write(module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the last validation with drift, where it was not foreseen to be the last."""
+        module = probed_module(pl_module)
+        if trainer.is_global_zero and self._drift.is_behind(self._history):
+            with self.timed("compute"), quiet(module):
+                self._compare(module)
+            self._drawn = 0
+            with self.timed("files"):
+                self._write(module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""
@@ -182,60 +197,66 @@ class EmergenceProbing(ValidationProbe):
         """The order of emergence."""
         if not self._history:
             return []
-        seen = [
-            f"{one.variable} at step {(one.step or 0) + 1} ({one.site}{'' if one.cleared else '; not at the end'})"
-            for one in in_order(self._found)
-            if one.emerged
-        ]
-        never = listed([one.variable for one in self._found if not one.emerged])
-        lines = [f"emerged: {', '.join(seen) or 'nothing'}; never: {', '.join(never) or 'nothing'}"]
+        line = in_words(self._found)
         if len(self._history) < IN_A_ROW:
-            lines = [f"emerged: cannot be told from {len(self._history)} validations, it takes {IN_A_ROW} in a row"]
-        left_out = () if self._what is None else self._what.left_out
-        return [*lines, *(f"emergence probing left out {reason}" for reason in left_out)]
+            line = f"emerged: {CANNOT_BE_TOLD} from {len(self._history)} validations, it takes {IN_A_ROW} in a row"
+        return [line, *(f"emergence probing left out {reason}" for reason in self._left_out)]
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        of_rows = () if self._what is None else self._what.left_out
+        return (*of_rows, self._drift.problem) if self._drift.problem else of_rows
 
     def _survey_of(self, module: ProbedModule, dataset: Rows, what: Watched, split: Split) -> EmergenceSurvey:
         return EmergenceSurvey(dataset, module.model.residual_sites, what, split, module.model.d_model)
 
     def _read_untrained(self, module: ProbedModule, dataset: Rows, what: Watched) -> Tensor | None:
         """(V, S) the largest R2 of the network before its first step and the other untrained ones; None without any."""
-        live = (module.model, module.objective, module.train_mean, dataset.task)
-        trained = LoadedModel("the run", "live", *live)
+        trained = self._loaded(module, dataset)
         untrained = []
         try:
             untrained += [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
         except ArithprobeError as error:
             self._what = what._replace(left_out=(*what.left_out, f"untrained networks: {error}"))
-        if self._beginning is not None:
-            untrained.append(trained._replace(path="the run's beginning", model=self._beginning))
+        if self._drift.beginning is not None:
+            untrained.append(trained._replace(path="the run's beginning", model=self._drift.beginning))
         survey = self._survey_of(module, dataset, what, self.split._replace(permutations=0))
-        found = []
-        for one in untrained:
-            survey.start()
-            run_over(one, dataset, [survey.update])
-            found.append(survey.readings(None).r2)
-        return torch.stack(found).amax(dim=0) if found else None
+        return r2_of_each(untrained, dataset, survey).amax(dim=0) if untrained else None
+
+    def _loaded(self, module: ProbedModule, dataset: Rows) -> LoadedModel:
+        return LoadedModel("the run", "live", module.model, module.objective, module.train_mean, dataset.task)
+
+    def _compare(self, module: ProbedModule) -> None:
+        """Read the networks that only drift."""
+        if self._dataset is not None and self._what is not None:
+            survey = self._survey_of(module, self._dataset, self._what, self.split._replace(permutations=0))
+            self._drift.read(len(self._history) - 1, self._loaded(module, self._dataset), self._dataset, survey)
+        self._found = emergences(self._history, self._drift.readings)
+
+    def _write(self, module: ProbedModule) -> None:
+        if self._run_folder is not None:
+            record = to_json(self.gate(module) | self._record(module))
+            write_whole(self._run_folder / "emergence.json", record + "\n")
 
     def _line(self) -> dict[str, Any]:
         """Every variable and site of the last validation."""
         last = self._history[-1]
-        columns = {"r2": last.r2, "low": last.low, "p": last.p, "untrained": last.untrained, "cleared": last.cleared}
-        rows = {
-            name: {key: part[row].tolist() for key, part in columns.items()} for row, name in enumerate(last.variables)
-        }
+        compared = not self._drift.is_behind(self._history)
+        rows = last.by_variable(self._drift.readings[-1].r2.amax(dim=0) if compared else None)
         return {"loss": self._losses[-1], "sites": last.sites, "variables": rows}
 
     def _record(self, module: ProbedModule) -> dict[str, Any]:
         """The history so far."""
-        what, task = self._what, "" if self._dataset is None else self._dataset.task
+        task = "" if self._dataset is None else self._dataset.task
         return {
             "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
             "task": task, "level": LEVEL, "in_a_row": IN_A_ROW,
             "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
-            "own_beginning": self._beginning is not None,
-            "left_out": () if what is None else what.left_out,
+            "own_beginning": self._drift.beginning is not None, "drifts": self.drifts,
+            "drift_compared_at": [self._history[one.at].step for one in self._drift.readings],
+            "left_out": self._left_out,
             "steps": [one.step for one in self._history], "loss": self._losses,
-            "variables": [dataclasses.asdict(one) for one in in_order(self._found)],
+            "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(self._found)],
         }  # fmt: skip
 
     def _draw(self, trainer: Trainer, module: ProbedModule) -> None:

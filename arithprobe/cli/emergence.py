@@ -11,10 +11,12 @@ from arithprobe.cli.options import command_parser, output_file, parse
 from arithprobe.cli.output import picture_folder, print_files, replace_pictures
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record, to_json, write_whole
+from arithprobe.logic import CANNOT_BE_TOLD, State
 
 if TYPE_CHECKING:
     from arithprobe.behaviour import Behaviour
-    from arithprobe.probes.emergence import Emergence, EmergenceOverRuns
+    from arithprobe.probes.emergence import Emergence
+    from arithprobe.probes.emergence_runs import EmergenceOverRuns
 
 _NAME, _PICTURE = "emergence.json", "emergence_runs"
 _WIDTH, _RUN_WIDTH = 90, 9  # where there is no terminal to ask, and more for each run
@@ -56,7 +58,7 @@ def run(words: Sequence[str] | None) -> None:
     runs = _read_runs(given.runs, path)
 
     from arithprobe.plotting.emergence import emergence_runs  # imports PyTorch, which the options need not wait for
-    from arithprobe.probes.emergence import over_runs
+    from arithprobe.probes.emergence_runs import over_runs
 
     found = over_runs([one.found for one in runs])
     names = [f"run {number}" for number in range(1, len(runs) + 1)]
@@ -102,7 +104,7 @@ def _read_run(folder: str) -> _Run:
         found = _Run(
             folder, str(record["task"]), list(record["steps"]), bool(record["own_beginning"]),
             None if behaviour is None else from_record(behaviour, Behaviour),
-            [from_record(one, Emergence) for one in record["variables"]],
+            [from_record({key: one[key] for key in one if key != "state"}, Emergence) for one in record["variables"]],
         )  # fmt: skip
         if found.behaviour is not None and found.behaviour.verdict not in get_args(Verdict):
             raise ValueError(f"verdict {found.behaviour.verdict}")
@@ -117,7 +119,7 @@ def _read_run(folder: str) -> _Run:
 
 
 def _record(runs: Sequence[_Run], found: "Sequence[EmergenceOverRuns]") -> dict[str, Any]:
-    """All numbers; a step is null where the variable never emerged, ``watched`` tells whether the run looked for it."""
+    """All numbers; a step is null where the variable never emerged, or that cannot be told, which ``states`` says."""
     return {
         "verdicts": [None if one.behaviour is None else one.behaviour.verdict for one in runs],
         "task": runs[0].task,
@@ -127,9 +129,10 @@ def _record(runs: Sequence[_Run], found: "Sequence[EmergenceOverRuns]") -> dict[
             for one in runs
         ],
         "variables": [
-            {"variable": one.variable, "emerged_in": one.count, "median": one.median, "earliest": one.known[0],
-             "latest": one.known[-1], "steps": one.steps, "sites": one.sites,
-             "watched": [not math.isnan(step) for step in one.steps]}
+            {"variable": one.variable, "emerged_in": one.count, "median": one.median,
+             "earliest": one.known[0] if one.known else None, "latest": one.known[-1] if one.known else None,
+             "steps": one.steps, "sites": one.sites, "states": one.states,
+             "watched": [state is not None for state in one.states]}
             for one in found
         ],
     }  # fmt: skip
@@ -148,7 +151,7 @@ def _print(
     console = console_of(_WIDTH + _RUN_WIDTH * len(runs))
     for name, one in zip(names, runs, strict=True):
         when = f"{len(one.steps)} validations, the last after {one.steps[-1] + 1} steps"
-        when += "" if one.own_beginning else "; went on from a checkpoint: what emerged at once was there before"
+        when += "" if one.own_beginning else f"; went on from a checkpoint: what emerged {CANNOT_BE_TOLD} from drift"
         console.print(f"{name}: {one.folder} ({when})", markup=False)
         if one.behaviour is None:
             console.print("behaviour unknown")
@@ -157,18 +160,24 @@ def _print(
     table = Table(title=f"{runs[0].task}: step from which on each variable is readable at the last token", box=SIMPLE)
     for heading in ("variable", *names, "median", "range", "site"):
         table.add_column(heading, justify="left" if heading in ("variable", "site") else "right", no_wrap=True)
-    for row in (one for one in found if one.count):
-        span = " to ".join(dict.fromkeys(map(_step, (row.known[0], row.known[-1]))))
-        table.add_row(row.variable, *map(_step, row.steps), _step(row.median), span, _sites(row.sites))
+    drawn = [one for one in found if one.count or CANNOT_BE_TOLD in one.states]
+    for row in drawn:
+        span = " to ".join(dict.fromkeys(_step(row.known[index]) for index in (0, -1) if row.known)) or "?"
+        steps = map(_step, row.steps, row.states)
+        table.add_row(row.variable, *steps, _step(row.median, row.states[0]), span, _sites(row.sites))
+    if any(CANNOT_BE_TOLD in one.states for one in drawn):
+        table.caption = f"?: {CANNOT_BE_TOLD} from drift, which the run did not compare with, or not to its end"
     console.print(table)
-    never = listed([one.variable for one in found if not one.count and not one.of_any_frequency])
+    never = listed([one.variable for one in found if one not in drawn and not one.of_any_frequency])
     if never:
         console.print(f"in no run: {', '.join(never)}", markup=False)
     print_files(console, files)
 
 
-def _step(step: float) -> str:
-    return "-" if math.isnan(step) else "never" if math.isinf(step) else f"{step + 1:g}"
+def _step(step: float, state: State | None = None) -> str:
+    if math.isnan(step):
+        return "-" if state is None else "?"
+    return "never" if math.isinf(step) else f"{step + 1:g}"
 
 
 def _sites(sites: Sequence[str | None]) -> str:

@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.plotting.panels import logarithmic
 from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, TINY, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
-from arithprobe.probes.emergence import Emergence, EmergenceOverRuns, Readings, circle_of, in_order
+from arithprobe.probes.emergence import Emergence, Readings, circle_of, in_order
+from arithprobe.probes.emergence_runs import EmergenceOverRuns
 
 
 def emergence_map(
@@ -21,8 +23,9 @@ def emergence_map(
 ) -> Figure:
     """Validation loss by step above; below it R2 of every variable at its best site, by step, after that untrained.
 
-    A dot marks the step, and a name on the right the site, of each emergence; variables are in order of emergence, and
-    those that never emerged last, in grey. Frequencies that were never cleared are left out, and counted.
+    A dot marks the step, and a name on the right the site, of each emergence; a cross one that cannot be told from
+    drift. Variables are in order of emergence, and those that never emerged last, in grey. Frequencies that were never
+    cleared are left out, and counted.
 
     Args:
         history: The validations, at least one.
@@ -49,12 +52,17 @@ def emergence_map(
         edges, np.arange(len(drawn) + 1) - 0.5, np.ma.masked_invalid(rows.clip(0, 1)), cmap=colours, vmin=0, vmax=1
     )
     below.axvline(edges[1], color="white", linewidth=2.5)
-    marks = [(one.step, row) for row, one in enumerate(drawn) if one.step is not None]
-    below.scatter(*np.array(marks).reshape(-1, 2).T, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
+    dots, crosses = (
+        np.array([(one.step, row) for row, one in enumerate(drawn) if one.state == state]).reshape(-1, 2).T
+        for state in (HOLDS, CANNOT_BE_TOLD)
+    )
+    below.scatter(*dots, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
+    below.scatter(*crosses, s=16, marker="x", color="white", linewidths=0.9, zorder=3)
     below.set_ylim(len(drawn) - 0.5, -0.5)
     below.set_xlim(edges[0], edges[-1])
     _name_rows(below, drawn)
-    note = "\n(first column: without training; grey: never above chance and that, or not three times in a row"
+    note = "\n(first column: without training; grey: never above chance, that and drift, three times in a row;\n"
+    note += f"cross: {CANNOT_BE_TOLD} from drift"
     hidden = len(found) - len(drawn)
     note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
     below.set_xlabel(f"training step{note}")
@@ -132,7 +140,7 @@ def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
     for label, one in zip(axes.get_yticklabels(), drawn, strict=True):
         label.set_color("black" if one.emerged else GREY)
     right = axes.secondary_yaxis("right")
-    emerged = [(row, one.site) for row, one in enumerate(drawn) if one.site is not None]
+    emerged = [(row, one.site) for row, one in enumerate(drawn) if one.emerged and one.site is not None]
     right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=TINY)
     right.tick_params(length=0)
     for side in (axes, right):

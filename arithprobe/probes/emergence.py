@@ -2,7 +2,10 @@
 
 At one validation a variable is *cleared* at a site if what a probe reads there is neither chance nor there without any
 training: the permutation test rejects, R2 is positive, and the lower end of its interval is above the R2 of untrained
-networks. One such validation can be luck, so a variable has *emerged* at the first of three in a row at one site.
+networks; of a frequency also, that no neighbouring period is read as well. One such validation can be luck, and three
+can be drift. So a variable has *emerged* at the first of three in a row at one site, all of them above what the network
+would read if its weights had only drifted (:mod:`arithprobe.probes.drift`). Where that was not compared, or not yet,
+three cleared validations in a row cannot be told from drift.
 
 The untrained network that counts is the run's own, before its first step: R2 differs between initialisations by more
 than its interval, so of variables read from another initialisation many would be cleared before any training.
@@ -10,16 +13,14 @@ than its interval, so of variables read from another initialisation many would b
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from arithprobe.logic import LEVEL
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
+from arithprobe.probes.drift import DriftReadings, drift_bars
 from arithprobe.problems.circles import planes_name, planes_of
-
-_FIRST = " (first)"
 
 IN_A_ROW = 3
 """Validations in a row, at one site, that make a variable emerge."""
@@ -43,11 +44,26 @@ class Readings:
     """Permutation p-value; of a frequency, family-wise over all frequencies of its circle."""
     untrained: Tensor
     """Largest R2 of the untrained networks at the same site; minus infinity where there are none."""
+    of_period: Tensor | None = None
+    """(V, S) bool, whether a frequency is told from neighbouring periods; True for what is no frequency. None: all."""
 
     @property
     def cleared(self) -> Tensor:
-        """(V, S) bool, see :func:`clears`."""
-        return clears(self.r2, self.low, self.p, self.untrained)
+        """(V, S) bool, see :func:`clears`; before drift is looked at."""
+        cleared = clears(self.r2, self.low, self.p, self.untrained)
+        return cleared if self.of_period is None else cleared & self.of_period
+
+    def by_variable(self, drift: Tensor | None = None) -> dict[str, dict[str, list[float]]]:
+        """Every figure of each variable, site by site.
+
+        Args:
+            drift: (V, S) the largest R2 of networks that only drifted, if that was read.
+        """
+        columns = {name: getattr(self, name) for name in ("r2", "low", "p", "untrained", "of_period", "cleared")}
+        columns = {name: part for name, part in (columns | {"drift": drift}).items() if part is not None}
+        return {
+            name: {key: part[row].tolist() for key, part in columns.items()} for row, name in enumerate(self.variables)
+        }
 
     @property
     def best(self) -> Tensor:
@@ -67,7 +83,8 @@ class Emergence:
     variable: str
     """Its name, as a probe's target or as the plane of a circle, ``residuemod97f3``."""
     step: int | None
-    """Training step of the first of three cleared validations in a row; None if there is no such run of three."""
+    """Training step of the first of three cleared validations in a row, above drift where that was compared; None if
+    there is no such run of three."""
     site: str | None
     """Where that run is; of several sites with the same step, the first in the stream."""
     r2: float
@@ -81,11 +98,18 @@ class Emergence:
     before: float = math.nan
     """Largest R2 over the sites without any training: what never emerged may have been readable all along. NaN where no
     untrained network was read."""
+    compared: bool = False
+    """Whether that run of three was compared with drift; False without one, and in files of earlier versions."""
+
+    @property
+    def state(self) -> State:
+        """Whether it emerged; cannot be told where there is a run of three that was not compared with drift."""
+        return FAILS if self.site is None else HOLDS if self.compared else CANNOT_BE_TOLD
 
     @property
     def emerged(self) -> bool:
-        """Whether it ever did."""
-        return self.site is not None
+        """Whether it ever did, for sure."""
+        return self.state == HOLDS
 
 
 def clears(r2: Tensor, low: Tensor, p: Tensor, untrained: Tensor) -> Tensor:
@@ -108,11 +132,14 @@ def clears(r2: Tensor, low: Tensor, p: Tensor, untrained: Tensor) -> Tensor:
     return (p <= LEVEL) & (r2 > 0) & (low > untrained)
 
 
-def emergences(history: Sequence[Readings], in_a_row: int = IN_A_ROW) -> list[Emergence]:
+def emergences(
+    history: Sequence[Readings], drifts: Sequence[DriftReadings] = (), in_a_row: int = IN_A_ROW
+) -> list[Emergence]:
     """When each variable emerged.
 
     Args:
         history: The validations of one fit, in order; all of the same variables and sites.
+        drifts: What was read of networks that only drifted.
         in_a_row: Validations in a row that it takes.
 
     Returns:
@@ -120,23 +147,35 @@ def emergences(history: Sequence[Readings], in_a_row: int = IN_A_ROW) -> list[Em
     """
     if not history:
         return []
-    last, cleared = history[-1], torch.stack([one.cleared for one in history])  # (T, V, S)
-    runs = torch.zeros(0, *cleared.shape[1:], dtype=torch.bool)
-    if len(history) >= in_a_row:
-        runs = cleared.unfold(0, in_a_row, 1).all(dim=-1)  # (T - in_a_row + 1, V, S), by their first validation
-    return [_emergence(history, runs[:, row], row, name) for row, name in enumerate(last.variables)]
+    cleared, r2 = torch.stack([one.cleared for one in history]), torch.stack([one.r2 for one in history])  # (T, V, S)
+    bars = drift_bars(drifts, len(history))
+    above = torch.zeros_like(cleared) if bars is None else cleared & (r2 > bars)
+    perhaps = cleared if bars is None else cleared & ~(r2 <= bars)
+    kinds = _runs(above, in_a_row), _runs(perhaps, in_a_row)
+    return [
+        _emergence(history, [one[:, row] for one in kinds], bool(perhaps[-1, row].any()), row)
+        for row in range(len(history[-1].variables))
+    ]
 
 
-def _emergence(history: Sequence[Readings], runs: Tensor, row: int, name: str) -> Emergence:
-    """That of one variable, from (T, S) where a run starts."""
+def _runs(cleared: Tensor, in_a_row: int) -> Tensor:
+    """(T - in_a_row + 1, V, S) bool, where a run starts."""
+    none = torch.zeros(0, *cleared.shape[1:], dtype=torch.bool)
+    return cleared.unfold(0, in_a_row, 1).all(dim=-1) if len(cleared) >= in_a_row else none
+
+
+def _emergence(history: Sequence[Readings], kinds: Sequence[Tensor], cleared: bool, row: int) -> Emergence:
+    """That of one variable, from (T, S) where a run that is above drift starts, and where one that may be does."""
     last = history[-1]
-    best, starts = float(last.best[row]), runs.nonzero().tolist()  # by validation, then by site
+    compared = bool(kinds[0].any())
+    best, starts = float(last.best[row]), kinds[0 if compared else 1].nonzero().tolist()  # by validation, then by site
     last_site = None if best != best else last.sites[int(last.r2[row].nan_to_num(nan=-torch.inf).argmax())]
     step, site, r2 = None, None, float("nan")
     if starts:
         first, column = starts[0]
         step, site, r2 = history[first].step, last.sites[column], float(history[first].r2[row, column])
-    return Emergence(name, step, site, r2, best, last_site, bool(last.cleared[row].any()), float(last.before[row]))
+    before, name = float(last.before[row]), last.variables[row]
+    return Emergence(name, step, site, r2, best, last_site, cleared, before, compared)
 
 
 def _highest(values: Tensor) -> Tensor:
@@ -146,8 +185,23 @@ def _highest(values: Tensor) -> Tensor:
 
 
 def in_order(found: Sequence[Emergence]) -> list[Emergence]:
-    """Those that emerged by step, then the others, both in their order otherwise."""
-    return sorted(found, key=lambda one: (not one.emerged, one.step or 0))
+    """Those that emerged by step, then those that may have, then the others, all in their order otherwise."""
+    order = (HOLDS, CANNOT_BE_TOLD, FAILS)
+    return sorted(found, key=lambda one: (order.index(one.state), one.step or 0))
+
+
+def in_words(found: Sequence[Emergence]) -> str:
+    """What emerged when, what did not, and of what it cannot be told."""
+    seen = [
+        f"{one.variable} at step {(one.step or 0) + 1} ({one.site}{'' if one.cleared else '; not at the end'})"
+        for one in in_order(found)
+        if one.emerged
+    ]
+    perhaps, never = (
+        listed([one.variable for one in found if one.state == state]) for state in (CANNOT_BE_TOLD, FAILS)
+    )
+    more = f"; {CANNOT_BE_TOLD} from drift: {', '.join(perhaps)}" if perhaps else ""
+    return f"emerged: {', '.join(seen) or 'nothing'}; never: {', '.join(never) or 'nothing'}{more}"
 
 
 def circle_of(variable: str) -> str | None:
@@ -172,63 +226,3 @@ def listed(variables: Sequence[str]) -> list[str]:
     }
     others = [name for name in variables if planes_of(name) is None]
     return [*others, *(planes_name(*key, some) for key, some in frequencies.items())]
-
-
-@dataclass(frozen=True)
-class EmergenceOverRuns:
-    """When one variable emerged in each of R runs."""
-
-    variable: str
-    """Its name; ``residuemod97 (first)`` is whichever frequency of the circle emerged first."""
-    steps: tuple[float, ...]
-    """(R) training steps; infinite where it never emerged, NaN where the run did not look for it."""
-    sites: tuple[str | None, ...]
-    """(R) sites; None where it did not emerge."""
-
-    @property
-    def of_any_frequency(self) -> bool:
-        """Whether it stands for the first frequency of a circle, and is no variable of its own."""
-        return self.variable.endswith(_FIRST)
-
-    @property
-    def known(self) -> list[float]:
-        """The steps of the runs that looked for it, in order; those where it never emerged last."""
-        return sorted(step for step in self.steps if not math.isnan(step))
-
-    @property
-    def median(self) -> float:
-        """Median step, never being later than any step: infinite unless it emerged in more than half of the runs."""
-        return median(self.known)
-
-    @property
-    def count(self) -> int:
-        """Runs in which it emerged."""
-        return sum(math.isfinite(step) for step in self.steps)
-
-
-def over_runs(runs: Sequence[Sequence[Emergence]]) -> list[EmergenceOverRuns]:
-    """Runs side by side.
-
-    Args:
-        runs: The emergences of each run. They may have looked for different variables.
-
-    Returns:
-        One a variable, by median, then by their earliest step, then in the order of the runs' variables.
-    """
-    tables = [{one.variable: one for one in (*_first_of_circles(run), *run)} for run in runs]
-    found = []
-    for name in dict.fromkeys(name for table in tables for name in table):
-        cells = [table.get(name) for table in tables]
-        steps = tuple(math.nan if one is None else math.inf if one.step is None else float(one.step) for one in cells)
-        found.append(EmergenceOverRuns(name, steps, tuple(None if one is None else one.site for one in cells)))
-    return sorted(found, key=lambda one: (one.median, one.known[0]))
-
-
-def _first_of_circles(run: Sequence[Emergence]) -> list[Emergence]:
-    """Of each circle with several frequencies, the one that emerged first, under a name of its own."""
-    circles: dict[str, list[Emergence]] = {}
-    for one in run:
-        circle = circle_of(one.variable)
-        if circle is not None:
-            circles.setdefault(circle, []).append(one)
-    return [replace(in_order(some)[0], variable=f"{name}{_FIRST}") for name, some in circles.items() if len(some) > 1]

@@ -75,7 +75,7 @@ SECTIONS = (
     ),
     Section(
         "emergence", "Emergence",
-        "From which validation on each variable is readable, three times in a row, above untrained networks.",
+        "From which validation on each variable is readable, three times in a row, above untrained networks and drift.",
         "Causes: what emerges first need not be used.", probe_sections.emergence,
     ),
     Section(

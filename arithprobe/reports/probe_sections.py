@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from arithprobe.analysis.ladder_record import what_stops
-from arithprobe.logic import CANNOT_BE_TOLD
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
+from arithprobe.probes.emergence import listed
 from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
 from arithprobe.reports.histories import Map, curves, fourier_maps, other_waves, ridge_maps, steps_made
@@ -248,8 +249,11 @@ def emergence(run: Run) -> list[Block]:
     if run.emergence is None:
         text = "Not watched in this fit; add the callback EmergenceProbing (configs/emergence.yaml)."
         return [Missing(text, "")]
-    emerged = [one for one in run.emergence["variables"] if one["step"] is not None]
+    states = {one["variable"]: one.get("state", CANNOT_BE_TOLD) for one in run.emergence["variables"] if one["site"]}
+    perhaps = [name for name, state in states.items() if state == CANNOT_BE_TOLD]
+    emerged = [one for one in run.emergence["variables"] if states.get(one["variable"]) == HOLDS]
     said = ", ".join(f"{one['variable']} at {steps_made(one['step'])}" for one in emerged) or "nothing"
+    said += f"; {CANNOT_BE_TOLD} from drift: {', '.join(listed(perhaps))}" if perhaps else ""
     found = stored_picture(
         run.folder / "figures", "emergence_variables", f"Emerged, by steps: {said}.", "Emergence of each variable"
     )
