@@ -328,6 +328,17 @@ def test_a_group_with_too_few_values_is_left_out_unless_it_is_named(tmp_path):
         watched(rows, ["all"], None, split._replace(folds=400))
 
 
+def test_a_group_too_few_for_an_interval_is_left_out_unless_it_is_named(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(30, 40) for y in range(10, 90)))
+    rows, split = ArithmeticDataset.from_tsv(path), Split(folds=2)
+    what = watched(rows, ["all"], None, split)
+    assert not any(name.startswith("x") for name in what.targets) and {"sum", "y"} < set(what.targets)
+    assert "the values of 'x' are worth 10 groups of one size" in what.left_out[0]
+    with pytest.raises(ArithprobeError, match="worth 10 groups"):
+        watched(rows, ["x"], None, split)
+
+
 def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
     names = ("sum", "x", "residuemod7f1", "residuemod7f2")
     rows = [Readings(one.step, names, one.sites, *(part.repeat(4, 1) for part in (one.r2, one.low, one.p)),

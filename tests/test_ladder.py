@@ -34,6 +34,7 @@ from arithprobe.planted.circuits import adder, clock, direction
 from arithprobe.planted.rungs import PLANTED, backed_up, many_handed_clock, overshooting, untrained
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.claims import Claim, ClaimScores
+from arithprobe.probes.interval import TOO_FEW_GROUPS
 from arithprobe.probes.selective import beside_untrained
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.grammar import Problem
@@ -442,6 +443,13 @@ def test_decodable_is_above_shuffled_labels_by_its_interval():
     assert not decodable(low=0.01)
     assert not decodable(r2=math.nan, low=math.nan)
     assert not decodable(r2=0.0, low=-0.1, null_high=-0.2)  # better than bad is not good
+
+
+def test_what_has_no_interval_cannot_be_told_and_says_why_and_what_is_not_there_still_fails():
+    found = evidence(read(low=math.nan), 0.5)
+    assert [found[rung].state for rung in ("decodable", "selective", "geometric")] == ["cannot be told"] * 3
+    assert all(TOO_FEW_GROUPS in found[rung].reason for rung in ("decodable", "selective", "geometric"))
+    assert evidence(read(low=math.nan, p=0.5), 0.5)["decodable"].state == "does not hold"
 
 
 def test_selective_is_above_the_control_task_and_the_untrained_network():
