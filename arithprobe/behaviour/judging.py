@@ -16,21 +16,19 @@ _ONE_ANSWER = 0.25  # a sum of squares about the mean below this: whole numbers 
 _ROUNDING = 1e-12  # of sums of squares, as a share of them
 
 
-def judge(
-    errors: Errors, modulus: int | None = None, *, residues: bool = False, population: str | None = None
-) -> Behaviour:
+def judge(errors: Errors, modulus: int | None = None, *, residues: bool = False, population: str = "") -> Behaviour:
     """Turn errors into a verdict.
 
     Args:
         errors: What the rows of each group added up to.
         modulus: That of the answers, as the sums were made with.
         residues: Whether the model answers residues, as the sums were made with.
-        population: Which problems the rows are all of, in words; None for a sample.
+        population: Which problems the rows are all of, in words; empty for a sample.
 
     Raises:
         ArithprobeError: If there are no rows.
     """
-    errors = Errors(*(one.cpu() for one in errors))
+    errors = Errors(*(one.cpu().reshape(-1) for one in errors))  # torchmetrics makes scalars of a single group
     total = {name: errors.total(name) for name in Errors._fields[1:]}
     n, e2, b2 = total["n"], total["e2"], total["b2"]
     if n < 1:
@@ -41,7 +39,7 @@ def judge(
     skill, exact_match = 1 - e2 / b2 if b2 > 0 else math.nan, total["exact"] / n
     exact_low = exact_high = exact_match
     skill_low = skill_high = skill
-    if population is None:
+    if not population:
         exact_low, exact_high = share_interval(*_counts(errors))
         skill_low, skill_high = _skill_interval(errors, exact_low, residues)
     behaviour = Behaviour(
@@ -76,7 +74,7 @@ def judge_rows(
     *,
     residues: bool = False,
     group: Tensor | None = None,
-    population: str | None = None,
+    population: str = "",
 ) -> Behaviour:
     """The verdict over rows that are all at hand.
 
@@ -87,7 +85,7 @@ def judge_rows(
         modulus: That of the answers, None for plain sums.
         residues: Whether the model answers residues, and not numbers.
         group: (N,) int64 labels of the rows that may be right and wrong together; by default the answers.
-        population: Which problems the rows are all of, in words; None for a sample.
+        population: Which problems the rows are all of, in words; empty for a sample.
     """
     columns = errors_of(predictions, answers, constant, modulus, residues=residues)
     errors = Errors.summed(answers if group is None else group, columns)

@@ -18,11 +18,11 @@ def reason_of(of: Behaviour, modulus: int | None, residues: bool, more: float) -
         more: How many times as many groups would settle a verdict at the edge.
     """
     exact = f"{of.exact_match:.1%} of answers exact"
-    if of.verdict == "LEARNED" and of.population is None:
+    if of.verdict == "LEARNED" and not of.population:
         exact += f", at least {_down(of.exact_match_low)}"
     if modulus is not None:
         exact += f", off by {of.circular_error:.3g} round the circle (a guess: {modulus / 4:.3g})"
-    if of.population is not None:
+    if of.population:
         exact += f" (counted, not estimated: {of.population})"
     skill = f"skill {of.skill:.2f} [{of.skill_low:.2f}, {of.skill_high:.2f}]"
     if of.verdict != "NOT LEARNED":

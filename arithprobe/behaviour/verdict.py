@@ -68,8 +68,8 @@ class Behaviour:
     groups: int = 0
     """Groups of these rows, those of one value of the answer's quantity (of one sum): the observations of both
     intervals. 0 in a file of before they were counted."""
-    population: str | None = None
-    """Which problems these rows are all of, so that there is no interval; None for a sample."""
+    population: str = ""
+    """Which problems these rows are all of, so that there is no interval; empty for a sample."""
 
     @property
     def state(self) -> State:
@@ -85,7 +85,7 @@ class Behaviour:
     @property
     def too_few(self) -> str:
         """What there is too little of for an interval to be trusted; nothing in a population."""
-        if self.population is not None:
+        if self.population:
             return ""
         if self.n < MIN_ROWS:
             return f"rows ({self.n})"
@@ -106,5 +106,5 @@ def verdict_of(found: Behaviour, residues: bool) -> Verdict:
     has_skill = found.skill_low > SKILL_FLOOR and found.r2 > SKILL_FLOOR  # NaN is not learned either
     if found.too_few or not has_skill or found.answers_one_residue(residues):
         return "NOT LEARNED"
-    for_sure = found.population is not None or found.exact_match_low >= EXACT_MATCH_LOW
+    for_sure = bool(found.population) or found.exact_match_low >= EXACT_MATCH_LOW
     return "LEARNED" if found.exact_match >= EXACT_MATCH_LEARNED and for_sure else "PARTLY LEARNED"

@@ -5,6 +5,7 @@ Lightning takes up a state of another kind as it is, and the run ends in a trace
 
 import re
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
 import torch
@@ -73,7 +74,12 @@ def _of_callback(callback: Callback, stored: Any) -> Any:
     if isinstance(callback, BehaviourReport):
         kinds = {int: 0, float: 0.0}
         report = {name: kinds.get(kind, "") for name, kind in get_type_hints(Behaviour).items()}
-        state["reports"] = dict.fromkeys(_keys(stored.get("reports")), report | {"epoch": 0, "step": 0})
+        known, reports = report | {"epoch": 0, "step": 0}, stored.get("reports")
+        optional = {one.name for one in fields(Behaviour) if one.default is not MISSING}  # of a version before them
+        state["reports"] = {
+            name: {key: kind for key, kind in known.items() if key not in optional or key in _keys(reports[name])}
+            for name in _keys(reports)
+        }
         kept = stored.get("predictions")
         state["predictions"] = {name: torch.zeros(_length(kept[name])) for name in _keys(kept)}
     if isinstance(callback, ModelCheckpoint):

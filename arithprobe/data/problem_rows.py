@@ -78,15 +78,15 @@ class ProblemRows(Dataset[Batch]):
         return Batch(*self.inputs(index), self.answers[index], index)
 
     @property
-    def population(self) -> str | None:
-        """Which problems these are all of, each once: those of every pair of ``operands``; None for a sample."""
+    def population(self) -> str:
+        """Which problems these are all of, each once: those of every pair of ``operands``; empty for a sample."""
         operands = self.operands
         if operands is None or len(self) != len(operands) ** 2:
-            return None
+            return ""
         known = torch.tensor(operands)
         inside = torch.isin(self.x, known).all() and torch.isin(self.y, known).all()
         if not inside or len(torch.unique(self.group("pair"))) < len(self):
-            return None
+            return ""
         return f"all {len(self)} problems of operands {operands[0]} to {operands[-1]}"
 
     @property

@@ -172,8 +172,8 @@ def require_rows(rows: object) -> Rows:
     return rows
 
 
-def population_of(rows: Rows, judged: int) -> str | None:
-    """Which problems some rows are all of, in words; None where they are a sample, or do not say.
+def population_of(rows: Rows, judged: int) -> str:
+    """Which problems some rows are all of, in words; empty where they are a sample, or do not say.
 
     Rows may have a member ``population`` for it, of which they hold every problem once.
 
@@ -181,8 +181,8 @@ def population_of(rows: Rows, judged: int) -> str | None:
         rows: The data set.
         judged: How many of its rows are looked at: fewer than all are a sample.
     """
-    said: str | None = getattr(rows, "population", None)
-    return said if judged == len(rows) else None
+    said: str = getattr(rows, "population", "")
+    return said if judged == len(rows) else ""
 
 
 _ASKED = tuple(

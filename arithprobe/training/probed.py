@@ -258,7 +258,7 @@ class ProbedModule(LightningModule):
             return
         errors = self._errors.compute()
         n = errors.total("n")
-        population = None if self._judged is None else population_of(self._judged, round(n))
+        population = "" if self._judged is None else population_of(self._judged, round(n))
         modulus, residues = self._errors.modulus, self.objective.residues
         self.behaviour = judge(errors, modulus, residues=residues, population=population)
         figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
