@@ -28,7 +28,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     ),
     "intervene": (
         *("--draws", "19", "--variable_draws", "19", "--max_examples", "400", "--sites", "embed", "z.1"),
-        *("resid_mid.1", "resid_post.0", "final", "--families", "isotropic", "matched", "outside"),
+        *("resid_mid.1", "resid_post.0", "final", "--families", "permuted", "matched", "outside"),
     ),
     "heads": ("--draws", "19", "--twins", "1", "--max_examples", "300"),
 }

@@ -182,7 +182,7 @@ def test_without_what_is_used_the_skill_is_gone_and_random_subspaces_leave_it(ca
     isotropic, outside = effect.families
     assert (len(isotropic.skill_lost), len(outside.skill_lost)) == (19, 19)
     assert max(isotropic.skill_lost.max(), outside.skill_lost.max()) < 0.05
-    assert 0.9 <= float(outside.removed.min()) <= float(outside.removed.max()) < 1.5  # all else varies as much or more
+    assert 0.9 <= float(outside.removed.min()) <= float(outside.removed.max()) < 1.7  # all else varies as much or more
     assert outside.overlap < 1e-9
 
 

@@ -85,7 +85,7 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
     cell = bench.cell(SITE, "last")
     effect = cell.ablate(cell.eraser(plan.ablated, "leace"), "mean", FAMILIES, options.draws, options.seed).effect
     isotropic, outside = effect.families
-    if outside.note:
+    if not len(outside.delta_rmse):
         plan.left_out.append(f"forward_matched: {outside.note}")
     lost = outside.skill_lost
     null = skill_lost(part, part.scores(cell.shuffled(plan.ablated, options.draws, options.seed)).skill)
