@@ -85,7 +85,7 @@ def counted(seeds, size, **options):
 @pytest.mark.parametrize("size", SIZES[1:2])
 def test_of_a_network_that_only_drifts_nothing_emerges(size):
     """And it would, by permuted labels, its own beginning and three in a row alone."""
-    without, found = counted(range(3), size)
+    without, found = counted(range(2), size)
     assert without > 0 == found
 
 

@@ -179,8 +179,8 @@ class EmergenceProbing(ValidationProbe):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the last validation with drift, where it was not foreseen to be the last."""
-        module = probed_module(pl_module)
         if trainer.is_global_zero and self._drift.is_behind(self._history):
+            module = probed_module(pl_module)
             with self.timed("compute"), quiet(module):
                 self._compare(module)
             self._drawn = 0
@@ -235,22 +235,19 @@ class EmergenceProbing(ValidationProbe):
 
     def _write(self, module: ProbedModule) -> None:
         if self._run_folder is not None:
-            record = to_json(self.gate(module) | self._record(module))
-            write_whole(self._run_folder / "emergence.json", record + "\n")
+            write_whole(self._run_folder / "emergence.json", f"{to_json(self.gate(module) | self._record(module))}\n")
 
     def _line(self) -> dict[str, Any]:
         """Every variable and site of the last validation."""
-        last = self._history[-1]
-        compared = not self._drift.is_behind(self._history)
-        rows = last.by_variable(self._drift.readings[-1].r2.amax(dim=0) if compared else None)
-        return {"loss": self._losses[-1], "sites": last.sites, "variables": rows}
+        behind = self._drift.is_behind(self._history)
+        rows = self._history[-1].by_variable(None if behind else self._drift.readings[-1].r2.amax(dim=0))
+        return {"loss": self._losses[-1], "sites": self._history[-1].sites, "variables": rows}
 
     def _record(self, module: ProbedModule) -> dict[str, Any]:
         """The history so far."""
-        task = "" if self._dataset is None else self._dataset.task
         return {
             "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
-            "task": task, "level": LEVEL, "in_a_row": IN_A_ROW,
+            "task": "" if self._dataset is None else self._dataset.task, "level": LEVEL, "in_a_row": IN_A_ROW,
             "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
             "own_beginning": self._drift.beginning is not None, "drifts": self.drifts,
             "drift_compared_at": [self._history[one.at].step for one in self._drift.readings],
