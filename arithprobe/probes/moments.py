@@ -176,9 +176,9 @@ class RidgePath:
 
     def response(self, change: Array, alpha: Array) -> Array:
         """(C, D, K) change of the slopes by a (C, D, K) change of the centred ``H^T y``, at (C, K) penalties."""
-        turned = self._vectors.transpose(0, 2, 1) @ change
+        turned = self._vectors.transpose(0, 2, 1) @ (change / self._scale)
         turned[self._null] = 0.0
-        moved: Array = self._vectors @ (turned / (self._values + alpha[:, None]))
+        moved: Array = self._vectors @ (turned / (self._values + alpha[:, None])) / self._scale
         return moved
 
     def generalised_cv(self, alphas: Array) -> Array:
