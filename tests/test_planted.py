@@ -167,7 +167,7 @@ def test_an_untrained_twin_reads_half_the_sum_better_and_the_planted_variables_w
     own = {name: max(readable(adder)[name].values()) for name in twin}
     assert own["x"] == pytest.approx(0.5, abs=0.05)
     assert twin["x"] > own["x"] + 0.2
-    assert max(twin["x1"], twin["y1"]) < 0.99 < min(own["x1"], own["y1"])
+    assert max(twin["x1"], twin["y1"]) < 0.998 < min(own["x1"], own["y1"])
 
 
 @pytest.mark.parametrize(("case", "name", "site", "slope"), USED)

@@ -89,7 +89,8 @@ def test_the_part_that_needs_no_training_is_a_part_or_words(whole):
 @pytest.mark.slow
 def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fit, small_data, tmp_path):
     probes = ("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.cross_validate", "true",
-              "--trainer.callbacks.permutations", 19, "--trainer.callbacks.targets", "[sum,x1]")  # fmt: skip
+              "--trainer.callbacks.permutations", 19, "--trainer.callbacks.targets", "[sum,x1]",
+              "--trainer.callbacks.alphas", 10.0)  # fmt: skip
     code, _, err = run(*small_fit, "--trainer.max_epochs", 1, *probes)
     assert code == 0, err
     folder = tmp_path / "lightning_logs" / "run" / "version_0"
