@@ -13,6 +13,7 @@ from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 
@@ -65,7 +66,8 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         f"subspace is ablated so. lost: share of the\nintact skill, under {kind}. above random: percent of random "
         f"subspaces that cost less, {families}; *: p <= {LEVEL} against\neach. steer: "
         "response of the answer over what arithmetic demands. swap: share of the demanded shift when the subspace is\n"
-        "another problem's (95 % intervals, which include the fit, are in ledger.json). ~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
+        f"another problem's; 95 % intervals of both and of the changes are in ledger.json ({_fit(report)}).\n"
+        "~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
     if width >= _WIDE:
@@ -74,6 +76,10 @@ def _ledger(report: InterventionReport, width: int) -> Table:
             "not what the model uses.\nridge, MLP: R2 of new probes for the target afterwards."
         )
     return table
+
+
+def _fit(report: InterventionReport) -> str:
+    return fit_words(effect.fit_blocks for row in report.ledger for effect in row.effects)
 
 
 def _why(report: InterventionReport) -> str:
