@@ -13,6 +13,7 @@ from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
+from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
@@ -69,7 +70,8 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         "that it displaces, and that the draws behind each p do.\np: against the same fit on permuted labels / "
         "against LEACE of random functions of the states that displace as much (of\noblique erasers only); "
         f"*: p <= {LEVEL}. steer: response of the answer over what arithmetic demands. swap: share of the demanded\n"
-        "shift when the subspace is another problem's (95 % intervals, which include the fit, are in ledger.json).\n"
+        f"shift when the subspace is another problem's; 95 % intervals of both and of the changes are in ledger.json\n"
+        f"({_fit(report)}). "
         "~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
     )
@@ -79,6 +81,10 @@ def _ledger(report: InterventionReport, width: int) -> Table:
             "not what the model uses.\nridge, MLP: R2 of new probes for the target afterwards."
         )
     return table
+
+
+def _fit(report: InterventionReport) -> str:
+    return fit_words(effect.fit_blocks for row in report.ledger for effect in row.effects)
 
 
 def _why(report: InterventionReport) -> str:
