@@ -70,7 +70,7 @@ def _ledger(report: InterventionReport, width: int) -> Table:
         "that it displaces, and that the draws behind each p do.\np: against the same fit on permuted labels / "
         "against LEACE of random functions of the states that displace as much (of\noblique erasers only); "
         f"*: p <= {LEVEL}. steer: response of the answer over what arithmetic demands. swap: share of the demanded\n"
-        f"shift when the subspace is another problem's; 95 % intervals of both and of the changes are in ledger.json\n"
+        "shift when the subspace is another problem's; 95 % intervals of both and of the changes are in ledger.json\n"
         f"({_fit(report)}). "
         "~: only the last LayerNorm and a linear head come after: nearly a tautology.\n"
         f"-: {CANNOT_BE_TOLD}: {_why(report)}."
