@@ -196,3 +196,25 @@ def test_the_interval_of_one_probe_covers_too_and_tells_something_from_nothing()
         above += (low.numpy() > 0) / runs
     assert (covered > 0.92).all() and (covered[1:] < 0.985).all()  # of a constant it is too wide
     assert above[0] < 0.03 and above[1] == 0 and above[2] > 0.95
+
+
+def test_the_response_of_slopes_is_that_of_fits_whatever_the_scale_of_the_dimensions():
+    """The control: of states that are not standardised the same formula is another's."""
+    generator = np.random.default_rng(0)
+    states = generator.standard_normal((60, 5)) * [1e-3, 1.0, 10.0, 0.1, 1e3]
+    labels, others = generator.standard_normal((60, 2)), generator.standard_normal((60, 2))
+    alpha = np.array([[3.0, 0.1]])
+    slopes = [
+        RidgePath(RidgeFitter(1, 5, 2, 2).update(*_rows(states, one)).moments()[0]).weights(alpha)[0]
+        for one in (labels, labels + others)
+    ]
+    path = RidgePath(RidgeFitter(1, 5, 2, 2).update(*_rows(states, labels)).moments()[0])
+    centred = states - states.mean(axis=0)
+    found = path.response((centred.T @ others)[None], alpha)
+    assert np.allclose(found, slopes[1] - slopes[0], rtol=1e-8, atol=0)
+    plain = np.linalg.solve(centred.T @ centred + 3.0 * np.eye(5), centred.T @ others[:, 0])
+    assert not np.allclose(plain, found[0, :, 0], rtol=0.1, atol=0)
+
+
+def _rows(states, labels):
+    return torch.from_numpy(states)[:, None], torch.from_numpy(labels), torch.zeros(len(states), dtype=torch.int64)
