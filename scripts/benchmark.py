@@ -69,7 +69,7 @@ def _loop(path: Path) -> list[tuple[torch.Tensor, float]]:
 
 
 def ridge_cases() -> Iterator[Case]:
-    """2000 examples x 39 cells x 128 dimensions x 25 targets x 15 alphas x 5 folds, from states to held-out errors."""
+    """2000 examples x 39 cells x 128 dimensions x 25 targets x 21 alphas x 5 folds, from states to held-out errors."""
     generator = torch.Generator().manual_seed(0)
     n, cells, d, targets, folds = 2000, 39, 128, 25, 5
     states = torch.randn(n, cells, d, generator=generator)
