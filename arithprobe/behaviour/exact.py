@@ -10,8 +10,9 @@ quantile of the share. Where groups are right or wrong as a whole, and of one si
 over groups; where all G are right, ``0.025 ** (1 / G)``. An answer put right never lowers it. Sources: N. Gaffke
 (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable,
 Mathematical Methods of Statistics 14; E. Learned-Miller and P. Thomas (2020), A new confidence interval for the mean of
-a bounded random variable, arXiv:1905.06208. That it covers is proved for groups right or wrong as a whole, else a
-conjecture that simulations (theirs, and the tests here) have not refuted.
+a bounded random variable, arXiv:1905.06208. That it covers is proved for groups of one size that are right or wrong as
+a whole, and conjectured for the rest; of very uneven groups, 1 to 6 rows each, its lower end was too high in 3.4 % of
+1500 simulations, for 2.5 %. A sum that none of the rows has is taken to be as large as the average one.
 """
 
 import math
