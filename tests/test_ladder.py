@@ -60,7 +60,8 @@ def options(claims, **more):
 @functools.cache
 def told(case):
     """One probe of a model, with all that is claimed of it; its options, and the steps that were told."""
-    chosen = options([one.variable for one in PLANTED if one.case is case] + MORE.get(case, []))
+    claims = [one.variable for one in PLANTED if one.case is case] + MORE.get(case, [])
+    chosen = options(claims, twins=1 if case is untrained else 19)
     steps = []
     return probe(*some(case, ROWS), chosen, steps.append), chosen, steps
 
@@ -193,7 +194,7 @@ def unintervened(targets, sites):
 
 def test_a_model_that_has_not_learned_is_at_no_rung_and_nothing_is_intervened_on(monkeypatch):
     monkeypatch.setattr(probe_plan, "CausalRungs", lambda loaded, dataset, *words: unintervened(*words[:2]))
-    found = probe(*some(untrained, ROWS), options(["sum", "x"], period=None))
+    found = probe(*some(untrained, ROWS), options(["sum", "x"], period=None, twins=1))
     assert found.planes == ()
     for one in found.ladder:
         assert one.own.read.r2 > 0.8  # it can be read all the same

@@ -119,7 +119,7 @@ ROWS = ArithmeticDataset(parse_tsv(format_tsv(Problem(x, y, None) for x, y in PA
 SIZES = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 16, "max_len": 32, "dropout": 0.0}
 
 
-def surveys(rows=ROWS, names=("sum", "x", "y1"), sites=("embed", "resid_post.0", "final")):
+def surveys(rows=ROWS, names=("sum", "x", "summod7f1+3", "y1"), sites=("embed", "resid_post.0", "final")):
     last = rows.positions(["last"])
     return [ClaimSurvey(claim_of(name, rows), rows, sites, last, Split(permutations=0), 16) for name in names]
 
@@ -129,7 +129,7 @@ def networks(seeds):
 
 
 def test_of_twenty_untrained_networks_one_is_selective_and_against_three_many_are():
-    read = ClaimsUntrained(ROWS, 16, surveys(), surveys())
+    read = ClaimsUntrained(surveys())
     for network in networks(range(MANY)):
         read.read(network)
     every = torch.cat([torch.stack(found).flatten(1) for found in read._found], dim=1)  # (20, cells)
@@ -143,7 +143,7 @@ def test_of_twenty_untrained_networks_one_is_selective_and_against_three_many_ar
 def test_of_many_rows_the_same_few_are_read_of_every_network(monkeypatch):
     monkeypatch.setattr(untrained, "ROWS", 150)
     own, *twins = networks(range(3))
-    read, few = ClaimsUntrained(ROWS, 16, surveys(), surveys()), surveys()
+    read, few = ClaimsUntrained(surveys()), surveys()
     for rows in torch.arange(len(ROWS)).split(70):
         states = own.run_with_cache(ROWS.inputs(rows))[1].states
         for observe in read.observers:
@@ -157,7 +157,7 @@ def test_of_many_rows_the_same_few_are_read_of_every_network(monkeypatch):
     for claim, survey in zip(read.beside([]), few, strict=True):
         torch.testing.assert_close(claim.own, survey.r2())
     monkeypatch.setattr(untrained, "ROWS", len(ROWS))
-    assert ClaimsUntrained(ROWS, 16, [], []).observers == []  # the control: all are read anyhow
+    assert ClaimsUntrained(surveys()).observers == []  # the control: all are read anyhow
 
 
 # What a run began with.

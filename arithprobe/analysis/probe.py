@@ -110,9 +110,7 @@ def probe(
     waves, removed = plan.removed()
     answer = plan.target(plan.answer)
     removal = RidgeSurvey(dataset, [plan.readout], plan.last, [*waves, answer], plan.split(), plan.d_model)
-    beside = ClaimsUntrained(
-        dataset, plan.d_model, plan.claim_surveys(controls=False), plan.claim_surveys(controls=False)
-    )
+    beside = ClaimsUntrained(run.claims)
     behaviour = run.over(loaded, sample.update, removal.update, *beside.observers)
     progress("ridge probes")
     ridge, costs = run.ridge_scores()
@@ -195,7 +193,7 @@ class _Run:
                         plan.split(group, options.permutations if controls else 0), width)
             for width, sites in plan.wide.items() for group, targets in plan.by_group().items()
         ]  # fmt: skip
-        self.claims = plan.claim_surveys(controls=True) if controls else []
+        self.claims = plan.claim_surveys() if controls else []
         permutations = options.fourier_permutations if controls else 0
         self.circles = [
             FourierSurvey(dataset, plan.sites, plan.last, circles, plan.split(permutations=permutations), d_model)

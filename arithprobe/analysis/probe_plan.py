@@ -121,9 +121,9 @@ class ProbePlan:
             return []
         return claims
 
-    def claim_surveys(self, *, controls: bool) -> list[ClaimSurvey]:
+    def claim_surveys(self) -> list[ClaimSurvey]:
         """What reads the claims at the last token of the residual sites."""
-        split = self.split(permutations=self.options.fourier_permutations if controls else 0)
+        split = self.split(permutations=self.options.fourier_permutations)
         return [
             ClaimSurvey(claim, self.dataset, self.residual, self.last, split, self.d_model) for claim in self.claims
         ]

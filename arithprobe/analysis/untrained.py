@@ -9,7 +9,7 @@ from arithprobe.analysis.forward import Observer
 from arithprobe.models.network import Network
 from arithprobe.probes.claims import ClaimScores, ClaimSurvey
 from arithprobe.probes.selective import Untrained, beside_untrained
-from arithprobe.problems.rows import Rows
+from arithprobe.probes.survey import RidgeSurvey, Split, Target
 
 ROWS, ROWS_A_DIMENSION = 1000, 8
 """Rows that the networks are compared on, at most: so many, or so many for each dimension of the states. How much
@@ -18,26 +18,26 @@ TABLE_TWINS = 3
 """Untrained networks whose scores stand in the table of the ridge probes, in every cell; the others are read where the
 claims are."""
 _BATCH = 250
+_Part = tuple[RidgeSurvey, list[int]]
 
 
 class ClaimsUntrained:
     """R2 of some claims, of a network and of untrained ones, on a part of the rows.
 
     Args:
-        rows: The data set.
-        d_model: Width D of the states.
-        surveys: Of each claim, without controls, for the network itself.
-        in_turn: The same once more, for the untrained ones.
+        surveys: Of each claim, for the network itself.
     """
 
-    def __init__(
-        self, rows: Rows, d_model: int, surveys: Sequence[ClaimSurvey], in_turn: Sequence[ClaimSurvey]
-    ) -> None:
-        self._rows, self._own, self._in_turn = rows, list(surveys), list(in_turn)
-        self._found: list[list[Tensor]] = [[] for _ in in_turn]
-        count = min(len(rows), max(ROWS, ROWS_A_DIMENSION * d_model))
-        self.chosen = torch.linspace(0, len(rows) - 1, count, dtype=torch.float64).round().long()
-        self._wanted = torch.zeros(len(rows), dtype=torch.bool).index_fill_(0, self.chosen, True)
+    def __init__(self, surveys: Sequence[ClaimSurvey]) -> None:
+        self._count = len(surveys)
+        self._found: list[list[Tensor]] = [[] for _ in surveys]
+        self._own, self._in_turn = _by_split(surveys), _by_split(surveys)
+        self.chosen = self._wanted = torch.empty(0)
+        if surveys:
+            self._rows, width = surveys[0].rows, surveys[0].d_model
+            count = min(len(self._rows), max(ROWS, ROWS_A_DIMENSION * width))
+            self.chosen = torch.linspace(0, len(self._rows) - 1, count, dtype=torch.float64).round().long()
+            self._wanted = torch.zeros(len(self._rows), dtype=torch.bool).index_fill_(0, self.chosen, True)
 
     @property
     def observers(self) -> list[Observer]:
@@ -51,14 +51,15 @@ class ClaimsUntrained:
     def read(self, network: Network) -> None:
         """Run an untrained network over the rows that are compared, and no others, and take its scores."""
         with torch.no_grad():
-            for rows in self.chosen.split(_BATCH) if self._in_turn else ():  # type: ignore[no-untyped-call]
+            for rows in self.chosen.split(_BATCH) if self._count else ():  # type: ignore[no-untyped-call]
                 self.update(network.run_with_cache(self._rows.inputs(rows))[1].states, rows)
         self.take()
 
     def take(self) -> None:
         """Take the scores of the untrained network that was seen; the next begins."""
-        for found, survey in zip(self._found, self._in_turn, strict=True):
-            found.append(survey.r2())
+        for found, r2 in zip(self._found, self._read(self._in_turn), strict=True):
+            found.append(r2)
+        for survey, _ in self._in_turn:
             survey.start()
 
     def beside(self, scores: Sequence[ClaimScores]) -> tuple[Untrained, ...]:
@@ -67,17 +68,45 @@ class ClaimsUntrained:
         Args:
             scores: Of the network itself on all rows, which are taken where all are compared.
         """
-        own = [one.r2 for one in scores] if self._all_compared else [survey.r2() for survey in self._own]
-        return beside_untrained(own, self._found)
+        return beside_untrained(
+            [one.r2 for one in scores] if self._all_compared else self._read(self._own), self._found
+        )
 
     @property
     def _all_compared(self) -> bool:
-        return len(self.chosen) == len(self._rows)
+        return not self._count or len(self.chosen) == len(self._rows)
 
-    def _update(self, surveys: Sequence[ClaimSurvey], states: Mapping[str, Tensor], rows: Tensor) -> None:
+    def _update(self, surveys: Sequence[_Part], states: Mapping[str, Tensor], rows: Tensor) -> None:
+        if not surveys:
+            return
         kept = self._wanted[rows.cpu()]
         if not bool(kept.all()):
-            states, rows = {site: state[kept.to(state.device)] for site, state in states.items()}, rows[kept]
+            sites = surveys[0][0].sites
+            states, rows = {site: states[site][kept.to(states[site].device)] for site in sites}, rows[kept]
         if len(rows):
-            for survey in surveys:
+            for survey, _ in surveys:
                 survey.update(states, rows)
+
+    def _read(self, surveys: Sequence[_Part]) -> list[Tensor]:
+        """(F, S) R2 of each claim."""
+        found: list[list[Tensor]] = [[] for _ in range(self._count)]
+        for survey, claims in surveys:
+            for claim, scores in zip(claims, survey.scores("claim")[0], strict=True):
+                found[claim].append(scores.r2[:, 0])
+        return [torch.stack(one) for one in found]
+
+
+def _by_split(surveys: Sequence[ClaimSurvey]) -> list[_Part]:
+    """One survey of all claims that share their folds, and which claim each of its targets is of."""
+    parts: dict[Split, list[tuple[int, Target]]] = {}
+    for number, survey in enumerate(surveys):
+        split = survey.split._replace(permutations=0)
+        parts.setdefault(split, []).extend((number, target) for target in survey.own)
+    return [
+        (
+            RidgeSurvey(one.rows, one.sites, one.positions, [target for _, target in found], split, one.d_model),
+            [number for number, _ in found],
+        )
+        for split, found in parts.items()
+        for one in [surveys[found[0][0]]]
+    ]

@@ -114,6 +114,10 @@ class ClaimSurvey:
 
     Raises:
         ArithprobeError: If the claim has only degenerate frequencies, or a fold is too small.
+
+    Attributes:
+        own: What is read of the claim itself, frequency by frequency; without controls.
+        split: How rows are held out, by the claim's group.
     """
 
     def __init__(
@@ -140,15 +144,12 @@ class ClaimSurvey:
             self._selectivity = SelectivitySurvey(
                 *where, own, group, d_model, split.folds, seed=split.seed, alphas=split.alphas
             )
-        self.claim = claim
-
-    def start(self) -> None:
-        """Begin a pass of another network, of a survey without controls."""
-        self._ridge.start()
+        self.claim, self.own, self.split = claim, own, self._ridge.split
+        self.rows, self.sites, self.positions, self.d_model = *where, d_model
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
         """Add a batch: states (B, T, D) by site, and (B,) row numbers."""
-        for survey in ((self._fourier if self.controlled else None) or self._ridge, self._selectivity):
+        for survey in (self._fourier or self._ridge, self._selectivity):
             if survey is not None:
                 survey.update(states, rows)
 
