@@ -51,7 +51,7 @@ def test_every_frequency_of_the_modulus_is_a_key_frequency_alone_and_with_others
     sets = [(n,) for n in range(1, modulus // 2 + 1)]
     sets += [(1, 2, 3), (1, 5, modulus // 3), tuple(range(1, modulus // 2 + 1, 5))]
     (scores,) = surveyed(rows, [waves(rows, modulus, *some) for some in sets], split)
-    assert [sorted(scores.key_frequencies(site)) for site in scores.sites] == [list(some) for some in sets]
+    assert [sorted(scores.key_frequencies(site)) for site in scores.sites] == [sorted(some) for some in sets]
 
 
 def others_of(modulus):
@@ -72,7 +72,7 @@ def test_waves_of_other_periods_and_the_line_have_no_key_frequency(modulus, larg
     (scores,) = surveyed(rows, [*planted, total, bumps], split)
     assert [scores.key_frequencies(site) for site in scores.sites] == [[] for _ in scores.sites]
     above = sum(bool(scores.other_waves(site)) for site in scores.sites)
-    assert above > 0.8 * len(scores.sites) or modulus == 13 or largest == 999
+    assert above > len(scores.sites) / 2 or modulus == 13 or largest == 999
 
 
 def test_a_circle_of_period_100_is_a_slow_wave_and_said_to_be():
