@@ -55,6 +55,8 @@ class GivenTest:
     share: Recovered
     """Share of the demanded change of the answers that moving what is its own makes: 1 for a variable that is read
     itself, 0 for one that only goes with the other. The interval includes the fit."""
+    alone: float
+    """The share that moving the whole variable makes, given nothing: how far the network follows so large a move."""
     swapped: int
     """Pairs of rows between which what is its own was swapped: the other variable has one value in both."""
     swapped_exact: float
@@ -66,7 +68,7 @@ class GivenTests:
     """A variable at one site's last token, given each of those that it may stand for."""
 
     probe_skill: float
-    """Skill without the directions of its ridge probe, taken out orthogonally: what nothing else is read from."""
+    """Skill without the directions of its ridge probe, which are taken out orthogonally, and nothing beside them."""
     probe_exact: float
     """Share of exact answers then."""
     tests: tuple[GivenTest, ...]
@@ -78,6 +80,8 @@ class _Fit(NamedTuple):
 
     patterns: Tensor
     """(M, D, K) regressions of the states on it, the first over all rows to fit on, the others without a block each."""
+    alone: Tensor
+    """(1, D, K) regression of the states on the whole variable."""
     left: Tensor
     """(1, 1, D, R) what LEACE subtracts."""
     right: Tensor
@@ -101,15 +105,16 @@ def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> Give
         The test, or None where nothing is its own: it is a linear function of the other.
     """
     part, rows = cell.part, cell.part.rows
-    fit = None if cell.bench.fit is None else _fit(cell.bench.fit, cell.site, variable.columns, given)
-    if fit is None:
+    if cell.bench.fit is None or (fit := _fit(cell.bench.fit, cell.site, variable.columns, given)) is None:
         return None
     own = variable.columns[rows] - _with_constant(given[rows]) @ fit.weights
+    whole = variable.columns[rows] - variable.columns[cell.bench.fit.rows].mean(dim=0)
     scores = part.scores(cell.without("mean", fit.left, fit.right))
     pairs, exact = _swapped(cell, variable, given[rows], fit)
     return GivenTest(
         given=name, r=fit.r, skill=float(scores.skill[0]), exact=float(scores.exact_match[0]),
-        share=_share(cell, variable, own, fit.patterns), swapped=pairs, swapped_exact=exact,
+        share=_share(cell, variable, own, fit.patterns), alone=_share(cell, variable, whole, fit.alone).fraction,
+        swapped=pairs, swapped_exact=exact,
     )  # fmt: skip
 
 
@@ -128,8 +133,10 @@ def _fit(part: Part, site: str, columns: Tensor, given: Tensor) -> _Fit | None:
         return None
     patterns = [whole.pattern, *(_own(total - one.numpy(), *widths).pattern for one in sums)]
     sides = [torch.from_numpy(side)[None, None] for side in leace(whole.moments)]
+    ungiven = [0, *range(widths[0], len(total))]
+    alone = torch.from_numpy(_own(total[np.ix_(ungiven, ungiven)], 1, widths[1]).pattern)[None]
     weights = torch.from_numpy(whole.weights)
-    return _Fit(torch.from_numpy(np.stack(patterns)), sides[0], sides[1], weights, max(1 - left, 0.0) ** 0.5)
+    return _Fit(torch.from_numpy(np.stack(patterns)), alone, *sides, weights, max(1 - left, 0.0) ** 0.5)
 
 
 class _Own(NamedTuple):
