@@ -136,7 +136,7 @@ def _fit(part: Part, site: str, columns: Tensor, given: Tensor) -> _Fit | None:
     ungiven = [0, *range(widths[0], len(total))]
     alone = torch.from_numpy(_own(total[np.ix_(ungiven, ungiven)], 1, widths[1]).pattern)[None]
     weights = torch.from_numpy(whole.weights)
-    return _Fit(torch.from_numpy(np.stack(patterns)), alone, *sides, weights, max(1 - left, 0.0) ** 0.5)
+    return _Fit(torch.from_numpy(np.stack(patterns)), alone, sides[0], sides[1], weights, max(1 - left, 0.0) ** 0.5)
 
 
 class _Own(NamedTuple):
