@@ -210,12 +210,13 @@ def test_the_share_is_that_of_states_moved_along_the_regression_on_what_is_its_o
     assert found.r == pytest.approx(np.corrcoef(x[fit.rows], total[fit.rows])[0, 1], abs=1e-9)
 
 
-def given(share, low, high):
+def given(share, low, high, alone=1.0):
     """What was found of the sum, with a test of such a share."""
     rungs = rungs_of(lines(0.9), ["sum"])
     found = rungs.at("sum", SITE)
     tests = rungs.given("sum", SITE, ["x"])
-    one = replace(tests.tests[0], share=Recovered(share, low, high))
+    assert tests.tests[0].alone == pytest.approx(1.0, abs=0.01)
+    one = replace(tests.tests[0], share=Recovered(share, low, high), alone=alone)
     return replace(found, given=replace(tests, tests=(one,)))
 
 
@@ -224,6 +225,7 @@ def test_a_test_takes_a_rung_or_leaves_it_and_never_makes_it_fail():
         ((1.0, 0.9, 1.1), BOTH),
         ((0.5, 0.1, 1 - SLOPE), BOTH),
         ((0.5, 0.1, 1 - SLOPE - 1e-6), ("holds", "cannot be told")),  # distinguishably less than all
+        ((0.5, 0.1, 0.6, 0.6), BOTH),  # the whole variable makes no more
         ((0.1, NOTHING, 0.2), OPEN),
         ((-0.5, -0.6, -0.4), OPEN),
         ((math.nan, math.nan, math.nan), OPEN),

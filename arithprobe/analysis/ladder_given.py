@@ -3,9 +3,10 @@
 A claim that reaches a causal rung is tested *given* each of them (:mod:`arithprobe.interventions.partial`), but for
 those that it determines, or is a linear function of. The rung stands where what is its own makes a share of the
 demanded change of the answers that is distinguishable from none; *sufficient* besides only where that share is not
-distinguishably less than all, within the tolerance of the rung: else the rest of the change is the other's. What does
-not stand *cannot be told* from the other. That is no evidence against the claim: the answer descends from an operand
-that is used, and given the answer the operand's own way to it is blocked. So no test makes a claim fail.
+distinguishably less than the one that the whole variable makes, within the tolerance of the rung: else the rest is the
+other's. What does not stand *cannot be told* from the other. That is no evidence against the claim: the answer descends
+from an operand that is used, and given the answer the operand's own way to it is blocked. So no test makes a claim
+fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,7 @@ def _columns(name: str, variable: Variable, rows: Rows) -> Iterator[Tensor]:
 def stands(one: GivenTest, rung: Rung) -> bool:
     """Whether a rung stands given another variable."""
     distinct = one.share.low > NOTHING
-    return distinct if rung == "necessary" else distinct and one.share.high >= 1 - SLOPE
+    return distinct if rung == "necessary" else distinct and one.share.high >= (1 - SLOPE) * min(one.alone, 1.0)
 
 
 def parts_given(found: GivenTests | None, target: str, rung: Rung) -> list[Part]:

@@ -21,7 +21,9 @@ r"""The rungs of the ladder of evidence, and what each asks for.
 A rung holds, does not hold, or *cannot be told*. What is read no better than by a control, or does nothing when it is
 taken out or moved, does not hold, whatever else is missing. Where all that is known holds, but a control could not be
 made, it cannot be told; nor can it where the answers are gone without the variable, or follow it, and a control has the
-same effect: then it may be any part of the state that did it. What cannot be told stops the climb as well, and says so.
+same effect: then it may be any part of the state that did it. Nor where the claim goes with another, and what is its
+own does nothing (:mod:`arithprobe.analysis.ladder_given`). What cannot be told stops the climb as well, and says so.
+Skill is counted round the claimed circle, see :mod:`arithprobe.interventions.naming`.
 
 After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geiger et al. 2021 (sufficient).
 """

@@ -55,6 +55,8 @@ class GivenTest:
     share: Recovered
     """Share of the demanded change of the answers that moving what is its own makes: 1 for a variable that is read
     itself, 0 for one that only goes with the other. The interval includes the fit."""
+    alone: float
+    """The share that moving the whole variable makes, given nothing: how far the network follows so large a move."""
     swapped: int
     """Pairs of rows between which what is its own was swapped: the other variable has one value in both."""
     swapped_exact: float
@@ -66,7 +68,7 @@ class GivenTests:
     """A variable at one site's last token, given each of those that it may stand for."""
 
     probe_skill: float
-    """Skill without the directions of its ridge probe, taken out orthogonally: what nothing else is read from."""
+    """Skill without the directions of its ridge probe, which are taken out orthogonally, and nothing beside them."""
     probe_exact: float
     """Share of exact answers then."""
     tests: tuple[GivenTest, ...]
@@ -78,6 +80,8 @@ class _Fit(NamedTuple):
 
     patterns: Tensor
     """(M, D, K) regressions of the states on it, the first over all rows to fit on, the others without a block each."""
+    alone: Tensor
+    """(1, D, K) regression of the states on the whole variable."""
     left: Tensor
     """(1, 1, D, R) what LEACE subtracts."""
     right: Tensor
@@ -102,15 +106,18 @@ def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> Give
     """
     part, rows = cell.part, cell.part.rows
     fitted_on = cell.bench.fit
-    fit = None if fitted_on is None else _fit(fitted_on, cell.site, variable.columns, given, cell.bench.usual)
-    if fit is None:
+    if fitted_on is None:
+        return None
+    if (fit := _fit(fitted_on, cell.site, variable.columns, given, cell.bench.usual)) is None:
         return None
     own = variable.columns[rows] - _with_constant(given[rows]) @ fit.weights
+    whole = variable.columns[rows] - variable.columns[fitted_on.rows].mean(dim=0)
     scores = part.scores(cell.without("mean", fit.left, fit.right))
     pairs, exact = _swapped(cell, variable, given[rows], fit)
     return GivenTest(
         given=name, r=fit.r, skill=float(scores.skill[0]), exact=float(scores.exact_match[0]),
-        share=_share(cell, variable, own, fit.patterns), swapped=pairs, swapped_exact=exact,
+        share=_share(cell, variable, own, fit.patterns), alone=_share(cell, variable, whole, fit.alone).fraction,
+        swapped=pairs, swapped_exact=exact,
     )  # fmt: skip
 
 
@@ -130,8 +137,10 @@ def _fit(part: Part, site: str, columns: Tensor, given: Tensor, usual: Tensor) -
         return None
     patterns = [whole.pattern, *(_own(total - one.numpy(), *widths).pattern for one in sums)]
     sides = [torch.from_numpy(side)[None, None] for side in leace(whole.moments)]
+    ungiven = [0, *range(widths[0], len(total))]
+    alone = torch.from_numpy(_own(total[np.ix_(ungiven, ungiven)], 1, widths[1]).pattern)[None]
     weights = torch.from_numpy(whole.weights)
-    return _Fit(torch.from_numpy(np.stack(patterns)), sides[0], sides[1], weights, max(1 - left, 0.0) ** 0.5)
+    return _Fit(torch.from_numpy(np.stack(patterns)), alone, sides[0], sides[1], weights, max(1 - left, 0.0) ** 0.5)
 
 
 class _Own(NamedTuple):

@@ -34,7 +34,9 @@ def points_of(part: Part, outputs: Tensor, circle: Circle | None) -> Tensor:
 
 
 def demanded_change(part: Part, variable: Variable, own: Tensor) -> Tensor | None:
-    """(N, F) change of the right answers' points that arithmetic demands when something is taken off a variable.
+    """(N, F) change of the answers' points that arithmetic demands when something is taken off a variable.
+
+    Of residues it is that of the network's own points, which are shorter where it is not sure.
 
     Args:
         part: The rows.
@@ -48,15 +50,15 @@ def demanded_change(part: Part, variable: Variable, own: Tensor) -> Tensor | Non
     per_unit = rows.per_unit(variable.name)
     if k is None:
         return None if per_unit is None else (per_unit * own[:, :1]).to(torch.complex128)
-    right = _points(rows.answers[part.rows], k, _frequencies(k, variable.circle))
+    before = points_of(part, part.outputs[None], variable.circle)[0]
     if per_unit is not None:
         shift: Tensor = torch.polar(torch.ones_like(own[:, :1]), -2 * math.pi * per_unit * own[:, :1] / k)
-        return right * (1 - shift)
+        return before * (1 - shift)
     known = rows.counterfactual(variable.name, part.rows[:1], part.rows[:1]) is not None
     if variable.circle is None or variable.circle.period != k or not known:
         return None
     turned = torch.complex(variable.columns[part.rows][:, ::2], variable.columns[part.rows][:, 1::2])
-    return right * turned.conj() * torch.complex(own[:, ::2], own[:, 1::2])  # the rest of the problem stays
+    return before * turned.conj() * torch.complex(own[:, ::2], own[:, 1::2])  # the rest of the problem stays
 
 
 def _frequencies(k: int, circle: Circle | None) -> Sequence[int]:
