@@ -12,8 +12,10 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.ablation import skill_lost
 from arithprobe.interventions.bench import Bench, halves_of
 from arithprobe.interventions.part import Computed
+from arithprobe.interventions.round_cell import round_cell
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.network import Network
+from arithprobe.problems.circles import planes_of
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Rows
 
@@ -79,16 +81,15 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
         columns={plan.ablated: labels}, sites=[SITE],
         computed=[_read(loaded.model, dataset, rows, states[torch.isin(kept.rows, rows)]) for rows in (held, fit)],
     )  # fmt: skip
-    part = bench.held
-    if part.behaviour.verdict == "NOT LEARNED":
-        raise ArithprobeError(f"these {len(part)} rows alone say NOT LEARNED: there is no skill to lose")
-    cell = bench.cell(SITE, "last")
+    if bench.held.behaviour.verdict == "NOT LEARNED":
+        raise ArithprobeError(f"these {len(held)} rows alone say NOT LEARNED: there is no skill to lose")
+    cell = round_cell(bench.cell(SITE, "last"), planes_of(plan.ablated))
     effect = cell.ablate(cell.eraser(plan.ablated, "leace"), "mean", FAMILIES, options.draws, options.seed).effect
     isotropic, outside = effect.families
     if not len(outside.delta_rmse):
         plan.left_out.append(f"forward_matched: {outside.note}")
     lost = outside.skill_lost
-    null = skill_lost(part, part.scores(cell.shuffled(plan.ablated, options.draws, options.seed)).skill)
+    null = skill_lost(cell.part, cell.part.scores(cell.shuffled(plan.ablated, options.draws, options.seed)).skill)
     return ForwardCosts(
         Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()), float(null.mean()),
         float(lost.mean()) if len(lost) else None,

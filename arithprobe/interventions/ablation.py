@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.behaviour import difference
 from arithprobe.interventions.intervals import margin_of
 from arithprobe.interventions.kinds import AblationKind, FamilyName
 from arithprobe.interventions.part import Cells, Part, Scores
@@ -159,8 +158,11 @@ def _margins(part: Part, outputs: Tensor, refitted: Tensor | None) -> tuple[floa
     """Half the widths of the 95 % intervals of the increase of the RMSE and of the share of the skill lost."""
     truth, block = part.answers.double(), blocks_of(part.group)
     every = outputs if refitted is None else torch.cat([outputs, refitted])
-    answers = torch.cat([part.answers_of(every), part.predictions[None], torch.full_like(truth, part.constant)[None]])
-    errors = difference(answers, truth, part.circle).square()  # (1 + G + 2, N)
+    errors = part.squared_errors(torch.cat([part.answers_of(every), part.predictions[None]]))  # (1 + G + 1, N)
+    guess = torch.full_like(truth, float(part.guess_error()))
+    if not part.turns:
+        guess = part.squared_errors(torch.full_like(truth, part.constant)[None])[0]
+    errors = torch.cat([errors, guess[None]])
     sums = torch.zeros(len(errors), int(block.max()) + 1, dtype=torch.float64).index_add_(1, block, errors)
     rows = torch.bincount(block)
     left = (sums.sum(dim=1, keepdim=True) - sums) / (len(truth) - rows)  # mean squared errors without each block
