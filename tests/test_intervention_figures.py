@@ -14,7 +14,7 @@ from arithprobe.interventions.ablation import AblationEffect, RandomFamily
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, Recovered
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.interventions.symmetry import SymmetryTest
 from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
 from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart

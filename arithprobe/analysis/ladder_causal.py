@@ -16,7 +16,7 @@ from arithprobe.interventions.kinds import FamilyName
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.partial import GivenTests
 from arithprobe.interventions.round_cell import round_cell
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.variables import variable_of

@@ -10,7 +10,7 @@ from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.round_cell import round_cell
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.refit import refit_error

@@ -59,12 +59,9 @@ class EmergenceProbing(ValidationProbe):
             half the modulus, at most 48.
         folds: Folds of groups, each held out in turn.
         permutations: Label permutations of the null, at least 19.
-        alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
-            chooses.
-        twins: Untrained networks beside the run's own beginning; may be 0. All of these run over the validation rows
-            once, at the first validation.
-        drifts: Networks that only drift, at least 19; they run over the validation rows at every comparison. With 0
-            nothing can be told to have emerged.
+        alphas: Ridge penalties, see :class:`~arithprobe.callbacks.ridge.RidgeProbing`.
+        twins: Untrained networks beside the run's own beginning, or 0; run over the rows at the first validation.
+        drifts: Networks that only drift, at least 19, run over the rows at every comparison; with 0 nothing emerges.
         figure_every: Draw the figure at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of the permutations and of the untrained networks.
 
@@ -205,7 +202,7 @@ class EmergenceProbing(ValidationProbe):
     @property
     def _left_out(self) -> tuple[str, ...]:
         of_rows = () if self._what is None else self._what.left_out
-        return (*of_rows, self._drift.problem) if self._drift.problem else of_rows
+        return (*of_rows, *filter(None, [self._drift.problem]))
 
     def _survey_of(self, module: ProbedModule, dataset: Rows, what: Watched, split: Split) -> EmergenceSurvey:
         return EmergenceSurvey(dataset, module.model.residual_sites, what, split, module.model.d_model)
@@ -251,8 +248,8 @@ class EmergenceProbing(ValidationProbe):
             "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
             "own_beginning": self._drift.beginning is not None, "drifts": self.drifts,
             "drift_compared_at": [self._history[one.at].step for one in self._drift.readings],
-            "left_out": self._left_out,
-            "steps": [one.step for one in self._history], "loss": self._losses,
+            "left_out": self._left_out, "steps": [one.step for one in self._history],
+            "loss": self._losses,
             "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(self._found)],
         }  # fmt: skip
 

@@ -19,7 +19,7 @@ from arithprobe.interventions.patching import whole_state_answers
 from arithprobe.interventions.permuted import PermutedFits
 from arithprobe.interventions.refitted import refit_erasers, stacked
 from arithprobe.interventions.steered import steer
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.variables import Variable

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.interchange import Interchange
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 
 from arithprobe.interventions.part import Part
 from arithprobe.interventions.refitted import patterns_of
-from arithprobe.interventions.steering import SteeringCurve, steer_circle, steer_line
+from arithprobe.interventions.steering import steer_circle, steer_line
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.linalg import Array
 from arithprobe.probes.moments import AlphaChoice, Moments
 from arithprobe.probes.variables import Variable

@@ -226,9 +226,10 @@ def is_ours(network: object) -> bool:
 
 
 def weights_hash(model: nn.Module | Network) -> str:
-    """The first 16 digits of the SHA-256 of a model's weights, names and shapes."""
+    """The first 16 digits of the SHA-256 of a model's weights, names and shapes; compiled or not, it is the same."""
+    whole: Any = uncompiled(model)
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(whole.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.intervals import fit_words
-from arithprobe.interventions.steering import SteeringCurve
+from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.plotting.sheets import empty_figure, site_colours
 from arithprobe.plotting.style import LIGHT, SMALL, TITLE, new_figure, zero_line
 from arithprobe.plotting.titles import set_title

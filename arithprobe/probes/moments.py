@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arithprobe.errors import ArithprobeError, several
+from arithprobe.probes.overflow import broken, mended
 
 ChosenBy = Literal["gcv", "folds"]
 Unit = Literal["dimension", "state", "none"]
@@ -192,17 +193,6 @@ class RidgePath:
         left = np.broadcast_to(residual > _ALMOST_INTERPOLATING * self.train.n[:, None], errors.shape)
         weight = self.train.n[:, None] / np.where(residual > 0, residual, 1.0) ** 2
         return np.where(left, weight * errors, np.inf)
-
-
-def broken(gram: Array) -> npt.NDArray[np.bool_]:
-    """(C,) cells whose states overflow."""
-    broken: npt.NDArray[np.bool_] = np.isnan(gram.diagonal(axis1=1, axis2=2).sum(axis=1) * 0)
-    return broken
-
-
-def mended(gram: Array, broken: npt.NDArray[np.bool_]) -> Array:
-    """Matrices that can be factorised, whatever they hold."""
-    return np.where(broken[:, None, None], np.eye(gram.shape[-1]), gram) if broken.any() else gram
 
 
 class AlphaChoice(NamedTuple):

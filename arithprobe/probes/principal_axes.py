@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from arithprobe.probes.moments import Array, Moments, broken, mended
+from arithprobe.probes.moments import Array, Moments
+from arithprobe.probes.overflow import broken, mended
 
 
 def leading_axes(moments: Moments, count: int) -> Array:

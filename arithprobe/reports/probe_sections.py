@@ -91,18 +91,11 @@ def told_apart(claims: Sequence[dict[str, Any]]) -> list[Block]:
             share, stands = one["share"], one["stands"]
             figures = (f"{share['fraction']:.3f} [{share['low']:.3f}, {share['high']:.3f}]", f"{one['skill']:.3f}")
             swaps = f"{one['swapped_exact']:.1%} of {one['swapped']}" if one["swapped"] else "none"
-            rows.append(
-                (
-                    claim["variable"],
-                    claim["site"],
-                    one["given"],
-                    f"{one['r']:.2f}",
-                    *figures,
-                    f"{one['exact']:.1%}",
-                    swaps,
-                    ", ".join(stands) or f"nothing: {CANNOT_BE_TOLD} from it",
-                )
-            )
+            told = ", ".join(stands) or f"nothing: {CANNOT_BE_TOLD} from it"
+            rows.append((
+                claim["variable"], claim["site"], one["given"], f"{one['r']:.2f}", *figures, f"{one['exact']:.1%}",
+                swaps, told,
+            ))  # fmt: skip
     header = ("claim", "at", "given", "r", "share of the demanded change", "skill without its own", "exact",
               "swaps exact", "stands")  # fmt: skip
     caption = "Told apart from what it may stand for: what of a claim is its own, given another variable"

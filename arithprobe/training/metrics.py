@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from arithprobe.behaviour import Errors, errors_of
+from arithprobe.behaviour import Behaviour, Errors, errors_of, judge
+from arithprobe.problems.rows import Rows, population_of
 
 _PIECES = 256  # batches that are kept before they are summed: every sum waits for the device
 
@@ -18,6 +19,7 @@ class AnswerErrors(Metric):
         train_mean: The constant predictor: mean answer of the training rows.
         modulus: That of the answers, None for plain sums.
         residues: Whether the model answers residues, and not numbers.
+        rows: The rows that batches number, if they are known.
     """
 
     is_differentiable = False
@@ -26,9 +28,12 @@ class AnswerErrors(Metric):
     group: list[Tensor]
     sums: list[Tensor]
 
-    def __init__(self, train_mean: float, modulus: int | None = None, *, residues: bool = False) -> None:
+    def __init__(
+        self, train_mean: float, modulus: int | None = None, *, residues: bool = False, rows: Rows | None = None
+    ) -> None:
         super().__init__()
-        self.train_mean, self.modulus, self.residues = train_mean, modulus, residues
+        self.train_mean, self.modulus, self.residues, self._rows = train_mean, modulus, residues, rows
+        self._labels = None if rows is None else rows.group(rows.answer).cpu()
         self.add_state("group", [], dist_reduce_fx="cat")
         self.add_state("sums", [], dist_reduce_fx="cat")
         self.group.append(torch.zeros(0, dtype=torch.int64))  # a rank without rows merges, too
@@ -54,6 +59,18 @@ class AnswerErrors(Metric):
         if len(self.sums) > _PIECES:
             errors = self._summed()
             self.group, self.sums = [errors.group], [errors.columns]
+
+    def group_of(self, rows: Tensor) -> Tensor | None:
+        """(B,) labels of (B,) row numbers; None where the rows are not known."""
+        return None if self._labels is None else self._labels[rows.cpu()]
+
+    def judged(self) -> tuple[Behaviour, float]:
+        """The verdict over all rows of all ranks, and their mean training loss."""
+        errors: Errors = self.compute()
+        n = errors.total("n")
+        population = "" if self._rows is None else population_of(self._rows, round(n))
+        verdict = judge(errors, self.modulus, residues=self.residues, population=population)
+        return verdict, errors.total("loss") / n
 
     def compute(self) -> Errors:
         """The sums over all rows of all ranks."""

@@ -7,16 +7,16 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from arithprobe.behaviour import Behaviour, judge
+from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import Batch
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import CHECKPOINT_KEY, LoadedModel, in_memory, weights_hash
 from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.initial import Initial
-from arithprobe.models.network import Network, frozen_copy, require_network, uncompiled
+from arithprobe.models.network import Network, frozen_copy, require_network
 from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.weights import named_as
-from arithprobe.problems.rows import Rows, population_of
+from arithprobe.problems.rows import Rows
 from arithprobe.training.metrics import AnswerErrors
 from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, require_room, require_schedule
 
@@ -95,8 +95,6 @@ class ProbedModule(LightningModule):
         self._seed, self._file = torch.initial_seed(), weights
         self._left: object = None  # weights and data at the end of the last fit or pass
         self._errors: AnswerErrors | None = None
-        self._judged: Rows | None = None  # those that errors are counted on, and the group of each
-        self._group: Tensor | None = None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """(B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
@@ -137,8 +135,7 @@ class ProbedModule(LightningModule):
             self.objective.require_task(self._of_data("circle"))
         if stage == "fit":
             self.train_mean = self._mean_of_training_answers()
-            network: Any = uncompiled(self.model)
-            self.initial = self.initial or Initial(weights_hash(network), self._seed, self._file)
+            self.initial = self.initial or Initial(weights_hash(self.model), self._seed, self._file)
 
     def teardown(self, stage: str) -> None:
         """Note what the verdict is of."""
@@ -154,12 +151,13 @@ class ProbedModule(LightningModule):
         """Start counting errors."""
         if self.train_mean is None:
             self.train_mean = self._mean_of_training_answers()
-        errors = AnswerErrors(self.train_mean, self._of_data("circle"), residues=self.objective.residues)
-        self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
         loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         rows = getattr(loaders, "dataset", None)
-        self._judged = rows if isinstance(rows, Rows) else None
-        self._group = None if self._judged is None else self._judged.group(self._judged.answer).cpu()
+        errors = AnswerErrors(
+            self.train_mean, self._of_data("circle"), residues=self.objective.residues,
+            rows=rows if isinstance(rows, Rows) else None,
+        )  # fmt: skip
+        self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
         """Predict a batch, count its errors, and hand its states on."""
@@ -167,8 +165,8 @@ class ProbedModule(LightningModule):
         self.objective.require_outputs(outputs, len(batch.ids))
         predictions = self.objective.decode(outputs)
         if self._errors is not None:
-            group = None if self._group is None else self._group[batch.rows.cpu()]
-            self._errors.update(predictions, batch.answers, self.objective.loss(outputs, batch.answers), group)
+            loss, group = self.objective.loss(outputs, batch.answers), self._errors.group_of(batch.rows)
+            self._errors.update(predictions, batch.answers, loss, group)
         return {"predictions": predictions, "states": cache.states}
 
     def on_validation_epoch_end(self) -> None:
@@ -256,11 +254,7 @@ class ProbedModule(LightningModule):
     def _log_behaviour(self, stage: str) -> None:
         if self._errors is None:
             return
-        errors = self._errors.compute()
-        n = errors.total("n")
-        population = "" if self._judged is None else population_of(self._judged, round(n))
-        modulus, residues = self._errors.modulus, self.objective.residues
-        self.behaviour = judge(errors, modulus, residues=residues, population=population)
+        self.behaviour, loss = self._errors.judged()
         figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
-        self.log(f"{stage}/loss", errors.total("loss") / n, prog_bar=True, sync_dist=True)
+        self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True)
