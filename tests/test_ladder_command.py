@@ -97,13 +97,18 @@ def pictures(folder):
     return {path.stem for path in (folder / "out" / "figures").iterdir()}
 
 
+def other(left_out):
+    """But for rows of rare layouts, of which small data has some."""
+    return [reason for reason in left_out if not reason.startswith("of ridge probes and erasers, ")]
+
+
 @pytest.mark.slow
 def test_the_file_has_the_behaviour_first_and_each_claim_with_its_rung(words, run, tmp_path):
     data = rows(tmp_path, task="mod", modulus=11)
     code, out, err = run(*words(data))
     assert (code, err) == (0, "")
     record = written(tmp_path)
-    assert next(iter(record)) == "behaviour" and record["left_out"] == []
+    assert next(iter(record)) == "behaviour" and not other(record["left_out"])
     assert record["behaviour"]["verdict"] == "NOT LEARNED" and record["rungs"] == list(RUNGS)
     assert [one["variable"] for one in record["claims"]] == ["sum", "residue"]
     for one in record["claims"]:
@@ -133,7 +138,8 @@ def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_l
     code, out, err = run(*words(usual[0] / "rows.tsv", "--no_ladder"))
     assert (code, err) == (0, "")
     assert "ladder of evidence (" not in out and "left out: the ladder of evidence: no_ladder" in out
-    assert written(tmp_path)["claims"] == [] and written(tmp_path)["left_out"] == ["the ladder of evidence: no_ladder"]
+    record = written(tmp_path)
+    assert record["claims"] == [] and other(record["left_out"]) == ["the ladder of evidence: no_ladder"]
     assert written(tmp_path)["behaviour"]["verdict"] == "NOT LEARNED"
     assert "ladder" not in pictures(tmp_path)
 

@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Sequence
 
+import torch
+
 from arithprobe.analysis.forward import check_rows, chosen_sites, fidelity_of
 from arithprobe.analysis.intervene_options import InterveneOptions
 from arithprobe.errors import ArithprobeError, OtherCheckpointWarning, did_you_mean
@@ -12,6 +14,7 @@ from arithprobe.interventions.erasure import Eraser, load_eraser
 from arithprobe.interventions.halves import FOLDS, HELD_OUT
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.models.network import no_such_site
+from arithprobe.probes.rare_layouts import said_of
 from arithprobe.probes.variables import Variable, variable_of
 from arithprobe.problems.rows import Rows
 
@@ -32,9 +35,9 @@ class IntervenePlan:
         check_rows(loaded, dataset)
         self.fidelity = fidelity_of(loaded.model, dataset)
         self.loaded, self.dataset, self.options = loaded, dataset, options
-        self.left_out: list[str] = []  # of what was asked for
         self.sites = chosen_sites(loaded, options.sites)
         self.fit_rows, self.rows = halves_of(dataset, options.max_examples)
+        self.left_out = said_of(dataset.layout[torch.cat([self.fit_rows, self.rows])])
         if min(len(self.fit_rows), len(self.rows)) < 2:
             raise ArithprobeError(
                 f"{dataset.path}: {len(self.fit_rows)} rows to fit on and {len(self.rows)} to intervene on "

@@ -47,6 +47,6 @@ def said_of(layout: Tensor) -> list[str]:
         return []
     rows, layouts = int(rare.sum()), len(torch.unique(layout[rare]))
     return [
-        f"of ridge probes, {rows} row{'s' * (rows > 1)} of {layouts} layout{'s' * (layouts > 1)} that fewer than "
-        f"{FEWEST} rows have: one state unlike all others can outweigh the rest"
+        f"of ridge probes and erasers, {rows} row{'s' * (rows > 1)} of {layouts} layout{'s' * (layouts > 1)} that "
+        f"fewer than {FEWEST} rows have: one state unlike all others can outweigh the rest"
     ]
