@@ -116,7 +116,7 @@ def test_many_fits_at_once_are_each_fit_by_itself(kind, k):
     cells = torch.randn(300, 2, 6, dtype=torch.float64, generator=generator)
     cells[:, 1] *= torch.tensor([3.0, 1.0, 1.0, 0.1, 0.0, 0.0])  # a position of four dimensions
     labels, group = torch.randn(300, k, dtype=torch.float64, generator=generator), torch.arange(300) // 3
-    valid, choice = torch.ones(300, 2, dtype=torch.bool), alpha_choice(ALPHAS, "gcv", 1, relative=True)
+    valid, choice = torch.ones(300, 2, dtype=torch.bool), alpha_choice(ALPHAS)
     moments = permuted_moments(cells, valid, labels, group, 4, 5)
     found = permuted_pairs(kind, moments, k, choice, 2 if kind == "inlp" else None)
     for number in range(4):

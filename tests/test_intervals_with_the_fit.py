@@ -15,13 +15,13 @@ from micro import one_thread  # noqa: F401
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from arithprobe.interventions import steered
 from arithprobe.interventions.bench import Bench, halves_of
 from arithprobe.interventions.erasure import fit_erasers
 from arithprobe.interventions.intervals import margin_of
 from arithprobe.models.objectives import ScaledMSE
 from arithprobe.planted import clock, directions, noise, planted_states
 from arithprobe.probes.metrics import jackknife_margin
+from arithprobe.probes.moments import ALPHAS
 from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.probes.splits import blocks_of
 from arithprobe.probes.variables import variable_of
@@ -95,13 +95,13 @@ CASES = [
 RUNS, LOWEST, HIGHEST = 400, 0.92, 0.98
 
 
-def bench_of(case, seed):
+def bench_of(case, seed, alphas=ALPHAS):
     loaded, rows = case.drawn(seed)
     fit, held = halves_of(rows, len(rows))
     variable = variable_of(case.variable, rows)
     bench = Bench(
         loaded.model, loaded.objective, rows, rows.constant(loaded.train_mean), held, fit,
-        columns={case.variable: variable.columns}, seed=seed,
+        columns={case.variable: variable.columns}, seed=seed, alphas=alphas,
     )  # fmt: skip
     return bench, bench.cell("resid_post.0", "last"), variable
 
@@ -124,11 +124,11 @@ def handed_in(bench):
     return bench.cell("resid_post.0", "last", bench.moments("resid_post.0", ["last"])[0])
 
 
-def covered(case, runs, refitted=True):
+def covered(case, runs, refitted=True, alphas=ALPHAS):
     """(3,) how many of the runs cover the truth."""
     truth, found = np.array(list(case.truth().values())), np.zeros(3, dtype=int)
     for seed in range(runs):
-        bench, cell, variable = bench_of(case, seed)
+        bench, cell, variable = bench_of(case, seed, alphas)
         one = effects(cell if refitted else handed_in(bench), variable, seed, cell.r2_of(variable.name))
         low, high = intervals(*one).T
         found += (low <= truth) & (truth <= high)
@@ -145,9 +145,8 @@ def test_what_is_read_by_nothing_is_covered_by_intervals_with_the_fit_only():
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_95_of_100_intervals_cover(case, monkeypatch):
-    monkeypatch.setattr(steered, "ALPHAS", UNPENALISED)
-    found, chance = covered(case, RUNS), 0.01 / 2 / (3 * len(CASES))
+def test_95_of_100_intervals_cover(case):
+    found, chance = covered(case, RUNS, alphas=UNPENALISED), 0.01 / 2 / (3 * len(CASES))
     print(case, dict(zip(case.truth(), (found / RUNS).tolist(), strict=True)))
     assert (found >= binom.ppf(chance, RUNS, LOWEST)).all(), found
     at_the_edge = np.array([False, False, case.wrong > 0])  # errors add in squares: no eraser can cost less than 0

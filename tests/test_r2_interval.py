@@ -74,10 +74,10 @@ def coverage(runs, n, groups, d):
         fold = folds_of_groups(generator, group)
         fitter = RidgeFitter(1, d, len(R2S), FOLDS)
         fitter.update(torch.from_numpy(states[:, None]), torch.from_numpy(labels), torch.from_numpy(fold))
-        scores = fitter.score(relative=True)
+        scores = fitter.score()
         found = held_out_r2(scores, groups=groups_of(torch.from_numpy(group)))
         share = np.bincount(fold) / n
-        truth = sum(share[one] * reach(fitter.fit(without=one, relative=True)) for one in range(FOLDS))
+        truth = sum(share[one] * reach(fitter.fit(without=one)) for one in range(FOLDS))
         ours += ((found.low[0].numpy() <= truth) & (truth <= found.high[0].numpy())) / runs
         fixed += (np.abs(found.r2[0].numpy() - truth) <= jackknife(scores)[0].numpy()) / runs
     return ours, fixed
