@@ -139,7 +139,7 @@ def _of_cell(kind: ErasureKind, cell: Moments, k: int, rank: int, choice: AlphaC
         found = [inlp(cell.columns(slice(first, first + k)), rank) for first in starts]
         basis = np.stack([np.pad(one, ((0, 0), (0, rank - one.shape[1]))) for one in found])
     else:
-        basis = _bases(ridge_slope(cell, choice) if kind == "probe" else standardised_cross(cell), k)
+        basis = _bases(ridge_slope(cell, choice.steady) if kind == "probe" else standardised_cross(cell), k)
     return basis, basis
 
 
