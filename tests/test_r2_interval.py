@@ -218,3 +218,12 @@ def test_the_response_of_slopes_is_that_of_fits_whatever_the_scale_of_the_dimens
 
 def _rows(states, labels):
     return torch.from_numpy(states)[:, None], torch.from_numpy(labels), torch.zeros(len(states), dtype=torch.int64)
+
+
+def test_where_errors_are_rounding_the_interval_is_the_score():
+    """The control: errors of another size, that vary as much between the folds, have an interval."""
+    errors = torch.tensor([1.0, 3.0, 0.2, 9.0, 0.1], dtype=torch.float64)[:, None, None]
+    spread, share = torch.full((5, 1, 1), 0.2, dtype=torch.float64), torch.full((5, 1), 0.2, dtype=torch.float64)
+    for size, exact in ((1e-13, True), (1e-3, False)):
+        low, high = r2_interval(size * errors, spread, share, torch.tensor([50.0]), torch.ones(1, 1).double() * 1e-3)
+        assert (low.item() == high.item() == 1 - size * errors.sum().item()) == exact

@@ -29,6 +29,7 @@ from torch import Tensor
 
 FEWEST_GROUPS = 15
 """With fewer groups, rounded, see :func:`groups_of`, there is no interval: it would not cover what it says."""
+_ROUNDING = 1e-10  # share of the deviations below which errors are those of rounding: they say nothing of their spread
 TOO_FEW_GROUPS = f"no interval: fewer than {FEWEST_GROUPS} groups"
 """What tables and files say then."""
 ONE_FOLD = "no interval: one fold alone is held out"
@@ -91,7 +92,7 @@ def r2_interval(
     middle = torch.maximum(left * (1 - 1 / count) + uneven, left / 2)  # of few groups it is itself uncertain
     factor = (quantile * variance.sqrt() / middle).exp()
     known = (count.round() >= FEWEST_GROUPS) & (share.amax(dim=0) < 1)[:, None]
-    low, high = (torch.where(left > 0, 1 - end, 1 - left) for end in (middle * factor, middle / factor))
+    low, high = (torch.where(left > _ROUNDING, 1 - end, 1 - left) for end in (middle * factor, middle / factor))
     return torch.where(known, low, torch.nan), torch.where(known, high, torch.nan)
 
 
