@@ -387,7 +387,7 @@ def test_inlp_leaves_more_than_with_a_penalty_and_takes_what_the_published_loop_
     for alpha in (None, 1e4):
         projectors = [torch.from_numpy(plain_inlp(states[:, p].numpy(), targets.numpy(), 2, alpha)) for p in range(P)]
         left.append(readable(torch.einsum("npd,pde->npe", states, torch.stack(projectors)), targets))
-    assert found == pytest.approx(left[0], abs=1e-4)
+    assert found == pytest.approx(left[0], abs=5e-4)
     assert abs(left[1] - left[0]) > 0.01
 
 

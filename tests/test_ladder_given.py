@@ -34,6 +34,7 @@ from arithprobe.reports.probe_sections import ladder as page_ladder
 
 pytestmark = pytest.mark.slow
 SITE, WIDE, PILOT, K = "resid_post.0", 900, 30.0, 31
+LARGE = 1.6  # of what nothing reads: controls must displace as much as a claim and its correlate together
 BOTH, OPEN = ("holds", "holds"), ("cannot be told", "cannot be told")
 
 
@@ -70,7 +71,7 @@ def lines(r, seed=0, d=16, rows=600, held="sum", oblique=0.0, norm=False, blur=0
         own = torch.outer((first + second if held == "sum" else first) + off[:, 0], u)
         own = own if held == "x" else own + torch.outer(first + off[:, 1], v)
         own = own if held != "sum" or not blur else own + torch.outer(2 * first + off[:, 2], w)
-        return own + PILOT * pilot + noise(x, y, decoys, seed) @ torch.stack(rest)
+        return own + PILOT * pilot + LARGE * noise(x, y, decoys, seed) @ torch.stack(rest)
 
     reader = Read(dual, unit, middle + narrow / 2, pilot if norm else None)
     return planted_states(x, y, states, reader, norm=norm)
@@ -265,7 +266,7 @@ def test_an_unread_correlate_stands_no_more_often_than_chance(d, rows, blur, r):
 @functools.cache
 def report():
     quick = {
-        "targets": ["sum"], "sites": [SITE], "positions": ["last"], "no_mlp": True, "twins": 1, "frequencies": 1,
+        "targets": ["sum"], "sites": [SITE], "positions": ["last"], "no_mlp": True, "twins": 19, "frequencies": 1,
         "period": 5, "small_periods": (2,), "subspace_draws": 1, "fourier_permutations": 19,
     }  # fmt: skip
     return probe(*lines(0.985), ProbeOptions(claims=["x", "sum"], **quick))

@@ -38,7 +38,8 @@ def given_tests(cell: Cell, variable: Variable, others: Sequence[str]) -> GivenT
         others: Names of what it may stand for, itself too.
     """
     rows = cell.part.dataset
-    scores = cell.part.scores(cell.without_each([cell.eraser(variable.name, "probe")]))
+    own = cell.eraser(variable.name, "inlp", rank=variable.columns.shape[1])  # of least squares: nothing shrinks it
+    scores = cell.part.scores(cell.without_each([own]))
     tests = []
     for name in dict.fromkeys(others):
         if not determines(variable.columns, variable_of(name, rows).columns):

@@ -4,11 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from arithprobe.linalg import Array, orthonormal_basis
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Moments, alpha_choice
+from arithprobe.probes.moments import AlphaChoice, Moments, alpha_choice
 
 _NOTHING = 1e-9  # correlation of states and target below which there is nothing to erase
 _ROUNDING = 1e-12  # of a mean of products, relative to the root mean squares of its factors
 _CONSTANT = 1e-10  # variance of a constant, relative to its mean square
+
+_NONE = 1e-6  # mean variances: a penalty that stands for none
 
 
 def projection(directions: Array, scale: Array | None = None) -> Array:
@@ -63,11 +65,11 @@ def spread_of(covariance: Array, size: float) -> tuple[Array, Array]:
 def inlp(cell: Moments, rank: int) -> Array:
     """(D, R) orthonormal basis of least-squares directions, each fitted to what the ones before left; R up to ``rank``.
 
-    The smallest penalty of the probes stands for none: it keeps out directions whose variance is rounding, such as the
-    one that a LayerNorm makes constant, and changes no other.
+    A penalty far below any that a probe has stands for none, on states as they are: it keeps out directions whose
+    variance is rounding, such as the one that a LayerNorm makes constant, and changes no other.
     """
     d = cell.centred_gram.shape[1]
-    basis, choice = np.zeros((d, 0)), alpha_choice(ALPHAS[0])
+    basis, choice = np.zeros((d, 0)), alpha_choice(_NONE, unit="state")
     while basis.shape[1] < rank:
         keep = np.eye(1 + d)
         keep[1:, 1:] -= basis @ basis.T
