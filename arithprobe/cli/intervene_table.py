@@ -20,7 +20,7 @@ from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 
 _WIDTH = 130  # where there is no terminal to ask
 _FAMILIES = ("permuted", "matched")  # those that there may be a p against
-_WIDE = 118  # width of the ledger with all its columns
+_WIDE = 152  # width of the ledger with all its columns
 
 
 def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
@@ -198,9 +198,10 @@ def _symmetry_lines(report: InterventionReport) -> list[str]:
 
 
 def _notes(report: InterventionReport) -> list[str]:
+    """Why a p of the table is a dash; of the other ablations it is in ``ledger.json``."""
     return [
-        f"{row.site}@{row.position} {row.subspace}, {effect.kind}: {family.name}: {family.note}"
-        for row in report.ledger for effect in row.effects for family in effect.families if family.untold
+        f"{row.site}@{row.position} {row.subspace}, {_main(row).kind}: {family.name}: {family.note}"
+        for row in report.ledger for family in _main(row).families if family.untold
     ]  # fmt: skip
 
 

@@ -39,7 +39,7 @@ _FAMILIES = {  # colour, and how far below the row
 _MARKERS = ("o", "D", "s", "p")
 _TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
 _APART = 0.028  # of a panel's width, between points
-_COLUMN = 0.27  # of the axes' width, of the p-values beside them
+_COLUMN = 98  # points, of the p-values beside the axes
 _DECADES = 3.5  # of an axis of ablations; nearer to 0 it is linear
 
 
@@ -195,7 +195,8 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
     if not found:
         return empty_figure(title, f"no {kind} ablation", behaviour)
-    figure = new_figure(9.4, 0.26 * len(found) + 2.0)
+    columns = max(sum(one.is_null for one in effect.families) for _, effect in found)
+    figure = new_figure(8.4 + 1.3 * columns, 0.26 * len(found) + 2.0)
     axes = figure.add_subplot()
     largest = max(_strip(axes, line, effect) for line, (_, effect) in enumerate(found))
     linear = 10.0 ** math.floor(math.log10(largest or 1.0) - _DECADES)
@@ -211,9 +212,7 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     tested = {one.name for _, effect in found for one in effect.families if one.is_null}
     words = {name: "p (displaced) at the right" if name in tested else "a description, no p" for name in drawn}
     entries += [("o", _FAMILIES[name][0], f"{name}: {said}") for name, said in words.items()]
-    handles = [
-        Line2D([], [], linestyle="none", marker=mark, color=colour, label=text) for mark, colour, text in entries
-    ]
+    handles = [Line2D([], [], ls="none", marker=mark, color=colour, label=text) for mark, colour, text in entries]
     untold = any(one.untold for _, effect in found for one in effect.families)
     note = f"words for a p: why it {CANNOT_BE_TOLD}" if untold else None
     figure.legend(
@@ -234,8 +233,10 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
             draws, np.full(len(draws), line + below), "o", color=colour, alpha=0.4, markersize=3, markeredgewidth=0
         )
         if family.is_null:
-            at, across = 1.02 + _COLUMN * column, axes.get_yaxis_transform()
-            axes.text(at, line, _p_of(effect, family), color=colour, va="center", fontsize=SMALL, transform=across)
+            axes.annotate(
+                _p_of(effect, family), (1, line), (8 + _COLUMN * column, 0), xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points", color=colour, va="center", fontsize=SMALL, annotation_clip=False,
+            )  # fmt: skip
             column += 1
         sizes += draws.tolist()
     axes.plot([effect.delta_rmse], [line], "D", color=BLUE, markersize=5, zorder=3)
@@ -254,6 +255,6 @@ def _p_of(effect: AblationEffect, family: RandomFamily) -> str:
     if not len(family.delta_rmse):
         return "no match" if "wanted" in family.note else "no draws"
     words = {"itself": "itself", "displaces": "all less", "nothing": "no change"}
-    shown = next((short for word, short in words.items() if word in family.note), f"{family.p:.3f}")
-    least, most = (100 * effect.displaced * float(one) for one in (family.removed.min(), family.removed.max()))
-    return f"{shown} ({least:.2g}-{most:.2g} %)"
+    shown = next((words[word] for word in words if word in family.note), f"{family.p:.3f}")
+    sizes = [100 * effect.displaced * float(one) for one in family.removed.aminmax()]
+    return f"{shown} ({sizes[0]:.2g}-{sizes[1]:.2g} %)" if math.isfinite(sizes[0]) else shown
