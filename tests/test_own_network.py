@@ -139,11 +139,21 @@ def fit(module, callbacks, data, folder, steps=8):
     return trainer
 
 
+class Ungrouped(Products):
+    """Held out pair by pair: 11 products are too few for an interval."""
+
+    def group_of(self, name):
+        return "pair"
+
+    def group(self, name):
+        return super().group("pair")
+
+
 @pytest.mark.slow(seconds=4)
 def test_live_probes_of_a_network_and_rows_of_ones_own(tmp_path):
     torch.manual_seed(0)
     order = torch.randperm(100)
-    train, val = (Products(*pairs(first=1)[part].T) for part in (order[:60], order[60:]))
+    train, val = (Ungrouped(*pairs(first=1)[part].T) for part in (order[:60], order[60:]))
     callbacks = [
         RidgeProbing(targets=["a", "product"], positions=["last", "role"], folds=2),
         FourierProbing(frequencies=2, folds=2), DirectionAblation(targets=["a", "productmod11f1"], every=1, folds=2),

@@ -171,7 +171,8 @@ def test_what_is_taken_out_without_being_used_costs_no_more_than_permuted_labels
 @pytest.mark.slow
 def test_a_circle_that_answers_are_read_from_is_found_and_used_and_random_subspaces_are_not():
     found = columns(measured(one_circle, ablate=1, probe_dimension=32, twins=2))
-    assert (found["verdict"], found["ablated"], found["ablated_rank"]) == ("LEARNED", f"residuemod{K}f1", 2)
+    assert (found["ablated"], found["ablated_rank"]) == (f"residuemod{K}f1", 2)
+    assert found["verdict"] == "PARTLY LEARNED"  # of 161 sums, all right
     for name in ("fourier1", "fourier1_k"):
         assert found[f"{name}_r2"] > 0.99
         assert max(found[f"{name}_null"], found[f"{name}_untrained_max"]) < 0.05
@@ -224,7 +225,7 @@ def test_a_network_that_was_never_trained_has_no_skill_to_lose_and_says_so():
 def test_rows_that_are_too_few_for_an_intervention_leave_it_out_and_say_how_many_are_needed():
     found = measured(lambda: clock(rows=150), twins=1, no_mlp=True)
     assert found.forward is None
-    assert found.behaviour.verdict == "LEARNED"
+    assert found.behaviour.verdict == "PARTLY LEARNED"  # of few sums, all right
     assert any(f"need {WIDTH + 1}" in reason for reason in found.left_out)
     assert found.probes["fourier1"].r2 > 0.9  # the probes do not need so many
 

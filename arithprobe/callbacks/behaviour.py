@@ -40,7 +40,7 @@ class BehaviourReport(SingleCallback):
 
     Attributes:
         reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, ``validate`` and ``test``, each with
-            epoch, step and the figures of :class:`arithprobe.behaviour.Behaviour`.
+            epoch, step and the figures of :class:`arithprobe.Behaviour`.
     """
 
     def __init__(self) -> None:

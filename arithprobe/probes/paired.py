@@ -57,7 +57,9 @@ def paired_differences(
         other: Those of the other network, from the same rows, targets and folds.
     """
     survey, rows = own[0], own[1].kept()[1]
-    squared, others = (_squared_errors(*one) for one in (own, other))  # (n, S, T)
+    usual = survey.valid[rows, survey.positions.names.index("last")]  # rows of rare layouts count nowhere
+    rows = rows[usual]
+    squared, others = (_squared_errors(*one)[usual] for one in (own, other))  # (n, S, T)
     labels = survey.columns[rows][:, : len(survey.targets)]
     around = (labels - labels.mean(dim=0)).square()[:, None]  # (n, 1, T)
     groups, index = torch.unique(survey.rows.group(survey.split.group)[rows], return_inverse=True)
