@@ -73,7 +73,9 @@ class SelectivitySurvey:
         self.fold = fold_of(rows.group("pair"), folds)
         counts = torch.zeros(int(types.max()) + 1, folds, dtype=torch.int64)
         counts.index_put_((types, self.fold), torch.ones_like(types), accumulate=True)
-        self.known = (counts[types].sum(dim=1) > counts[types, self.fold]) & ~rare_rows(rows.layout)  # (N,)
+        self.known = counts[types].sum(dim=1) > counts[types, self.fold]  # (N,)
+        if bool(self.known.any()):  # layouts that are rare among these rows
+            self.known[self.known.clone()] = ~rare_rows(rows.layout[self.known])
         self._alphas = alphas
         parts, like = [], Repeated.of(types[:, None].double())
         for draw in range(-1, draws):  # first the true labels
