@@ -14,6 +14,7 @@ from arithprobe.probes.metrics import held_out_r2
 from arithprobe.probes.moments import ALPHAS, Moments, alpha_choice
 from arithprobe.probes.rare_layouts import FEWEST, MOST, rare_rows, said_of
 from arithprobe.probes.ridge import RidgeFitter
+from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.problems.positions import PositionTable
 
@@ -143,6 +144,19 @@ def test_one_prompt_unlike_all_others_does_not_cost_the_score_of_the_rest():
     rows.layout[7] = 0
     score, counted = r2()
     assert score < 0 and counted == n
+
+
+def test_a_layout_that_is_rare_among_the_rows_of_the_control_task_is_in_none():
+    """Twelve rows of one kind, sums of which four occur elsewhere; the control: with all twelve it is not rare."""
+    rows = RandomProblems(0, None)
+    rows.x = torch.cat([torch.arange(200).repeat(3), torch.arange(12)])
+    rows.y = torch.arange(612) % 7
+    rows.y[604:] = 10_000 + torch.arange(8)
+    rows.layout, rows.lengths = (torch.arange(612) >= 600).long(), torch.ones(612, dtype=torch.int64)
+    total, last = rows.x + rows.y, PositionTable(("last",), torch.zeros(612, 1).long(), torch.ones(612, 1).bool())
+    survey = SelectivitySurvey(rows, ["s"], last, [Target("sum", total[:, None].double())], "sum", 3)
+    assert int(survey.known[:600].sum()) > 400 and not bool(survey.known[600:].any())
+    assert not bool(rare_rows(rows.layout).any())
 
 
 # The ends of the grid, and the directions that are taken out
