@@ -47,6 +47,8 @@ class IntervenePlan:
         for name in ("targets", "erasers", "positions"):
             if self.frozen is not None and tuple(getattr(options, name)) != getattr(InterveneOptions, name):
                 raise ArithprobeError(f"--eraser takes the place of --{name}; leave one of them out")
+        if self.frozen is not None and tuple(options.alphas) != InterveneOptions.alphas:
+            raise ArithprobeError("--eraser has the penalties that it was fitted with; leave --alphas out")
         wanted = options.targets if self.frozen is None else [one.target for one in self.frozen]
         self.targets = self._targets(wanted)
         self.variables = [] if options.no_patching else self._variables()

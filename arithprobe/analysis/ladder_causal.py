@@ -181,7 +181,7 @@ class CausalRungs:
         exact = part.intact.exact_match - part.scores(run.random[name]).exact_match
         lost, most = family.skill_lost.mean(), float(family.removed.max())
         if torch.isnan(lost):
-            note = f"these {len(part)} rows alone say NOT LEARNED"
+            note = f"these {len(part)} rows alone do not say that the task is learned"
         return RandomCost(shown, float(lost), float(exact.mean()), family.p, note, most)
 
 

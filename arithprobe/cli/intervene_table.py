@@ -46,8 +46,8 @@ def print_report(report: InterventionReport, files: Sequence[Path]) -> None:
         console.print(f"left out: {reason}", markup=False)
     for note in dict.fromkeys(_notes(report)):
         console.print(f"{CANNOT_BE_TOLD}: {note}", markup=False)
-    for name, note in dict.fromkeys(_descriptions(report)):
-        console.print(f"no p against {name} draws: {note}", markup=False)
+    for (name, note), subspaces in _descriptions(report).items():
+        console.print(f"no p of {subspaces} against {name} draws: {note}", markup=False)
     console.print(f"cost: {', '.join(report.costs)}", markup=False)
     print_files(console, files)
 
@@ -205,13 +205,15 @@ def _notes(report: InterventionReport) -> list[str]:
     ]  # fmt: skip
 
 
-def _descriptions(report: InterventionReport) -> list[tuple[str, str]]:
-    """Families that are no null of what they stand beside, and why."""
-    return [
-        (family.name, family.note)
-        for row in report.ledger for effect in row.effects for family in effect.families
-        if not family.is_null and family.note.startswith("a description")
-    ]  # fmt: skip
+def _descriptions(report: InterventionReport) -> dict[tuple[str, str], str]:
+    """Families that are no null of what they stand beside, and why; of which subspaces."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for row in report.ledger:
+        for effect in row.effects:
+            for family in effect.families:
+                if not family.is_null and family.note.startswith("a description"):
+                    found.setdefault((family.name, family.note), {})[row.subspace] = None
+    return {key: ", ".join(subspaces) for key, subspaces in found.items()}
 
 
 def _short(value: float | None) -> str:

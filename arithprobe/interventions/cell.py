@@ -133,7 +133,7 @@ class Cell:
         eraser.require_width(self.states)
         left, right = eraser.left.numpy() * self._kept, eraser.right.numpy() * self._kept
         toward, taken = self._toward(kind, eraser.mean), (torch.from_numpy(part)[None] for part in (left, right))
-        gone = Taken(eraser, left, right, *changes_of(toward, self.table.valid))
+        gone = Taken(eraser, left, right, *changes_of(toward, self.table.valid & self._usual[:, None]))
         outputs = self.part.run(self.site, self.table, 1, moved_within(self.states, toward, *taken))
         scores, own = self.part.scores(outputs), gone.size(left, right)
         random, found = {}, []
@@ -232,6 +232,11 @@ class Cell:
         return self._isotropic[key]
 
     @property
+    def _usual(self) -> Tensor:
+        """(N,) False for rows of rare layouts: no eraser was fitted on such rows, and none is applied to them."""
+        return self.bench.usual[self.part.rows]
+
+    @property
     def _kept(self) -> Array:
         """(P, 1, 1) 1 at the positions that have enough rows; nothing is ablated at the others."""
         return self._filled.double().numpy()[:, None, None]
@@ -239,4 +244,5 @@ class Cell:
     def _toward(self, kind: AblationKind, mean: Tensor | None) -> Tensor:
         """(N, P, D) from each state to what replaces it."""
         mean = self._mean if mean is None else mean.to(self._mean)
-        return replacement(kind, self.states, mean, self.bench.donors) - self.states
+        toward = replacement(kind, self.states, mean, self.bench.donors) - self.states
+        return toward * self._usual.to(toward)[:, None, None]

@@ -94,8 +94,9 @@ class Halves:
 
     @cached_property
     def donors(self) -> Tensor:
-        """(N,) row of the rows held out that each swaps with, of the same layout."""
-        return same_layout_donors(self.held, self.seed)
+        """(N,) row of the rows held out that each swaps with, of the same layout; itself where the layout is rare."""
+        found = same_layout_donors(self.held, self.seed)
+        return torch.where(self.usual[self.held.rows], found, torch.arange(len(found)))
 
     @cached_property
     def weights(self) -> str:

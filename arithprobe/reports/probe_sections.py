@@ -50,7 +50,8 @@ def foreign(run: Run, record: dict[str, Any]) -> list[Block]:
     if "weights" in record and run.loaded is not None:
         same = record["weights"] == weights_hash(run.loaded.model)
     else:  # paths as typed, from any folder: their ends are compared
-        same = ours is not None and Path(measured).parts[-_TELLING:] == ours.resolve().parts[-_TELLING:]
+        ends = Path(measured).parts[-_TELLING:]
+        same = ours is not None and ours.resolve().parts[-len(ends) :] == ends
     return [] if same else [Words(f"Measured on {measured}, which is not this run's {ours}.", bad=True)]
 
 
