@@ -252,7 +252,7 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
     (few,) = probe(loaded, problems(pairs), options(["sum"], max_examples=len(pairs) - 200)).ladder
     assert few.own.evidence[0].passed  # the model has learned
     found = few.own.causal
-    note = f"these {found.n} rows alone say NOT LEARNED"
+    note = f"these {found.n} rows alone do not say that the task is learned"
     for family in found.random:
         assert math.isnan(family.skill_lost)
         assert family.note == note or (family.family == "outside" and math.isnan(family.exact_lost))
