@@ -32,4 +32,13 @@ def above(value: float, *others: float) -> bool | None:
     (True, False, None)
     """
     parts = [value > other if value == value and other == other else None for other in others]
-    return {HOLDS: True, FAILS: False, CANNOT_BE_TOLD: None}[state_of(parts)]
+    return part_of(state_of(parts))
+
+
+def part_of(state: State) -> bool | None:
+    """A state as one of the parts that :func:`state_of` asks for.
+
+    >>> part_of("holds"), part_of("does not hold"), part_of("cannot be told")
+    (True, False, None)
+    """
+    return {HOLDS: True, FAILS: False, CANNOT_BE_TOLD: None}[state]

@@ -33,10 +33,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, state_of
+from arithprobe.logic import CANNOT_BE_TOLD, HOLDS, LEVEL, State, above, part_of, state_of
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.probes.interval import TOO_FEW_GROUPS
-from arithprobe.probes.neighbours import holds_by_lead
+from arithprobe.probes.neighbours import state_of_lead
 from arithprobe.probes.selective import FEWEST_TWINS, Untrained
 
 Rung = Literal["none", "behaviour", "decodable", "selective", "geometric", "necessary", "sufficient"]
@@ -235,6 +235,6 @@ def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
         figures.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
         figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none of them varies")
-        parts.append(Part(holds_by_lead(found.lead), "it is not told from neighbouring periods"))
+        parts.append(Part(part_of(state_of_lead(found.lead)), "it is not told from neighbouring periods"))
     figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
     return tried("geometric", parts, figure, *figures)

@@ -218,7 +218,7 @@ class DirectionAblation(ValidationProbe):
         width = sum(target.width for target in survey.targets)
         for number, site in enumerate(survey.sites):
             _, fit = survey.fitter.select([number], width * (1 + self.draws)).moments()
-            null = {target: fit.choose(survey.permuted(index)) for index, target in enumerate(columns)}
+            null = {target: fit.columns(survey.permuted(index)) for index, target in enumerate(columns)}
             cell = bench.cell(site, "last", fit.columns(slice(width)), null)
             for target in columns:
                 eraser, judged = cell.eraser(target, self.eraser), round_cell(cell, planes_of(target))
@@ -233,7 +233,8 @@ def _beside(effect: AblationEffect, name: FamilyName) -> str:
     family, high = _family(effect, name), _high(effect, name)
     if math.isnan(high):
         return f"{name} {CANNOT_BE_TOLD}: {family.note}"
-    return f"{name} below {high:+.3g} displacing {displaced_by(effect, family)}"
+    sizes = " to ".join(f"{one:.2g}" for one in displaced_by(effect, family))
+    return f"{name} below {high:+.3g} displacing {sizes or '-'}"
 
 
 def _family(effect: AblationEffect, name: FamilyName) -> RandomFamily:

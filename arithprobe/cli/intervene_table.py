@@ -11,7 +11,7 @@ from arithprobe.analysis.intervene import InterventionReport
 from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
-from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.ablation import AblationEffect, displaced_by
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
@@ -118,7 +118,7 @@ def _main(row: LedgerRow) -> AblationEffect:
 def _displaced(effect: AblationEffect) -> str:
     """Percent of the variance, of the subspace and of the draws of each null, in the order of their p."""
     ranges = [
-        "-".join(_percent(effect.displaced * float(one)) for one in (null.removed.min(), null.removed.max()))
+        "-".join(map(_percent, displaced_by(effect, null)))
         for null in _nulls(effect) if len(null.removed)
     ]  # fmt: skip
     return f"{_percent(effect.displaced)} ({' / '.join(ranges)})" if ranges else _percent(effect.displaced)

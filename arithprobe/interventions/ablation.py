@@ -176,14 +176,12 @@ def _margins(part: Part, outputs: Tensor, refitted: Tensor | None) -> tuple[floa
     return rise, lost
 
 
-def displaced_by(effect: AblationEffect, family: RandomFamily) -> str:
-    """What the draws of a family displace, as :attr:`AblationEffect.displaced`: the least and the most.
+def displaced_by(effect: AblationEffect, family: RandomFamily) -> tuple[float, ...]:
+    """What the draws of a family displace, as :attr:`AblationEffect.displaced`: least and most; nothing of no draws.
 
     >>> from types import SimpleNamespace as Any
-    >>> displaced_by(Any(displaced=0.5), Any(removed=torch.tensor([0.02, 0.5])))
-    '0.01 to 0.25'
+    >>> displaced_by(Any(displaced=0.5), Any(removed=torch.tensor([0.25, 0.5])))
+    (0.125, 0.25)
     """
-    if not len(family.removed):
-        return "-"
-    least, most = (effect.displaced * float(one) for one in (family.removed.min(), family.removed.max()))
-    return f"{least:.2g} to {most:.2g}"
+    ends = family.removed.double().aminmax() if len(family.removed) else ()
+    return tuple(effect.displaced * float(one) for one in ends)

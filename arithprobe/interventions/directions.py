@@ -9,7 +9,6 @@ from arithprobe.probes.moments import AlphaChoice, Moments, alpha_choice
 _NOTHING = 1e-9  # correlation of states and target below which there is nothing to erase
 _ROUNDING = 1e-12  # of a mean of products, relative to the root mean squares of its factors
 _CONSTANT = 1e-10  # variance of a constant, relative to its mean square
-
 _NONE = 1e-6  # mean variances: a penalty that stands for none
 
 

@@ -68,7 +68,7 @@ class GivenTests:
     """A variable at one site's last token, given each of those that it may stand for."""
 
     probe_skill: float
-    """Skill without the directions of its ridge probe, which are taken out orthogonally, and nothing beside them."""
+    """Skill without the directions of its least-squares probe, taken out orthogonally, and nothing beside them."""
     probe_exact: float
     """Share of exact answers then."""
     tests: tuple[GivenTest, ...]

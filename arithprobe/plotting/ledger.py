@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from sklearn.isotonic import isotonic_regression
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.interventions.ablation import AblationEffect
+from arithprobe.interventions.ablation import AblationEffect, displaced_by
 from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
@@ -256,5 +256,5 @@ def _p_of(effect: AblationEffect, family: RandomFamily) -> str:
         return "no match" if "wanted" in family.note else "no draws"
     words = {"itself": "itself", "displaces": "all less", "nothing": "no change"}
     shown = next((words[word] for word in words if word in family.note), f"{family.p:.3f}")
-    sizes = [100 * effect.displaced * float(one) for one in family.removed.aminmax()]
+    sizes = [100 * one for one in displaced_by(effect, family)]
     return f"{shown} ({sizes[0]:.2g}-{sizes[1]:.2g} %)" if math.isfinite(sizes[0]) else shown

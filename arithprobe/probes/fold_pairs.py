@@ -12,25 +12,19 @@ https://arxiv.org/abs/2007.12671).
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
-from arithprobe.probes.moments import Array, Moments
-
-
-class Path(Protocol):
-    """What is asked of the fits of the training rows."""
-
-    train: Moments
-
-    def response(self, change: Array, alpha: Array) -> Array:
-        """(C, D, K) change of the slopes by a (C, D, K) change of ``H^T y``, at (C, K) penalties."""
-        ...
+from arithprobe.probes.moments import Array, Moments, RidgePath
 
 
 def fold_pairs(
-    path: Path, alpha: Array, weights: tuple[Array, Array], folds: Sequence[Moments], index: int, others: Sequence[int]
+    path: RidgePath,
+    alpha: Array,
+    weights: tuple[Array, Array],
+    folds: Sequence[Moments],
+    index: int,
+    others: Sequence[int],
 ) -> Array:
     """(C, H, K) ``phi_kj`` of the fold held out with each of H folds; 0 with itself.
 

@@ -66,13 +66,9 @@ class Moments:
         one = slice(index, index + 1)
         return Moments(self.gram[one], self.cross[one], self.squares[one])
 
-    def columns(self, chosen: slice) -> "Moments":
+    def columns(self, chosen: slice | list[int]) -> "Moments":
         """Those with some of the targets."""
         return Moments(self.gram, self.cross[..., chosen], self.squares[..., chosen])
-
-    def choose(self, columns: list[int]) -> "Moments":
-        """Those with the targets of some numbers."""
-        return Moments(self.gram, self.cross[..., columns], self.squares[..., columns])
 
     def mapped(self, matrix: Array) -> "Moments":
         """Those of states that an affine map changes: (C, 1 + D, 1 + D) or (1 + D, 1 + D), from ``[1, h]`` rows."""

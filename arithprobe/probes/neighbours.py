@@ -91,11 +91,6 @@ def state_of_lead(lead: float) -> State:
     return HOLDS if lead > LEAD else FAILS if lead < -LEAD else CANNOT_BE_TOLD
 
 
-def holds_by_lead(lead: float) -> bool | None:
-    """The same as a part of what is asked for; None where it cannot be told."""
-    return {HOLDS: True, FAILS: False, CANNOT_BE_TOLD: None}[state_of_lead(lead)]
-
-
 def said_of(state: State, circle: Circle, frequency: int) -> str:
     """What a frequency is that is above its null, in words; empty where it is of its period.
 
