@@ -86,9 +86,15 @@ class Matched(NamedTuple):
 
 
 def matched_subspaces(
-    moment: Array, rank: int, target: float, count: int, generator: np.random.Generator,
-    *, exponent: float = 1.0, size: Size | None = None,
-) -> Matched:  # fmt: skip
+    moment: Array,
+    rank: int,
+    target: float,
+    count: int,
+    generator: np.random.Generator,
+    *,
+    exponent: float = 1.0,
+    size: Size | None = None,
+) -> Matched:
     """Subspaces drawn by the second moment of the states that remove what another one removes, within 10 %.
 
     Bases span the columns of ``M^(a/2) G``, G standard normal, and draws that are off by more than 10 % are thrown
@@ -131,9 +137,13 @@ def matched_subspaces(
 
 
 def _accepted(
-    draw: Callable[[Array, float], tuple[Array, Array]], shape: tuple[int, int], target: float, count: int,
-    exponent: float, generator: np.random.Generator,
-) -> Matched:  # fmt: skip
+    draw: Callable[[Array, float], tuple[Array, Array]],
+    shape: tuple[int, int],
+    target: float,
+    count: int,
+    exponent: float,
+    generator: np.random.Generator,
+) -> Matched:
     """The draws of one exponent that remove what is wanted, in eigenvector coordinates; gives up where few do."""
     size = max(_PILOTS, count)  # few draws wanted are no reason to miss them
     kept, removed, nearest, have = [np.zeros((0, *shape))], [np.zeros(0)], math.inf, 0

@@ -191,9 +191,13 @@ def ablation_cases() -> Iterator[Case]:
 
     for position in ("last", "all"):
         yield Case(
-            f"ablation_{position}", f"200 random directions x 6 sites x 2000 rows at {position}; edited forward passes",
-            partial(rest_only, position), partial(whole_passes, position), 3, 1,
-        )  # fmt: skip
+            f"ablation_{position}",
+            f"200 random directions x 6 sites x 2000 rows at {position}; edited forward passes",
+            partial(rest_only, position),
+            partial(whole_passes, position),
+            3,
+            1,
+        )
 
 
 def _without(basis: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
@@ -201,10 +205,18 @@ def _without(basis: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
 
 
 GROUPS = {
-    "load_pandas": load_cases, "load_loop": load_cases, "ridge": ridge_cases, "ridge_floor": ridge_cases,
-    "mlp": mlp_cases, "mlp_classes": mlp_cases, "ablation_last": ablation_cases, "ablation_all": ablation_cases,
-    "heads": head_cases, "heads_ablation": head_cases, "start": start_cases,
-}  # fmt: skip
+    "load_pandas": load_cases,
+    "load_loop": load_cases,
+    "ridge": ridge_cases,
+    "ridge_floor": ridge_cases,
+    "mlp": mlp_cases,
+    "mlp_classes": mlp_cases,
+    "ablation_last": ablation_cases,
+    "ablation_all": ablation_cases,
+    "heads": head_cases,
+    "heads_ablation": head_cases,
+    "start": start_cases,
+}
 """Where each case comes from."""
 
 
@@ -219,9 +231,13 @@ def measure(case: Case) -> dict[str, str | float | bool]:
             time.sleep(_PAUSE)
     ours, other = (float(np.median(times[name])) for name in ("ours", "other"))
     return {
-        "name": case.name, "ours_s": ours, "other_s": other, "ratio": other / ours, "target": case.target,
+        "name": case.name,
+        "ours_s": ours,
+        "other_s": other,
+        "ratio": other / ours,
+        "target": case.target,
         "met": other / ours >= case.target,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -61,9 +61,11 @@ def _unchanged(cells: torch.Tensor, edits: slice, rows: slice) -> torch.Tensor:
 def _require_same(ours: HeadStatistics, loop: Loop) -> None:
     """Both sides of the first case do the same job."""
     names = {
-        "mass": ours.role_mass, "even mass": ours.uniform_role_mass.expand_as(ours.role_mass), "moved": ours.role_norm,
+        "mass": ours.role_mass,
+        "even mass": ours.uniform_role_mass.expand_as(ours.role_mass),
+        "moved": ours.role_norm,
         "even moved": ours.uniform_role_norm,
-    }  # fmt: skip
+    }
     for (layer, head), figures in loop.items():
         for name, found in names.items():
             for pair, value in figures[name].items():
@@ -92,7 +94,12 @@ def _looped(layers: list[tuple[torch.Tensor, torch.Tensor]], rows: ArithmeticDat
                         own["even moved"][query, key] += even * size
                         own["entropy"][query] -= p * math.log(p) if p else 0.0
     return {
-        head: {name: {role: value / own["rows"][role[0] if isinstance(role, tuple) else role]
-                      for role, value in own[name].items()} for name in figures}
+        head: {
+            name: {
+                role: value / own["rows"][role[0] if isinstance(role, tuple) else role]
+                for role, value in own[name].items()
+            }
+            for name in figures
+        }
         for head, own in found.items()
-    }  # fmt: skip
+    }

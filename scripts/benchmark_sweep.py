@@ -81,8 +81,11 @@ def differences(one: dict[str, dict[str, object]], other: dict[str, dict[str, ob
     cells = [(name, key) for name in one for key in one[name] if one[name][key] != other[name].get(key)]
     if not cells:
         return "equal, every column of every trial, to the bit"
-    gaps = [abs(float(str(one[name][key])) - float(str(other[name][key]))) for name, key in cells
-            if isinstance(one[name][key], float) and isinstance(other[name][key], float)]  # fmt: skip
+    gaps = [
+        abs(float(str(one[name][key])) - float(str(other[name][key])))
+        for name, key in cells
+        if isinstance(one[name][key], float) and isinstance(other[name][key], float)
+    ]
     return f"{len(cells)} of {sum(map(len, one.values()))} values differ, by up to {max(gaps, default=0):.2g}"
 
 

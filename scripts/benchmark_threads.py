@@ -70,8 +70,12 @@ class _Trainee:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _WORKER, str(EPOCHS)],
             env=clean | environment | {"PYTHONPATH": str(Path(__file__).parent)},
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -108,10 +108,15 @@ def ladder_table(models: list[Model]) -> Iterator[str]:
             name += f", f = {_listed(site['frequencies'])}" if site["frequencies"] else ""
             where = claim["site"] + (" ~" if causal is not None and causal["only_head_remains"] else "")
             yield _row(
-                one.name, f"{behaviour['verdict']}, {behaviour['exact_match']:.1%}", name, f"**{claim['rung']}**",
-                where, *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")), without,
+                one.name,
+                f"{behaviour['verdict']}, {behaviour['exact_match']:.1%}",
+                name,
+                f"**{claim['rung']}**",
+                where,
+                *(f"{read[key]:.3f}" for key in ("r2", "null_high", "untrained")),
+                without,
                 what_stops(claim["stopped_by"])[0] if claim["stopped_by"] else "-",
-            )  # fmt: skip
+            )
 
 
 def site_table(models: list[Model]) -> Iterator[str]:
@@ -132,11 +137,19 @@ def site_table(models: list[Model]) -> Iterator[str]:
                 exact = ", ".join(_points(each["exact_lost"]) for each in causal["random"])
                 slope, swap = causal["steering"]["slope"], causal["interchange"]["recovered"]["fraction"]
                 yield _row(
-                    one.name, site["site"], _listed(keys[site["site"]]), _listed(site["frequencies"]),
-                    f"{site['read']['r2']:.3f}", f"{causal['intact_exact']:.1%} -> {causal['exact']:.1%}",
-                    f"{causal['skill']:.3f}", lost, exact, f"{causal['kept_exact']:.1%}",
-                    f"{slope['fraction']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]", f"{swap:.3f}",
-                )  # fmt: skip
+                    one.name,
+                    site["site"],
+                    _listed(keys[site["site"]]),
+                    _listed(site["frequencies"]),
+                    f"{site['read']['r2']:.3f}",
+                    f"{causal['intact_exact']:.1%} -> {causal['exact']:.1%}",
+                    f"{causal['skill']:.3f}",
+                    lost,
+                    exact,
+                    f"{causal['kept_exact']:.1%}",
+                    f"{slope['fraction']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]",
+                    f"{swap:.3f}",
+                )
 
 
 def frequency_table(models: list[Model]) -> Iterator[str]:
@@ -154,10 +167,17 @@ def frequency_table(models: list[Model]) -> Iterator[str]:
             r2 = {each["frequency"]: each["r2"] for each in sites[plane["site"]]["frequencies"]}
             random, shuffled = (_mean_exact(plane[name]) for name in ("without_random", "without_shuffled"))
             yield _row(
-                one.name, plane["site"], ", ".join(f"{n}: {r2[n]:.2f}" for n in sorted(plane["key"])),
-                f"{plane['gini']:.2f}", f"{1 / plane['participation']:.1f}", str(plane["rank"]),
-                f"{plane['without_key']['exact']:.1%}", random, shuffled, f"{plane['only_key']['exact']:.1%}",
-            )  # fmt: skip
+                one.name,
+                plane["site"],
+                ", ".join(f"{n}: {r2[n]:.2f}" for n in sorted(plane["key"])),
+                f"{plane['gini']:.2f}",
+                f"{1 / plane['participation']:.1f}",
+                str(plane["rank"]),
+                f"{plane['without_key']['exact']:.1%}",
+                random,
+                shuffled,
+                f"{plane['only_key']['exact']:.1%}",
+            )
 
 
 def _mean_exact(draws: list[dict[str, float]]) -> str:
@@ -167,11 +187,12 @@ def _mean_exact(draws: list[dict[str, float]]) -> str:
 def notebook_table(models: list[Model]) -> Iterator[str]:
     """The notebook's own numbers: by its protocol, held out, and of untrained networks by its protocol."""
     rows = {
-        "sum, pooled R2": ("pooled_r2",), "sum, one direction removed: refitted MSE rises": ("delta_mse",),
+        "sum, pooled R2": ("pooled_r2",),
+        "sum, one direction removed: refitted MSE rises": ("delta_mse",),
         "Fourier, mean R2 of 12 frequencies": ("fourier_r2_curve", 11, "r2"),
         "residue, ridge R2 of the number": ("ridge_r2_numeric_residue",),
         "residue, MLP accuracy": ("mlp_cls_accuracy_residue",),
-    }  # fmt: skip
+    }
     yield f"| the notebook's number | {' | '.join(one.name for one in models)} |"
     yield f"|---{'|---' * len(models)}|"
     for title, path in rows.items():
@@ -222,10 +243,13 @@ def main() -> None:
         print("\n".join(table(models)), end="\n\n")
     if given.picture is not None:
         lines = [
-            (f"{one.name}: {claim['variable']} at {claim['site']}",
-             [(each["rung"], state_of_step(each), each["figure"]) for each in claim["evidence"]])
-            for one in models for claim in one.ladder["claims"]
-        ]  # fmt: skip
+            (
+                f"{one.name}: {claim['variable']} at {claim['site']}",
+                [(each["rung"], state_of_step(each), each["figure"]) for each in claim["evidence"]],
+            )
+            for one in models
+            for claim in one.ladder["claims"]
+        ]
         figure = ladder_chart(lines, models[0].ladder["rungs"][1:], None)
         given.picture.write_bytes(to_png(to_rgb(figure)))
         given.picture.with_suffix(".svg").write_text(to_svg(figure))

@@ -100,9 +100,15 @@ def trained(options: dict[str, Any], files: dict[str, Path], seed: int) -> Arith
     data = ArithmeticDataModule(str(files["train"]), str(files["sums"]), batch_size=batch_size, recipe=DATA)
     module = ArithmeticModule(objective=objective, **options)
     trainer = Trainer(
-        accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
     trainer.fit(module, datamodule=data)
     return module.eval()
 

@@ -47,9 +47,25 @@ OBJECTIVE = {
     "reg_modk_residue": ("--model.objective.init_args.modulus", "7"),
 }
 UNEQUAL = {  # that may differ between two runs of one version
-    "seconds", "costs", "provenance", "checkpoint", "data", "versions", "commit", "command", "time", "date", "path",
-    "fit_seconds", "run", "created", "machine", "figures", "started", "code",
-}  # fmt: skip
+    "seconds",
+    "costs",
+    "provenance",
+    "checkpoint",
+    "data",
+    "versions",
+    "commit",
+    "command",
+    "time",
+    "date",
+    "path",
+    "fit_seconds",
+    "run",
+    "created",
+    "machine",
+    "figures",
+    "started",
+    "code",
+}
 
 
 def words_of(config: str, folder: Path) -> list[str]:
@@ -57,9 +73,17 @@ def words_of(config: str, folder: Path) -> list[str]:
     data = ("--data.train_file=null", "--data.val_file=null", "--data.data_dir", str(folder / "data"))
     more = () if config == "reg_sum" else MODK
     return [
-        "fit", "--config", f"configs/{config}.yaml", *SHORT["fit"], *data, *DATA[config], *more,
-        *OBJECTIVE.get(config, ()), "--trainer.default_root_dir", str(folder),
-    ]  # fmt: skip
+        "fit",
+        "--config",
+        f"configs/{config}.yaml",
+        *SHORT["fit"],
+        *data,
+        *DATA[config],
+        *more,
+        *OBJECTIVE.get(config, ()),
+        "--trainer.default_root_dir",
+        str(folder),
+    ]
 
 
 def run(words: list[str], log: Path) -> None:

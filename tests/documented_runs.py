@@ -212,14 +212,21 @@ def run_bash(text: str, line: int, place: Path) -> Failed | None:
     (place / "block").write_text("\n" * (line - 1) + text)
     (asks, asked), (hears, answer) = os.pipe(), os.pipe()
     environment = os.environ | {
-        "PATH": str(place / "bin"), "BASH_ENV": str(place / "prelude"), "DOCUMENTED": str(place),
-        "DOCUMENTED_ASKS": str(asked), "DOCUMENTED_HEARS": str(hears),
-    }  # fmt: skip
+        "PATH": str(place / "bin"),
+        "BASH_ENV": str(place / "prelude"),
+        "DOCUMENTED": str(place),
+        "DOCUMENTED_ASKS": str(asked),
+        "DOCUMENTED_HEARS": str(hears),
+    }
     with (place / "said").open("w") as said:
         process = subprocess.Popen(
-            [_which("bash"), "-eu", "-o", "pipefail", str(place / "block")], env=environment, pass_fds=(asked, hears),
-            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [_which("bash"), "-eu", "-o", "pipefail", str(place / "block")],
+            env=environment,
+            pass_fds=(asked, hears),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
     os.close(asked)
     os.close(hears)
     with os.fdopen(asks) as questions, os.fdopen(answer, "w") as answers:

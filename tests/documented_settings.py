@@ -15,10 +15,7 @@ import yaml
 SIZES = {"model.d_model": 16, "model.d_ff": 32}
 BRIEF = ("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu")
 SMALL = tuple(word for name, value in SIZES.items() for word in (f"--{name}", str(value)))
-FIT = (
-    *SMALL, *BRIEF,
-    *("--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"),
-)  # fmt: skip
+FIT = (*SMALL, *BRIEF, *("--trainer.limit_train_batches", "3", "--trainer.log_every_n_steps", "1"))
 QUICK: Mapping[str, tuple[str, ...]] = {  # as few as each command takes, whatever is documented
     "fit": FIT,
     "validate": BRIEF,
@@ -33,16 +30,21 @@ QUICK: Mapping[str, tuple[str, ...]] = {  # as few as each command takes, whatev
     "reproduce": (
         *("--shuffles", "2", "--mlp_shuffles", "2", "--twins", "1", "--mlp_epochs", "2", "--mlp_settings", "8x1"),
     ),
-}  # fmt: skip
+}
 LESS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # of these only so much, where the documentation names none
     "probe": {"--targets": ("sum", "x1"), "--positions": ("last",)},
     "heads": {"--sample_idx": ("0",)},
     "intervene": {"--sites": ("resid_mid.1",), "--positions": ("last",), "--variables": ("sum",)},
 }
 MEASURE = {
-    "frequencies": [1], "ablate": 1, "probe_dimension": 8, "permutations": 19, "twins": 1, "draws": 19,
+    "frequencies": [1],
+    "ablate": 1,
+    "probe_dimension": 8,
+    "permutations": 19,
+    "twins": 1,
+    "draws": 19,
     "no_mlp": True,
-}  # fmt: skip
+}
 
 
 def quick(words: Sequence[str]) -> list[list[str]]:
@@ -77,9 +79,7 @@ def _one_trial(words: Sequence[str]) -> list[str]:
             given[option[2:]] = yaml.safe_load(value)
     first = given["grid"][0] if isinstance(given["grid"], list) else given["grid"]
     grid = {key: [SIZES.get(key, values[0])] for key, values in first.items()}
-    settings = {
-        "trainer.max_epochs": 1, "trainer.limit_train_batches": 3, "trainer.log_every_n_steps": 1, **SIZES,
-    }  # fmt: skip
+    settings = {"trainer.max_epochs": 1, "trainer.limit_train_batches": 3, "trainer.log_every_n_steps": 1, **SIZES}
     settings = given.get("set", {}) | {
         key: value for key, value in settings.items() if key not in grid and key not in given.get("rules", {})
     }

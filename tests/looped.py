@@ -139,9 +139,14 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
 
     keys, every = [(role,) for role in roles], [(group,) for group in GROUPS]
     figures = (
-        [rows_of[role] for role in roles], by_role(role_mass, *keys), by_role(role_entropy, ()),
-        by_role(role_norm, *keys), from_last(mass, *every), from_last(entropy, ()), from_last(moved, *every),
-    )  # fmt: skip
+        [rows_of[role] for role in roles],
+        by_role(role_mass, *keys),
+        by_role(role_entropy, ()),
+        by_role(role_norm, *keys),
+        from_last(mass, *every),
+        from_last(entropy, ()),
+        from_last(moved, *every),
+    )
     found = Looped(*(torch.tensor(figure, dtype=torch.float64) for figure in figures))
     return found._replace(role_entropy=found.role_entropy[..., 0], entropy=found.entropy[..., 0])
 

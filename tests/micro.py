@@ -50,8 +50,24 @@ from arithprobe.probes.ridge import RidgeFitter
 from arithprobe.problems.grammar import Layout, Problem
 from arithprobe.tokenizer import VOCABULARY
 
-DIMS = ("digit", "x", "y", "units", "carry", "decoy", "spare", "total", "cos", "sin", "far_cos", "far_sin",
-        "at_x", "at_y", "at_equals", "nothing")  # fmt: skip
+DIMS = (
+    "digit",
+    "x",
+    "y",
+    "units",
+    "carry",
+    "decoy",
+    "spare",
+    "total",
+    "cos",
+    "sin",
+    "far_cos",
+    "far_sin",
+    "at_x",
+    "at_y",
+    "at_equals",
+    "nothing",
+)
 GRID = [(x, y) for x in range(10) for y in range(10)]
 HANDFUL = [(2, 3), (4, 1), (6, 8), (8, 4)]  # sums 5, 5, 14, 12
 LOUD, STEEP, LARGEST, SPARE = 4096.0, 64.0, 18, 5.0

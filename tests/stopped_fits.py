@@ -102,10 +102,16 @@ def without_random_state(path):
 def equal(first, second):
     """Whether two checkpoints have the same weights, optimizer, schedule and place in the fit, to the last bit."""
     trees = [
-        (one["state_dict"], one["optimizer_states"], one["lr_schedulers"], one["epoch"], one["global_step"],
-         one["loops"]["fit_loop"]["epoch_loop.state_dict"])
+        (
+            one["state_dict"],
+            one["optimizer_states"],
+            one["lr_schedulers"],
+            one["epoch"],
+            one["global_step"],
+            one["loops"]["fit_loop"]["epoch_loop.state_dict"],
+        )
         for one in (first, second)
-    ]  # fmt: skip
+    ]
     leaves, shapes = zip(*map(torch.utils._pytree.tree_flatten, trees), strict=True)
     same = (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(*leaves, strict=True))
     return shapes[0] == shapes[1] and all(same)

@@ -25,10 +25,16 @@ PLAIN: Mapping[str, Any] = {
     "grid": {"model.n_layers": [1], "model.d_model": [16], "seed_everything": [0, 1]},
     "rules": {"model.d_ff": "2 * model.d_model", "model.n_heads": "model.d_model / 8"},
     "measure": {
-        "twins": 1, "permutations": 19, "frequencies": [1, 3], "ablate": 2, "mlp_shuffles": 1, "mlp_hidden": 8,
-        "probe_dimension": 8, "draws": 19,
+        "twins": 1,
+        "permutations": 19,
+        "frequencies": [1, 3],
+        "ablate": 2,
+        "mlp_shuffles": 1,
+        "mlp_hidden": 8,
+        "probe_dimension": 8,
+        "draws": 19,
     },
-}  # fmt: skip
+}
 
 
 class Sweep(NamedTuple):
@@ -45,12 +51,17 @@ class Sweep(NamedTuple):
 def settings(tmp_path: Path, **more: Any) -> dict[str, Any]:
     """Settings of all trials: 300 rows, five epochs of 19 steps."""
     return {
-        "data.train_file": None, "data.val_file": None, "data.data_dir": str(tmp_path / "data"), "data.batch_size": 16,
+        "data.train_file": None,
+        "data.val_file": None,
+        "data.data_dir": str(tmp_path / "data"),
+        "data.batch_size": 16,
         "data.recipe": {"task": "mod", "modulus": 97, "rows": 600, "val_fraction": 0.5},
-        "trainer.max_epochs": 5, "trainer.log_every_n_steps": 8, "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 5,
+        "trainer.log_every_n_steps": 8,
+        "trainer.accelerator": "cpu",
         "trainer.callbacks": [{"class_path": "RidgeProbing", "init_args": {"positions": ["last"]}}],
         **more,
-    }  # fmt: skip
+    }
 
 
 def written(tmp_path: Path, sweep: Mapping[str, Any] = PLAIN, **more: Any) -> Path:

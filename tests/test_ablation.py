@@ -206,8 +206,15 @@ def test_the_figures_are_those_of_the_answers(skilled, kind):
     rmse, skill, exact, loss = figures(outputs)
     rmse_0, skill_0, exact_0, loss_0 = figures(skilled.outputs)
     assert 0 < rmse_0 < rmse and 0.5 < skill_0 < 1 and 0.5 < exact_0 < 1
-    found = (effect.rmse, effect.delta_rmse, effect.skill, effect.skill_lost, effect.exact_match,
-             effect.delta_exact_match, effect.delta_loss)  # fmt: skip
+    found = (
+        effect.rmse,
+        effect.delta_rmse,
+        effect.skill,
+        effect.skill_lost,
+        effect.exact_match,
+        effect.delta_exact_match,
+        effect.delta_loss,
+    )
     expected = (rmse, rmse - rmse_0, skill, (skill_0 - skill) / skill_0, exact, exact - exact_0, loss - loss_0)
     assert found == pytest.approx(expected, rel=1e-9)
     assert (effect.kind, effect.n) == (kind, 100)
@@ -310,10 +317,12 @@ def test_a_random_direction_is_no_more_than_its_family_one_time_in_ten(bench, fa
         moment = _moment(run, 0, "mean")
         target = float(removed_by(directions[0], directions[0], moment))
         directions = np.stack([matched_subspaces(moment, 1, target, 19, generator).basis[0] for _ in range(count)])
-    below = np.array([
-        run.ablate(direction(run, one[None]), "mean", (family,), 19, seed).effect.families[0].percentile
-        for seed, one in enumerate(directions, start=1)
-    ])  # fmt: skip
+    below = np.array(
+        [
+            run.ablate(direction(run, one[None]), "mean", (family,), 19, seed).effect.families[0].percentile
+            for seed, one in enumerate(directions, start=1)
+        ]
+    )
     p = (1 + 19 * (1 - below / 100)) / 20
     for level in (0.1, 0.5, 0.9):
         low, high = binom.ppf(0.0005, count, level), binom.ppf(0.9995, count, level)

@@ -55,8 +55,9 @@ def test_the_effect_is_that_of_the_direction_fitted_on_other_sums(validated):
     candidates = [(alpha, np.linalg.solve(fit.T @ fit + alpha * np.eye(len(fit.T)), fit.T @ y)) for alpha in ALPHAS]
     gcv = {
         alpha: np.square(y - fit @ w).sum() / (n - 1 - 1.1 * (eigenvalues / (eigenvalues + alpha)).sum()) ** 2
-        for alpha, w in candidates if alpha >= 10
-    }  # fmt: skip
+        for alpha, w in candidates
+        if alpha >= 10
+    }
     w = torch.from_numpy(dict(candidates)[min(gcv, key=gcv.get)])
     w = w / w.norm()
     head = model.readout.double().requires_grad_(False)
@@ -103,9 +104,12 @@ def test_where_no_random_subspace_compares_the_line_says_that_it_cannot_be_told_
 def test_an_unknown_site_is_refused_and_those_there_are_listed(small_data, tmp_path):
     data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
     trainer = Trainer(
-        accelerator="cpu", callbacks=[DirectionAblation(sites=["resid_past.0"])], logger=False,
-        default_root_dir=tmp_path, enable_progress_bar=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        callbacks=[DirectionAblation(sites=["resid_past.0"])],
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+    )
     with pytest.raises(ArithprobeError, match=r"no site 'resid_past\.0'; did you mean"):
         trainer.validate(ArithmeticModule(**SMALL), datamodule=data, verbose=False)
 

@@ -26,23 +26,35 @@ def python_fit(folder, callbacks, epochs=1):
     """A fit without the command line, with TensorBoard as Lightning makes it."""
     module, data = ArithmeticModule(**SMALL), ArithmeticDataModule(recipe=RECIPE, data_dir=str(folder), batch_size=64)
     trainer = Trainer(
-        accelerator="cpu", max_epochs=epochs, callbacks=callbacks, logger=TensorBoardLogger(folder, "run"),
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, "run"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        log_every_n_steps=1,
+    )
     trainer.fit(module, datamodule=data)
     return SimpleNamespace(
-        trainer=trainer, module=module, data=data, folder=folder / "run" / "version_0",
+        trainer=trainer,
+        module=module,
+        data=data,
+        folder=folder / "run" / "version_0",
         events=events_of(folder / "run" / "version_0"),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
     """A fit with probes: the MLPs are logged from its second validation on, the ablation never."""
     probes = [
-        RidgeProbing(), FourierProbing("sum", 10, 3), MLPProbing(every=2, max_epochs=2, shuffles=1),
-        DirectionAblation(every=3), TensorBoardOverview(),
-    ]  # fmt: skip
+        RidgeProbing(),
+        FourierProbing("sum", 10, 3),
+        MLPProbing(every=2, max_epochs=2, shuffles=1),
+        DirectionAblation(every=3),
+        TensorBoardOverview(),
+    ]
     return python_fit(tmp_path_factory.mktemp("probed"), probes, epochs=2)
 
 
@@ -89,8 +101,12 @@ def test_the_layout_grows_with_what_is_logged_and_never_has_more(probed):
     logged = probed.events.Tags()["scalars"]
     assert astray(last, logged) == []
     assert [category.title.split(":")[0] for category in last.category] == [
-        "Has it learned?", "ridge sum", "fourier summod10", "fourier summod10", "mlp sum",
-    ]  # fmt: skip
+        "Has it learned?",
+        "ridge sum",
+        "fourier summod10",
+        "fourier summod10",
+        "mlp sum",
+    ]
     assert list(first.category) == list(last.category)[:-1]
     sites = ["embed@last", "resid_post.0@last", "resid_post.1@last", "final@last"]
     assert [chart.title for chart in last.category[1].chart] == sites
@@ -136,12 +152,16 @@ def test_a_fit_is_one_row_with_its_last_figures(probed, tmp_path):
     assert given | {"d_model": 16, "n_layers": 2, "objective": "ScaledMSE", "task": "x + y", "max_epochs": 2} == given
     assert not any(name.startswith("_") or value == "None" for name, value in given.items())
     sources = {
-        "skill": "val/skill", "exact_match": "val/exact_match", "val_loss": "val/loss",
-        "ridge_sum_r2": "ridge_sum/final@last/r2", "ridge_sum_null_high": "ridge_sum/final@last/null_high",
+        "skill": "val/skill",
+        "exact_match": "val/exact_match",
+        "val_loss": "val/loss",
+        "ridge_sum_r2": "ridge_sum/final@last/r2",
+        "ridge_sum_null_high": "ridge_sum/final@last/null_high",
         "fourier_summod10_r2_max": "fourier_summod10/final@last/r2_max",
         "fourier_summod10_null_max": "fourier_summod10/final@last/null_max",
-        "mlp_sum_r2": "mlp_sum/final@last/r2", "mlp_sum_null_max": "mlp_sum/final@last/null_max",
-    }  # fmt: skip
+        "mlp_sum_r2": "mlp_sum/final@last/r2",
+        "mlp_sum_null_max": "mlp_sum/final@last/null_max",
+    }
     assert figures == [f"hp/{name}" for name in sources]
     for name, source in sources.items():
         (point,) = probed.events.Scalars(f"hp/{name}")
@@ -168,9 +188,11 @@ def test_the_summary_opens_with_the_verdict_and_says_what_was_found(probed):
     assert len(found) == 3  # the ablation found nothing
     parameters = sum(parameter.numel() for parameter in probed.module.parameters())
     for fact in (
-        "| task | x + y |", f"| train rows | 350 of `{probed.data.files['train']}` |",
-        f"| parameters | {parameters} |", f"`arithprobe report {probed.folder}`",
-    ):  # fmt: skip
+        "| task | x + y |",
+        f"| train rows | 350 of `{probed.data.files['train']}` |",
+        f"| parameters | {parameters} |",
+        f"`arithprobe report {probed.folder}`",
+    ):
         assert fact in facts
 
 

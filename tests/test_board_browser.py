@@ -18,9 +18,12 @@ def tensorboard(logdir) -> Iterator[str]:
     """The address of a TensorBoard over a folder."""
     words = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *words], env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "tensorboard.main", *words],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         said = []
         for line in server.stderr:
@@ -49,8 +52,11 @@ def test_a_person_sees_curves_over_nulls_pictures_rows_and_the_verdict(run, smal
             card.get_by_text(re.compile(r"Matches \([12]\)")).wait_for()
         assert (bands.count(), lines.count()) == (4, 2)
         assert [bands.nth(place).evaluate("card => card.title") for place in range(4)] == [
-            "final@last", "resid_post.1@last", "resid_post.0@last", "embed@last",
-        ]  # fmt: skip
+            "final@last",
+            "resid_post.1@last",
+            "resid_post.0@last",
+            "embed@last",
+        ]
         assert find("tf-category-paginated-view").first.evaluate("view => view.category.name") == "Has it learned?"
         assert find("tf-custom-scalar-dashboard").evaluate("board => board._smoothingWeight") == 0
         bands.first.locator("svg path.area[d*=L]").wait_for(state="attached")  # the null

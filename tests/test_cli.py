@@ -104,10 +104,14 @@ def test_shared_rows(fails, small_data):
         (["--model.n_heads", "3"], "n_heads is 3; expected a divisor of d_model, 16"),
         (["--trainer.callbacks", "RidgeProbe"], "unknown class 'RidgeProbe'; did you mean 'RidgeProbing'?"),
         (["--trainer.callbacks", "nowhere.Probe"], "--trainer.callbacks: unknown class 'nowhere.Probe'"),
-        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alhpa", "3"],
-         "--trainer.callbacks: RidgeProbing has no option 'alhpa'; did you mean 'alphas'?"),
-        (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alphas", "0"],
-         "RidgeProbing: alphas is 0.0; expected a positive penalty"),
+        (
+            ["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alhpa", "3"],
+            "--trainer.callbacks: RidgeProbing has no option 'alhpa'; did you mean 'alphas'?",
+        ),
+        (
+            ["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.alphas", "0"],
+            "RidgeProbing: alphas is 0.0; expected a positive penalty",
+        ),
         (["--data.recipe.task", "modd"], "--data.recipe.task: expected one of 'sum', 'mod', got 'modd'"),
         (["--data.recipe.rows", "1"], "rows is 1; expected 2 to"),
         (["--config", "nowhere.yaml"], "--config: File does not exist"),
@@ -124,7 +128,7 @@ def test_shared_rows(fails, small_data):
         (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt: no such file"),
         (["--model.weights", "nowhere.pt"], "nowhere.pt: no such file"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.slow(seconds=0.2)
 def test_bad_options(fails, words, message):
     assert message in fails(*words)
@@ -342,10 +346,18 @@ def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
     events = {name for name in files if name.startswith("events.")}
     assert len(events) == 1
     assert files - events == {
-        "config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json", "predictions.tsv", "provenance.json",
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "probes/ridge.jsonl",
-        "figures/ridge_sum.png", "figures/ridge_sum.svg",
-    }  # fmt: skip
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+        "behaviour.json",
+        "predictions.tsv",
+        "provenance.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "probes/ridge.jsonl",
+        "figures/ridge_sum.png",
+        "figures/ridge_sum.svg",
+    }
     assert f"tensorboard --logdir {tmp_path / 'lightning_logs'}" in out
     assert "NOT LEARNED" in out
     header, first, *_ = (folder / "predictions.tsv").read_text().splitlines()
@@ -380,10 +392,14 @@ def test_an_original_checkpoint_gives_the_original_predictions(run, small_data, 
     torch.save(original.state_dict(), tmp_path / "REG-SUM_best.pt")
     sizes = [word for name, value in SMALL.items() for word in (f"--model.{name}", value)]
     code, out, err = run(
-        "validate", *sizes, *("--model.weights", tmp_path / "REG-SUM_best.pt"), *("--data.val_file", small_data["val"]),
-        *("--data.train_file", small_data["train"]), *("--trainer.default_root_dir", tmp_path),
+        "validate",
+        *sizes,
+        *("--model.weights", tmp_path / "REG-SUM_best.pt"),
+        *("--data.val_file", small_data["val"]),
+        *("--data.train_file", small_data["train"]),
+        *("--trainer.default_root_dir", tmp_path),
         *("--trainer.enable_progress_bar", "false"),
-    )  # fmt: skip
+    )
     assert code == 0, err
     assert "NOT LEARNED" in out
     written = (tmp_path / "lightning_logs" / "run" / "version_0" / "predictions.tsv").read_text().splitlines()[1:]
@@ -416,9 +432,15 @@ def test_to_fit_the_command_line_beats_the_checkpoint_and_to_validate_it_does_no
 
 @pytest.mark.parametrize(
     ("option", "value", "stored"),
-    [("norm", "pre", "'post'"), ("positions", "place", "'absolute'"), ("n_heads", 4, "2"), ("lr", 0.5, "0.002"),
-     ("schedule", "cosine", "'constant'"), ("betas", "[0.5, 0.5]", r"[\(\[]0.9, 0.999[\)\]]")],
-)  # fmt: skip
+    [
+        ("norm", "pre", "'post'"),
+        ("positions", "place", "'absolute'"),
+        ("n_heads", 4, "2"),
+        ("lr", 0.5, "0.002"),
+        ("schedule", "cosine", "'constant'"),
+        ("betas", "[0.5, 0.5]", r"[\(\[]0.9, 0.999[\)\]]"),
+    ],
+)
 @pytest.mark.slow(seconds=0.2)
 def test_a_fit_goes_on_as_it_began(option, value, stored, run, small_fit, checkpoints):
     """What a checkpoint restores, or the shapes of its weights do not tell, cannot be changed on the way."""

@@ -29,10 +29,16 @@ def test_the_text_alone_is_ridge_on_one_hot_characters(rows):
     found = surface_scores(rows, [Target("sum", total[:, None])], Split(permutations=0))
     fold, texts = fold_of(rows.x + rows.y, 5), rows.texts()
     characters = sorted({character for text in texts for character in text})
-    one_hot = torch.tensor(
-        [[[character == text[t : t + 1] for character in ["", *characters]] for t in range(rows.max_length)]
-         for text in texts]
-    ).flatten(1).double()  # fmt: skip
+    one_hot = (
+        torch.tensor(
+            [
+                [[character == text[t : t + 1] for character in ["", *characters]] for t in range(rows.max_length)]
+                for text in texts
+            ]
+        )
+        .flatten(1)
+        .double()
+    )
     predicted, usual = torch.empty_like(total), ~rare_rows(rows.layout)
     for index in range(5):
         train = usual & (fold != index)

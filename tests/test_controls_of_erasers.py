@@ -75,8 +75,10 @@ def p_values(bench, variable):
     tested = {"leace": TESTED, "probe": ("permuted",)}
     return {
         (kind, one.name): one.p
-        for kind, names in tested.items() for one in families(bench, variable, kind, names).values() if one.is_null
-    }  # fmt: skip
+        for kind, names in tested.items()
+        for one in families(bench, variable, kind, names).values()
+        if one.is_null
+    }
 
 
 # what decides
@@ -133,9 +135,14 @@ def test_many_fits_at_once_are_each_fit_by_itself(kind, k):
 def test_a_bench_without_rows_to_fit_on_has_no_fits_on_permuted_labels_and_says_so():
     bench = planted(1.0, 0)
     alone = Bench(
-        bench.network, bench.held.objective, bench.rows, 59.0, bench.held.rows,
-        columns={"sum": bench.rows.answers.double()[:, None]}, sites=[SITE],
-    )  # fmt: skip
+        bench.network,
+        bench.held.objective,
+        bench.rows,
+        59.0,
+        bench.held.rows,
+        columns={"sum": bench.rows.answers.double()[:, None]},
+        sites=[SITE],
+    )
     cell = alone.cell(SITE, "last", bench.moments(SITE, ("last",))[0].columns(slice(0, 1)))
     (one,) = cell.ablate(cell.eraser("sum", "leace"), "mean", ("permuted",), DRAWS).effect.families
     assert math.isnan(one.p) and one.note == "no rows to fit permuted labels of 'sum' on" and not len(one.delta_rmse)
@@ -189,9 +196,9 @@ def test_what_is_used_has_the_least_p_and_what_is_not_has_none_so_small(norm):
 def test_what_displaces_more_than_every_control_cannot_be_told_though_all_of_them_cost_less():
     """A decoy with nine tenths of the variance, behind a LayerNorm: without it the rest is three times as large."""
     bench = planted(10.0, 2, norm=True)
-    effect = bench.cell(SITE, "last").ablate(
-        bench.cell(SITE, "last").eraser("decoy", "leace"), "mean", TESTED, DRAWS
-    ).effect  # fmt: skip
+    effect = (
+        bench.cell(SITE, "last").ablate(bench.cell(SITE, "last").eraser("decoy", "leace"), "mean", TESTED, DRAWS).effect
+    )
     permuted, matched = effect.families
     assert effect.displaced > 0.8
     assert effect.delta_rmse > permuted.delta_rmse.quantile(0.9)  # which would look like use
@@ -216,9 +223,11 @@ def test_orthogonal_draws_of_equal_variance_are_fooled_by_a_decoy_behind_a_layer
 
 CELLS = [
     (norm, d, others, variance, r2)
-    for norm in (False, True) for d, others in ((8, ()), (32, (3.0,) * 4)) for variance in (0.1, 1.0, 10.0)
+    for norm in (False, True)
+    for d, others in ((8, ()), (32, (3.0,) * 4))
+    for variance in (0.1, 1.0, 10.0)
     for r2 in (1.0, 0.02)
-]  # fmt: skip
+]
 
 
 def assert_not_fooled_too_often(p, what, cells):

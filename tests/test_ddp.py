@@ -70,10 +70,17 @@ def fit(root, name, callbacks, *words):
 def judgement(root, name, *words):
     """Words of a validation with probes and heads."""
     return [
-        "validate", *SIZES, *QUIET, "--data.train_file", root / "train.tsv", "--data.val_file", root / "odd.tsv",
+        "validate",
+        *SIZES,
+        *QUIET,
+        "--data.train_file",
+        root / "train.tsv",
+        "--data.val_file",
+        root / "odd.tsv",
         *("--model.weights", root / "weights.pt", "--data.batch_size", 16, "--trainer.default_root_dir", root / name),
-        *("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks+", "HeadAnalysis"), *words,
-    ]  # fmt: skip
+        *("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks+", "HeadAnalysis"),
+        *words,
+    ]
 
 
 def launch(*commands, root):
@@ -116,9 +123,10 @@ def judged(folder):
     assert heads["rows"] == 149
     figures = {
         f"{name} L{layer}H{head}": one[name]
-        for layer, line in enumerate(heads["heads"]) for head, one in enumerate(line)
+        for layer, line in enumerate(heads["heads"])
+        for head, one in enumerate(line)
         for name in ("operand_mass", "token_entropy")
-    }  # fmt: skip
+    }
     figures |= {f"cost of layer {layer}": cost[0] for layer, cost in enumerate(heads["ablation"]["delta_rmse"])}
     behaviour = json.loads((folder / "behaviour.json").read_text())["validate"]
     return behaviour, [*line["cells"], figures], (folder / "predictions.tsv").read_text()

@@ -110,9 +110,12 @@ def test_markers_say_what_is_not_run_and_what_is_written(tmp_path):
     page = parse(written(tmp_path, text))
     said = [(block.is_run, block.reason, block.file, block.line) for block in page.blocks]
     assert said == [
-        (True, None, None, 2), (False, "a server", None, 7), (False, None, "a/b.yaml", 11), (False, None, None, 14),
+        (True, None, None, 2),
+        (False, "a server", None, 7),
+        (False, None, "a/b.yaml", 11),
+        (False, None, None, 14),
         (False, None, None, 17),
-    ]  # fmt: skip
+    ]
     assert page.needs == ("reg_modk",)
 
 

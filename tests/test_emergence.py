@@ -103,9 +103,11 @@ def test_runs_side_by_side_where_never_is_later_than_any_step():
     def one(name, step):
         return Emergence(name, step, None if step is None else "final", 0.5, 0.5, "final", True, compared=True)
 
-    runs = [[one("sum", 10), one("residuemod7f1", None), one("residuemod7f2", 30)],
-            [one("sum", None), one("residuemod7f1", 20), one("residuemod7f2", None)],
-            [one("sum", 50), one("x", None)]]  # fmt: skip
+    runs = [
+        [one("sum", 10), one("residuemod7f1", None), one("residuemod7f2", 30)],
+        [one("sum", None), one("residuemod7f1", 20), one("residuemod7f2", None)],
+        [one("sum", 50), one("x", None)],
+    ]
     found = {row.variable: row for row in over_runs(runs)}
     assert found["sum"].known == [10, 50, math.inf]
     assert (found["sum"].median, found["sum"].count) == (50, 2)
@@ -163,9 +165,15 @@ def fitted(modular, callbacks, lr=1e-12, seed=3):
     data = ArithmeticDataModule(str(modular["train"]), str(modular["val"]), batch_size=32, recipe=recipe)
     module = ArithmeticModule(**SMALL, lr=lr)
     trainer = Trainer(
-        accelerator="cpu", max_epochs=1, val_check_interval=2, callbacks=callbacks, logger=False,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        val_check_interval=2,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
     trainer.fit(module, datamodule=data)
     return module
 
@@ -285,10 +293,14 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
 @pytest.mark.slow
 def test_outside_a_fit_it_does_nothing(run, observed, modular, tmp_path):
     code, out, err = run(
-        "validate", "--ckpt_path", observed.folder / "checkpoints" / "best.ckpt", *PROBE, *MODULAR,
+        "validate",
+        "--ckpt_path",
+        observed.folder / "checkpoints" / "best.ckpt",
+        *PROBE,
+        *MODULAR,
         *("--data.train_file", modular["train"], "--data.val_file", modular["val"]),
         *("--trainer.default_root_dir", tmp_path, "--trainer.enable_progress_bar", "false"),
-    )  # fmt: skip
+    )
     assert code == 0, err
     assert "emerged" not in out
     assert (run_of(tmp_path) / "behaviour.json").exists()  # the control
@@ -341,8 +353,16 @@ def test_a_group_too_few_for_an_interval_is_left_out_unless_it_is_named(tmp_path
 
 def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
     names = ("sum", "x", "residuemod7f1", "residuemod7f2")
-    rows = [Readings(one.step, names, one.sites, *(part.repeat(4, 1) for part in (one.r2, one.low, one.p)),
-                     torch.tensor([[0.2], [0.9], [0.2], [0.9]])) for one in history("01111")]  # fmt: skip
+    rows = [
+        Readings(
+            one.step,
+            names,
+            one.sites,
+            *(part.repeat(4, 1) for part in (one.r2, one.low, one.p)),
+            torch.tensor([[0.2], [0.9], [0.2], [0.9]]),
+        )
+        for one in history("01111")
+    ]
     found = emergences(rows, [one._replace(r2=one.r2.repeat(1, 4, 1)) for one in DRIFT])
     figure = emergence_map(rows, [9.0, 5.0, 1.0, 0.5, 0.1], found, None)
     above, below = figure.axes[:2]
@@ -364,9 +384,15 @@ def two_runs(tmp_path):
     """Records of two runs, as the callback writes them."""
     for number, sites in enumerate(("0111", "0000")):
         (one,) = emergences(history(sites, names=("sum",)), DRIFT)
-        record = {"verdict": None, "behaviour": None, "task": "x + y", "in_a_row": 3, "steps": [10, 20, 30, 40],
-                  "own_beginning": number == 0,
-                  "variables": [vars(one) | {"r2": None if math.isnan(one.r2) else one.r2}]}  # fmt: skip
+        record = {
+            "verdict": None,
+            "behaviour": None,
+            "task": "x + y",
+            "in_a_row": 3,
+            "steps": [10, 20, 30, 40],
+            "own_beginning": number == 0,
+            "variables": [vars(one) | {"r2": None if math.isnan(one.r2) else one.r2}],
+        }
         (tmp_path / f"run{number}").mkdir()
         (tmp_path / f"run{number}" / "emergence.json").write_text(json.dumps(record))
     return [tmp_path / "run0", tmp_path / "run1"]

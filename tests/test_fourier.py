@@ -18,15 +18,14 @@ from arithprobe.problems.circles import Circle
 def test_degenerate_columns_are_refused_by_name_and_never_scored():
     rows = problems(0)
     columns, refused = angle_columns("sum", 4, [1, 2, 3, 4], rows.x + rows.y)
-    assert {n: list(found) for n, found in columns.items()} == {
-        1: ["summod4cos1", "summod4sin1"],
-        2: ["summod4cos2"],
-    }
+    assert {n: list(found) for n, found in columns.items()} == {1: ["summod4cos1", "summod4sin1"], 2: ["summod4cos2"]}
     assert refused == [
         "summod4sin2 (constant)",
-        "summod4cos3 (repeats frequency 1)", "summod4sin3 (repeats frequency 1)",
-        "summod4cos4 (repeats frequency 0)", "summod4sin4 (repeats frequency 0)",
-    ]  # fmt: skip
+        "summod4cos3 (repeats frequency 1)",
+        "summod4sin3 (repeats frequency 1)",
+        "summod4cos4 (repeats frequency 0)",
+        "summod4sin4 (repeats frequency 0)",
+    ]
 
 
 def test_a_circle_of_which_nothing_is_left_is_refused():

@@ -313,9 +313,11 @@ def test_the_uniform_value_of_a_score_is_in_its_title_and_on_its_scale(modulus):
     statistics, figure = found((2, 4), modulus).statistics, drawn("scores", (2, 4), modulus)
     mass = statistics.uniform_mass
     known = {
-        "attention to x and y": operand_mass(mass), "imbalance": operand_imbalance(mass),
-        "entropy over groups": group_entropy(mass), "entropy over tokens": statistics.uniform_entropy,
-    }  # fmt: skip
+        "attention to x and y": operand_mass(mass),
+        "imbalance": operand_imbalance(mass),
+        "entropy over groups": group_entropy(mass),
+        "entropy over tokens": statistics.uniform_entropy,
+    }
     for (name, value), bar in zip(known.items(), bars_of(figure), strict=False):
         assert f"uniform {float(value):.2f}" in titled(figure, name).get_title()
         assert uniform_on(bar) == pytest.approx(float(value))
@@ -360,10 +362,8 @@ def test_a_sweep_has_a_line_a_head_their_mean_and_uniform_attention(size, modulu
     layers, heads = size
     groups = [group for group in GROUPS if group != "mod" or modulus is not None]
     names = [
-        name
-        for layer in range(layers)
-        for name in [*(f"L{layer}H{head}" for head in range(heads)), f"L{layer} mean"]
-    ]  # fmt: skip
+        name for layer in range(layers) for name in [*(f"L{layer}H{head}" for head in range(heads)), f"L{layer} mean"]
+    ]
     assert len(panels(figure)) == len(groups)
     for axes, group in zip(panels(figure), groups, strict=True):
         shown, column = values_of(axes), statistics.groups[:, GROUPS.index(group)]

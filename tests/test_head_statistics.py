@@ -169,8 +169,15 @@ def test_sums_of_two_halves_merge_by_adding_what_they_hold(whole):
         own += theirs + last
     merged, once = one.fit(), expected.fit()
     assert merged.n == once.n == len(SHORT)
-    for name in ("rows_of", "role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
-                 "uniform_role_norm"):  # fmt: skip
+    for name in (
+        "rows_of",
+        "role_mass",
+        "uniform_role_mass",
+        "role_entropy",
+        "uniform_role_entropy",
+        "role_norm",
+        "uniform_role_norm",
+    ):
         agree(getattr(merged, name), getattr(once, name), 1e-12)
     assert (half.mass - once.mass).abs().max() > 1e-3  # the control: rows count
 
@@ -195,8 +202,9 @@ def test_constant_attention_gives_the_uniform_values_and_any_other_does_not():
         found = statistics_of(model, data)
         names = ("role_mass", "role_entropy", "role_norm", "mass", "entropy", "norm")
         pairs = [(getattr(found, name), getattr(found, f"uniform_{name}")) for name in names]
-        return torch.stack([(own - even).abs().flatten(2).amax(dim=2) if own.ndim > 2 else (own - even).abs()
-                            for own, even in pairs])  # fmt: skip
+        return torch.stack(
+            [(own - even).abs().flatten(2).amax(dim=2) if own.ndim > 2 else (own - even).abs() for own, even in pairs]
+        )
 
     assert bool((differences() > 1e-3).all())  # the control: every figure of every head
     for block in model.enc.blocks:
@@ -251,13 +259,17 @@ def test_the_notebooks_scores_are_of_averaged_masses():
 @pytest.mark.parametrize(
     ("mass", "both", "imbalance", "entropy"),
     [
-        ([0.3, 0.2, 0.1, 0.0, 0.4], 0.5, 0.1, 0.3 * math.log(1 / 0.3) + 0.2 * math.log(5) + 0.1 * math.log(10)
-         + 0.4 * math.log(2.5)),
+        (
+            [0.3, 0.2, 0.1, 0.0, 0.4],
+            0.5,
+            0.1,
+            0.3 * math.log(1 / 0.3) + 0.2 * math.log(5) + 0.1 * math.log(10) + 0.4 * math.log(2.5),
+        ),
         ([0.2] * 5, 0.4, 0.0, math.log(5)),
         ([0.1] * 5, 0.2, 0.0, math.log(5)),  # normalised
         ([0.0, 1.0, 0.0, 0.0, 0.0], 1.0, 1.0, 0.0),
     ],
-)  # fmt: skip
+)
 def test_scores_of_given_masses(mass, both, imbalance, entropy):
     mass = torch.tensor(mass, dtype=torch.float64)
     assert (operand_mass(mass).item(), operand_imbalance(mass).item()) == pytest.approx((both, imbalance))

@@ -30,8 +30,18 @@ from arithprobe.models.transformer import TinyTransformer
 from arithprobe.plotting.render import to_rgb
 from arithprobe.problems.rows import Inputs
 
-NOTEBOOK = ["layer", "head", "mass_x", "mass_y", "mass_plus", "mass_mod", "mass_others", "copy_score", "balance_score",
-            "entropy"]  # fmt: skip
+NOTEBOOK = [
+    "layer",
+    "head",
+    "mass_x",
+    "mass_y",
+    "mass_plus",
+    "mass_mod",
+    "mass_others",
+    "copy_score",
+    "balance_score",
+    "entropy",
+]
 QUICK = HeadOptions(draws=5, twins=1)
 
 
@@ -121,9 +131,19 @@ def test_every_head_has_the_notebooks_figures_and_the_honest_ones(made):
     assert sum(stats["causal"]["direct"].values()) == pytest.approx(1)
     assert len(stats["by_role"]["role_mass"][0][0]) == len(stats["by_role"]["roles"]) == 13
     assert made.pictures == {
-        "attention_0", "attention_1", "attention_2", "head_ablation", "head_categories", "head_effects",
-        "head_patching", "head_roles", "head_scores", "head_sweeps", "roles_layer0", "roles_layer1",
-    }  # fmt: skip
+        "attention_0",
+        "attention_1",
+        "attention_2",
+        "head_ablation",
+        "head_categories",
+        "head_effects",
+        "head_patching",
+        "head_roles",
+        "head_scores",
+        "head_sweeps",
+        "roles_layer0",
+        "roles_layer1",
+    }
 
 
 @pytest.mark.slow

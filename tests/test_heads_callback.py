@@ -29,10 +29,16 @@ def trained(files, tmp_path, callback, epochs=None, change=lambda module: None, 
     change(module)
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]), batch_size=32, recipe=DataRecipe(split="sum"))
     trainer = Trainer(
-        accelerator="cpu", callbacks=[callback], logger=logger or CSVLogger(tmp_path), enable_progress_bar=False,
-        enable_model_summary=False, max_epochs=epochs or 1, log_every_n_steps=1, enable_checkpointing=False,
+        accelerator="cpu",
+        callbacks=[callback],
+        logger=logger or CSVLogger(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=epochs or 1,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
         **options,
-    )  # fmt: skip
+    )
     if epochs is None:
         trainer.validate(module, datamodule=data, verbose=False)
     else:
@@ -50,8 +56,11 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     statistics = HeadSums(rows.layout, rows.roles, 2, 2).update(model, cache.states, torch.arange(len(rows))).fit()
     bench = Part(model, module.objective, rows, torch.arange(40), module.train_mean)
     ablation = ablate_heads(bench, "zero", same_layout_donors(bench, 0))
-    expected = {"operandmass": operand_mass(statistics.mass), "entropy": statistics.entropy,
-                "zeroablation": ablation.delta_rmse}  # fmt: skip
+    expected = {
+        "operandmass": operand_mass(statistics.mass),
+        "entropy": statistics.entropy,
+        "zeroablation": ablation.delta_rmse,
+    }
     logged = {tag: value.item() for tag, value in trainer.callback_metrics.items() if tag.startswith("heads_")}
     assert set(logged) == set(callback.tags()) and len(logged) == 12
     for tag, value in logged.items():

@@ -87,11 +87,18 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case(), Case(sums=50, rows=1000), Case(sums=25, rows=1000), Case(ratio=3.0, level=0.5, rows=2000),
-    Case(rows=1000, wrong=0.3), Case("sum"), Case("sum", level=0.5, rows=1000),
-    Case("sum", sums=200, level=0.2, by_sum=True, rows=2000), Case("sum", sums=50, level=0.2, rows=1000),
-    Case("sum", share=0.5), Case("sum", share=0.5, sums=100, level=0.3, by_sum=True, rows=1000),
-]  # fmt: skip
+    Case(),
+    Case(sums=50, rows=1000),
+    Case(sums=25, rows=1000),
+    Case(ratio=3.0, level=0.5, rows=2000),
+    Case(rows=1000, wrong=0.3),
+    Case("sum"),
+    Case("sum", level=0.5, rows=1000),
+    Case("sum", sums=200, level=0.2, by_sum=True, rows=2000),
+    Case("sum", sums=50, level=0.2, rows=1000),
+    Case("sum", share=0.5),
+    Case("sum", share=0.5, sums=100, level=0.3, by_sum=True, rows=1000),
+]
 RUNS, LOWEST, HIGHEST = 400, 0.92, 0.98
 
 
@@ -100,9 +107,16 @@ def bench_of(case, seed, alphas=ALPHAS):
     fit, held = halves_of(rows, len(rows))
     variable = variable_of(case.variable, rows)
     bench = Bench(
-        loaded.model, loaded.objective, rows, rows.constant(loaded.train_mean), held, fit,
-        columns={case.variable: variable.columns}, seed=seed, alphas=alphas,
-    )  # fmt: skip
+        loaded.model,
+        loaded.objective,
+        rows,
+        rows.constant(loaded.train_mean),
+        held,
+        fit,
+        columns={case.variable: variable.columns},
+        seed=seed,
+        alphas=alphas,
+    )
     return bench, bench.cell("resid_post.0", "last"), variable
 
 

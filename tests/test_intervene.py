@@ -20,9 +20,19 @@ from arithprobe.models.transformer import TinyTransformer
 BRIEF = ["--draws", 19, "--variable_draws", 19, "--n_heads", 2]
 QUICK = ["--no_mlp", "--no_patching"]
 ROW = {
-    "site", "position", "subspace", "rank", "held_out_r2", "effects", "refit_delta_mse", "residual_r2_linear",
-    "residual_r2_mlp", "steering_slope", "interchange", "near_tautological",
-}  # fmt: skip
+    "site",
+    "position",
+    "subspace",
+    "rank",
+    "held_out_r2",
+    "effects",
+    "refit_delta_mse",
+    "residual_r2_linear",
+    "residual_r2_mlp",
+    "steering_slope",
+    "interchange",
+    "near_tautological",
+}
 
 
 def plain(path, seed=0, **sizes):

@@ -46,17 +46,42 @@ def effect(lost=0.5, rmse=10.0, families=None, kind="mean"):
     families = (family("isotropic", (-1.0, 1.0)), family()) if families is None else families
     intervals = {"interval": (rmse - 2.0, rmse + 2.0), "fit_blocks": 10, "lost_interval": (lost - 0.2, lost + 0.2)}
     return AblationEffect(
-        kind=kind, n=100, rmse=rmse, delta_rmse=rmse, delta_loss=0.1, skill=0.5, skill_lost=lost, exact_match=0.1,
-        delta_exact_match=-0.1, removed=3.0, displaced=0.25, families=families, **intervals,
-    )  # fmt: skip
+        kind=kind,
+        n=100,
+        rmse=rmse,
+        delta_rmse=rmse,
+        delta_loss=0.1,
+        skill=0.5,
+        skill_lost=lost,
+        exact_match=0.1,
+        delta_exact_match=-0.1,
+        removed=3.0,
+        displaced=0.25,
+        families=families,
+        **intervals,
+    )
 
 
 def row(site="embed", position="last", subspace="sum:probe", r2=0.5, near=False, **about):
     return LedgerRow(
-        site=site, position=position, subspace=subspace, target=subspace.split(":")[0], rank=1, best_position="last",
-        held_out_r2=r2, mlp_r2=NAN, effects=(effect(**about),), refit_mse=1.0, refit_delta_mse=0.1, refit_r2=0.9,
-        residual_r2_linear=0.0, residual_r2_mlp=NAN, steering=None, interchange=None, near_tautological=near,
-    )  # fmt: skip
+        site=site,
+        position=position,
+        subspace=subspace,
+        target=subspace.split(":")[0],
+        rank=1,
+        best_position="last",
+        held_out_r2=r2,
+        mlp_r2=NAN,
+        effects=(effect(**about),),
+        refit_mse=1.0,
+        refit_delta_mse=0.1,
+        refit_r2=0.9,
+        residual_r2_linear=0.0,
+        residual_r2_mlp=NAN,
+        steering=None,
+        interchange=None,
+        near_tautological=near,
+    )
 
 
 def unlearned(one):
@@ -70,9 +95,21 @@ def curve(site="embed", target="sum", positions=("last",), response=0.5, random=
     deltas = torch.tensor([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0], dtype=torch.float64)
     at = response * deltas
     return SteeringCurve(
-        target, site, positions, deltas, 1.0, at, at - 0.1, at + 0.1, torch.zeros(6), Recovered(response, 0.4, 0.6), 10,
-        draws(-0.1, 0.2, n=random), (-1.0, 1.0), (-3.0, 3.0),
-    )  # fmt: skip
+        target,
+        site,
+        positions,
+        deltas,
+        1.0,
+        at,
+        at - 0.1,
+        at + 0.1,
+        torch.zeros(6),
+        Recovered(response, 0.4, 0.6),
+        10,
+        draws(-0.1, 0.2, n=random),
+        (-1.0, 1.0),
+        (-3.0, 3.0),
+    )
 
 
 def swap(share=0.8, whole=1.0, row_space=0.7, p=0.05, random=20):
@@ -129,7 +166,7 @@ FIGURES = {
     "symmetry, exact": lambda behaviour: symmetry_chart([change(share=0.0, distance=0.0, hidden=0.0)], behaviour),
     "symmetry, constant": lambda behaviour: symmetry_chart([change(distance=0.0, unrelated=0.0)], behaviour),
     "symmetry, none": lambda behaviour: symmetry_chart([], behaviour),
-}  # fmt: skip
+}
 
 
 @functools.cache
@@ -286,8 +323,12 @@ def test_the_axis_of_ablations_shows_small_and_large_effects():
 
 
 def test_why_there_is_no_p():
-    notes = {NO_MATCH: "no match", "the subspaces drawn are mostly this one itself: they overlap by 1": "itself",
-             "there is nothing to take out": "no change", "it displaces 0.25 of the variance": "all less"}  # fmt: skip
+    notes = {
+        NO_MATCH: "no match",
+        "the subspaces drawn are mostly this one itself: they overlap by 1": "itself",
+        "there is nothing to take out": "no change",
+        "it displaces 0.25 of the variance": "all less",
+    }
     rows = [row(families=(family(note=note, p=NAN),)) for note in notes]
     assert [text.split(" (")[0] for text in texts(ablation_against_random(rows, LEARNED))] == list(notes.values())
 

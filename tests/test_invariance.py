@@ -44,9 +44,15 @@ def apart(after, before, circle):
 
 @pytest.mark.parametrize(
     ("modulus", "objective", "digits"),
-    [(None, ScaledMSE(50.0), 1), (7, ScaledMSE(5.0), 1), (7, ResidueCrossEntropy(7), 1),
-     (7, CircularMSE(7, (1, 3)), 1), (None, ScaledMSE(50.0), 3), (7, ScaledMSE(5.0), 4)],
-)  # fmt: skip
+    [
+        (None, ScaledMSE(50.0), 1),
+        (7, ScaledMSE(5.0), 1),
+        (7, ResidueCrossEntropy(7), 1),
+        (7, CircularMSE(7, (1, 3)), 1),
+        (None, ScaledMSE(50.0), 3),
+        (7, ScaledMSE(5.0), 4),
+    ],
+)
 def test_all_figures_are_those_of_a_plain_loop(modulus, objective, digits):
     """Of numbers as they are, and of numbers with leading zeros, which the shifted problems have too."""
     of, rows = loaded(random_model(objective.n_outputs), objective, modulus), dataset(MIXED, modulus, digits)

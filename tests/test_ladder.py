@@ -59,9 +59,18 @@ def _few_rows_beside_untrained_networks():
 def options(claims, **more):
     """As little as can be beside the ladder; a period that is not the modulus leaves single frequencies alone."""
     quick = {
-        "targets": ["sum"], "sites": ["final"], "positions": ["last"], "no_mlp": True, "twins": 19, "frequencies": 1,
-        "period": 5, "max_examples": 260, "small_periods": (2,), "subspace_draws": 1, "fourier_permutations": 19,
-    }  # fmt: skip
+        "targets": ["sum"],
+        "sites": ["final"],
+        "positions": ["last"],
+        "no_mlp": True,
+        "twins": 19,
+        "frequencies": 1,
+        "period": 5,
+        "max_examples": 260,
+        "small_periods": (2,),
+        "subspace_draws": 1,
+        "fourier_permutations": 19,
+    }
     return ProbeOptions(claims=claims, **(quick | more))
 
 
@@ -146,11 +155,14 @@ def test_moving_x1_moves_the_sum_and_makes_x1_no_higher():
     assert ladder(clock, "x1").sites[1].causal.steering.slope.fraction == pytest.approx(0, abs=0.01)  # no sum beside it
 
 
-@pytest.mark.parametrize("sites", [
-    ["embed", "resid_post.0"],
-    pytest.param(["final"], marks=pytest.mark.long),
-    pytest.param(["embed", "resid_mid.1"], marks=pytest.mark.long),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sites",
+    [
+        ["embed", "resid_post.0"],
+        pytest.param(["final"], marks=pytest.mark.long),
+        pytest.param(["embed", "resid_mid.1"], marks=pytest.mark.long),
+    ],
+)
 def test_planes_are_taken_out_where_the_circle_was_surveyed_and_nowhere_else(sites):
     """Of the residue, whose planes are those of the answers; the ladder looks at all sites in any case."""
     found = probe(*some(clock, ROWS), options(["residuemod13f1"], period=None, frequencies=2, sites=sites))
@@ -271,10 +283,19 @@ def test_where_the_held_rows_alone_are_not_learned_the_evidence_says_so():
 
 def test_the_thresholds_written_are_these():
     assert THRESHOLDS == {
-        "skill_floor": 0.05, "level": 0.05, "fewest_twins": 19, "margin_r2": 0.05, "readable_r2": 0.95,
-        "carried_r2": 0.5, "skill_left": 0.1, "exact_chances": 2.0, "random_cost": 0.05, "shuffled_cost": 0.5,
-        "slope": 0.1, "swapped": 0.1,
-    }  # fmt: skip
+        "skill_floor": 0.05,
+        "level": 0.05,
+        "fewest_twins": 19,
+        "margin_r2": 0.05,
+        "readable_r2": 0.95,
+        "carried_r2": 0.5,
+        "skill_left": 0.1,
+        "exact_chances": 2.0,
+        "random_cost": 0.05,
+        "shuffled_cost": 0.5,
+        "slope": 0.1,
+        "swapped": 0.1,
+    }
 
 
 def causal(**changed):
@@ -414,10 +435,17 @@ def read(name="sum", frequencies=None, **changed):
     """Scores of a claim at one site that pass everything, but for some figures; too low to intervene."""
     circle = None if frequencies is None else Circle("residue", 13, frequencies)
     passing = {
-        "r2": 0.94, "low": 0.93, "high": 0.95, "p": 0.05, "null_high": 0.01, "task_on_pairs": 0.94,
-        "control_on_pairs": 0.0, "relabelled": 0.1, "neighbour": math.nan if circle is None else 0.1,
+        "r2": 0.94,
+        "low": 0.93,
+        "high": 0.95,
+        "p": 0.05,
+        "null_high": 0.01,
+        "task_on_pairs": 0.94,
+        "control_on_pairs": 0.0,
+        "relabelled": 0.1,
+        "neighbour": math.nan if circle is None else 0.1,
         "lead": math.nan if circle is None else 9.0,
-    }  # fmt: skip
+    }
     count = 1 if frequencies is None else len(frequencies)
     figures = {
         key: torch.as_tensor(value, dtype=torch.float64).expand(count).reshape(count, 1)
@@ -516,10 +544,7 @@ def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_perio
 
 @pytest.mark.parametrize(
     ("frequencies", "reason"),
-    [
-        (None, "two values lie on a line in any order"),
-        ((3,), "two or three values are a circle anyhow"),
-    ],
+    [(None, "two values lie on a line in any order"), ((3,), "two or three values are a circle anyhow")],
 )
 def test_of_too_few_values_no_shape_can_be_told_and_nothing_is_geometric(frequencies, reason):
     name = "sum" if frequencies is None else "residue"

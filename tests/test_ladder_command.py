@@ -23,8 +23,25 @@ from arithprobe.planted.circuits import adder
 from arithprobe.problems.grammar import Problem
 
 pytestmark = pytest.mark.usefixtures("white")
-QUICK = ("--no_mlp", "--twins", 1, "--fourier_permutations", 19, "--frequencies", 1, "--small_periods", 2,
-         "--subspace_draws", 1, "--targets", "sum", "--sites", "final", "--positions", "last")  # fmt: skip
+QUICK = (
+    "--no_mlp",
+    "--twins",
+    1,
+    "--fourier_permutations",
+    19,
+    "--frequencies",
+    1,
+    "--small_periods",
+    2,
+    "--subspace_draws",
+    1,
+    "--targets",
+    "sum",
+    "--sites",
+    "final",
+    "--positions",
+    "last",
+)
 
 
 @pytest.fixture(scope="module")

@@ -133,13 +133,16 @@ def test_a_correlate_that_nothing_reads_reached_the_top_and_cannot_be_told_from_
     assert found["x"][2].given.probe_skill > 0.9 > 0.1 > found["sum"][2].given.probe_skill
 
 
-@pytest.mark.parametrize("more", [
-    {"d": 8, "seed": 1},
-    {"oblique": -0.7, "seed": 1},
-    {"norm": True},
-    pytest.param({"d": 32, "decoys": 12, "seed": 2}, marks=pytest.mark.long),
-    pytest.param({"oblique": 0.5, "norm": True, "seed": 3}, marks=pytest.mark.long),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"d": 8, "seed": 1},
+        {"oblique": -0.7, "seed": 1},
+        {"norm": True},
+        pytest.param({"d": 32, "decoys": 12, "seed": 2}, marks=pytest.mark.long),
+        pytest.param({"oblique": 0.5, "norm": True, "seed": 3}, marks=pytest.mark.long),
+    ],
+)
 def test_what_is_a_correlate_s_own_does_nothing_and_what_is_the_sum_s_own_does_all(more):
     found = told(lines(0.985, **more), ["x", "sum"])
     assert standing(found["x"][2]) == {"sum": (False, False)}
@@ -266,9 +269,17 @@ def test_an_unread_correlate_stands_no_more_often_than_chance(d, rows, blur, r):
 @functools.cache
 def report():
     quick = {
-        "targets": ["sum"], "sites": [SITE], "positions": ["last"], "no_mlp": True, "twins": 19, "frequencies": 1,
-        "period": 5, "small_periods": (2,), "subspace_draws": 1, "fourier_permutations": 19,
-    }  # fmt: skip
+        "targets": ["sum"],
+        "sites": [SITE],
+        "positions": ["last"],
+        "no_mlp": True,
+        "twins": 19,
+        "frequencies": 1,
+        "period": 5,
+        "small_periods": (2,),
+        "subspace_draws": 1,
+        "fourier_permutations": 19,
+    }
     return probe(*lines(0.985), ProbeOptions(claims=["x", "sum"], **quick))
 
 

@@ -57,7 +57,7 @@ SLIPS = [
         for name in names.split()
     ),
     (ReproduceOptions, {"mlp_settings": ("99999x1",)}, "mlp_settings: hidden is 99999; expected at most 8192 ("),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "option", "message"), SLIPS, ids=lambda one: getattr(one, "__name__", str(one)))

@@ -51,8 +51,15 @@ def test_the_number_of_heads_matters_and_is_4_by_default(plain, rows):
 def test_a_lightning_checkpoint_says_it_all(small_data, tmp_path, rows):
     data = ArithmeticDataModule(*(str(small_data[p]) for p in ("train", "val")), recipe=DataRecipe(split="sum"))
     module = ArithmeticModule(**SMALL, objective=ScaledMSE(300.0))
-    trainer = Trainer(max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
-                      accelerator="cpu", default_root_dir=tmp_path, enable_checkpointing=False)  # fmt: skip
+    trainer = Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+    )
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     loaded = load_model(tmp_path / "one.ckpt")
@@ -74,10 +81,7 @@ def test_a_lightning_checkpoint_says_it_all(small_data, tmp_path, rows):
     [
         ({"tok.weight": torch.zeros(30, 16)}, "vocabulary has 30 tokens; expected 21"),
         ({"tok.weight": None}, "no weights of a TinyTransformer: 'tok.weight' is missing"),
-        (
-            {"readout.weight": torch.zeros(97, 16), "readout.bias": torch.zeros(97)},
-            "readout has 97 outputs",
-        ),
+        ({"readout.weight": torch.zeros(97, 16), "readout.bias": torch.zeros(97)}, "readout has 97 outputs"),
         ({"enc.layers.1.norm1.weight": torch.zeros(3)}, "another architecture: 'enc.layers.1.norm1.weight'"),
     ],
 )
@@ -90,9 +94,14 @@ def test_other_files_are_refused(plain, tmp_path, change, message):
 
 @pytest.mark.parametrize(
     "change",
-    [{"hyper_parameters": "none"}, {"state_dict": []}, {"arithprobe": None}, {"hyper_parameters": {"n_heads": "4"}},
-     {"arithprobe": {"train_mean": float("nan")}}],
-)  # fmt: skip
+    [
+        {"hyper_parameters": "none"},
+        {"state_dict": []},
+        {"arithprobe": None},
+        {"hyper_parameters": {"n_heads": "4"}},
+        {"arithprobe": {"train_mean": float("nan")}},
+    ],
+)
 def test_lightning_checkpoints_of_something_else_are_refused(plain, tmp_path, change):
     weights = {f"model.{name}": value for name, value in plain[0].state_dict().items()}
     torch.save({"pytorch-lightning_version": "2", "state_dict": weights} | change, tmp_path / "odd.ckpt")

@@ -83,12 +83,15 @@ ABLATIONS = [
     *((site, "units+carry@last", NOTHING_IS_GONE) for site in ("mlp_out.0", "resid_post.0", "resid_mid.1", "final")),
     *((site, "total@last", SUM_IS_TOTAL) for site in ("attn_out.1", "resid_mid.1", "resid_post.1", "final")),
     *((site, "total@equals", NOTHING_IS_GONE) for site in ("attn_out.1", "resid_mid.1", "resid_post.1", "final")),
-    *((site, f"decoy@{token}", NOTHING_IS_GONE)
-      for site in ("mlp_out.0", "resid_post.0", "resid_mid.1", "final") for token in ("equals", "last")),
+    *(
+        (site, f"decoy@{token}", NOTHING_IS_GONE)
+        for site in ("mlp_out.0", "resid_post.0", "resid_mid.1", "final")
+        for token in ("equals", "last")
+    ),
     *((site, "spare@last", SPARE_IS_GONE) for site in SITES if site in ("embed", "final") or site.startswith("resid")),
     *((site, "spare@equals", NOTHING_IS_GONE) for site in ("embed", "resid_mid.0", "resid_post.0")),
     *((site, "spare@last", NOTHING_IS_GONE) for site in ("attn_out.0", "mlp_out.0", "attn_out.1", "mlp_out.1")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

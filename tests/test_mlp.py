@@ -150,8 +150,9 @@ def test_what_needs_hidden_units_is_found_by_them_only():
         assert ((scores.low < scores.score) & (scores.score <= scores.high)).all()
         assert scores.p[:2].tolist() == [0.2, 0.2]
         assert (scores.n_train + scores.n_stop + scores.n_test, scores.metric) == (
-            800, "accuracy" if kind == "classification" else "r2",
-        )  # fmt: skip
+            800,
+            "accuracy" if kind == "classification" else "r2",
+        )
 
 
 def test_of_noise_one_in_twenty_is_significant():
@@ -218,14 +219,16 @@ def test_a_wrapped_error_is_measured_round_the_circle():
         ({"states": torch.full((1, 100, 2), torch.nan)}, "the states at 0 are not all finite numbers"),
         ({"states": torch.zeros(1, 90, 2)}, r"states are \(1, 90, 2\); expected \(1 sites, 100 rows, D\)"),
         ({"values": torch.ones(100)}, "'thing': the labels are constant"),
-        ({"values": torch.arange(300.0), "states": torch.zeros(1, 300, 2), "kind": "classification"},
-         "'thing': 300 distinct values; classification takes up to 200: use regression"),
+        (
+            {"values": torch.arange(300.0), "states": torch.zeros(1, 300, 2), "kind": "classification"},
+            "'thing': 300 distinct values; classification takes up to 200: use regression",
+        ),
         ({"group": torch.arange(100) % 9}, "9 groups make .* expected 10 groups or more"),
         ({"pair": torch.zeros(100).long()}, "1 pairs make .* expected 10 pairs or more"),
         ({"kind": "ranking"}, "kind is 'ranking'; expected 'regression' or 'classification'"),
         ({"shuffles": 0}, "shuffles is 0; expected 1 or more"),
     ],
-)  # fmt: skip
+)
 def test_rows_that_cannot_be_probed_are_refused(change, message):
     with pytest.raises(ArithprobeError, match=message) as raised:
         scores_of(**{"states": drawn(1, 100, 2), "values": torch.arange(100.0)} | change)

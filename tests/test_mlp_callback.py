@@ -41,10 +41,16 @@ def fit(callbacks, files, folder, epochs=2, batch_size=64, **options):
     module, losses = ArithmeticModule(**SMALL, dropout=0.1), Finite()
     module.lr = options.pop("lr", module.lr)  # also one that no option may be
     trainer = Trainer(
-        accelerator="cpu", max_epochs=epochs, callbacks=[*callbacks, losses], logger=TensorBoardLogger(folder, "run"),
-        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, enable_checkpointing=False,
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=[*callbacks, losses],
+        logger=TensorBoardLogger(folder, "run"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
         **options,
-    )  # fmt: skip
+    )
     trainer.fit(module, datamodule=data)
     return trainer, module, data, losses.losses
 

@@ -24,9 +24,14 @@ def data(small_data):
 @pytest.fixture
 def trainer(tmp_path):
     return Trainer(
-        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, enable_checkpointing=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+    )
 
 
 def test_the_objective_is_the_notebooks():
@@ -106,9 +111,15 @@ def test_options_of_the_optimizer_reach_it():
 def test_a_few_rows_of_the_sanity_check_are_no_verdict(data, tmp_path):
     module = ArithmeticModule(**SMALL)
     trainer = Trainer(
-        accelerator="cpu", max_epochs=1, check_val_every_n_epoch=5, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        check_val_every_n_epoch=5,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
     trainer.fit(module, datamodule=data)
     assert module.behaviour is None
 

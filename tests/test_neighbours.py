@@ -110,10 +110,18 @@ def test_the_waves_compared_with_are_those_of_the_periods_beside_and_of_the_span
     total = rows.x + rows.y
     span = float(total.max() - total.min())
     found = neighbours_of(Circle("residue", 97, (1, 40)), rows)
-    turns = [[float(one.name.split("beside")[1]) for one, wave in zip(found.targets, found.waves, strict=True)
-              if wave.beside == index and wave.must_be_worse] for index in (0, 1)]  # fmt: skip
-    expected = [[1 / 98, 1 / 96, 1 / 97 - 1 / span, 1 / 97 + 1 / span],
-                [40 / 97 - 0.25 / span, 40 / 97 + 0.25 / span, 40 / 97 - 1 / span, 40 / 97 + 1 / span]]  # fmt: skip
+    turns = [
+        [
+            float(one.name.split("beside")[1])
+            for one, wave in zip(found.targets, found.waves, strict=True)
+            if wave.beside == index and wave.must_be_worse
+        ]
+        for index in (0, 1)
+    ]
+    expected = [
+        [1 / 98, 1 / 96, 1 / 97 - 1 / span, 1 / 97 + 1 / span],
+        [40 / 97 - 0.25 / span, 40 / 97 + 0.25 / span, 40 / 97 - 1 / span, 40 / 97 + 1 / span],
+    ]
     assert [sorted(some) for some in turns] == [pytest.approx(sorted(some), abs=1e-6) for some in expected]
 
 

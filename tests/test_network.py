@@ -40,10 +40,18 @@ def tiny(norm="post", positions="absolute", dtype=torch.float32):
 def wrapped(model):
     """The same transformer, known by its site map alone."""
     sizes, example = model.architecture, sums().inputs(torch.arange(2))
-    return HookedNetwork(
-        model, model.sites, example=example, call=lambda module, inputs: module(*inputs),
-        factory=lambda: TinyTransformer(**sizes, dropout=0.0).to(model.tok.weight.dtype), max_len=model.max_len,
-    ).eval().requires_grad_(False)  # fmt: skip
+    return (
+        HookedNetwork(
+            model,
+            model.sites,
+            example=example,
+            call=lambda module, inputs: module(*inputs),
+            factory=lambda: TinyTransformer(**sizes, dropout=0.0).to(model.tok.weight.dtype),
+            max_len=model.max_len,
+        )
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 KNOWN = {
@@ -235,7 +243,7 @@ MAPS = [
     ({"embed": "tokens", "resid_post.0": "up"}, r"the residual sites are of widths \[8, 12\]"),
     ({"embed": "tokens", "late": "spare"}, "the hook at 'late' never fired"),
     ({"embed": "tokens", "flat": "flat"}, r"site 'flat': the output of 'flat' is \(2, 24\); expected \(B, T, D\), \("),
-]  # fmt: skip
+]
 
 
 class Odd(OneLayer):

@@ -73,7 +73,7 @@ def changed(how, sites=None, **options):
         ("", SITES | {"again.0": "out"}, "sites 'attn_out.0' and 'again.0' are one state, the output of 'inner.out'"),
         ("", dict(reversed(AFTER.items())), "the residual sites as embed, resid_mid.0, resid_post.0, not resid"),
     ],
-)  # fmt: skip
+)
 def test_each_lie_is_found_out(how, sites, said):
     assert check(changed("", SITES), token_rows()).problems == ()  # the control
     found = check(changed(how, sites), token_rows())
@@ -135,10 +135,12 @@ def encoder(*, masks=True, norm_first=False):
         {"embed": {"module": "encoder.layers.0", "side": "input"}} | layers | {"mlp_out.1": "encoder.layers.1.dropout2"}
     )
     return HookedNetwork(
-        Encoder(norm_first), sites, example=sums().inputs(torch.arange(2)),
+        Encoder(norm_first),
+        sites,
+        example=sums().inputs(torch.arange(2)),
         call=lambda module, inputs: module(inputs.ids, inputs.ids == (PAD_ID if masks else -1)),
         factory=lambda: Encoder(norm_first),
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
@@ -286,7 +288,7 @@ def test_a_factory_that_needs_more_is_one_line():
         ({"sites": ["embed"]}, "sites is a list; expected a map such as"),
         ({"residual": [0]}, "residual: expected names, got 0"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_of_a_hooked_network_is_one_line(options, said):
     with pytest.raises(ArithprobeError, match=said) as raised:
         hooked(**options)
@@ -355,9 +357,14 @@ class Scalar(OneLayer):
 def test_weights_without_dimensions_have_a_hash_and_come_back_from_a_file(tmp_path):
     network = hooked(Scalar(), factory=None)
     before = weights_hash(network)
-    torch.save({"state_dict": {f"model.{name}": one for name, one in network.state_dict().items()},
-                "arithprobe": {"objective": ResidueCrossEntropy(P).stored}, "pytorch-lightning_version": "2.6.6"},
-               tmp_path / "own.ckpt")  # fmt: skip
+    torch.save(
+        {
+            "state_dict": {f"model.{name}": one for name, one in network.state_dict().items()},
+            "arithprobe": {"objective": ResidueCrossEntropy(P).stored},
+            "pytorch-lightning_version": "2.6.6",
+        },
+        tmp_path / "own.ckpt",
+    )
     other = hooked(Scalar(), factory=None)
     with torch.no_grad():
         other.inner.gain.fill_(2.0)

@@ -167,7 +167,7 @@ def test_an_objective_of_ones_own_is_known_by_its_name():
         (lambda: objective_named("CircularMES", {}), "no objective 'CircularMES'; did you mean 'CircularMSE'"),
         (lambda: objective_named("CircularMSE", {"k": 3}), r"the options {'k': 3} are none of CircularMSE"),
     ],
-)  # fmt: skip
+)
 def test_bad_options_are_refused_in_one_line(make, message):
     with pytest.raises(ArithprobeError, match=message) as caught:
         make()
@@ -210,9 +210,16 @@ def fitted(data, objective, tmp_path, steps=5, **options):
     torch.manual_seed(0)
     module = ArithmeticModule(**SMALL, dropout=0.0, norm="pre", positions="place", objective=objective, **options)
     trainer = Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, enable_checkpointing=False, num_sanity_val_steps=0, check_val_every_n_epoch=1000,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=1000,
+    )
     trainer.fit(module, datamodule=data)
     trainer.validate(module, datamodule=data, verbose=False)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
@@ -283,19 +290,34 @@ def test_a_checkpoint_of_another_objective_is_refused(sevens, tmp_path, run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model.objective.modulus", 11], r"answers 'x \+ y \(mod 11\)' \(ResidueCrossEntropy\(modulus=11\)\), "
-                                            r"the data is 'x \+ y \(mod 7\)'; --model.objective or --data.recipe"),
+        (
+            ["--model.objective.modulus", 11],
+            r"answers 'x \+ y \(mod 11\)' \(ResidueCrossEntropy\(modulus=11\)\), "
+            r"the data is 'x \+ y \(mod 7\)'; --model.objective or --data.recipe",
+        ),
         (["--model.scale", 3], r"unknown option --model.scale; did you mean 'model.objective.scale'"),
-        (["--model.objective", "CircularMSE", "--model.objective.frequencies", "[1.5]"],
-         "CircularMSE: .*frequencies.*Expected a int.*1.5"),
-        (["--checkpoint.monitor", "val/rmse"], r"monitor 'val/rmse' is not logged: it is a metric of ScaledMSE, "
-                                               r"the objective is ResidueCrossEntropy\(modulus=7\)"),
-        (["--trainer.callbacks", "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor", "val/r2"],
-         "monitor 'val/r2' is not logged: it is a metric of ScaledMSE"),
+        (
+            ["--model.objective", "CircularMSE", "--model.objective.frequencies", "[1.5]"],
+            "CircularMSE: .*frequencies.*Expected a int.*1.5",
+        ),
+        (
+            ["--checkpoint.monitor", "val/rmse"],
+            r"monitor 'val/rmse' is not logged: it is a metric of ScaledMSE, "
+            r"the objective is ResidueCrossEntropy\(modulus=7\)",
+        ),
+        (
+            [
+                "--trainer.callbacks",
+                "lightning.pytorch.callbacks.EarlyStopping",
+                "--trainer.callbacks.monitor",
+                "val/r2",
+            ],
+            "monitor 'val/r2' is not logged: it is a metric of ScaledMSE",
+        ),
         (["--checkpoint.monitor", "val/exact_macth"], "did you mean 'val/exact_match'"),
         (["--model.schedule", "cosine", "--trainer.max_epochs", -1], "a cosine schedule needs an end"),
     ],
-)  # fmt: skip
+)
 def test_bad_options_of_a_fit(words, message, sevens, tmp_path, run):
     files = ["--data.train_file", sevens.files["train"], "--data.val_file", sevens.files["val"]]
     of_task = ["--data.recipe.task", "mod", "--data.recipe.modulus", 7, "--trainer.default_root_dir", tmp_path / "runs"]

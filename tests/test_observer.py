@@ -54,10 +54,15 @@ def fit(observers, files, tmp_path, lr=2e-3):
     module = ArithmeticModule(**SMALL, dropout=0.1)
     module.lr = lr  # also one that no option may be
     trainer = Trainer(
-        accelerator="cpu", max_epochs=3, callbacks=[*observers, losses], logger=TensorBoardLogger(tmp_path, "run"),
-        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+        accelerator="cpu",
+        max_epochs=3,
+        callbacks=[*observers, losses],
+        logger=TensorBoardLogger(tmp_path, "run"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
         enable_checkpointing=any(isinstance(one, Checkpoint) for one in observers),
-    )  # fmt: skip
+    )
     trainer.fit(module, datamodule=data)
     return module.state_dict(), losses
 

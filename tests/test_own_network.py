@@ -47,12 +47,16 @@ from arithprobe.training.probed import ProbedModule
 
 K = 17
 BRIEF = ProbeOptions(
-    twins=1, frequencies=3, fourier_permutations=19, mlp_shuffles=1, mlp_hidden=8, small_periods=(2,),
-    sites=("residual", "mlp_act.0"), positions=("last", "role"),
-)  # fmt: skip
-QUIET = {
-    "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1,
-}  # fmt: skip
+    twins=1,
+    frequencies=3,
+    fourier_permutations=19,
+    mlp_shuffles=1,
+    mlp_hidden=8,
+    small_periods=(2,),
+    sites=("residual", "mlp_act.0"),
+    positions=("last", "role"),
+)
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
 
 
 def made():
@@ -89,9 +93,13 @@ def test_probes_and_ladder_of_a_network_of_ones_own(learned):
 def test_interventions_on_a_network_of_ones_own(learned):
     loaded, rows = learned
     options = InterveneOptions(
-        targets=("residuemod17f1to8",), sites=("resid_post.0", "mlp_act.0"), positions=("last",), draws=19,
-        variable_draws=19, variables=("residue",),
-    )  # fmt: skip
+        targets=("residuemod17f1to8",),
+        sites=("resid_post.0", "mlp_act.0"),
+        positions=("last",),
+        draws=19,
+        variable_draws=19,
+        variables=("residue",),
+    )
     found = intervene(loaded, rows, options)
     record = json.loads(to_json(intervene_record(found, options)))
     assert record["fidelity"]["problems"] == [] and len(found.ledger) == 4
@@ -108,8 +116,8 @@ def test_a_wrapped_transformer_gives_the_ledger_of_the_fast_path():
     model, rows = tiny("pre", dtype=torch.float64), sums()
     wide = rows.rewritten(torch.arange(len(rows)).repeat(4), rows.x.repeat(4), rows.y.repeat(4), "again")
     options = InterveneOptions(
-        sites=("embed", "z.1", "resid_mid.0", "final"), draws=19, variable_draws=19, variables=("x",), no_mlp=True,
-    )  # fmt: skip
+        sites=("embed", "z.1", "resid_mid.0", "final"), draws=19, variable_draws=19, variables=("x",), no_mlp=True
+    )
     own, other = (
         [_numbers(one) for one in json.loads(to_json(ledger_records(intervene(loaded, wide, options))))]
         for loaded in (in_memory(network, ScaledMSE(50.0)) for network in (model, wrapped(model)))
@@ -132,9 +140,14 @@ def _numbers(value, place=""):
 
 def fit(module, callbacks, data, folder, steps=8):
     trainer = Trainer(
-        max_steps=steps, max_epochs=-1, val_check_interval=4, check_val_every_n_epoch=None, callbacks=callbacks,
-        default_root_dir=folder, **QUIET,
-    )  # fmt: skip
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=4,
+        check_val_every_n_epoch=None,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        **QUIET,
+    )
     trainer.fit(module, datamodule=data)
     return trainer
 
@@ -156,10 +169,13 @@ def test_live_probes_of_a_network_and_rows_of_ones_own(tmp_path):
     train, val = (Ungrouped(*pairs(first=1)[part].T) for part in (order[:60], order[60:]))
     callbacks = [
         RidgeProbing(targets=["a", "product"], positions=["last", "role"], folds=2),
-        FourierProbing(frequencies=2, folds=2), DirectionAblation(targets=["a", "productmod11f1"], every=1, folds=2),
-        EmergenceProbing(twins=2, frequencies=0, targets=["product"], folds=3), BehaviourReport(), BestCheckpoint(),
+        FourierProbing(frequencies=2, folds=2),
+        DirectionAblation(targets=["a", "productmod11f1"], every=1, folds=2),
+        EmergenceProbing(twins=2, frequencies=0, targets=["product"], folds=3),
+        BehaviourReport(),
+        BestCheckpoint(),
         Provenance(),
-    ]  # fmt: skip
+    ]
     module = ProbedModule(hooked(factory=None).train(), ResidueCrossEntropy(P), lr=1e-2)
     trainer = fit(module, callbacks, RowsDataModule(train, val, batch_size=20), tmp_path)
     folder = next((tmp_path / "lightning_logs").iterdir())
@@ -211,7 +227,7 @@ def test_what_a_network_or_rows_lack_is_one_line():
         (lambda: ProbedModule(OneLayer(), ResidueCrossEntropy(P)), "a OneLayer has no d_model"),
         (lambda: ProbedModule(hooked(), nn.MSELoss()), "expected an Objective"),
         (lambda: probe(in_memory(hooked(), ResidueCrossEntropy(P), task="x + y"), rows), "was trained on 'x \\+ y'"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(ArithprobeError, match=said) as raised:
             wrong()
         assert "\n" not in str(raised.value)

@@ -168,8 +168,24 @@ def by_hand(target, base, source, modulus):
     return answer if modulus is None else answer % modulus
 
 
-TARGETS = ["x", "y", "sum", "x1", "x10", "x100", "y1", "y10", "y100", "sum1", "sum10", "sum100", "sum1000",
-           "carry1", "carry10", "carry100"]  # fmt: skip
+TARGETS = [
+    "x",
+    "y",
+    "sum",
+    "x1",
+    "x10",
+    "x100",
+    "y1",
+    "y10",
+    "y100",
+    "sum1",
+    "sum10",
+    "sum100",
+    "sum1000",
+    "carry1",
+    "carry10",
+    "carry100",
+]
 
 
 @pytest.mark.parametrize("modulus", [None, 97, 10])
@@ -215,8 +231,16 @@ def test_a_circle_of_x_that_tells_its_residues_apart_says_what_the_answer_is(mod
 def test_what_a_unit_is_worth_is_what_arithmetic_demands():
     """Whether of x, of a tens digit, or of a carry: the difference of two demanded answers."""
     x, y = torch.tensor([220]), torch.tensor([310])
-    for target, (u, v) in {"x": (221, 310), "y": (220, 311), "sum": (220, 311), "x10": (230, 310), "y100": (220, 410),
-                           "sum1": (221, 310), "carry1": (225, 315), "carry10": (290, 310)}.items():  # fmt: skip
+    for target, (u, v) in {
+        "x": (221, 310),
+        "y": (220, 311),
+        "sum": (220, 311),
+        "x10": (230, 310),
+        "y100": (220, 410),
+        "sum1": (221, 310),
+        "carry1": (225, 315),
+        "carry10": (290, 310),
+    }.items():
         moved = counterfactual(target, Sums(x, y), Sums(torch.tensor([u]), torch.tensor([v])))
         assert float(moved - x - y) == answer_per_unit(target), target
     assert answer_per_unit("residue") == 1 and answer_per_unit("summod10") is None

@@ -13,8 +13,27 @@ from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.models.transformer import TinyTransformer
 
-QUICK = ("--n_heads", 2, "--permutations", 19, "--fourier_permutations", 19, "--twins", 2, "--mlp_shuffles", 2,
-         "--mlp_hidden", 8, "--subspace_draws", 3, "--frequencies", 3, "--small_periods", 2, 3)  # fmt: skip
+QUICK = (
+    "--n_heads",
+    2,
+    "--permutations",
+    19,
+    "--fourier_permutations",
+    19,
+    "--twins",
+    2,
+    "--mlp_shuffles",
+    2,
+    "--mlp_hidden",
+    8,
+    "--subspace_draws",
+    3,
+    "--frequencies",
+    3,
+    "--small_periods",
+    2,
+    3,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +64,33 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole)
     folder, out = whole
     assert out.startswith("NOT LEARNED: ")
     assert "an untrained network can score as high" in out.splitlines()[1]
-    for part in ("ridge probes at final@last", "untrained", "explained", "Fourier probes of 'residue' mod 11",
-                 "decoded from the angles", "small periods", "readout refitted", "MLP regression of 'residue'",
-                 "MLP classification of 'residue'", "cells x", "probe.json"):  # fmt: skip
+    for part in (
+        "ridge probes at final@last",
+        "untrained",
+        "explained",
+        "Fourier probes of 'residue' mod 11",
+        "decoded from the angles",
+        "small periods",
+        "readout refitted",
+        "MLP regression of 'residue'",
+        "MLP classification of 'residue'",
+        "cells x",
+        "probe.json",
+    ):
         assert part in out
     figures = sorted(path.name for path in (folder / "figures").iterdir())
-    names = ("fourier_residuemod11", "frequencies_by_site", "ladder", "mlp_against_ridge", "refitted_readout",
-             "ridge_residue", "ridge_sum", "ridge_x", "ridge_y", "small_periods")  # fmt: skip
+    names = (
+        "fourier_residuemod11",
+        "frequencies_by_site",
+        "ladder",
+        "mlp_against_ridge",
+        "refitted_readout",
+        "ridge_residue",
+        "ridge_sum",
+        "ridge_x",
+        "ridge_y",
+        "small_periods",
+    )
     assert figures == [f"{name}.{ending}" for name in names for ending in ("png", "svg")]
     found = json.loads((folder / "probe.json").read_text())
     assert next(iter(found["behaviour"])) == "verdict"
@@ -88,19 +127,48 @@ def test_the_part_that_needs_no_training_is_a_part_or_words(whole):
 @pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fit, small_data, tmp_path):
-    probes = ("--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.cross_validate", "true",
-              "--trainer.callbacks.permutations", 19, "--trainer.callbacks.targets", "[sum,x1]",
-              "--trainer.callbacks.alphas", 10.0)  # fmt: skip
+    probes = (
+        "--trainer.callbacks",
+        "RidgeProbing",
+        "--trainer.callbacks.cross_validate",
+        "true",
+        "--trainer.callbacks.permutations",
+        19,
+        "--trainer.callbacks.targets",
+        "[sum,x1]",
+        "--trainer.callbacks.alphas",
+        10.0,
+    )
     code, _, err = run(*small_fit, "--trainer.max_epochs", 1, *probes)
     assert code == 0, err
     folder = tmp_path / "lightning_logs" / "run" / "version_0"
     live = read_jsonl(folder / "probes" / "ridge.jsonl")[-1]
     code, out, err = run(
-        "probe", "--checkpoint", folder / "checkpoints" / "last.ckpt", "--data", small_data["val"],
-        "--output_dir", tmp_path / "out", "--alphas", 10.0, "--permutations", 19, "--targets", "sum", "x1",
-        "--twins", 0, "--no_mlp", "--no_ladder", "--small_periods", 2, "--subspace_draws", 1,
-        "--fourier_permutations", 19,
-    )  # fmt: skip
+        "probe",
+        "--checkpoint",
+        folder / "checkpoints" / "last.ckpt",
+        "--data",
+        small_data["val"],
+        "--output_dir",
+        tmp_path / "out",
+        "--alphas",
+        10.0,
+        "--permutations",
+        19,
+        "--targets",
+        "sum",
+        "x1",
+        "--twins",
+        0,
+        "--no_mlp",
+        "--no_ladder",
+        "--small_periods",
+        2,
+        "--subspace_draws",
+        1,
+        "--fourier_permutations",
+        19,
+    )
     assert code == 0, err
     assert "untrained, explained: cannot be told, no untrained network was probed (twins is 0)." in out
     after = json.loads((tmp_path / "out" / "probe.json").read_text())
@@ -163,8 +231,24 @@ def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for
     """Even operands of few values: no parity, and too few y to hold any out."""
     rows = "".join(f"{x} + {y} = ?\t{x + y}\n" for x in range(0, 200, 2) for y in (100, 102, 104))
     (tmp_path / "even.tsv").write_text(rows)
-    words = ("probe", "--checkpoint", plain, "--data", tmp_path / "even.tsv", "--output_dir", tmp_path / "out", *QUICK,
-             "--no_mlp", "--no_ladder", "--twins", 0, "--sites", "final", "--positions", "last")  # fmt: skip
+    words = (
+        "probe",
+        "--checkpoint",
+        plain,
+        "--data",
+        tmp_path / "even.tsv",
+        "--output_dir",
+        tmp_path / "out",
+        *QUICK,
+        "--no_mlp",
+        "--no_ladder",
+        "--twins",
+        0,
+        "--sites",
+        "final",
+        "--positions",
+        "last",
+    )
     code, out, err = run(*words)
     assert code == 0, err
     assert "left out: everything of y: " in out and "3 different values of 'y', fewer than the 5 folds" in out

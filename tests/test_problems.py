@@ -27,11 +27,25 @@ def test_text_and_problem_are_inverse(x, y, modulus):
 @pytest.mark.parametrize(
     "text",
     [
-        "-2 + 3 = ?", "2 + -3 = ?", "2 - 3 = ?", "2+3 = ?", "2  + 3 = ?", "2 + 3 =", "2 + 3 = ?x", " 2 + 3 = ?",
-        "2 + 3 (mod -5) = ?", "2 + 3 (mod) = ?", "2.5 + 3 = ?", "٢ + 3 = ?", "2 + 3 = ?\n", "", "2 + 3 (mod 0) = ?",
-        "2 + 3 (mod 1) = ?", "1" * (MAX_DIGITS + 1) + " + 3 = ?",
+        "-2 + 3 = ?",
+        "2 + -3 = ?",
+        "2 - 3 = ?",
+        "2+3 = ?",
+        "2  + 3 = ?",
+        "2 + 3 =",
+        "2 + 3 = ?x",
+        " 2 + 3 = ?",
+        "2 + 3 (mod -5) = ?",
+        "2 + 3 (mod) = ?",
+        "2.5 + 3 = ?",
+        "٢ + 3 = ?",
+        "2 + 3 = ?\n",
+        "",
+        "2 + 3 (mod 0) = ?",
+        "2 + 3 (mod 1) = ?",
+        "1" * (MAX_DIGITS + 1) + " + 3 = ?",
     ],
-)  # fmt: skip
+)
 def test_everything_else_is_refused(text):
     with pytest.raises(ArithprobeError):
         Problem.parse(text)

@@ -72,9 +72,16 @@ def fit_in(files):
     def call(folder, *words, callbacks=(), dirpath=None):
         checkpoints = dirpath or folder / "checkpoints"
         options = [
-            *fit_words(files, folder), "--model.schedule", "cosine", "--model.warmup_steps", 5,
-            "--checkpoint.dirpath", checkpoints, f"--trainer.callbacks={json.dumps(list(callbacks))}", *words,
-        ]  # fmt: skip
+            *fit_words(files, folder),
+            "--model.schedule",
+            "cosine",
+            "--model.warmup_steps",
+            5,
+            "--checkpoint.dirpath",
+            checkpoints,
+            f"--trainer.callbacks={json.dumps(list(callbacks))}",
+            *words,
+        ]
         with white_figures():
             code, _, err = command(*options)
         assert code == 0, err
@@ -200,8 +207,9 @@ def test_a_fit_may_go_on_with_other_rows(fit, files, tmp_path):
     assert (header, len(lines)) == ("problem\tanswer\tlast", 100)
     reports = json.loads((folder / "behaviour.json").read_text())
     assert {name: (report["epoch"], report["n"]) for name, report in reports.items()} == {
-        "last": (3, 100), "best": (1, 150),
-    }  # fmt: skip
+        "last": (3, 100),
+        "best": (1, 150),
+    }
     assert read(checkpoints / "best.ckpt")["epoch"] == 1
 
 
@@ -235,9 +243,14 @@ def test_only_a_fit_restores_them(small_data, tmp_path):
     """A validation of the checkpoint leaves the draws of the process alone."""
     data = ArithmeticDataModule(str(small_data["train"]), str(small_data["val"]), recipe=DataRecipe(split="sum"))
     quiet = {
-        "accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
-        "enable_checkpointing": False, "default_root_dir": tmp_path, "max_epochs": 1,
-    }  # fmt: skip
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "default_root_dir": tmp_path,
+        "max_epochs": 1,
+    }
     first = Trainer(**quiet, callbacks=[RandomState()])
     first.fit(ArithmeticModule(**SMALL), datamodule=data)
     path = tmp_path / "end.ckpt"

@@ -107,10 +107,17 @@ def test_pairs_with_nan_are_left_out():
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
     "pair",
-    [([], []), ([1], [2]), ([1, 2], [2, 1]), ([1, 1, 1, 1], [1, 2, 3, 4]), ([0.1] * 12, range(12)), ([7] * 5, [7] * 5),
-     ([1, 2, math.nan, 4], [1, math.nan, 3, 4])],
+    [
+        ([], []),
+        ([1], [2]),
+        ([1, 2], [2, 1]),
+        ([1, 1, 1, 1], [1, 2, 3, 4]),
+        ([0.1] * 12, range(12)),
+        ([7] * 5, [7] * 5),
+        ([1, 2, math.nan, 4], [1, math.nan, 3, 4]),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_of_fewer_than_three_things_or_of_all_ties_nothing_is_said(pair, order):
     found = rank_correlation(*pair[::order])
     assert math.isnan(found.rho) and math.isnan(found.p)

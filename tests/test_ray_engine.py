@@ -98,10 +98,18 @@ def alone(_machines, tmp_path_factory):
     home = tmp_path_factory.mktemp("alone")
     (trial,) = folders(home, "die_once")
     names = {"PYTHONPATH": TESTS, "HOME": str(home), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
-    return home, trial, subprocess.run(
-        [sys.executable, "-W", "error", "-c", _QUIET, trial], env=names | {"RAY_ADDRESS": _machines.address},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return (
+        home,
+        trial,
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", _QUIET, trial],
+            env=names | {"RAY_ADDRESS": _machines.address},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ),
+    )
 
 
 def test_ray_prints_nothing_when_a_worker_dies(alone):

@@ -49,13 +49,14 @@ def fit(folder: Path, task: str, callbacks: object, name: str) -> Path:
     parts = sample(recipe)
     files = {part: write_tsv(folder / f"{task}_{part}.tsv", parts[part].problems(recipe)) for part in parts}
     words = [
-        "fit", *("--name", name, "--data.train_file", files["train"], "--data.val_file", files["val"]),
+        "fit",
+        *("--name", name, "--data.train_file", files["train"], "--data.val_file", files["val"]),
         *("--data.recipe.split", "sum", "--data.recipe.task", task, "--data.recipe.modulus", 11),
         *(word for option, value in MODEL.items() for word in (f"--model.{option}", value)),
         *("--trainer.max_epochs", 3, "--trainer.default_root_dir", folder, "--trainer.accelerator", "cpu"),
         *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
         *("--trainer.log_every_n_steps", 1, f"--trainer.callbacks={json.dumps(callbacks)}", "--data.batch_size", 128),
-    ]  # fmt: skip
+    ]
     assert cli.main([str(word) for word in words]) == 0
     return folder / "lightning_logs" / name / "version_0"
 
@@ -120,8 +121,9 @@ def judged(made, tmp_path_factory) -> dict[str, str]:
         (folders[-1] / "predictions.tsv").unlink()
         path = folders[-1] / "behaviour.json"
         found = json.loads(path.read_text())
-        path.write_text(json.dumps(found | {"best": found["best"] | {"verdict": best},
-                                            "last": found["last"] | {"verdict": last}}))  # fmt: skip
+        path.write_text(
+            json.dumps(found | {"best": found["best"] | {"verdict": best}, "last": found["last"] | {"verdict": last}})
+        )
     text = report(folders)
     parts = text.split('<div class="run">')[1:]
     assert len(parts) == len(verdicts) * len(SECTIONS)
@@ -271,14 +273,24 @@ def _cells_of(row: dict) -> tuple[str, str]:
 
 
 def ledger_row(site: str, lost: float | None, rise: float) -> dict:
-    effect = {"skill_lost": lost, "delta_rmse": rise, "displaced": 0.2, "random": {
-        "isotropic": {"p": None, "is_null": False, "note": "a description", "removed": [0.1]},
-        "permuted": {"p": 0.05, "is_null": True, "note": "", "removed": [0.5, 2.0]},
-    }}  # fmt: skip
+    effect = {
+        "skill_lost": lost,
+        "delta_rmse": rise,
+        "displaced": 0.2,
+        "random": {
+            "isotropic": {"p": None, "is_null": False, "note": "a description", "removed": [0.1]},
+            "permuted": {"p": 0.05, "is_null": True, "note": "", "removed": [0.5, 2.0]},
+        },
+    }
     return {
-        "site": site, "position": "last", "target": "sum", "subspace": "probe", "held_out_r2": 0.5,
-        "steering_slope": None, "effects": {"mean": effect},
-    }  # fmt: skip
+        "site": site,
+        "position": "last",
+        "target": "sum",
+        "subspace": "probe",
+        "held_out_r2": 0.5,
+        "steering_slope": None,
+        "effects": {"mean": effect},
+    }
 
 
 def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):

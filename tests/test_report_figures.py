@@ -45,30 +45,48 @@ def column(*values):
 def changed(shifts=(-5, 0, 1), **more):
     k = len(shifts)
     found = {
-        "mse": column(900.0, 340.0, 500.0)[:k], "out_of_range": (21, 0, 4)[:k], "changed_length": (57, 0, 15)[:k],
-        "kept": (1941, 2000, 1985)[:k], "kept_mse": column(380.0, 340.0, 345.0)[:k],
-        "kept_own_mse": column(330.0, 340.0, 339.0)[:k], "index": column(0.03, 0.0, 0.012)[:k],
-    }  # fmt: skip
-    return Invariance(**{"shifts": shifts, "n": 2000, "operands": (0, 999), "circle": None, "own_mse": 340.0,
-                         "unrelated": 470.0} | found | more)  # fmt: skip
+        "mse": column(900.0, 340.0, 500.0)[:k],
+        "out_of_range": (21, 0, 4)[:k],
+        "changed_length": (57, 0, 15)[:k],
+        "kept": (1941, 2000, 1985)[:k],
+        "kept_mse": column(380.0, 340.0, 345.0)[:k],
+        "kept_own_mse": column(330.0, 340.0, 339.0)[:k],
+        "index": column(0.03, 0.0, 0.012)[:k],
+    }
+    return Invariance(
+        **{"shifts": shifts, "n": 2000, "operands": (0, 999), "circle": None, "own_mse": 340.0, "unrelated": 470.0}
+        | found
+        | more
+    )
 
 
 def trained(steps=3, losses=6, circle=None, **more):
     at = np.arange(1, steps + 1) * 100.0
     curves = TrainingCurves(
-        train_step=np.linspace(10, at[-1], losses).tolist(), train_loss=np.geomspace(0.1, 1e-3, losses).tolist(),
-        val_step=at.tolist(), val_loss=np.geomspace(0.08, 2e-3, steps).tolist(),
-        skill=np.linspace(-0.3, 0.9, steps).tolist(), exact_match=np.linspace(0.0, 0.5, steps).tolist(),
+        train_step=np.linspace(10, at[-1], losses).tolist(),
+        train_loss=np.geomspace(0.1, 1e-3, losses).tolist(),
+        val_step=at.tolist(),
+        val_loss=np.geomspace(0.08, 2e-3, steps).tolist(),
+        skill=np.linspace(-0.3, 0.9, steps).tolist(),
+        exact_match=np.linspace(0.0, 0.5, steps).tolist(),
         circular_error=circle and np.linspace(circle, 1.0, steps).tolist(),
-    )  # fmt: skip
+    )
     return curves._replace(**more)
 
 
 def history(steps=4, sites=SITES, **more):
     score = torch.linspace(-0.02, 0.9, steps * len(sites), dtype=torch.float64).view(steps, len(sites))
     known = {"analysis": "ridge", "target": "sum", "metric": "held-out R2", "note": "Null: permuted labels"}
-    return ProbeHistory(**known | {"steps": tuple(range(100, 100 * steps + 1, 100)), "sites": sites, "score": score,
-                                   "null_high": torch.full_like(score, 0.03)} | more)  # fmt: skip
+    return ProbeHistory(
+        **known
+        | {
+            "steps": tuple(range(100, 100 * steps + 1, 100)),
+            "sites": sites,
+            "score": score,
+            "null_high": torch.full_like(score, 0.03),
+        }
+        | more
+    )
 
 
 FIGURES = {
@@ -99,12 +117,27 @@ FIGURES = {
     "invariance": lambda behaviour: invariance_chart(changed(), behaviour),
     "invariance, one": lambda behaviour: invariance_chart(changed((1,), circle=97), behaviour),
     "invariance, exact": lambda behaviour: invariance_chart(
-        changed(mse=column(0.0, 0.0, 0.0), kept_mse=column(0.0, 0.0, 0.0), kept_own_mse=column(0.0, 0.0, 0.0),
-                index=column(0.0, 0.0, 0.0), own_mse=0.0), behaviour),
+        changed(
+            mse=column(0.0, 0.0, 0.0),
+            kept_mse=column(0.0, 0.0, 0.0),
+            kept_own_mse=column(0.0, 0.0, 0.0),
+            index=column(0.0, 0.0, 0.0),
+            own_mse=0.0,
+        ),
+        behaviour,
+    ),
     "invariance, NaN": lambda behaviour: invariance_chart(
-        changed(mse=column(NAN, NAN, NAN), kept_mse=column(NAN, NAN, NAN), kept_own_mse=column(NAN, NAN, NAN),
-                index=column(NAN, NAN, NAN), unrelated=NAN, own_mse=NAN), behaviour),
-}  # fmt: skip
+        changed(
+            mse=column(NAN, NAN, NAN),
+            kept_mse=column(NAN, NAN, NAN),
+            kept_own_mse=column(NAN, NAN, NAN),
+            index=column(NAN, NAN, NAN),
+            unrelated=NAN,
+            own_mse=NAN,
+        ),
+        behaviour,
+    ),
+}
 
 
 @functools.cache
@@ -264,8 +297,10 @@ def test_training_shows_what_was_logged():
         assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == (at, values)
     assert loss.get_yscale() == "log" and len(training_curves(trained(), LEARNED).axes) == 2
     assert [line.get_ydata()[0] for line in shares.lines if line.get_gid() is None or line.get_gid()[0] == "_"][:3] == [
-        0, 0.05, 0.99
-    ]  # fmt: skip
+        0,
+        0.05,
+        0.99,
+    ]
     assert "gate: skill above 0.05" in labels(shares.get_legend())
     assert "running mean" not in " ".join(labels(loss.get_legend()))
 
@@ -280,8 +315,11 @@ def test_a_long_training_loss_is_thin_and_has_its_running_mean():
         curves.train_step.index(min(curves.train_step, key=lambda step: abs(step - at))) for at in mean.get_xdata()
     ]
     for place, at, value in list(zip(places, mean.get_xdata(), mean.get_ydata(), strict=True))[5:-5:7]:
-        first = next(start for start in range(place - width, place)
-                     if np.mean(curves.train_step[start : start + width]) == pytest.approx(at))  # fmt: skip
+        first = next(
+            start
+            for start in range(place - width, place)
+            if np.mean(curves.train_step[start : start + width]) == pytest.approx(at)
+        )
         assert value == pytest.approx(np.mean(curves.train_loss[first : first + width]))
     assert len(mean.get_xdata()) < 200
 
@@ -290,8 +328,9 @@ def test_losses_that_a_logarithm_has_no_place_for_are_left_out():
     axes = training_curves(trained(3, 4, train_loss=[1.0, 0.0, NAN, 0.1], val_loss=[-1.0, 0.5, math.inf]), None).axes[0]
     assert named(axes, "training").get_ydata().tolist() == [1.0, 0.1]
     assert (named(axes, "validation").get_xdata().tolist(), named(axes, "validation").get_ydata().tolist()) == (
-        [200.0], [0.5]
-    )  # fmt: skip
+        [200.0],
+        [0.5],
+    )
 
 
 def test_skill_far_below_zero_stands_at_the_end_of_the_axis_with_its_value():
@@ -374,9 +413,12 @@ def test_invariance_shows_both_curves_in_the_order_of_the_shifts():
 
 def test_the_axis_of_errors_shows_small_and_large_ones():
     for values, scale in (
-        ((900.0, 340.0, 500.0), "linear"), ((9e5, 340.0, 500.0), "log"), ((9e5, 0.0, 5.0), "symlog"),
-        ((9e5, 1e-21, 5.0), "symlog"), ((0.0, 0.0, 0.0), "linear"),
-    ):  # fmt: skip
+        ((900.0, 340.0, 500.0), "linear"),
+        ((9e5, 340.0, 500.0), "log"),
+        ((9e5, 0.0, 5.0), "symlog"),
+        ((9e5, 1e-21, 5.0), "symlog"),
+        ((0.0, 0.0, 0.0), "linear"),
+    ):
         found = changed(mse=column(*values), kept_mse=column(*values), kept_own_mse=column(*values), own_mse=values[1])
         axes = panels(invariance_chart(found, LEARNED))[0]
         assert axes.get_yscale() == scale

@@ -275,12 +275,32 @@ BOTH = {
     "per_head",
 }
 KEYS = {
-    "REG-SUM": BOTH | {"scalar_probe_r2", "base_mse", "delta_mse_probe_1d", "delta_mse_random_1d", "excess_delta_mse",
-                       "ridge_r2", "mlp_reg_r2", "mlp_reg_r2_label_shuffle", "nonlinear_settings"},
-    "REG-MODK": BOTH | {"k", "Nmax", "fourier_r2_curve", "smallk_r2", "causal", "ridge_r2_numeric_residue",
-                        "mlp_reg_r2_numeric_residue", "mlp_cls_accuracy_residue", "mlp_cls_accuracy_label_shuffle",
-                        "nonlinear_settings"},
-}  # fmt: skip
+    "REG-SUM": BOTH
+    | {
+        "scalar_probe_r2",
+        "base_mse",
+        "delta_mse_probe_1d",
+        "delta_mse_random_1d",
+        "excess_delta_mse",
+        "ridge_r2",
+        "mlp_reg_r2",
+        "mlp_reg_r2_label_shuffle",
+        "nonlinear_settings",
+    },
+    "REG-MODK": BOTH
+    | {
+        "k",
+        "Nmax",
+        "fourier_r2_curve",
+        "smallk_r2",
+        "causal",
+        "ridge_r2_numeric_residue",
+        "mlp_reg_r2_numeric_residue",
+        "mlp_cls_accuracy_residue",
+        "mlp_cls_accuracy_label_shuffle",
+        "nonlinear_settings",
+    },
+}
 
 
 @pytest.mark.slow
@@ -354,9 +374,25 @@ def test_the_null_is_a_null_and_held_out_is_held_out(loaded, modular):
 
 @pytest.mark.slow
 def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, capsys):
-    words = ["reproduce", "--task", "REG-MODK", "--checkpoint", str(files["checkpoint"]), "--n_heads", "2", "--val",
-             str(files["few REG-MODK"]), "--output_dir", str(tmp_path / "out"), "--no_mlp", "true", "--shuffles", "2",
-             "--twins", "1"]  # fmt: skip
+    words = [
+        "reproduce",
+        "--task",
+        "REG-MODK",
+        "--checkpoint",
+        str(files["checkpoint"]),
+        "--n_heads",
+        "2",
+        "--val",
+        str(files["few REG-MODK"]),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--no_mlp",
+        "true",
+        "--shuffles",
+        "2",
+        "--twins",
+        "1",
+    ]
     command(words)
     out = capsys.readouterr().out
     assert out.startswith("NOT LEARNED")
@@ -393,8 +429,13 @@ def test_mistakes_are_one_line_and_leave_nothing(files, tmp_path, changed, messa
         + ["6 + 6 (mod 13) = ?\t12\n"],
         "many": [f"{x} + {x % 5} (mod 97) = ?\t{(x + x % 5) % 97}\n" for x in range(400)],
     }
-    given = {"task": "REG-SUM", "checkpoint": files["checkpoint"], "n_heads": 2, "val": "REG-SUM",
-             "output_dir": tmp_path / "out"} | changed  # fmt: skip
+    given = {
+        "task": "REG-SUM",
+        "checkpoint": files["checkpoint"],
+        "n_heads": 2,
+        "val": "REG-SUM",
+        "output_dir": tmp_path / "out",
+    } | changed
     if given["val"] in odd:
         path = tmp_path / f"{given['val']}.tsv"
         path.write_text("".join(odd[given["val"]]))

@@ -32,9 +32,15 @@ def scored(fitter, alpha, held_out=None):
     scores = fitter.score(alpha, held_out)
     found = held_out_r2(scores)
     return SimpleNamespace(
-        r2=found.r2, r2_in_sample=found.in_sample, low=found.low, high=found.high, edf=scores.edf[:, :, 0].mean(dim=0),
-        n_train=scores.n_train.mean(dim=0), n_test=scores.n_test.sum(dim=0), alpha=scores.alpha,
-    )  # fmt: skip
+        r2=found.r2,
+        r2_in_sample=found.in_sample,
+        low=found.low,
+        high=found.high,
+        edf=scores.edf[:, :, 0].mean(dim=0),
+        n_train=scores.n_train.mean(dim=0),
+        n_test=scores.n_test.sum(dim=0),
+        alpha=scores.alpha,
+    )
 
 
 def fitted(states, targets, fold, valid, size=100):

@@ -65,8 +65,11 @@ def test_scores_are_those_of_scikit_learn_on_the_final_weights(probed, lines, fi
     cells = {(cell["site"], cell["position"]): cell for cell in lines[-1]["cells"] if cell["target"] == "sum"}
     plus = [text.index("+") for text in rows.texts()]
     tokens = {"last": (rows.lengths - 1).tolist(), "0": [0] * len(rows), "plus": plus}
-    for (site, position), token in {("final", "last"): tokens["last"], ("embed", "0"): tokens["0"],
-                                    ("resid_mid.1", "plus"): plus}.items():  # fmt: skip
+    for (site, position), token in {
+        ("final", "last"): tokens["last"],
+        ("embed", "0"): tokens["0"],
+        ("resid_mid.1", "plus"): plus,
+    }.items():
         h = cache.states[site][torch.arange(len(rows)), torch.tensor(token)].double().numpy()
         y = total.double().numpy()
         fit = ridge(chosen(h[train], y[train, None])[0]).fit(h[train], y[train])
@@ -113,9 +116,11 @@ def test_curves_pictures_and_records_stand_where_people_look(probed, lines):
 def test_its_scores_can_be_monitored(probed, lines):
     """The best checkpoint is that of the better of two epochs."""
     r2 = [
-        cell["r2"] for line in lines for cell in line["cells"]
+        cell["r2"]
+        for line in lines
+        for cell in line["cells"]
         if (cell["target"], cell["site"], cell["position"]) == ("sum", "final", "last")
-    ]  # fmt: skip
+    ]
     best = torch.load(probed[0] / "checkpoints" / "best.ckpt", weights_only=True)
     assert r2[0] != r2[1] and best["epoch"] == r2.index(max(r2))
 
@@ -146,9 +151,14 @@ def test_one_trainer_may_fit_and_then_validate(files, tmp_path):
     module = ArithmeticModule(d_model=16, n_heads=2, d_ff=32)
     callbacks = [RidgeProbing(positions=["last"]), BehaviourReport()]
     trainer = Trainer(
-        accelerator="cpu", max_epochs=2, callbacks=callbacks, enable_progress_bar=False,
-        logger=TensorBoardLogger(tmp_path, "run"), enable_model_summary=False, log_every_n_steps=1,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=callbacks,
+        enable_progress_bar=False,
+        logger=TensorBoardLogger(tmp_path, "run"),
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
     trainer.fit(module, datamodule=data)
     folder = tmp_path / "run" / "version_0"
     fitted = (folder / "predictions.tsv").read_text()

@@ -32,11 +32,22 @@ def steps_of(folder):
         (["--checkpoint.save_top_k", 3], {33, 44, 55}),
         (["--checkpoint.save_top_k", -1], {11, 22, 33, 44, 55}),
         (["--checkpoint.save_top_k", -1, "--checkpoint.every_n_epochs", 2], {22, 44}),
-        (["--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.filename", "{step}",
-          "--trainer.callbacks.save_top_k", -1, "--trainer.callbacks.monitor", "val/loss"], {11, 22, 33, 44, 55}),
+        (
+            [
+                "--trainer.callbacks",
+                "ModelCheckpoint",
+                "--trainer.callbacks.filename",
+                "{step}",
+                "--trainer.callbacks.save_top_k",
+                -1,
+                "--trainer.callbacks.monitor",
+                "val/loss",
+            ],
+            {11, 22, 33, 44, 55},
+        ),
         ([], set()),
     ],
-)  # fmt: skip
+)
 def test_best_is_the_best_whatever_else_is_kept(run, small_fit, tmp_path, words, steps):
     code, out, _ = run(*small_fit, "--trainer.max_epochs", 5, "--model.lr", 0.02, *words)
     assert code == 0
@@ -128,10 +139,20 @@ def test_a_kill_while_a_checkpoint_is_saved_leaves_the_one_before_twenty_times(t
 
     rng = random.Random(0)
     words = [
-        *fit_words(files_in(tmp_path), "."), "--trainer.max_epochs", 1000, "--model.max_len", 1_000_000,
-        "--model.d_model", 8, "--model.n_heads", 1, "--trainer.limit_train_batches", 1,
-        "--trainer.limit_val_batches", 1,
-    ]  # fmt: skip
+        *fit_words(files_in(tmp_path), "."),
+        "--trainer.max_epochs",
+        1000,
+        "--model.max_len",
+        1_000_000,
+        "--model.d_model",
+        8,
+        "--model.n_heads",
+        1,
+        "--trainer.limit_train_batches",
+        1,
+        "--trainer.limit_val_batches",
+        1,
+    ]
     broken = caught = 0
     for _ in range(20):
         place = Path(tempfile.mkdtemp(dir="/dev/shm"))

@@ -127,9 +127,14 @@ def test_fits_of_one_name_that_begin_at_once_part_fifty_times(tmp_path, monkeypa
 
 def fitted(files, callbacks=(), **options):
     trainer = Trainer(
-        accelerator="cpu", max_epochs=1, callbacks=[BehaviourReport(), RidgeProbing(), *callbacks],
-        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, **options,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[BehaviourReport(), RidgeProbing(), *callbacks],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        **options,
+    )
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]))
     trainer.fit(ArithmeticModule(d_model=8, n_layers=1, n_heads=1, d_ff=8), datamodule=data)
     return trainer
@@ -171,10 +176,16 @@ def test_without_a_logger_python_is_told_that_nothing_is_kept(small_data, tmp_pa
     "environment",
     [
         {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "1"},
-        {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_JOB_ID": "7",
-         "SLURM_JOB_NAME": "many"},
+        {
+            "SLURM_NTASKS": "2",
+            "SLURM_PROCID": "1",
+            "SLURM_LOCALID": "1",
+            "SLURM_NODEID": "0",
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NAME": "many",
+        },
     ],
-)  # fmt: skip
+)
 @pytest.mark.slow(seconds=1)
 def test_one_fit_of_many_in_a_job_is_a_whole_run(run, small_fit, tmp_path, monkeypatch, environment):
     from lightning.pytorch.utilities import rank_zero_only

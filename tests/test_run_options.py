@@ -15,21 +15,44 @@ MONITOR = "ablation_sum/resid_post.1@last/delta_rmse"
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 8],
-         "--trainer.val_check_interval is 8; expected 1 to 5, the batches of an epoch"),
-        (["--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 0.1],
-         "--trainer.val_check_interval is 0.1, of 5 batches less than one"),
-        (["--trainer.limit_val_batches", 0.001],
-         "--trainer.limit_val_batches is 0.001, of 5 batches less than one; expected 0.2 or more"),
+        (
+            ["--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 8],
+            "--trainer.val_check_interval is 8; expected 1 to 5, the batches of an epoch",
+        ),
+        (
+            ["--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 0.1],
+            "--trainer.val_check_interval is 0.1, of 5 batches less than one",
+        ),
+        (
+            ["--trainer.limit_val_batches", 0.001],
+            "--trainer.limit_val_batches is 0.001, of 5 batches less than one; expected 0.2 or more",
+        ),
         (["--trainer.limit_train_batches", 0.001], "--trainer.limit_train_batches is 0.001, of 11 batches less than"),
-        (["--trainer.callbacks",
-          json.dumps([{"class_path": "DirectionAblation", "init_args": {"every": 3}},
-                      {"class_path": "EarlyStopping", "init_args": {"monitor": MONITOR}}])],
-         f"monitor '{MONITOR}' is logged at validation 3, 6, ... only"),
-        (["--trainer.callbacks", "DirectionAblation", "--trainer.callbacks.every", 2, "--checkpoint.monitor", MONITOR],
-         f"monitor '{MONITOR}' is logged at validation 2, 4, ... only"),
+        (
+            [
+                "--trainer.callbacks",
+                json.dumps(
+                    [
+                        {"class_path": "DirectionAblation", "init_args": {"every": 3}},
+                        {"class_path": "EarlyStopping", "init_args": {"monitor": MONITOR}},
+                    ]
+                ),
+            ],
+            f"monitor '{MONITOR}' is logged at validation 3, 6, ... only",
+        ),
+        (
+            [
+                "--trainer.callbacks",
+                "DirectionAblation",
+                "--trainer.callbacks.every",
+                2,
+                "--checkpoint.monitor",
+                MONITOR,
+            ],
+            f"monitor '{MONITOR}' is logged at validation 2, 4, ... only",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_could_not_run_to_its_end_does_not_begin(run, small_fit, tmp_path, words, message):
     assert_refused(run(*small_fit, *words), message)
     assert not (tmp_path / "lightning_logs").exists()

@@ -238,8 +238,22 @@ def test_rows_that_are_too_few_for_the_folds_are_refused_in_one_line():
 
 
 def names(*probes):
-    found = ["parameters", "rows", "probe_dimension", "verdict", "skill", "skill_low", "skill_high", "exact_match",
-             "rmse", "r2", "ablated", "ablated_rank", "forward_matched", "forward_shuffled"]  # fmt: skip
+    found = [
+        "parameters",
+        "rows",
+        "probe_dimension",
+        "verdict",
+        "skill",
+        "skill_low",
+        "skill_high",
+        "exact_match",
+        "rmse",
+        "r2",
+        "ablated",
+        "ablated_rank",
+        "forward_matched",
+        "forward_shuffled",
+    ]
     found += [f"{probe}{part}_{name}" for probe in probes for part in ("", "_k") for name in PROBE]
     found += [f"{cost}_{name}" for cost in ("refit", "forward") for name in COST]
     return {*found, *(f"mlp_{name}" for name in ("score", "kind", "linear", "null", "untrained"))}
@@ -308,9 +322,13 @@ def test_another_process_gives_the_same_bits():
     words = f"{threads}; from scale_rows import bits; print(bits())"
     place = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-c", words], capture_output=True, text=True, check=True, cwd=place,
+        [sys.executable, "-c", words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=place,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(place), str(place.parent)])},
-    )  # fmt: skip
+    )
     assert done.stdout.strip() == repr(columns(measured(small)))
 
 
@@ -326,12 +344,20 @@ def test_options_are_made_without_pytorch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frequencies": ()}, "frequencies"), ({"frequencies": (3, 1)}, "ascending"), ({"frequencies": (0,)}, "from 1"),
-        ({"frequencies": (1, 49)}, "to 48"), ({"frequencies": (2, 2)}, "ascending"), ({"ablate": 49}, "ablate"),
-        ({"permutations": 18}, "permutations"), ({"draws": 18}, "draws"), ({"twins": 0}, "twins"),
-        ({"probe_dimension": 0}, "probe_dimension"), ({"folds": 2}, "folds"), ({"seed": 2**32}, "seed"),
+        ({"frequencies": ()}, "frequencies"),
+        ({"frequencies": (3, 1)}, "ascending"),
+        ({"frequencies": (0,)}, "from 1"),
+        ({"frequencies": (1, 49)}, "to 48"),
+        ({"frequencies": (2, 2)}, "ascending"),
+        ({"ablate": 49}, "ablate"),
+        ({"permutations": 18}, "permutations"),
+        ({"draws": 18}, "draws"),
+        ({"twins": 0}, "twins"),
+        ({"probe_dimension": 0}, "probe_dimension"),
+        ({"folds": 2}, "folds"),
+        ({"seed": 2**32}, "seed"),
     ],
-)  # fmt: skip
+)
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ArithprobeError, match=f"measure: .*{message}"):
         ScaleOptions(**options)

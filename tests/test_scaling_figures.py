@@ -25,21 +25,32 @@ FIRST = {"probe": "fourier1_r2", "ablation": "refit_probe", "mlp": "mlp_score"}
 def trial(layers=2, width=128, seed=0, verdict="NOT LEARNED", modulus=True, **more):
     """One row; every measure is another number, and seeds differ by 0.01."""
     row = {
-        "trial": f"{layers}-{width}-{seed}", FACET: layers, "model.d_model": width, "seed_everything": seed,
-        "parameters": 8 * layers * width**2, "probe_dimension": 64, "verdict": verdict, "ablated": "sum",
-    }  # fmt: skip
+        "trial": f"{layers}-{width}-{seed}",
+        FACET: layers,
+        "model.d_model": width,
+        "seed_everything": seed,
+        "parameters": 8 * layers * width**2,
+        "probe_dimension": 64,
+        "verdict": verdict,
+        "ablated": "sum",
+    }
     step = 0.01 * seed
     for index, name in enumerate([f"fourier{n}" for n in (1, 3, 6, 12)] if modulus else ["sum"]):
         for part in ("", "_k"):
             row |= {
-                f"{name}{part}_r2": 0.4 - 0.05 * index + step, f"{name}{part}_null": 0.05 + 0.001 * index + step,
-                f"{name}{part}_untrained": 0.01 * index, f"{name}{part}_in_sample": 0.6 + 0.001 * index,
-            }  # fmt: skip
+                f"{name}{part}_r2": 0.4 - 0.05 * index + step,
+                f"{name}{part}_null": 0.05 + 0.001 * index + step,
+                f"{name}{part}_untrained": 0.01 * index,
+                f"{name}{part}_in_sample": 0.6 + 0.001 * index,
+            }
     for kind, base in (("refit", 0.2), ("forward", 0.3)):
         row |= {
-            f"{kind}_probe": base + step, f"{kind}_random": 0.1, f"{kind}_random_low": 0.05 - step,
-            f"{kind}_random_high": 0.15 + step, f"{kind}_excess": base + step - 0.1,
-        }  # fmt: skip
+            f"{kind}_probe": base + step,
+            f"{kind}_random": 0.1,
+            f"{kind}_random_low": 0.05 - step,
+            f"{kind}_random_high": 0.15 + step,
+            f"{kind}_excess": base + step - 0.1,
+        }
     scores = {"mlp_score": 0.3 + step, "mlp_linear": 0.2, "mlp_null": 0.02, "mlp_untrained": 0.03}
     return row | scores | {"forward_matched": 0.12, "mlp_kind": "accuracy"} | more
 
@@ -194,8 +205,10 @@ def test_lines_of_panels_are_all_dimensions_and_equally_many_on_the_same_axis():
     assert len({axes.get_ylim() for axes in panels(ablation_scaling(ablation, FACET))}) == 2
     without = [{key: value for key, value in row.items() if "_k_" not in key} for row in grid()]
     assert [axes.get_ylabel() for axes in panels(probe_scaling(without, FACET))] == [
-        "held-out R2, all dimensions", "", ""
-    ]  # fmt: skip
+        "held-out R2, all dimensions",
+        "",
+        "",
+    ]
 
 
 def test_a_task_without_a_modulus_has_the_sum():
@@ -287,10 +300,7 @@ def test_noise_stays_small():
     assert panels(usual("mlp"))[0].get_ylim()[1] > 0.3
 
 
-@pytest.mark.parametrize(
-    ("depths", "widths"),
-    [((2,), (128,)), pytest.param(SIX, (110, 1000), marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("depths", "widths"), [((2,), (128,)), pytest.param(SIX, (110, 1000), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_overlaps_for_one_panel_and_for_six(name, depths, widths):
     assert_nothing_overlaps(name, depths, widths)

@@ -59,9 +59,15 @@ def rates_of_a_fit(files, tmp_path, trainer=(), **options):
     rates = Rates()
     data = ArithmeticDataModule(str(files["train"]), str(files["val"]), batch_size=32, recipe=DataRecipe(split="sum"))
     trainer = Trainer(
-        accelerator="cpu", callbacks=[rates], logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, default_root_dir=tmp_path, **dict(trainer),
-    )  # fmt: skip
+        accelerator="cpu",
+        callbacks=[rates],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+        **dict(trainer),
+    )
     trainer.fit(ArithmeticModule(**SMALL, **options), datamodule=data)
     return rates.found
 

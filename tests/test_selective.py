@@ -239,9 +239,17 @@ def test_a_checkpoint_that_says_something_else_is_refused(stored):
 def test_a_probe_shows_what_training_changed(fitted):
     loaded, rows = load_model(fitted[0]), ArithmeticDataset.from_tsv(fitted[1]["val"])
     options = ProbeOptions(
-        targets=["sum", "x"], sites=["final"], positions=["last"], no_mlp=True, twins=4, no_ladder=True,
-        small_periods=(2,), subspace_draws=1, fourier_permutations=19, folds=3,
-    )  # fmt: skip
+        targets=["sum", "x"],
+        sites=["final"],
+        positions=["last"],
+        no_mlp=True,
+        twins=4,
+        no_ladder=True,
+        small_periods=(2,),
+        subspace_draws=1,
+        fourier_permutations=19,
+        folds=3,
+    )
     report = probe(loaded, rows, options)
     assert [one.target for one in report.since.differences] == ["sum", "x"]
     for one, scores in zip(report.since.differences, report.ridge, strict=True):
@@ -302,9 +310,10 @@ def test_of_few_groups_there_is_no_interval():
     assert np.isnan(few.low.item()) and np.isfinite(few.difference.item()) and np.isfinite(enough.low.item())
 
 
-@pytest.mark.parametrize(("shared", "runs"), [
-    (True, 60), pytest.param(True, 400, marks=pytest.mark.long), pytest.param(False, 400, marks=pytest.mark.long),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shared", "runs"),
+    [(True, 60), pytest.param(True, 400, marks=pytest.mark.long), pytest.param(False, 400, marks=pytest.mark.long)],
+)
 def test_nineteen_of_twenty_intervals_hold_the_true_difference(shared, runs):
     truth = 1 / (1 + 0.3**2) - 1 / (1 + 0.6**2)
     every = [difference_of(seed, (0.3, 0.6), shared) for seed in range(runs)]

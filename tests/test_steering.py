@@ -58,10 +58,12 @@ def test_a_curve_is_that_of_the_answers_under_a_hook(site):
     curve = steer_line(bench, site, table, "x", pattern, 2.0, 3.0, draws=2)
     deltas = sorted(sign * step * 2.0 for step in STEPS for sign in (-1, 1))
     assert curve.deltas.tolist() == pytest.approx(deltas)
-    shifts = torch.stack([
-        hooked(bench, site, table, lambda _, p, delta=delta: delta * pattern[p]) - bench.outputs[:, 0]
-        for delta in deltas
-    ])  # fmt: skip
+    shifts = torch.stack(
+        [
+            hooked(bench, site, table, lambda _, p, delta=delta: delta * pattern[p]) - bench.outputs[:, 0]
+            for delta in deltas
+        ]
+    )
     assert curve.response.tolist() == pytest.approx(shifts.mean(dim=1).tolist(), abs=1e-12)
     margins = [jackknife(bench, lambda kept, one=one: one[kept].mean().item()) for one in shifts]
     assert (curve.high - curve.response).tolist() == pytest.approx(margins, rel=1e-9)
@@ -206,9 +208,15 @@ def circle(bench, site="resid_post.0", frequency=1, period=7, **options):
     plane = torch.stack([vector(**{name: 1}) for name in names], dim=-1)
     weights = (plane, torch.zeros(1, 2, dtype=torch.float64), plane)
     return steer_circle(
-        bench, site, positions(bench, where), f"residuemod{period}", weights, period, [frequency],
+        bench,
+        site,
+        positions(bench, where),
+        f"residuemod{period}",
+        weights,
+        period,
+        [frequency],
         **{"draws": 3} | options,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("site", PLANES)

@@ -49,13 +49,13 @@ FIGURES = {
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB
 BLINDNESS = {
     "none": np.eye(3),
-    "protanopia": np.array([
-        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998],
-    ]),
-    "deuteranopia": np.array([
-        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881],
-    ]),
-}  # fmt: skip
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
 APART = 10.0  # CIE76; about 2.3 is just seen side by side
 
 
@@ -123,8 +123,9 @@ def test_no_module_opens_windows_or_has_a_palette_of_its_own(name):
     source = inspect.getsource(importlib.import_module(name))
     tree = ast.parse(source)
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    imported += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
-                 for alias in node.names]  # fmt: skip
+    imported += [
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+    ]
     assert not any("pyplot" in one or "pylab" in one for one in imported)
     called = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
     assert name.endswith(".style") or "Figure" not in called, "new_figure has the layout and the resolution"

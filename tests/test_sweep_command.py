@@ -51,8 +51,10 @@ def test_a_sweep_leaves_a_table_figures_and_whole_runs(sweep):
     assert cell["columns"]["skill"]["mean"] == pytest.approx(sum(skills) / 2)
     assert cell["columns"]["skill"]["low"] < min(skills) and cell["columns"]["skill"]["n"] == 2
     assert {path.stem for path in (out / "figures").glob("*.png")} == {
-        "probe_scaling", "ablation_scaling", "mlp_scaling"
-    }  # fmt: skip
+        "probe_scaling",
+        "ablation_scaling",
+        "mlp_scaling",
+    }
     assert "2 of 2 trials NOT LEARNED" in said
     assert "says nothing about the task" in said
     for name in found:

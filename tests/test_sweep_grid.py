@@ -73,9 +73,14 @@ def test_what_makes_no_grid_is_refused(grid, fixed, rules, message):
 
 
 values = st.one_of(
-    st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=80), st.booleans(), st.none(),
-    st.lists(st.integers(0, 3), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(0, 3), max_size=2),
-)  # fmt: skip
+    st.integers(-5, 5),
+    st.floats(allow_nan=False),
+    st.text(max_size=80),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(0, 3), max_size=2),
+)
 
 
 @settings(max_examples=40)

@@ -17,10 +17,10 @@ from arithprobe.sweeps.table import over_seeds, to_csv
 
 NAN = math.nan
 ROWS = [
-    {"trial": "a, \"b\"\nc", "model.d_model": 64, "skill": 0.1 + 0.2, "verdict": "LEARNED", "flag": True},
+    {"trial": 'a, "b"\nc', "model.d_model": 64, "skill": 0.1 + 0.2, "verdict": "LEARNED", "flag": True},
     {"trial": "d", "model.d_model": 128, "skill": None, "verdict": "NOT LEARNED", "late": 1e-300},
     {"trial": "e", "model.d_model": 256, "skill": NAN, "late": -5e-324, "frequencies": [1, 3, NAN], "of": {"k": 97}},
-]  # fmt: skip
+]
 
 
 def grid(values, seeds=None, **cell):

@@ -198,8 +198,13 @@ def test_states_are_apart_by_what_they_keep_of_the_operands():
     total = after_layer_0 + (0 + 81 + 4 + 49)
     hidden = found[TRADE, 1].hidden
     assert math.isnan(hidden.pop("embed"))  # the same "?" everywhere
-    expected = {"resid_mid.0": operands, "resid_post.0": after_layer_0, "resid_mid.1": total, "resid_post.1": total,
-                "final": total}  # fmt: skip
+    expected = {
+        "resid_mid.0": operands,
+        "resid_post.0": after_layer_0,
+        "resid_mid.1": total,
+        "resid_post.1": total,
+        "final": total,
+    }
     assert hidden == pytest.approx({site: 4 * 2 / apart for site, apart in expected.items()})
     assert found[TRADE, 1].unrelated == (0 + 9 + 2 + 7) / 4
 
@@ -223,10 +228,13 @@ def test_a_row_that_is_alone_does_not_make_the_others_look_alike():
     three, donors, model = [(2, 3), (4, 1), (6, 8)], torch.tensor([1, 2, 0, 3]), transformer()
     for change in (TRADE, RAISE):
         one, other = (
-            next(one for one in symmetry_tests(workbench(model, rows), donors[: len(rows)], (1,)) if one.d == 1
-                 and one.change == change)
+            next(
+                one
+                for one in symmetry_tests(workbench(model, rows), donors[: len(rows)], (1,))
+                if one.d == 1 and one.change == change
+            )
             for rows in (three, [*three, (10, 10)])
-        )  # fmt: skip
+        )
         assert one.n == other.n and one.unrelated == pytest.approx(other.unrelated)
         assert one.hidden == pytest.approx(other.hidden, nan_ok=True)
 

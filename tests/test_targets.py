@@ -122,6 +122,12 @@ def test_a_target_is_split_by_what_it_is_a_function_of():
         name: Sums.group_of(name) for name in ("x", "x10", "xmod5cos1", "y100", "sum", "sum10", "carry1", "residue")
     }
     assert groups == {
-        "x": "x", "x10": "x", "xmod5cos1": "x", "y100": "y", "sum": "sum", "sum10": "sum", "carry1": "sum",
+        "x": "x",
+        "x10": "x",
+        "xmod5cos1": "x",
+        "y100": "y",
+        "sum": "sum",
+        "sum10": "sum",
+        "carry1": "sum",
         "residue": "sum",
-    }  # fmt: skip
+    }

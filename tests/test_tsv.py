@@ -67,9 +67,17 @@ def test_a_row_is_right_for_the_fast_reader_if_it_is_for_the_plain_one(tmp_path_
 
 @pytest.mark.parametrize(
     "content",
-    [GOOD, GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD, GOOD.rstrip(), GOOD + "\n \n\t\n", GOOD.replace("143", "143.0"),
-     GOOD.replace("57", "5.7e1"), GOOD.replace("57", "+57")],
-)  # fmt: skip
+    [
+        GOOD,
+        GOOD.replace("\n", "\r\n"),
+        "\ufeff" + GOOD,
+        GOOD.rstrip(),
+        GOOD + "\n \n\t\n",
+        GOOD.replace("143", "143.0"),
+        GOOD.replace("57", "5.7e1"),
+        GOOD.replace("57", "+57"),
+    ],
+)
 def test_harmless_differences_are_accepted(write, content):
     assert read_tsv(write(content)).answers.tolist() == [143, 57]
 
@@ -114,9 +122,18 @@ def test_wrong_rows_are_named_with_their_line(write, content, where, message):
 
 @pytest.mark.parametrize(
     "header",
-    ["problem\tanswer", "Problem\tAnswer\r", '"problem"\t"answer"', "question\tresult", "x1\ty_10\tsum",
-     "Aufgabe\tLösung", "input", "\ufeffproblem\tanswer", "# made by hand"],
-)  # fmt: skip
+    [
+        "problem\tanswer",
+        "Problem\tAnswer\r",
+        '"problem"\t"answer"',
+        "question\tresult",
+        "x1\ty_10\tsum",
+        "Aufgabe\tLösung",
+        "input",
+        "\ufeffproblem\tanswer",
+        "# made by hand",
+    ],
+)
 def test_a_header_row_is_called_one(write, header):
     path = write(f"{header}\n{GOOD}")
     with pytest.raises(ArithprobeError) as raised:

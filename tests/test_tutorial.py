@@ -176,8 +176,11 @@ def test_every_result_stands_beside_what_it_shows_and_what_not() -> None:
             sections[-1] += "RESULT"
     with_results = [section for section in sections if "RESULT" in section]
     assert len(with_results) >= 8
-    missing = [section.splitlines()[0] for section in with_results
-               if not ("**What this shows.**" in section and "**What it does not show.**" in section)]  # fmt: skip
+    missing = [
+        section.splitlines()[0]
+        for section in with_results
+        if not ("**What this shows.**" in section and "**What it does not show.**" in section)
+    ]
     assert missing == []
 
 

@@ -65,9 +65,13 @@ def validated(module, rows, tmp_path, **options):
     """What a validation says of some rows, of a model whose constant is their mean."""
     module.train_mean = 3.0
     trainer = Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, **options,
-    )  # fmt: skip
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        **options,
+    )
     data = RowsDataModule(table([(K - 1, K)]), rows, batch_size=16)
     trainer.validate(module, datamodule=data, verbose=False)
     return module.behaviour

@@ -152,8 +152,9 @@ def test_answers_that_are_all_equal_are_not_even_partly_learned(constant, answer
     for off in (0.0, 0.4, 3.0):
         found = judge_rows(answers + torch.tensor(off).double(), answers, constant, group=group)
         assert (found.verdict, found.reason.partition(";")[0]) == (
-            "NOT LEARNED", "cannot be told: the answers are all equal",
-        )  # fmt: skip
+            "NOT LEARNED",
+            "cannot be told: the answers are all equal",
+        )
         assert math.isnan(found.r2)
     answers = torch.where(group < 2, answer + 40, answers)
     assert judge_rows(answers.double(), answers, constant, group=group).verdict == "LEARNED"

@@ -6,14 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import (
-    Progress,
-    check_rows,
-    chosen_options,
-    fidelity_of,
-    random_init_twin,
-    run_over,
-)
+from arithprobe.analysis.forward import Progress, check_rows, chosen_options, fidelity_of, random_init_twin, run_over
 from arithprobe.analysis.heads_options import HeadOptions
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
@@ -102,10 +95,7 @@ def step_count(options: HeadOptions) -> int:
 
 
 def analyse_heads(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: HeadOptions | None = None,
-    progress: Progress = lambda step: None,
+    loaded: LoadedModel, dataset: Rows, options: HeadOptions | None = None, progress: Progress = lambda step: None
 ) -> HeadReport:
     """Read the attention heads of a checkpoint, ablate them, and patch them.
 
@@ -137,10 +127,19 @@ def analyse_heads(
     if causal is not None and options.draws and not causal.main.random.shape[1]:
         left_out.append("random dimensions of z: one head is all of them")
     return HeadReport(
-        checkpoint=loaded.path, weights=weights_hash(loaded.model), data=dataset.path, rows=len(dataset),
-        behaviour=behaviour, statistics=statistics, copying=ov_copying(_headed(loaded)), untrained=tuple(untrained),
-        causal=causal, samples=_samples(loaded, dataset, options), left_out=tuple(left_out), fidelity=fidelity,
-    )  # fmt: skip
+        checkpoint=loaded.path,
+        weights=weights_hash(loaded.model),
+        data=dataset.path,
+        rows=len(dataset),
+        behaviour=behaviour,
+        statistics=statistics,
+        copying=ov_copying(_headed(loaded)),
+        untrained=tuple(untrained),
+        causal=causal,
+        samples=_samples(loaded, dataset, options),
+        left_out=tuple(left_out),
+        fidelity=fidelity,
+    )
 
 
 def _headed(loaded: LoadedModel) -> HeadedNetwork:
@@ -169,11 +168,7 @@ def _examined(loaded: LoadedModel, dataset: Rows) -> tuple[Behaviour, HeadStatis
 
 
 def _causal(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: HeadOptions,
-    statistics: HeadStatistics,
-    progress: Progress,
+    loaded: LoadedModel, dataset: Rows, options: HeadOptions, statistics: HeadStatistics, progress: Progress
 ) -> Causal:
     """Ablation, patching and direct contributions."""
     progress("states")
@@ -191,9 +186,12 @@ def _causal(
     progress("direct contributions")
     main = ablations[options.main]
     return Causal(
-        ablations=tuple(ablations.values()), main=main, patching=patching,
-        direct=direct_contributions(part), agreements=_agreements(statistics, main.delta_rmse, options.seed),
-    )  # fmt: skip
+        ablations=tuple(ablations.values()),
+        main=main,
+        patching=patching,
+        direct=direct_contributions(part),
+        agreements=_agreements(statistics, main.delta_rmse, options.seed),
+    )
 
 
 def _agreements(statistics: HeadStatistics, effect: Tensor, seed: int) -> tuple[Agreement, ...]:

@@ -9,8 +9,7 @@ from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
 from arithprobe.models.fidelity import fidelity_record
 
-_BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm",
-            "uniform_role_norm")  # fmt: skip
+_BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm", "uniform_role_norm")
 
 
 def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
@@ -20,13 +19,21 @@ def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
     if causal is not None:
         _add_effects(heads, causal)
     return {
-        "checkpoint": report.checkpoint, "weights": report.weights, "data": report.data, "rows": report.rows,
-        "behaviour": asdict(report.behaviour), "options": asdict(options),
-        "per_head": notebook_records(statistics.mass), "heads": heads, "uniform": uniform_record(statistics),
+        "checkpoint": report.checkpoint,
+        "weights": report.weights,
+        "data": report.data,
+        "rows": report.rows,
+        "behaviour": asdict(report.behaviour),
+        "options": asdict(options),
+        "per_head": notebook_records(statistics.mass),
+        "heads": heads,
+        "uniform": uniform_record(statistics),
         "untrained": [head_records(one.statistics, one.copying) for one in report.untrained],
-        "by_role": _by_role(statistics), "causal": None if causal is None else _causal(causal),
-        "samples": [{"row": one.row, "problem": one.text} for one in report.samples], "left_out": report.left_out,
-    } | fidelity_record(report.fidelity)  # fmt: skip
+        "by_role": _by_role(statistics),
+        "causal": None if causal is None else _causal(causal),
+        "samples": [{"row": one.row, "problem": one.text} for one in report.samples],
+        "left_out": report.left_out,
+    } | fidelity_record(report.fidelity)
 
 
 def _add_effects(heads: Records, causal: Causal) -> None:
@@ -53,8 +60,10 @@ def _by_role(statistics: HeadStatistics) -> dict[str, Any]:
 def _causal(causal: Causal) -> dict[str, Any]:
     direct = causal.direct
     return {
-        "rows": causal.main.n, "ablations": [asdict(one) for one in causal.ablations], "main": causal.main.kind,
+        "rows": causal.main.n,
+        "ablations": [asdict(one) for one in causal.ablations],
+        "main": causal.main.kind,
         "patching": None if causal.patching is None else asdict(causal.patching),
         "direct": dict(zip(direct.parts, direct.share.tolist(), strict=True)),
         "attention_against_effect": [one._asdict() for one in causal.agreements],
-    }  # fmt: skip
+    }

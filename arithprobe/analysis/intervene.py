@@ -69,10 +69,7 @@ def step_count(options: InterveneOptions) -> int:
 
 
 def intervene(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: InterveneOptions | None = None,
-    progress: Progress = lambda step: None,
+    loaded: LoadedModel, dataset: Rows, options: InterveneOptions | None = None, progress: Progress = lambda step: None
 ) -> InterventionReport:
     """Take subspaces out of a checkpoint's forward pass, swap and steer them, and score its own answers.
 
@@ -126,9 +123,19 @@ def intervene(
     rows = [row for row, _ in ledger] if options.no_mlp else with_mlp(bench, ledger)
     progress("symmetries")
     return InterventionReport(
-        checkpoint=loaded.path, weights=bench.weights, data=dataset.path, fit_rows=len(plan.fit_rows),
-        rows=len(plan.rows), behaviour=bench.held.behaviour, ledger=tuple(rows), notebook=notebook, patching=patching,
-        variables=tuple(variables), symmetry=tuple(symmetry_tests(bench.held, bench.donors)),
-        erasers=tuple(eraser for _, eraser in ledger), left_out=tuple(plan.left_out), costs=tuple(costs),
+        checkpoint=loaded.path,
+        weights=bench.weights,
+        data=dataset.path,
+        fit_rows=len(plan.fit_rows),
+        rows=len(plan.rows),
+        behaviour=bench.held.behaviour,
+        ledger=tuple(rows),
+        notebook=notebook,
+        patching=patching,
+        variables=tuple(variables),
+        symmetry=tuple(symmetry_tests(bench.held, bench.donors)),
+        erasers=tuple(eraser for _, eraser in ledger),
+        left_out=tuple(plan.left_out),
+        costs=tuple(costs),
         fidelity=plan.fidelity,
-    )  # fmt: skip
+    )

@@ -69,11 +69,18 @@ class IntervenePlan:
         loaded, names = self.loaded, [name for where in self.sets for name in where.split("+")]
         sites = [*self.sites, *self.ledger_sites, loaded.model.residual_sites[-1]]
         return Bench(
-            loaded.model, loaded.objective, self.dataset, self.dataset.constant(loaded.train_mean), self.rows,
-            self.fit_rows, columns={name: one.columns for name, one in self.fitted.items()}, sites=sites,
-            positions=[*names, "last", *([] if self.options.no_patching else ["all"])], seed=self.options.seed,
+            loaded.model,
+            loaded.objective,
+            self.dataset,
+            self.dataset.constant(loaded.train_mean),
+            self.rows,
+            self.fit_rows,
+            columns={name: one.columns for name, one in self.fitted.items()},
+            sites=sites,
+            positions=[*names, "last", *([] if self.options.no_patching else ["all"])],
+            seed=self.options.seed,
             alphas=self.options.alphas,
-        )  # fmt: skip
+        )
 
     def erasers(self, cell: Cell, variable: str) -> list[Eraser]:
         """What is taken out of a cell for a variable: the frozen erasers, or those fitted there."""

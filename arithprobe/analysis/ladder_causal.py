@@ -132,9 +132,17 @@ class CausalRungs:
         self.variables = {name: variable_of(name, dataset) for name in targets}
         columns = {name: one.columns for name, one in self.variables.items()}
         self.bench = Bench(
-            loaded.model, loaded.objective, dataset, dataset.constant(loaded.train_mean), held, fit,
-            columns=columns, sites=sites, seed=seed, alphas=alphas,
-        )  # fmt: skip
+            loaded.model,
+            loaded.objective,
+            dataset,
+            dataset.constant(loaded.train_mean),
+            held,
+            fit,
+            columns=columns,
+            sites=sites,
+            seed=seed,
+            alphas=alphas,
+        )
         self._told: dict[tuple[str, str], CausalEvidence] = {}
 
     def cell(self, site: str) -> Cell:
@@ -162,16 +170,25 @@ class CausalRungs:
         kept = part.scores(cell.only(eraser))
         spread = cell.fit.centred_gram[0].trace() / cell.fit.n[0]
         return CausalEvidence(
-            target=target, site=site, n=len(part), learned=part.behaviour.verdict != "NOT LEARNED",
-            rank=eraser.rank, held_out_r2=float(r2[0]), variance=run.effect.removed / float(spread),
-            intact_skill=float(part.intact.skill), intact_exact=float(part.intact.exact_match),
-            skill=run.effect.skill, exact=run.effect.exact_match, chance=chance_of(part.answers),
-            kept_skill=float(kept.skill[0]), kept_exact=float(kept.exact_match[0]),
+            target=target,
+            site=site,
+            n=len(part),
+            learned=part.behaviour.verdict != "NOT LEARNED",
+            rank=eraser.rank,
+            held_out_r2=float(r2[0]),
+            variance=run.effect.removed / float(spread),
+            intact_skill=float(part.intact.skill),
+            intact_exact=float(part.intact.exact_match),
+            skill=run.effect.skill,
+            exact=run.effect.exact_match,
+            chance=chance_of(part.answers),
+            kept_skill=float(kept.skill[0]),
+            kept_exact=float(kept.exact_match[0]),
             random=tuple(self._random(part, run, name) for name in (*FAMILIES, "permuted")),
             steering=cell.steer(self.variables[target], self.draws, self.seed, r2),
             interchange=cell.swap(eraser, self.draws, self.seed, refits=cell.refits(eraser)),
             only_head_remains=self.bench.network.only_readout_remains(site),
-        )  # fmt: skip
+        )
 
     def _random(self, part: Part, run: AblationRun, name: FamilyName) -> RandomCost:
         family = next(one for one in run.effect.families if one.name == name)

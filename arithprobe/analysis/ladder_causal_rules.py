@@ -33,27 +33,37 @@ def necessary(found: CausalEvidence) -> Evidence:
     exact_low, _ = binomial_interval(round(found.exact * found.n), found.n)
     costs = {one.family: one for one in found.random}
     needed = [_cost(found, costs.get(name), name) for name in (_BLIND, SHUFFLED)]
-    others = [_cost(found, one, name) for name, one in costs.items()
-              if name not in (_BLIND, SHUFFLED) and one.skill_lost == one.skill_lost]  # fmt: skip
+    others = [
+        _cost(found, one, name)
+        for name, one in costs.items()
+        if name not in (_BLIND, SHUFFLED) and one.skill_lost == one.skill_lost
+    ]
     parts = (
         Part(at_most(found.skill_left, SKILL_LEFT) if found.learned else None, ""),  # the controls say why
-        Part(exact_low <= CHANCES * found.chance), *needed, *others, _as_large(found),
+        Part(exact_low <= CHANCES * found.chance),
+        *needed,
+        *others,
+        _as_large(found),
         *parts_given(found.given, found.target, "necessary"),
-    )  # fmt: skip
+    )
     shown = [
         f"{one.family} subspaces of rank {found.rank} cost {one.skill_lost:.1%} of the skill and "
-        f"{100 * one.exact_lost:.1f} points of exact answers{_beside(found, one)}" if one.skill_lost == one.skill_lost
+        f"{100 * one.exact_lost:.1f} points of exact answers{_beside(found, one)}"
+        if one.skill_lost == one.skill_lost
         else f"{one.family}: {one.note}"
         for one in found.random
-    ]  # fmt: skip
+    ]
     return tried(
-        "necessary", parts, figure_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
+        "necessary",
+        parts,
+        figure_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
         f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
         f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
-        f"guess {found.chance:.1%}, {found.n} rows)", *shown,
+        f"guess {found.chance:.1%}, {found.n} rows)",
+        *shown,
         f"with nothing but it, skill {found.kept_skill:.3f}, exact {found.kept_exact:.1%}",
         *words_given(found.given, found.target),
-    )  # fmt: skip
+    )
 
 
 def _beside(found: CausalEvidence, one: RandomCost) -> str:

@@ -18,11 +18,19 @@ from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
 from arithprobe.probes.selective import FEWEST_TWINS
 
 THRESHOLDS = {
-    "skill_floor": SKILL_FLOOR, "level": LEVEL, "fewest_twins": FEWEST_TWINS, "margin_r2": rules.MARGIN,
-    "readable_r2": rules.READABLE, "carried_r2": rules.CARRIED, "skill_left": rules.SKILL_LEFT,
-    "exact_chances": rules.CHANCES, "random_cost": rules.RANDOM_COST, "shuffled_cost": rules.SHUFFLED_COST,
-    "slope": rules.SLOPE, "swapped": rules.SWAPPED,
-}  # fmt: skip
+    "skill_floor": SKILL_FLOOR,
+    "level": LEVEL,
+    "fewest_twins": FEWEST_TWINS,
+    "margin_r2": rules.MARGIN,
+    "readable_r2": rules.READABLE,
+    "carried_r2": rules.CARRIED,
+    "skill_left": rules.SKILL_LEFT,
+    "exact_chances": rules.CHANCES,
+    "random_cost": rules.RANDOM_COST,
+    "shuffled_cost": rules.SHUFFLED_COST,
+    "slope": rules.SLOPE,
+    "swapped": rules.SWAPPED,
+}
 
 
 def ladder_record(
@@ -30,15 +38,25 @@ def ladder_record(
 ) -> dict[str, Any]:
     """Behaviour, thresholds, and each claim with its rung, evidence, and what stops it."""
     return {
-        "behaviour": asdict(behaviour), "checkpoint": checkpoint, "data": data, "rungs": rules.RUNGS,
-        "thresholds": THRESHOLDS, "left_out": left_out,
+        "behaviour": asdict(behaviour),
+        "checkpoint": checkpoint,
+        "data": data,
+        "rungs": rules.RUNGS,
+        "thresholds": THRESHOLDS,
+        "left_out": left_out,
         "claims": [
-            {"variable": one.variable, "shape": one.shape, "rung": one.rung, "site": one.own.site,
-             "stopped_by": one.stopped_by, "evidence": _steps(one.own),
-             "sites": [_site(site) for site in one.sites]}
+            {
+                "variable": one.variable,
+                "shape": one.shape,
+                "rung": one.rung,
+                "site": one.own.site,
+                "stopped_by": one.stopped_by,
+                "evidence": _steps(one.own),
+                "sites": [_site(site) for site in one.sites],
+            }
             for one in ladders
         ],
-    }  # fmt: skip
+    }
 
 
 def _site(one: SiteLadder) -> dict[str, Any]:
@@ -74,23 +92,30 @@ def what_stops(stopped_by: str) -> tuple[str, str]:
 
 def _given(found: GivenTests) -> dict[str, Any]:
     """The tests given each of what the claim may stand for, with the rungs that stand."""
-    return asdict(found) | {"tests": [
-        asdict(one) | {"share": one.share._asdict(), "stands": [rung for rung in CAUSAL if stands(one, rung)]}
-        for one in found.tests
-    ]}  # fmt: skip
+    return asdict(found) | {
+        "tests": [
+            asdict(one) | {"share": one.share._asdict(), "stands": [rung for rung in CAUSAL if stands(one, rung)]}
+            for one in found.tests
+        ]
+    }
 
 
 def _causal(found: CausalEvidence) -> dict[str, Any]:
     """Everything but the curves' own tensors, as numbers and lists."""
     curve, swap = found.steering, found.interchange
     return asdict(found) | {
-        "steering": None if curve is None else {
-            "deltas": curve.deltas.tolist(), "response": curve.response.tolist(), "hits": curve.hits.tolist(),
-            "slope": curve.slope._asdict(), "fit_blocks": curve.fit_blocks,
+        "steering": None
+        if curve is None
+        else {
+            "deltas": curve.deltas.tolist(),
+            "response": curve.response.tolist(),
+            "hits": curve.hits.tolist(),
+            "slope": curve.slope._asdict(),
+            "fit_blocks": curve.fit_blocks,
             "random_slopes": curve.random_slopes.tolist(),
         },
-        "interchange": None if swap is None else asdict(swap) | {
-            "recovered": swap.recovered._asdict(), "random": swap.random.tolist(),
-        },
+        "interchange": None
+        if swap is None
+        else asdict(swap) | {"recovered": swap.recovered._asdict(), "random": swap.random.tolist()},
         "given": None if found.given is None else _given(found.given),
-    }  # fmt: skip
+    }

@@ -49,14 +49,24 @@ def ledger_row(
     before, after = _refit(cell.fit, cell.held, best, choice), _refit(fit, held, best, choice)
     variance = float(cell.held.spread[best, -1] / cell.held.n[best])
     return LedgerRow(
-        site=cell.site, position=cell.where, subspace=eraser.name, target=eraser.target, rank=eraser.rank,
-        best_position=cell.table.names[best], held_out_r2=float(r2[best]), mlp_r2=float("nan"),
-        effects=tuple(run.effect for run in runs.values()), refit_mse=before, refit_delta_mse=after - before,
-        refit_r2=1 - after / variance, residual_r2_linear=_most_left(cell.held, left),
-        residual_r2_mlp=float("nan"), steering=steering,
+        site=cell.site,
+        position=cell.where,
+        subspace=eraser.name,
+        target=eraser.target,
+        rank=eraser.rank,
+        best_position=cell.table.names[best],
+        held_out_r2=float(r2[best]),
+        mlp_r2=float("nan"),
+        effects=tuple(run.effect for run in runs.values()),
+        refit_mse=before,
+        refit_delta_mse=after - before,
+        refit_r2=1 - after / variance,
+        residual_r2_linear=_most_left(cell.held, left),
+        residual_r2_mlp=float("nan"),
+        steering=steering,
         interchange=cell.swap(eraser, options.variable_draws, seed, runs.get("resample"), refits),
         near_tautological=cell.bench.network.only_readout_remains(cell.site),
-    )  # fmt: skip
+    )
 
 
 def _best(held: Moments, r2: Array) -> int:

@@ -97,14 +97,21 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
         random = _answers(cell, _without_random(cell, rank, draws, seed))
         shuffled = _answers(cell, cell.shuffled(eraser.target, draws, seed))
     return PlaneEffects(
-        site=site, n=len(cell.part), frequencies=circle.frequencies, key=tuple(key),
-        gini=gini(fve.clamp(min=0).sqrt()), participation=participation_ratio(fve),
+        site=site,
+        n=len(cell.part),
+        frequencies=circle.frequencies,
+        key=tuple(key),
+        gini=gini(fve.clamp(min=0).sqrt()),
+        participation=participation_ratio(fve),
         intact=_answers(cell, cell.part.outputs[None])[0],
         excluded=tuple(_answers(cell, cell.without_each(planes))),
-        without_key=without, only_key=only, rank=rank, without_random=tuple(random),
+        without_key=without,
+        only_key=only,
+        rank=rank,
+        without_random=tuple(random),
         without_shuffled=tuple(shuffled),
         excluded_shuffled=tuple(_answers(cell, cell.shuffled(planes[0].target, draws, seed))),
-    )  # fmt: skip
+    )
 
 
 def _without_random(cell: Cell, rank: int, draws: int, seed: int) -> Tensor:

@@ -86,10 +86,7 @@ def step_count(options: ProbeOptions) -> int:
 
 
 def probe(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: ProbeOptions | None = None,
-    progress: Progress = lambda step: None,
+    loaded: LoadedModel, dataset: Rows, options: ProbeOptions | None = None, progress: Progress = lambda step: None
 ) -> ProbeReport:
     """Probe a checkpoint.
 
@@ -161,15 +158,30 @@ def probe(
     claims = [survey.scores() for survey in run.claims]
     ladder = climb(behaviour, claims, beside.beside(claims), plan.interventions, progress)
     return ProbeReport(
-        checkpoint=loaded.path, data=dataset.path, rows=len(dataset),
+        checkpoint=loaded.path,
+        data=dataset.path,
+        rows=len(dataset),
         constant=dataset.constant(loaded.train_mean),
         constant_from="these rows" if loaded.train_mean is None else "the training rows",
-        behaviour=behaviour, ridge=tuple(ridge),
-        twins=_beside(ridge, twins), wide=tuple(wide), wide_twins=_beside(wide, wide_twins),
-        surface=surface, circle=circle, circle_twin=circle_twin, decoding=decoding, small=tuple(small), refit=refit,
-        mlp=tuple(mlp), planes=tuple(planes), since=since, ladder=ladder, left_out=tuple(plan.left_out),
-        costs=tuple(costs), fidelity=plan.fidelity,
-    )  # fmt: skip
+        behaviour=behaviour,
+        ridge=tuple(ridge),
+        twins=_beside(ridge, twins),
+        wide=tuple(wide),
+        wide_twins=_beside(wide, wide_twins),
+        surface=surface,
+        circle=circle,
+        circle_twin=circle_twin,
+        decoding=decoding,
+        small=tuple(small),
+        refit=refit,
+        mlp=tuple(mlp),
+        planes=tuple(planes),
+        since=since,
+        ladder=ladder,
+        left_out=tuple(plan.left_out),
+        costs=tuple(costs),
+        fidelity=plan.fidelity,
+    )
 
 
 def _beside(own: Sequence[CellScores], twins: Sequence[Sequence[CellScores]]) -> tuple[TwinComparison, ...]:
@@ -184,15 +196,28 @@ class _Run:
         options, dataset, d_model = plan.options, plan.dataset, plan.d_model
         self.plan = plan
         self.ridge = [
-            RidgeSurvey(dataset, plan.sites, plan.positions, targets,
-                        plan.split(group, options.permutations if controls else 0), d_model)
+            RidgeSurvey(
+                dataset,
+                plan.sites,
+                plan.positions,
+                targets,
+                plan.split(group, options.permutations if controls else 0),
+                d_model,
+            )
             for group, targets in plan.by_group().items()
-        ]  # fmt: skip
+        ]
         self.wide = [
-            RidgeSurvey(dataset, sites, plan.positions, targets,
-                        plan.split(group, options.permutations if controls else 0), width)
-            for width, sites in plan.wide.items() for group, targets in plan.by_group().items()
-        ]  # fmt: skip
+            RidgeSurvey(
+                dataset,
+                sites,
+                plan.positions,
+                targets,
+                plan.split(group, options.permutations if controls else 0),
+                width,
+            )
+            for width, sites in plan.wide.items()
+            for group, targets in plan.by_group().items()
+        ]
         self.claims = plan.claim_surveys() if controls else []
         permutations = options.fourier_permutations if controls else 0
         self.circles = [

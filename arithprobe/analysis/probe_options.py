@@ -73,10 +73,19 @@ class ProbeOptions:
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
         least = {
-            "permutations": FEWEST_DRAWS, "fourier_permutations": FEWEST_DRAWS,
-            "frequencies": 1, "folds": 3, "twins": 0, "subspace_draws": 1, "mlp_hidden": 1,
-            "mlp_depth": 1, "mlp_shuffles": 1, "mlp_within": 0, "max_examples": 100, "seed": 0,
-        }  # fmt: skip
+            "permutations": FEWEST_DRAWS,
+            "fourier_permutations": FEWEST_DRAWS,
+            "frequencies": 1,
+            "folds": 3,
+            "twins": 0,
+            "subspace_draws": 1,
+            "mlp_hidden": 1,
+            "mlp_depth": 1,
+            "mlp_shuffles": 1,
+            "mlp_within": 0,
+            "max_examples": 100,
+            "seed": 0,
+        }
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_within("", **{name: getattr(self, name) for name in least})
         for name in ("targets", "sites", "positions", "claims"):

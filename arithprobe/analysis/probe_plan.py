@@ -202,10 +202,19 @@ class ProbePlan:
         some = self.dataset.at(rows)
         settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
         return mlp_scores(
-            states, sample.sites, self.answer, target_values(self.answer, some), some.group(self.answer),
-            some.group("pair"), kind, modulus=self.dataset.circle, settings=settings,
-            shuffles=options.mlp_shuffles, tolerance=options.mlp_within, seed=options.seed,
-        )  # fmt: skip
+            states,
+            sample.sites,
+            self.answer,
+            target_values(self.answer, some),
+            some.group(self.answer),
+            some.group("pair"),
+            kind,
+            modulus=self.dataset.circle,
+            settings=settings,
+            shuffles=options.mlp_shuffles,
+            tolerance=options.mlp_within,
+            seed=options.seed,
+        )
 
     def removed(self) -> tuple[list[Target], list[int]]:
         """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""

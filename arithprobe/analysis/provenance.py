@@ -73,7 +73,9 @@ def split_record(train: ProblemRows, val: ProblemRows) -> dict[str, Any]:
     pairs = {*zip(train.x.tolist(), train.y.tolist(), strict=True)}
     sums = set((train.x + train.y).tolist())
     return {
-        "sha256": total.hexdigest(), "train_rows": len(train), "val_rows": len(val),
+        "sha256": total.hexdigest(),
+        "train_rows": len(train),
+        "val_rows": len(val),
         "shared_pairs": sum(pair in pairs for pair in zip(val.x.tolist(), val.y.tolist(), strict=True)),
         "shared_sums": sum(one in sums for one in (val.x + val.y).tolist()),
-    }  # fmt: skip
+    }

@@ -27,12 +27,7 @@ from arithprobe.analysis.notebook import (
     run_patching,
     run_probes,
 )
-from arithprobe.analysis.notebook_nonlinear import (
-    held_out_mlps,
-    nonlinear_ridge,
-    nonlinear_split,
-    notebook_mlps,
-)
+from arithprobe.analysis.notebook_nonlinear import held_out_mlps, nonlinear_ridge, nonlinear_split, notebook_mlps
 from arithprobe.analysis.notebook_rows import check_task, examine
 from arithprobe.analysis.published import PUBLISHED
 from arithprobe.analysis.reproduce_options import ReproduceOptions, Task
@@ -127,12 +122,16 @@ def reproduce(
     lengths = examples.lengths[: rows_used["run_probes"]]
     padding = (int((lengths < lengths.max()).sum()), len(lengths))
     return Reproduction(
-        task=task, rows=len(dataset), behaviour=behaviour, columns=columns,
-        uniform_attention=uniform, meaning=meanings(behaviour, columns, attention, dataset.modulus, *padding),
+        task=task,
+        rows=len(dataset),
+        behaviour=behaviour,
+        columns=columns,
+        uniform_attention=uniform,
+        meaning=meanings(behaviour, columns, attention, dataset.modulus, *padding),
         rows_used=rows_used,
         draws={"shuffles": options.shuffles, "mlp_shuffles": options.mlp_shuffles, "twins": options.twins},
         published=PUBLISHED[task],
-    )  # fmt: skip
+    )
 
 
 class _Work:

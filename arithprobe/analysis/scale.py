@@ -31,10 +31,7 @@ Columns = dict[str, float | int | str | None]
 
 
 def measure(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: ScaleOptions | None = None,
-    progress: Progress = lambda step: None,
+    loaded: LoadedModel, dataset: Rows, options: ScaleOptions | None = None, progress: Progress = lambda step: None
 ) -> ScaleMeasures:
     """Measure a trial.
 
@@ -68,16 +65,23 @@ def measure(
     progress("MLP probes")
     mlp = run.mlp()
     return ScaleMeasures(
-        parameters=sum(one.numel() for one in loaded.model.parameters()), rows=len(dataset),
-        probe_dimension=options.probe_dimension, behaviour=behaviour, probes=probes,
-        ablated=plan.ablated, ablated_rank=refit.dimension[0],
-        refit=Cost.of(refit.delta_mse[0] / refit.answer_variance,
-                      [one / refit.answer_variance for one in refit.random_delta_mse[0]]),
+        parameters=sum(one.numel() for one in loaded.model.parameters()),
+        rows=len(dataset),
+        probe_dimension=options.probe_dimension,
+        behaviour=behaviour,
+        probes=probes,
+        ablated=plan.ablated,
+        ablated_rank=refit.dimension[0],
+        refit=Cost.of(
+            refit.delta_mse[0] / refit.answer_variance,
+            [one / refit.answer_variance for one in refit.random_delta_mse[0]],
+        ),
         forward=None if forward is None else forward.cost,
         forward_shuffled=None if forward is None else forward.shuffled,
         forward_matched=None if forward is None else forward.matched,
-        mlp=mlp, left_out=tuple(plan.left_out),
-    )  # fmt: skip
+        mlp=mlp,
+        left_out=tuple(plan.left_out),
+    )
 
 
 def columns(measures: ScaleMeasures) -> Columns:

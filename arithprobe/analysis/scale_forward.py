@@ -77,10 +77,16 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
     fit, held = halves_of(dataset, options.max_examples)
     states, labels = kept.states(), plan.taken_out()
     bench = Bench(
-        loaded.model, loaded.objective, dataset, dataset.constant(loaded.train_mean), held, fit,
-        columns={plan.ablated: labels}, sites=[SITE],
+        loaded.model,
+        loaded.objective,
+        dataset,
+        dataset.constant(loaded.train_mean),
+        held,
+        fit,
+        columns={plan.ablated: labels},
+        sites=[SITE],
         computed=[_read(loaded.model, dataset, rows, states[torch.isin(kept.rows, rows)]) for rows in (held, fit)],
-    )  # fmt: skip
+    )
     if bench.held.behaviour.verdict == "NOT LEARNED":
         raise ArithprobeError(f"these {len(held)} rows alone say NOT LEARNED: there is no skill to lose")
     cell = round_cell(bench.cell(SITE, "last"), planes_of(plan.ablated))
@@ -91,9 +97,10 @@ def forward_costs(loaded: LoadedModel, plan: ScalePlan, kept: ReadoutStates) -> 
     lost = outside.skill_lost
     null = skill_lost(cell.part, cell.part.scores(cell.shuffled(plan.ablated, options.draws, options.seed)).skill)
     return ForwardCosts(
-        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()), float(null.mean()),
+        Cost.of(effect.skill_lost, isotropic.skill_lost.tolist()),
+        float(null.mean()),
         float(lost.mean()) if len(lost) else None,
-    )  # fmt: skip
+    )
 
 
 def _read(network: Network, rows: Rows, some: Tensor, states: Tensor) -> Computed:

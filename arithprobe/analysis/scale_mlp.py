@@ -32,11 +32,25 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
     def scores(some: Sequence[ReadoutStates], shuffles: int) -> MLPScores:
         states = torch.stack([one.states().float() for one in some])
         sites = [f"{SITE}, model {number}" for number in range(len(some))]
-        return mlp_scores(states, sites, "answer", values, group, pair, kind, modulus=modulus, settings=settings,
-                          shuffles=shuffles, seed=options.seed)  # fmt: skip
+        return mlp_scores(
+            states,
+            sites,
+            "answer",
+            values,
+            group,
+            pair,
+            kind,
+            modulus=modulus,
+            settings=settings,
+            shuffles=shuffles,
+            seed=options.seed,
+        )
 
     own, twins = scores(kept[:1], options.mlp_shuffles), scores(kept[1:], 1)
     return MLPFigures(
-        kind=own.metric, score=float(own.score[0]), linear=float(own.ridge[0]), null=float(own.null_max[0]),
+        kind=own.metric,
+        score=float(own.score[0]),
+        linear=float(own.ridge[0]),
+        null=float(own.null_max[0]),
         untrained=float(twins.score.mean()),
-    )  # fmt: skip
+    )

@@ -48,9 +48,18 @@ class ScaleOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "frequencies", several("measure: frequencies", self.frequencies, int))
         least = {
-            "permutations": FEWEST_DRAWS, "draws": FEWEST_DRAWS, "folds": 3, "twins": 1, "ablate": 1,
-            "probe_dimension": 1, "mlp_hidden": 1, "mlp_depth": 1, "mlp_shuffles": 1, "max_examples": 100, "seed": 0,
-        }  # fmt: skip
+            "permutations": FEWEST_DRAWS,
+            "draws": FEWEST_DRAWS,
+            "folds": 3,
+            "twins": 1,
+            "ablate": 1,
+            "probe_dimension": 1,
+            "mlp_hidden": 1,
+            "mlp_depth": 1,
+            "mlp_shuffles": 1,
+            "max_examples": 100,
+            "seed": 0,
+        }
         require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
         require_at_most("measure: ", ablate=(self.ablate, _LARGEST_FREQUENCY))
         require_within("measure: ", **{name: getattr(self, name) for name in least if name != "ablate"})

@@ -121,9 +121,12 @@ def _figures(
     untrained = [_r2(twin[some]) for twin in twins]
     null = torch.stack([one.null[0, 0] for one in own[some]]).mean(dim=0)
     return ProbeFigures(
-        r2=_r2(own[some]), null=float(null.quantile(0.95)), untrained=float(np.mean(untrained)),
-        untrained_max=max(untrained), in_sample=float(in_sample[some].mean()),
-    )  # fmt: skip
+        r2=_r2(own[some]),
+        null=float(null.quantile(0.95)),
+        untrained=float(np.mean(untrained)),
+        untrained_max=max(untrained),
+        in_sample=float(in_sample[some].mean()),
+    )
 
 
 def _r2(some: Sequence[CellScores]) -> float:

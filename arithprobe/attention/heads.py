@@ -218,12 +218,17 @@ class HeadSums:
         uniform_mass = torch.einsum("g,gtr,gus->rs", count / lengths, tokens, tokens)
         uniform_norm = torch.einsum("g,gtr,glhu,gus->lhrs", 1 / lengths, tokens, sizes, tokens)
         return HeadStatistics(
-            n=int(count.sum()), roles=roles.roles, groups=roles.groups, rows_of=rows_of,
-            role_mass=roles.of_pairs(pattern) / per_query, uniform_role_mass=uniform_mass / per_query,
+            n=int(count.sum()),
+            roles=roles.roles,
+            groups=roles.groups,
+            rows_of=rows_of,
+            role_mass=roles.of_pairs(pattern) / per_query,
+            uniform_role_mass=uniform_mass / per_query,
             role_entropy=roles.of_tokens(entropy) / rows_of,
             uniform_role_entropy=torch.einsum("g,gtr->r", count * lengths.log(), tokens) / rows_of,
-            role_norm=roles.of_pairs(weighted) / per_query, uniform_role_norm=uniform_norm / per_query,
-        )  # fmt: skip
+            role_norm=roles.of_pairs(weighted) / per_query,
+            uniform_role_norm=uniform_norm / per_query,
+        )
 
 
 def ov_copying(model: HeadedNetwork) -> Tensor:

@@ -34,11 +34,15 @@ def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:
     """
     mass, share = statistics.mass, statistics.norm_share
     figures = {
-        "operand_mass": operand_mass(mass), "operand_imbalance": operand_imbalance(mass),
-        "group_entropy": group_entropy(mass), "token_entropy": statistics.entropy,
-        "value_weighted_norm": statistics.norm.sum(dim=-1), "value_weighted_operand_share": operand_mass(share),
-        "uniform_value_weighted_operand_share": operand_mass(statistics.uniform_norm_share), "ov_copying": copying,
-    }  # fmt: skip
+        "operand_mass": operand_mass(mass),
+        "operand_imbalance": operand_imbalance(mass),
+        "group_entropy": group_entropy(mass),
+        "token_entropy": statistics.entropy,
+        "value_weighted_norm": statistics.norm.sum(dim=-1),
+        "value_weighted_operand_share": operand_mass(share),
+        "uniform_value_weighted_operand_share": operand_mass(statistics.uniform_norm_share),
+        "ov_copying": copying,
+    }
     return [
         [
             {"layer": layer, "head": head, "mass": _by_group(mass[layer, head])}
@@ -54,10 +58,12 @@ def uniform_record(statistics: HeadStatistics) -> dict[str, Any]:
     """The same, of a head that looks at all tokens of a prompt alike; what depends on the head is in its own record."""
     mass = statistics.uniform_mass
     return {
-        "mass": _by_group(mass), "operand_mass": float(operand_mass(mass)),
-        "operand_imbalance": float(operand_imbalance(mass)), "group_entropy": float(group_entropy(mass)),
+        "mass": _by_group(mass),
+        "operand_mass": float(operand_mass(mass)),
+        "operand_imbalance": float(operand_imbalance(mass)),
+        "group_entropy": float(group_entropy(mass)),
         "token_entropy": float(statistics.uniform_entropy),
-    }  # fmt: skip
+    }
 
 
 def notebook_records(mass: Tensor) -> Records:

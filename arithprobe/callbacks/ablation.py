@@ -94,9 +94,13 @@ class DirectionAblation(ValidationProbe):
     ) -> None:
         super().__init__()
         require_at_least(
-            "DirectionAblation: ", draws=(draws, FEWEST_DRAWS), folds=(folds, 2), every=(every, 1),
-            max_examples=(max_examples, 100), seed=(seed, 0),
-        )  # fmt: skip
+            "DirectionAblation: ",
+            draws=(draws, FEWEST_DRAWS),
+            folds=(folds, 2),
+            every=(every, 1),
+            max_examples=(max_examples, 100),
+            seed=(seed, 0),
+        )
         require_within(
             "DirectionAblation: ", draws=draws, folds=folds, every=every, max_examples=max_examples, seed=seed
         )
@@ -185,10 +189,17 @@ class DirectionAblation(ValidationProbe):
                 )
                 self.show(trainer, figure, target, "site x step", self._latest[-1].step)
         with self.timed("files"):
-            self.append_line(trainer, self.gate(module) | {
-                "eraser": self.eraser, "ablation": self.ablation, "alphas": self.alphas, "folds": self.split.folds,
-                "cells": [_record(one, one.site in self._at_the_head) for one in self._latest],
-            })  # fmt: skip
+            self.append_line(
+                trainer,
+                self.gate(module)
+                | {
+                    "eraser": self.eraser,
+                    "ablation": self.ablation,
+                    "alphas": self.alphas,
+                    "folds": self.split.folds,
+                    "cells": [_record(one, one.site in self._at_the_head) for one in self._latest],
+                },
+            )
 
     def findings(self) -> list[str]:
         """What the last ablation did, one line a target: where it costs most, more than a readout away from the end."""
@@ -212,9 +223,16 @@ class DirectionAblation(ValidationProbe):
         rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
         columns = {target.name: target.columns for target in survey.targets}
         bench = Bench(
-            module.model, module.objective, dataset, dataset.constant(module.train_mean), rows, columns=columns,
-            sites=survey.sites, seed=self.seed, alphas=self.alphas,
-        )  # fmt: skip
+            module.model,
+            module.objective,
+            dataset,
+            dataset.constant(module.train_mean),
+            rows,
+            columns=columns,
+            sites=survey.sites,
+            seed=self.seed,
+            alphas=self.alphas,
+        )
         width = sum(target.width for target in survey.targets)
         for number, site in enumerate(survey.sites):
             _, fit = survey.fitter.select([number], width * (1 + self.draws)).moments()
@@ -249,12 +267,23 @@ def _high(effect: AblationEffect, name: FamilyName) -> float:
 
 def _record(one: LiveEffect, at_the_head: bool) -> dict[str, Any]:
     effect = {name: value for name, value in vars(one.effect).items() if name != "families"}
-    return {"target": one.target, "site": one.site, "position": "last", "near_tautological": at_the_head} | effect | {
-        "random": {
-            family.name: {"high": _high(one.effect, family.name), "p": family.p, "percentile": family.percentile,
-                          "overlap": family.overlap, "is_null": family.is_null, "note": family.note,
-                          "removed": [float(family.removed.min()), float(family.removed.max())] if len(family.removed)
-                          else None}
-            for family in one.effect.families
+    return (
+        {"target": one.target, "site": one.site, "position": "last", "near_tautological": at_the_head}
+        | effect
+        | {
+            "random": {
+                family.name: {
+                    "high": _high(one.effect, family.name),
+                    "p": family.p,
+                    "percentile": family.percentile,
+                    "overlap": family.overlap,
+                    "is_null": family.is_null,
+                    "note": family.note,
+                    "removed": [float(family.removed.min()), float(family.removed.max())]
+                    if len(family.removed)
+                    else None,
+                }
+                for family in one.effect.families
+            }
         }
-    }  # fmt: skip
+    )

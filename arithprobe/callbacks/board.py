@@ -25,9 +25,11 @@ from arithprobe.training.probed import ProbedModule
 _COMPARED = {"hp/skill": "val/skill", "hp/exact_match": "val/exact_match", "hp/val_loss": "val/loss"}
 _FIRST_COLUMNS = ("d_model", "lr", "n_layers", "objective", "task")  # TensorBoard opens with five that "differ"
 _HEADLINES = {
-    "ridge": ("r2", "null_high"), "fourier": ("r2_max", "null_max"), "mlp": ("r2", "accuracy", "null_max"),
+    "ridge": ("r2", "null_high"),
+    "fourier": ("r2_max", "null_max"),
+    "mlp": ("r2", "accuracy", "null_max"),
     "emergence": ("emerged",),
-}  # fmt: skip
+}
 
 
 class TensorBoardOverview(SingleCallback):

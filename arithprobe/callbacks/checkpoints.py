@@ -25,9 +25,13 @@ class BestCheckpoint(ModelCheckpoint):
         save_weights_only: bool = False,
     ) -> None:
         super().__init__(
-            dirpath, filename="best", monitor=monitor, mode=mode, save_weights_only=save_weights_only,
+            dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_weights_only=save_weights_only,
             enable_version_counter=False,
-        )  # fmt: skip
+        )
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -86,16 +86,27 @@ class EmergenceProbing(ValidationProbe):
     ) -> None:
         super().__init__()
         require_at_least(
-            "EmergenceProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS), twins=(twins, 0),
-            drifts=(drifts, FEWEST_DRAWS if drifts else 0), figure_every=(figure_every, 1), seed=(seed, 0),
-        )  # fmt: skip
+            "EmergenceProbing: ",
+            folds=(folds, 2),
+            permutations=(permutations, FEWEST_DRAWS),
+            twins=(twins, 0),
+            drifts=(drifts, FEWEST_DRAWS if drifts else 0),
+            figure_every=(figure_every, 1),
+            seed=(seed, 0),
+        )
         if frequencies is not None and not isinstance(frequencies, int):
             frequencies = several("EmergenceProbing: frequencies", frequencies, int)
         largest = max(frequencies, default=0) if isinstance(frequencies, tuple) else frequencies or 0
         require_within(
-            "EmergenceProbing: ", frequencies=largest, folds=folds, permutations=permutations, twins=twins,
-            drifts=drifts, figure_every=figure_every, seed=seed,
-        )  # fmt: skip
+            "EmergenceProbing: ",
+            frequencies=largest,
+            folds=folds,
+            permutations=permutations,
+            twins=twins,
+            drifts=drifts,
+            figure_every=figure_every,
+            seed=seed,
+        )
         if isinstance(frequencies, tuple):
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
         elif frequencies is not None:
@@ -244,14 +255,20 @@ class EmergenceProbing(ValidationProbe):
         """The history so far."""
         return {
             "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
-            "task": "" if self._dataset is None else self._dataset.task, "level": LEVEL, "in_a_row": IN_A_ROW,
-            "folds": self.split.folds, "permutations": self.split.permutations, "twins": self.twins,
-            "own_beginning": self._drift.beginning is not None, "drifts": self.drifts,
+            "task": "" if self._dataset is None else self._dataset.task,
+            "level": LEVEL,
+            "in_a_row": IN_A_ROW,
+            "folds": self.split.folds,
+            "permutations": self.split.permutations,
+            "twins": self.twins,
+            "own_beginning": self._drift.beginning is not None,
+            "drifts": self.drifts,
             "drift_compared_at": [self._history[one.at].step for one in self._drift.readings],
-            "left_out": self._left_out, "steps": [one.step for one in self._history],
+            "left_out": self._left_out,
+            "steps": [one.step for one in self._history],
             "loss": self._losses,
             "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(self._found)],
-        }  # fmt: skip
+        }
 
     def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
         self._drawn = len(self._history)

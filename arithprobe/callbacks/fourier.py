@@ -77,15 +77,25 @@ class FourierProbing(ValidationProbe):
         largest = frequencies if isinstance(frequencies, int) else 0
         wanted = () if isinstance(frequencies, int) else several("FourierProbing: frequencies", frequencies, int)
         require_within(
-            "FourierProbing: ", frequencies=max(largest, *wanted, 0), folds=folds, permutations=permutations,
-            max_examples=max_examples, figure_every=figure_every, seed=seed,
-        )  # fmt: skip
+            "FourierProbing: ",
+            frequencies=max(largest, *wanted, 0),
+            folds=folds,
+            permutations=permutations,
+            max_examples=max_examples,
+            figure_every=figure_every,
+            seed=seed,
+        )
         self.frequencies = wanted or tuple(range(1, largest + 1))
         require_at_least(
-            "FourierProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS),
-            max_examples=(max_examples, 100), figure_every=(figure_every, 1), seed=(seed, 0),
-            frequencies=(min(self.frequencies, default=0), 1), period=(2 if period is None else period, 2),
-        )  # fmt: skip
+            "FourierProbing: ",
+            folds=(folds, 2),
+            permutations=(permutations, FEWEST_DRAWS),
+            max_examples=(max_examples, 100),
+            figure_every=(figure_every, 1),
+            seed=(seed, 0),
+            frequencies=(min(self.frequencies, default=0), 1),
+            period=(2 if period is None else period, 2),
+        )
         self.quantity, self.period, self.max_examples = quantity, period, max_examples
         self.split = Split(
             "sum",
@@ -146,10 +156,13 @@ class FourierProbing(ValidationProbe):
         found: dict[str, float] = {}
         for row, site in enumerate(scores.sites):
             values = (
-                scores.macro[row, 0], *(scores.macro_null[row, 0].quantile(q) for q in (0.05, 0.95)),
-                scores.r2[:, row, 0].max(), scores.max_null[row, 0].quantile(0.95),
-                scores.neighbour[scores.r2[:, row, 0].argmax(), row, 0], self._decoding.accuracy[row],
-            )  # fmt: skip
+                scores.macro[row, 0],
+                *(scores.macro_null[row, 0].quantile(q) for q in (0.05, 0.95)),
+                scores.r2[:, row, 0].max(),
+                scores.max_null[row, 0].quantile(0.95),
+                scores.neighbour[scores.r2[:, row, 0].argmax(), row, 0],
+                self._decoding.accuracy[row],
+            )
             tags = (self._tag(site, metric) for metric in _METRICS)
             found |= {tag: float(value) for tag, value in zip(tags, values, strict=True)}
         return found
@@ -196,17 +209,27 @@ class FourierProbing(ValidationProbe):
         scores, decoding = self._history[-1], self._decoding
         rows = range(len(scores.sites)) if decoding is not None else ()
         return {
-            "quantity": scores.circle.quantity, "period": scores.circle.period, "refused": scores.refused,
-            "folds": self.split.folds, "held_out": self.split.held_out, "permutations": self.split.permutations,
+            "quantity": scores.circle.quantity,
+            "period": scores.circle.period,
+            "refused": scores.refused,
+            "folds": self.split.folds,
+            "held_out": self.split.held_out,
+            "permutations": self.split.permutations,
             "key_frequencies": {site: scores.key_frequencies(site) for site in scores.sites},
             "other_waves": {site: scores.other_waves(site) for site in scores.sites},
             "decoding": {
-                scores.sites[row]: {"accuracy": float(decoding.accuracy[row]), "low": float(decoding.low[row]),
-                "high": float(decoding.high[row]), "circular_error": float(decoding.error[row]), "n": decoding.n}
-                for row in rows if decoding is not None
+                scores.sites[row]: {
+                    "accuracy": float(decoding.accuracy[row]),
+                    "low": float(decoding.low[row]),
+                    "high": float(decoding.high[row]),
+                    "circular_error": float(decoding.error[row]),
+                    "n": decoding.n,
+                }
+                for row in rows
+                if decoding is not None
             },
             "cells": [{"site": site} | cell for site in scores.sites for cell in scores.at(site)],
-        }  # fmt: skip
+        }
 
     def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
         self._drawn = len(self._history)

@@ -113,9 +113,10 @@ class HeadAnalysis(ValidationProbe):
         """The tags it will log, once prepared."""
         layers, heads = self._heads
         logged = (
-            ("operandmass", "pattern", "last"), ("entropy", "pattern", "last"),
+            ("operandmass", "pattern", "last"),
+            ("entropy", "pattern", "last"),
             (f"{self.ablation}ablation", "z", "all"),
-        )  # fmt: skip
+        )
         return [
             str(Tag(self.analysis, figure, f"{site}.{layer}", position, f"h{head}"))
             for figure, site, position in logged
@@ -132,10 +133,16 @@ class HeadAnalysis(ValidationProbe):
             figure = head_scores(statistics, copying, ablation, None, module.behaviour, self._step)
             self.show(trainer, figure, "scores", "layer x head", self._step)
         with self.timed("files"):
-            self.append_line(trainer, self.gate(module) | {
-                "rows": statistics.n, "ablation": vars(ablation), "uniform": uniform_record(statistics),
-                "heads": head_records(statistics, copying),
-            })  # fmt: skip
+            self.append_line(
+                trainer,
+                self.gate(module)
+                | {
+                    "rows": statistics.n,
+                    "ablation": vars(ablation),
+                    "uniform": uniform_record(statistics),
+                    "heads": head_records(statistics, copying),
+                },
+            )
 
     def findings(self) -> list[str]:
         """Which head costs most, and how much of its attention is on the operands."""

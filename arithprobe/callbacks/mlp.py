@@ -140,10 +140,17 @@ class MLPProbing(ValidationProbe):
             return
         with self.timed("files"):
             cells = [cell | {"position": "last"} for scores in self._scores for cell in scores.cells()]
-            self.append_line(trainer, self.gate(module) | {
-                "settings": vars(self.settings), "shuffles": self.shuffles, "max_examples": self.max_examples,
-                "skipped": self._skipped, "cells": cells,
-            })  # fmt: skip
+            self.append_line(
+                trainer,
+                self.gate(module)
+                | {
+                    "settings": vars(self.settings),
+                    "shuffles": self.shuffles,
+                    "max_examples": self.max_examples,
+                    "skipped": self._skipped,
+                    "cells": cells,
+                },
+            )
 
     def findings(self) -> list[str]:
         """What the last probed validation found at the last site, one line each."""

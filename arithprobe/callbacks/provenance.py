@@ -51,15 +51,19 @@ class Provenance(SingleCallback):
         parts = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
         rows = {part: rows_behind(loader) for part, loader in parts.items() if loader is not None}
         record = {
-            "folder": str(Path.cwd()), "command": self.command,
+            "folder": str(Path.cwd()),
+            "command": self.command,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(), "code": code_hash(), "device": str(module.device),
-            "processes": trainer.world_size, "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "code": code_hash(),
+            "device": str(module.device),
+            "processes": trainer.world_size,
+            "threads": torch.get_num_threads(),
             "network": type(uncompiled(module.model)).__name__,
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
             "initial": None if module.initial is None else module.initial._asdict(),
             "continued_from": None if trainer.ckpt_path is None else str(trainer.ckpt_path),
-        }  # fmt: skip
+        }
         write_whole(folder / FILE, to_json(record | _of_rows(rows)) + "\n")
 
 

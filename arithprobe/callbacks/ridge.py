@@ -131,11 +131,17 @@ class RidgeProbing(ValidationProbe):
         if self._count == 1 or self._count % self.figure_every == 0:
             self._draw(trainer, module)
         with self.timed("files"):
-            self.append_line(trainer, self.gate(module) | {
-                "alphas": self.alphas, "folds": self.folds, "held_out": self.held_out,
-                "permutations": self.permutations,
-                "cells": [cell for scores in self._scores for cell in scores.cells()],
-            })  # fmt: skip
+            self.append_line(
+                trainer,
+                self.gate(module)
+                | {
+                    "alphas": self.alphas,
+                    "folds": self.folds,
+                    "held_out": self.held_out,
+                    "permutations": self.permutations,
+                    "cells": [cell for scores in self._scores for cell in scores.cells()],
+                },
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the last state."""

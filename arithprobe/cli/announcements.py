@@ -74,9 +74,13 @@ def announcements() -> Iterator[Announcements]:
         show = warnings.showwarning
 
         def in_one_line(
-            message: Warning | str, category: type[Warning], filename: str, lineno: int,
-            file: TextIO | None = None, line: str | None = None,
-        ) -> None:  # fmt: skip
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, (SharedRowsWarning, ThreadsWarning)):
                 held.warn(str(message))
             else:

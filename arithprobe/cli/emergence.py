@@ -102,10 +102,13 @@ def _read_run(folder: str) -> _Run:
         record: dict[str, Any] = json.loads(path.read_text())
         behaviour = record["behaviour"]
         found = _Run(
-            folder, str(record["task"]), list(record["steps"]), bool(record["own_beginning"]),
+            folder,
+            str(record["task"]),
+            list(record["steps"]),
+            bool(record["own_beginning"]),
             None if behaviour is None else from_record(behaviour, Behaviour),
             [from_record({key: one[key] for key in one if key != "state"}, Emergence) for one in record["variables"]],
-        )  # fmt: skip
+        )
         if found.behaviour is not None and found.behaviour.verdict not in get_args(Verdict):
             raise ValueError(f"verdict {found.behaviour.verdict}")
         emerged = [one.step for one in found.found if one.step is not None]
@@ -124,18 +127,29 @@ def _record(runs: Sequence[_Run], found: "Sequence[EmergenceOverRuns]") -> dict[
         "verdicts": [None if one.behaviour is None else one.behaviour.verdict for one in runs],
         "task": runs[0].task,
         "runs": [
-            {"folder": one.folder, "behaviour": None if one.behaviour is None else str(one.behaviour),
-             "validations": len(one.steps), "last_step": one.steps[-1]}
+            {
+                "folder": one.folder,
+                "behaviour": None if one.behaviour is None else str(one.behaviour),
+                "validations": len(one.steps),
+                "last_step": one.steps[-1],
+            }
             for one in runs
         ],
         "variables": [
-            {"variable": one.variable, "emerged_in": one.count, "median": one.median,
-             "earliest": one.known[0] if one.known else None, "latest": one.known[-1] if one.known else None,
-             "steps": one.steps, "sites": one.sites, "states": one.states,
-             "watched": [state is not None for state in one.states]}
+            {
+                "variable": one.variable,
+                "emerged_in": one.count,
+                "median": one.median,
+                "earliest": one.known[0] if one.known else None,
+                "latest": one.known[-1] if one.known else None,
+                "steps": one.steps,
+                "sites": one.sites,
+                "states": one.states,
+                "watched": [state is not None for state in one.states],
+            }
             for one in found
         ],
-    }  # fmt: skip
+    }
 
 
 def _print(

@@ -57,8 +57,10 @@ def run(words: Sequence[str] | None) -> None:
 def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: "dict[str, Figure]") -> list[Path]:
     """The pictures and the erasers; those of an earlier run into the same folder are replaced or removed."""
     drawn = replace_pictures(figures, _PICTURES, pictures)
-    names = {f"{one.site}@{row.position}.{one.target}.{one.kind}.pt": one
-             for row, one in zip(report.ledger, report.erasers, strict=True)}  # fmt: skip
+    names = {
+        f"{one.site}@{row.position}.{one.target}.{one.kind}.pt": one
+        for row, one in zip(report.ledger, report.erasers, strict=True)
+    }
     for old in frozen.glob("*@*.pt"):
         if old.name not in names and old.is_file():
             old.unlink()

@@ -57,8 +57,10 @@ def _ledger(report: InterventionReport, width: int) -> Table:
     kind = main.kind
     table = Table(
         title=f"ledger: what is read there, and what the model's own answers lose without it ({report.rows} rows)",
-        box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     rows = [_cells(row, wide=width >= _WIDE) for row in report.ledger]
     for name in rows[0]:
         table.add_column(name, justify="left" if name in ("where", "subspace") else "right", no_wrap=True)
@@ -98,16 +100,21 @@ def _cells(row: LedgerRow, *, wide: bool) -> dict[str, str]:
     """The cells of a row, by the head of their column."""
     main, swap = _main(row), row.interchange
     found: dict[str, str] = {
-        "where": f"{row.site}@{row.position}{' ~' if row.near_tautological else ''}", "subspace": row.subspace,
-        "R2": number(row.held_out_r2), **{effect.kind: change(effect.delta_rmse) for effect in row.effects},
-        "lost": share(main.skill_lost), "displaced": _displaced(main), "p": _p(main),
-    }  # fmt: skip
+        "where": f"{row.site}@{row.position}{' ~' if row.near_tautological else ''}",
+        "subspace": row.subspace,
+        "R2": number(row.held_out_r2),
+        **{effect.kind: change(effect.delta_rmse) for effect in row.effects},
+        "lost": share(main.skill_lost),
+        "displaced": _displaced(main),
+        "p": _p(main),
+    }
     if wide:
         left = {"refit": row.refit_r2, "ridge": row.residual_r2_linear, "MLP": row.residual_r2_mlp}
         found |= {name: number(value) for name, value in left.items()}
     return found | {
-        "steer": _short(row.steering_slope), "swap": _short(None if swap is None else swap.recovered.fraction),
-    }  # fmt: skip
+        "steer": _short(row.steering_slope),
+        "swap": _short(None if swap is None else swap.recovered.fraction),
+    }
 
 
 def _main(row: LedgerRow) -> AblationEffect:
@@ -117,10 +124,7 @@ def _main(row: LedgerRow) -> AblationEffect:
 
 def _displaced(effect: AblationEffect) -> str:
     """Percent of the variance, of the subspace and of the draws of each null, in the order of their p."""
-    ranges = [
-        "-".join(map(_percent, displaced_by(effect, null)))
-        for null in _nulls(effect) if len(null.removed)
-    ]  # fmt: skip
+    ranges = ["-".join(map(_percent, displaced_by(effect, null))) for null in _nulls(effect) if len(null.removed)]
     return f"{_percent(effect.displaced)} ({' / '.join(ranges)})" if ranges else _percent(effect.displaced)
 
 
@@ -201,8 +205,10 @@ def _notes(report: InterventionReport) -> list[str]:
     """Why a p of the table is a dash; of the other ablations it is in ``ledger.json``."""
     return [
         f"{row.site}@{row.position} {row.subspace}, {_main(row).kind}: {family.name}: {family.note}"
-        for row in report.ledger for family in _main(row).families if family.untold
-    ]  # fmt: skip
+        for row in report.ledger
+        for family in _main(row).families
+        if family.untold
+    ]
 
 
 def _descriptions(report: InterventionReport) -> dict[tuple[str, str], str]:

@@ -96,8 +96,9 @@ def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, "State", st
             f"{claim.variable} at {one.site}",
             [(evidence.rung, evidence.state, evidence.figure) for evidence in one.evidence],
         )
-        for claim in report.ladder for one in claim.sites
-    ]  # fmt: skip
+        for claim in report.ladder
+        for one in claim.sites
+    ]
 
 
 def _losses(report: "ProbeReport") -> "list[PlaneLosses]":
@@ -109,9 +110,14 @@ def _losses(report: "ProbeReport") -> "list[PlaneLosses]":
         levels = {"intact": one.intact}
         if one.without_key is not None and one.only_key is not None:
             levels |= {"without all key planes": one.without_key, "with nothing but them": one.only_key}
-            found.append(PlaneLosses(
-                one.site, one.frequencies, one.key, tuple(answers.loss for answers in one.excluded),
-                tuple(answers.loss for answers in one.excluded_shuffled),
-                {name: answers.loss for name, answers in levels.items()},
-            ))  # fmt: skip
+            found.append(
+                PlaneLosses(
+                    one.site,
+                    one.frequencies,
+                    one.key,
+                    tuple(answers.loss for answers in one.excluded),
+                    tuple(answers.loss for answers in one.excluded_shuffled),
+                    {name: answers.loss for name, answers in levels.items()},
+                )
+            )
     return found

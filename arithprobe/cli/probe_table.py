@@ -149,9 +149,13 @@ def _ridge_row(report: ProbeReport, index: int) -> dict[str, str]:
     cell, row = scores.at(_SITE), scores.sites.index(_SITE)
     interval = _interval(cell["low"], cell["high"])
     found = {
-        "target": scores.target, "R2 [95 %]": f"{number(cell['r2'])}{_end_of_grid(cell)} {escape(interval)}",
-        "shuffled": number(cell["null_high"]), "p": f"{cell['p']:.2f}", "untrained": "-", "explained": "-",
-    }  # fmt: skip
+        "target": scores.target,
+        "R2 [95 %]": f"{number(cell['r2'])}{_end_of_grid(cell)} {escape(interval)}",
+        "shuffled": number(cell["null_high"]),
+        "p": f"{cell['p']:.2f}",
+        "untrained": "-",
+        "explained": "-",
+    }
     if report.twins:
         one = report.twins[index]
         explained = "reads more" if one.why_not(row, 0) == UNTRAINED_MORE else share(float(one.explained[row, 0]))
@@ -185,8 +189,9 @@ def _circle_lines(scores: FourierScores, twin: FourierScores | None, decoding: A
     found = [
         f"n={cell['frequency']}: R2 {cell['r2']:.3f}, encode FVE {cell['encode_fve']:.3f}, "
         f"relabelled {cell['relabelled']:.3f}, neighbouring periods {cell['neighbour']:.3f}"
-        for cell in scores.at(_SITE) if cell["frequency"] in key[:5]
-    ]  # fmt: skip
+        for cell in scores.at(_SITE)
+        if cell["frequency"] in key[:5]
+    ]
     lines.append(
         f"  key frequencies (above {threshold:.3f}, the largest of shuffled scores, and above neighbouring periods): "
         + ("; ".join(found) if found else "none")

@@ -19,9 +19,14 @@ from arithprobe.sweeps.grid import Trial, Values, trials_of
 from arithprobe.threads import require_threads
 
 _OWN = (
-    "name", "threads", "ckpt_path", "checkpoint.dirpath", "checkpoint.filename", "trainer.default_root_dir",
+    "name",
+    "threads",
+    "ckpt_path",
+    "checkpoint.dirpath",
+    "checkpoint.filename",
+    "trainer.default_root_dir",
     "trainer.logger",
-)  # fmt: skip
+)
 EngineName = Literal["loky", "ray"]
 _DESCRIPTION = (
     "Train a grid of models, each trial a fit of its own, and measure them all alike. Stopped at any moment, the same "
@@ -92,10 +97,20 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
     if facet is not None and facet not in keys:
         raise ArithprobeError(f"facet is {facet}; expected a key that all trials have ({', '.join(keys)})")
     return SweepOptions(
-        base, tuple(trials), options_from(given.measure, ScaleOptions), facet,
-        Path(given.output_dir or Path(LOG_FOLDER) / given.name), given.engine, given.address, given.jobs, given.threads,
-        given.gpus, given.retries, given.extend, given.dry_run,
-    )  # fmt: skip
+        base,
+        tuple(trials),
+        options_from(given.measure, ScaleOptions),
+        facet,
+        Path(given.output_dir or Path(LOG_FOLDER) / given.name),
+        given.engine,
+        given.address,
+        given.jobs,
+        given.threads,
+        given.gpus,
+        given.retries,
+        given.extend,
+        given.dry_run,
+    )
 
 
 def _plain(value: Any) -> Any:

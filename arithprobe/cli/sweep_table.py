@@ -35,16 +35,30 @@ def print_trials(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     probe = _widest_probe(rows)
     k = rows[0].get("probe_dimension")
     table = Table(box=SIMPLE, title=f"held-out R2 of {probe} at final@last, also of {k} components (k)")
-    for heading in ("trial", "parameters", "verdict", "skill", "exact", "R2", "null", "untr.", "R2 (k)", "null (k)",
-                    "untr. (k)"):  # fmt: skip
+    for heading in (
+        "trial",
+        "parameters",
+        "verdict",
+        "skill",
+        "exact",
+        "R2",
+        "null",
+        "untr.",
+        "R2 (k)",
+        "null (k)",
+        "untr. (k)",
+    ):
         left = heading in ("trial", "verdict")
         table.add_column(heading, justify="left" if left else "right", no_wrap=True, overflow="fold")
     for row in rows:
         table.add_row(
-            escape(str(row["trial"])), f"{row['parameters'] / 1e6:.2f}M", str(row["verdict"]),
-            number(_float(row, "skill")), share(_float(row, "exact_match")),
+            escape(str(row["trial"])),
+            f"{row['parameters'] / 1e6:.2f}M",
+            str(row["verdict"]),
+            number(_float(row, "skill")),
+            share(_float(row, "exact_match")),
             *(number(_float(row, f"{probe}{part}_{one}")) for part in ("", "_k") for one in _READ),
-        )  # fmt: skip
+        )
     console.print(table)
 
 

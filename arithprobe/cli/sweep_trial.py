@@ -89,11 +89,12 @@ def _fit(folder: TrialFolder) -> None:
         "arithprobe.callbacks.TensorBoardOverview": {"hparams": False},  # the trial's measures are its row there
     }
     words = [
-        "fit", *("--config", str(folder.path / CONFIG)),
+        "fit",
+        *("--config", str(folder.path / CONFIG)),
         *("--trainer.default_root_dir", str(folder.path), f"--trainer.logger={json.dumps(loggers)}"),
         *("--checkpoint.dirpath", str(folder.checkpoints)),
         *("--trainer.enable_progress_bar", "false", "--threads", "null"),  # those that the worker has
-    ]  # fmt: skip
+    ]
     for name, options in observers.items():
         words.append(f"--trainer.callbacks+={json.dumps({'class_path': name, 'init_args': options})}")
     goes_on = _has(resume, "optimizer_states")

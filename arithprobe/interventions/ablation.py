@@ -144,14 +144,22 @@ def effect_of(
     increase, lost = float(scores.rmse[0] - intact.rmse), float(skill_lost(part, scores.skill[:1]))
     margins = _margins(part, outputs, refitted)
     return AblationEffect(
-        kind=kind, n=len(part), rmse=float(scores.rmse[0]),
-        delta_rmse=increase, interval=(increase - margins[0], increase + margins[0]),
-        fit_blocks=0 if refitted is None else len(refitted), delta_loss=float(scores.loss[0] - intact.loss),
-        skill=float(scores.skill[0]), skill_lost=lost, lost_interval=(lost - margins[1], lost + margins[1]),
+        kind=kind,
+        n=len(part),
+        rmse=float(scores.rmse[0]),
+        delta_rmse=increase,
+        interval=(increase - margins[0], increase + margins[0]),
+        fit_blocks=0 if refitted is None else len(refitted),
+        delta_loss=float(scores.loss[0] - intact.loss),
+        skill=float(scores.skill[0]),
+        skill_lost=lost,
+        lost_interval=(lost - margins[1], lost + margins[1]),
         exact_match=float(scores.exact_match[0]),
-        delta_exact_match=float(scores.exact_match[0] - intact.exact_match), removed=removed,
-        displaced=displaced, families=families,
-    )  # fmt: skip
+        delta_exact_match=float(scores.exact_match[0] - intact.exact_match),
+        removed=removed,
+        displaced=displaced,
+        families=families,
+    )
 
 
 def _margins(part: Part, outputs: Tensor, refitted: Tensor | None) -> tuple[float, float]:

@@ -48,9 +48,15 @@ class Cell:
     """
 
     def __init__(
-        self, bench: Halves, site: str, where: str, table: PositionTable, fit: Moments, held: Moments | None,
+        self,
+        bench: Halves,
+        site: str,
+        where: str,
+        table: PositionTable,
+        fit: Moments,
+        held: Moments | None,
         null: Mapping[str, Moments] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bench, self.part, self.site, self.where, self.fit = bench, bench.held, site, where, fit
         self._of_all, self._held, self.permuted = table, held, PermutedFits(bench, site, table, null)
         self.table = self.part.at(table)
@@ -85,19 +91,19 @@ class Cell:
         return row_space_of(self.part, self.site, self.table)
 
     def eraser(
-        self,
-        variable: str,
-        kind: ErasureKind,
-        *,
-        rank: int | None = None,
-        choice: AlphaChoice | None = None,
+        self, variable: str, kind: ErasureKind, *, rank: int | None = None, choice: AlphaChoice | None = None
     ) -> Eraser:
         """An eraser fitted on the rows to fit on, see :func:`~arithprobe.interventions.erasure.fit_erasers`."""
         return fit_erasers(
-            kind, self.fit.columns(self.bench.columns_of(variable)), target=variable, site=self.site,
-            positions=self.table.names, rank=rank if kind == "inlp" else None,
-            choice=choice or self.bench.choice, checkpoint=self.bench.weights,
-        )  # fmt: skip
+            kind,
+            self.fit.columns(self.bench.columns_of(variable)),
+            target=variable,
+            site=self.site,
+            positions=self.table.names,
+            rank=rank if kind == "inlp" else None,
+            choice=choice or self.bench.choice,
+            checkpoint=self.bench.weights,
+        )
 
     def refits(self, eraser: Eraser, *, choice: AlphaChoice | None = None) -> tuple[Eraser, ...]:
         """An eraser of :meth:`eraser`, without each block of the rows to fit on; none where moments were given."""

@@ -223,11 +223,16 @@ def family_of(part: Part, name: FamilyName, outputs: Tensor, rmse: float, gone: 
     p = permutation_p(torch.tensor(least, dtype=torch.float64), scores.rmse)
     below = 100 * float((scores.rmse < least).double().mean()) if not note else float("nan")
     return RandomFamily(
-        name=name, delta_rmse=scores.rmse - part.intact.rmse, skill_lost=skill_lost(part, scores.skill),
-        removed=torch.from_numpy(removed), overlap=draws.overlap, is_null=null,
-        p=float(p) if null and not note else float("nan"), percentile=below,
+        name=name,
+        delta_rmse=scores.rmse - part.intact.rmse,
+        skill_lost=skill_lost(part, scores.skill),
+        removed=torch.from_numpy(removed),
+        overlap=draws.overlap,
+        is_null=null,
+        p=float(p) if null and not note else float("nan"),
+        percentile=below,
         note=note or ("" if null else _WHY_NOT[name]),
-    )  # fmt: skip
+    )
 
 
 def _untold(name: FamilyName, draws: Draws, removed: Array, share: float) -> str:

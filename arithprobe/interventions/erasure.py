@@ -174,9 +174,15 @@ def fit_erasers(
     left, right = (np.stack([_widened(part[side], width) for part in parts]) for side in (0, 1))
     mean = np.where(np.isfinite(moments.mean_states).all(axis=1, keepdims=True), moments.mean_states, 0.0)
     return Eraser(
-        target=target, kind=kind, site=site, positions=tuple(positions), left=torch.from_numpy(left),
-        right=torch.from_numpy(right), mean=torch.from_numpy(mean), checkpoint=checkpoint,
-    )  # fmt: skip
+        target=target,
+        kind=kind,
+        site=site,
+        positions=tuple(positions),
+        left=torch.from_numpy(left),
+        right=torch.from_numpy(right),
+        mean=torch.from_numpy(mean),
+        checkpoint=checkpoint,
+    )
 
 
 def _twice(basis: Array) -> tuple[Array, Array]:

@@ -122,11 +122,19 @@ def ablate_heads(part: Part, kind: AblationKind, donors: Tensor, draws: int = 0,
         against = permutation_p(delta - ROUNDING * float(intact.rmse), beside)  # rounding is no cost
         p = torch.where(removed > _NOTHING * removed.max(), against, p)
     return HeadAblation(
-        kind=kind, n=len(part), rmse=scores.rmse, delta_rmse=delta, delta_loss=scores.loss - intact.loss,
-        skill=scores.skill, skill_lost=skill_lost(part, scores.skill),
-        delta_exact_match=scores.exact_match - intact.exact_match, removed=removed, random=random,
-        random_removed=random_removed, p=p,
-    )  # fmt: skip
+        kind=kind,
+        n=len(part),
+        rmse=scores.rmse,
+        delta_rmse=delta,
+        delta_loss=scores.loss - intact.loss,
+        skill=scores.skill,
+        skill_lost=skill_lost(part, scores.skill),
+        delta_exact_match=scores.exact_match - intact.exact_match,
+        removed=removed,
+        random=random,
+        random_removed=random_removed,
+        p=p,
+    )
 
 
 def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
@@ -165,10 +173,16 @@ def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
                 alone = _patched(part, layer, every.column(column), donors)
                 by_position[layer, :, column] = shares(alone, paired & every.valid[:, column])[:, 0]
     return HeadPatching(
-        n=int(paired.sum()), gap=float(gap[paired].square().mean().sqrt()), recovered=whole[..., 0],
-        low=whole[..., 1], high=whole[..., 2], loss_recovered=own_loss, positions=every.names,
-        n_by_position=tuple(counts.tolist()), by_position=by_position,
-    )  # fmt: skip
+        n=int(paired.sum()),
+        gap=float(gap[paired].square().mean().sqrt()),
+        recovered=whole[..., 0],
+        low=whole[..., 1],
+        high=whole[..., 2],
+        loss_recovered=own_loss,
+        positions=every.names,
+        n_by_position=tuple(counts.tolist()),
+        by_position=by_position,
+    )
 
 
 def _ablate_layer(

@@ -13,13 +13,7 @@ from torch import Tensor
 from arithprobe.behaviour import difference
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.part import Part
-from arithprobe.interventions.patching import (
-    FEWEST,
-    Recovered,
-    paired_rows,
-    recovered_fraction,
-    whole_state_answers,
-)
+from arithprobe.interventions.patching import FEWEST, Recovered, paired_rows, recovered_fraction, whole_state_answers
 from arithprobe.probes.metrics import permutation_p
 from arithprobe.problems.positions import PositionTable
 
@@ -126,12 +120,19 @@ def interchange(
     ]
     recovered = score(own, None if refitted is None else part.answers_of(refitted))
     return Interchange(
-        n=int(chosen.sum()), shift=float(intended[chosen].square().mean().sqrt()), recovered=recovered,
-        fit_blocks=0 if refitted is None else len(refitted), exact_match=exact(own),
-        whole_state=score(whole).fraction, whole_state_exact_match=exact(whole), random=random,
+        n=int(chosen.sum()),
+        shift=float(intended[chosen].square().mean().sqrt()),
+        recovered=recovered,
+        fit_blocks=0 if refitted is None else len(refitted),
+        exact_match=exact(own),
+        whole_state=score(whole).fraction,
+        whole_state_exact_match=exact(whole),
+        random=random,
         p=float(permutation_p(torch.tensor(recovered.fraction - _ROUNDING, dtype=torch.float64), random)),
-        row_space=both[0], null_space=both[1], null_dimensions=seen.null_dimensions,
-    )  # fmt: skip
+        row_space=both[0],
+        null_space=both[1],
+        null_dimensions=seen.null_dimensions,
+    )
 
 
 def _swapped(part: Part, site: str, table: PositionTable, donors: Tensor, left: Tensor, right: Tensor) -> Tensor:

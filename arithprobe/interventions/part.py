@@ -104,9 +104,14 @@ class Part:
         self.intact = self.scores(self.outputs[None])
         self.predictions = self.answers_of(self.outputs[None])[0]
         self.behaviour = judge_rows(
-            self.predictions, self.answers, constant, self.modulus, residues=objective.residues, group=self.group,
+            self.predictions,
+            self.answers,
+            constant,
+            self.modulus,
+            residues=objective.residues,
+            group=self.group,
             population=population_of(dataset, len(torch.unique(rows))),
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         """N."""

@@ -115,10 +115,15 @@ def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> Give
     scores = part.scores(cell.without("mean", fit.left, fit.right))
     pairs, exact = _swapped(cell, variable, given[rows], fit)
     return GivenTest(
-        given=name, r=fit.r, skill=float(scores.skill[0]), exact=float(scores.exact_match[0]),
-        share=_share(cell, variable, own, fit.patterns), alone=_share(cell, variable, whole, fit.alone).fraction,
-        swapped=pairs, swapped_exact=exact,
-    )  # fmt: skip
+        given=name,
+        r=fit.r,
+        skill=float(scores.skill[0]),
+        exact=float(scores.exact_match[0]),
+        share=_share(cell, variable, own, fit.patterns),
+        alone=_share(cell, variable, whole, fit.alone).fraction,
+        swapped=pairs,
+        swapped_exact=exact,
+    )
 
 
 def _fit(part: Part, site: str, columns: Tensor, given: Tensor, usual: Tensor) -> _Fit | None:
@@ -175,8 +180,9 @@ def _with_constant(given: Tensor) -> Tensor:
 def _share(cell: Cell, variable: Variable, own: Tensor, patterns: Tensor) -> Recovered:
     """Share of the demanded change that moving (N, K) of a variable off along (M, D, K) patterns makes."""
     part, cells, shift = cell.part, cell.states, torch.einsum("nk,mdk->mnd", own, patterns)
-    moved = part.run(cell.site, cell.table, len(shift),
-                     lambda edits, rows: cells[rows] - shift[edits, rows, None].to(cells))  # fmt: skip
+    moved = part.run(
+        cell.site, cell.table, len(shift), lambda edits, rows: cells[rows] - shift[edits, rows, None].to(cells)
+    )
     demanded, circle, before = demanded_change(part, variable, own), variable.circle, part.outputs[None]
     if demanded is None:
         whole, circle = cell.without_each([cell.eraser(variable.name, "leace")]), None
@@ -199,8 +205,9 @@ def _swapped(cell: Cell, variable: Variable, given: Tensor, fit: _Fit) -> tuple[
     Of such rows what is its own differs by just as much as the variable.
     """
     part = cell.part
-    kind = torch.unique(torch.cat([given, part.dataset.layout[part.rows, None].double()], dim=1), dim=0,
-                        return_inverse=True)[1]  # fmt: skip
+    kind = torch.unique(
+        torch.cat([given, part.dataset.layout[part.rows, None].double()], dim=1), dim=0, return_inverse=True
+    )[1]
     order = torch.argsort(kind, stable=True)
     same = kind[order] == kind[order].roll(1)
     donors = torch.arange(len(part))

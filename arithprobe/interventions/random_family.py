@@ -111,8 +111,9 @@ def overlap_of(basis: Array, left: Array) -> float:
     own = [np.linalg.qr(one[:, : rank_of(one)])[0] for one in left]
     parts = [
         np.square(np.swapaxes(basis[:, p], -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1]
-        for p, one in enumerate(own) if one.shape[1] and len(basis)
-    ]  # fmt: skip
+        for p, one in enumerate(own)
+        if one.shape[1] and len(basis)
+    ]
     return float(np.mean(parts)) if parts else float("nan")
 
 

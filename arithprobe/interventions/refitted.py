@@ -54,10 +54,15 @@ def refit_erasers(eraser: Eraser, parts: Sequence[Moments], choice: AlphaChoice)
         choice: Penalties that it was fitted with.
     """
     again = partial(
-        fit_erasers, cast("ErasureKind", eraser.kind), target=eraser.target, site=eraser.site,
-        positions=eraser.positions, rank=eraser.rank if eraser.kind == "inlp" else None, choice=choice,
+        fit_erasers,
+        cast("ErasureKind", eraser.kind),
+        target=eraser.target,
+        site=eraser.site,
+        positions=eraser.positions,
+        rank=eraser.rank if eraser.kind == "inlp" else None,
+        choice=choice,
         checkpoint=eraser.checkpoint,
-    )  # fmt: skip
+    )
     return tuple(again(moments) for moments in parts)
 
 

@@ -59,6 +59,14 @@ def steer(
         return steer_circle(part, site, chosen, variable.name, own, *turned, draws=draws, seed=seed, refits=refits)
     spread, lines = float(variable.columns[part.rows].std(correction=0)), [one[2][..., 0] for one in (own, *refits)]
     return steer_line(
-        part, site, chosen, variable.name, lines[0], spread, float(expected or 0.0),
-        draws=draws, seed=seed, refits=lines[1:],
-    )  # fmt: skip
+        part,
+        site,
+        chosen,
+        variable.name,
+        lines[0],
+        spread,
+        float(expected or 0.0),
+        draws=draws,
+        seed=seed,
+        refits=lines[1:],
+    )

@@ -126,10 +126,14 @@ def steer_circle(
         planes = reading.reshape(*reading.shape[:2], -1, 2)  # (N, P, F, 2)
         change = torch.einsum("npfk,mfjk->mnpfj", planes, turn).flatten(-2)
         step = patterns.to(cells)
-        return part.answers_of(part.run(
-            site, table, len(by),
-            lambda edits, rows: cells[rows] + torch.einsum("mnpj,pdj->mnpd", change[edits, rows].to(cells), step),
-        ))  # fmt: skip
+        return part.answers_of(
+            part.run(
+                site,
+                table,
+                len(by),
+                lambda edits, rows: cells[rows] + torch.einsum("mnpj,pdj->mnpd", change[edits, rows].to(cells), step),
+            )
+        )
 
     generator, length = np.random.default_rng(seed), pattern.norm(dim=1)[:, None]
     random = (torch.from_numpy(np.linalg.qr(generator.standard_normal(pattern.shape))[0]) for _ in range(draws))
@@ -158,13 +162,21 @@ def _curve(
     demanded = part.answers + (expected * deltas)[:, None]
     demanded = demanded if part.modulus is None else demanded % part.modulus
     return SteeringCurve(
-        target=target, site=site, positions=table.names, deltas=deltas, expected=expected, response=response,
-        low=response - margin, high=response + margin,
+        target=target,
+        site=site,
+        positions=table.names,
+        deltas=deltas,
+        expected=expected,
+        response=response,
+        low=response - margin,
+        high=response + margin,
         hits=(answers.round() == demanded.round()).double().mean(dim=1),
-        slope=Recovered(slope, slope - beside, slope + beside), fit_blocks=refits, random_slopes=random,
+        slope=Recovered(slope, slope - beside, slope + beside),
+        fit_blocks=refits,
+        random_slopes=random,
         linear=_linear(deltas, response, slope * expected),
         saturation=(float(response.min()), float(response.max())),
-    )  # fmt: skip
+    )
 
 
 def _deltas(part: Part, expected: float, steps: Sequence[float]) -> Tensor:

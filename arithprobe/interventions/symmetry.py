@@ -77,11 +77,15 @@ def _test(part: Part, donors: Tensor, change: str, d: int) -> SymmetryTest | Non
     demanded = difference(other.answers.double(), part.answers[kept].double(), circle)
     between = difference(own[donors], own, circle)[has_partner(donors)]
     return SymmetryTest(
-        change=change, d=d, n=len(kept), demanded=float(demanded[0]),
+        change=change,
+        d=d,
+        n=len(kept),
+        demanded=float(demanded[0]),
         response=recovered_fraction(shift, torch.full_like(shift, d), part.group[kept]),
-        distance=float(difference(shift, demanded, circle).abs().mean()), unrelated=float(between.abs().mean()),
+        distance=float(difference(shift, demanded, circle).abs().mean()),
+        unrelated=float(between.abs().mean()),
         hidden={site: _apart(part, other, site, kept, donors) for site in part.network.residual_sites},
-    )  # fmt: skip
+    )
 
 
 def _apart(part: Part, other: Part, site: str, kept: Tensor, donors: Tensor) -> float:

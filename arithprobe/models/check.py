@@ -106,12 +106,23 @@ class _Check:
         changed = [name for name, value in self.weights.items() if not torch.equal(value, self._now()[name])]
         self.problems += [f"a pass in evaluation mode changes {name!r}" for name in changed[:1]]
         return Fidelity(
-            network=type(self.network).__name__, dtype=str(self.plain.dtype).removeprefix("torch."),
-            rows=len(self.plain), sites=tuple(self.network.sites), tolerance=self.tolerance, second_pass=self.second,
-            identity=identity, put_back=put_back, whole_source=self._whole_sources(good), alone=self._alone(),
-            run_from=run_from, untrained=untrained, unchanged=unchanged, unreached=tuple(self.unreached),
-            coarse=self.yardstick.is_too_coarse, problems=tuple(self.problems),
-        )  # fmt: skip
+            network=type(self.network).__name__,
+            dtype=str(self.plain.dtype).removeprefix("torch."),
+            rows=len(self.plain),
+            sites=tuple(self.network.sites),
+            tolerance=self.tolerance,
+            second_pass=self.second,
+            identity=identity,
+            put_back=put_back,
+            whole_source=self._whole_sources(good),
+            alone=self._alone(),
+            run_from=run_from,
+            untrained=untrained,
+            unchanged=unchanged,
+            unreached=tuple(self.unreached),
+            coarse=self.yardstick.is_too_coarse,
+            problems=tuple(self.problems),
+        )
 
     def _now(self) -> Mapping[str, Tensor]:
         return self.network.state_dict()

@@ -183,9 +183,15 @@ class HookedNetwork(nn.Module):
         kinds = {value.dtype for value in own.values() if value.is_floating_point()}
         module.to(device_of(self), *kinds if len(kinds) == 1 else ())
         twin = HookedNetwork(
-            module.eval(), self._given, self._read, example=self._example, call=self._call, residual=self._residual,
-            factory=self._factory, max_len=self.max_len,
-        )  # fmt: skip
+            module.eval(),
+            self._given,
+            self._read,
+            example=self._example,
+            call=self._call,
+            residual=self._residual,
+            factory=self._factory,
+            max_len=self.max_len,
+        )
         return twin.requires_grad_(False)
 
     def _measured(self) -> tuple[dict[str, int], set[str]]:

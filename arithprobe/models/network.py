@@ -249,6 +249,14 @@ def require_heads(network: Network, what: str) -> HeadedNetwork:
 
 
 _ASKED = (
-    "d_model", "max_len", "n_layers", "sites", "residual_sites", "width", "run_with_cache", "run_from",
-    "only_readout_remains", "untrained",
-)  # fmt: skip
+    "d_model",
+    "max_len",
+    "n_layers",
+    "sites",
+    "residual_sites",
+    "width",
+    "run_with_cache",
+    "run_from",
+    "only_readout_remains",
+    "untrained",
+)

@@ -15,9 +15,19 @@ from arithprobe.errors import ArithprobeError
 _WRAPPERS = ("_orig_mod", "module")  # torch.compile's and DataParallel's part of a name
 _IN_A_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt")
 _NO_CHECKPOINT = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, RuntimeError,
-    TypeError, ValueError, pickle.PickleError, struct.error,
-)  # fmt: skip
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.PickleError,
+    struct.error,
+)
 """What PyTorch raises of bytes that it did not write."""
 
 

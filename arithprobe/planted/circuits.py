@@ -43,10 +43,17 @@ from arithprobe.tokenizer import VOCABULARY
 MODULUS, FREQUENCIES = 13, range(1, 7)
 LOOKED_AT = ("x100", "x10", "x1", "y100", "y10", "y1")  # by one head each
 NAMES = (
-    "digit", *(f"digit{d}" for d in range(10)), *(f"at_{role}" for role in (*LOOKED_AT, "equals")),
-    "sum", "x1", *(f"y1_{d}" for d in range(10)), "cos10", "sin10", "backup",
+    "digit",
+    *(f"digit{d}" for d in range(10)),
+    *(f"at_{role}" for role in (*LOOKED_AT, "equals")),
+    "sum",
+    "x1",
+    *(f"y1_{d}" for d in range(10)),
+    "cos10",
+    "sin10",
+    "backup",
     *(f"{wave}{f}" for f in FREQUENCIES for wave in ("cos", "sin")),
-)  # fmt: skip
+)
 WIDTH = 96
 LONG = 1e6  # what a LayerNorm divides by, whatever the state
 FAR = 100.0  # a head sees e^-100 of the tokens that it does not look at
@@ -144,9 +151,15 @@ def _gather(problem: Problem, n_outputs: int, hinges: int) -> tuple[TinyTransfor
     """Embeddings and the attention of layer 0, which bring sum, x1 and y1 to every token; and the unit of the sum."""
     with torch.random.fork_rng(devices=[]):
         model = TinyTransformer(
-            d_model=WIDTH, n_layers=2, n_heads=len(LOOKED_AT), d_ff=hinges, max_len=32, n_outputs=n_outputs,
-            dropout=0.0, norm="pre",
-        )  # fmt: skip
+            d_model=WIDTH,
+            n_layers=2,
+            n_heads=len(LOOKED_AT),
+            d_ff=hinges,
+            max_len=32,
+            n_outputs=n_outputs,
+            dropout=0.0,
+            norm="pre",
+        )
     model = model.double().eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.zero_()

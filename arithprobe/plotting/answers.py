@@ -175,9 +175,17 @@ def _points(axes: Axes, across: _Column, up: _Column) -> None:
     """A point a row, as one picture: a file of so many circles would be large, and one of so many shades too."""
     many = len(np.unique(np.stack([across, up]), axis=1).T) > _MANY
     axes.scatter(
-        across, up, s=1 if many else 7, alpha=1.0 if many else 0.5, color=BLUE, linewidths=0, antialiaseds=not many,
-        rasterized=True, label="a row", gid="rows",
-    )  # fmt: skip
+        across,
+        up,
+        s=1 if many else 7,
+        alpha=1.0 if many else 0.5,
+        color=BLUE,
+        linewidths=0,
+        antialiaseds=not many,
+        rasterized=True,
+        label="a row",
+        gid="rows",
+    )
 
 
 def _finish(figure: Figure, axes: Axes, title: str, behaviour: Behaviour | None) -> None:

@@ -25,8 +25,12 @@ _LETTER, _ROLE = 0.088, 0.11  # room for one letter of the smallest size, and fo
 _MANY = 14  # roles; beyond, their names need wide panels
 _ALONE = 36  # roles; beyond, only one panel a line has room for their names
 IN_WORDS: dict[Group, str] = {
-    "x": "digits of x", "y": "digits of y", "plus": "'+'", "mod": "'(mod k)'", "others": "others (spaces, '=', '?')"
-}  # fmt: skip
+    "x": "digits of x",
+    "y": "digits of y",
+    "plus": "'+'",
+    "mod": "'(mod k)'",
+    "others": "others (spaces, '=', '?')",
+}
 """The groups, as figures name them."""
 _TICKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of attention
 

@@ -61,9 +61,15 @@ def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour:
     random = np.array(curve.random_delta_mse)
     low, middle, high = np.quantile(random, [0.025, 0.5, 0.975], axis=1)
     above.errorbar(
-        dimension, middle, yerr=[middle - low, high - middle], fmt="s", color=GREY, capsize=3, markersize=4,
+        dimension,
+        middle,
+        yerr=[middle - low, high - middle],
+        fmt="s",
+        color=GREY,
+        capsize=3,
+        markersize=4,
         label=f"{random.shape[1]} random subspaces: median, 95 % of them",
-    )  # fmt: skip
+    )
     above.plot(dimension, curve.delta_mse, "o-", color=BLUE, markersize=4, label="probe directions")
     zero_line(above)
     floor = 0.05 * curve.base_mse  # noise stays small

@@ -96,9 +96,14 @@ def emergence_runs(
         steps = np.nan_to_num(np.array([one.steps[run] for one in drawn]), nan=np.nan, posinf=never)
         verdict = "unknown" if behaviour is None else behaviour.verdict
         axes.plot(
-            steps, np.arange(len(drawn)) + 0.7 * offset, "o", label=f"{name}: {verdict}",
-            color=CYCLE[run % len(CYCLE)], markersize=5, alpha=0.9,
-        )  # fmt: skip
+            steps,
+            np.arange(len(drawn)) + 0.7 * offset,
+            "o",
+            label=f"{name}: {verdict}",
+            color=CYCLE[run % len(CYCLE)],
+            markersize=5,
+            alpha=0.9,
+        )
     for row, one in enumerate(drawn):
         axes.plot([min(one.median, never)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
     axes.axvspan(0.5 * (never + max(finite, default=1.0)), 1.06 * never, color=LIGHT, alpha=0.35, linewidth=0, zorder=0)

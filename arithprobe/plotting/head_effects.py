@@ -72,7 +72,7 @@ def _bars(panel: Axes, one: HeadAblation, place: float, breadth: float) -> None:
         if p <= LEVEL:
             panel.annotate(
                 "*", (x, max(y, 0.0)), (0, -2), textcoords="offset points", ha="center", va="bottom", fontsize=12
-            )  # fmt: skip
+            )
 
 
 def _ablation_legend(figure: Figure, panel: Axes, ablations: Sequence[HeadAblation]) -> None:
@@ -183,9 +183,14 @@ def _scatter(panel: Axes, values: Tensor, effect: Tensor) -> None:
     layers = len(values)
     for layer, colour in enumerate(site_colours([f"layer {layer}" for layer in range(layers)]).values()):
         panel.plot(
-            values[layer].numpy(), effect[layer].numpy(), "o", color=colour, markersize=2 * MARKER - 1.5, zorder=3,
+            values[layer].numpy(),
+            effect[layer].numpy(),
+            "o",
+            color=colour,
+            markersize=2 * MARKER - 1.5,
+            zorder=3,
             label=f"layer {layer}",
-        )  # fmt: skip
+        )
     zero_line(panel)
     panel.margins(0.12)
 

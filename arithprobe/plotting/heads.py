@@ -23,9 +23,7 @@ from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 
-_COLOURS: dict[Group, str] = {
-    "x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY
-}  # fmt: skip
+_COLOURS: dict[Group, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
 _CROWDED = 10  # heads; beyond, numbers and names would lie over each other
 _LEAST = 0.05  # of the answers' standard deviation
 
@@ -79,9 +77,15 @@ def _bar_legend(groups: Sequence[Group]) -> list[Artist]:
     """What bars, dashes and circles are."""
     bars = [Patch(color=_COLOURS[group], label=IN_WORDS[group]) for group in groups]
     circle = Line2D(
-        [], [], linestyle="none", marker="o", color=INK, markerfacecolor="white", markersize=4,
+        [],
+        [],
+        linestyle="none",
+        marker="o",
+        color=INK,
+        markerfacecolor="white",
+        markersize=4,
         label="value-weighted share",
-    )  # fmt: skip
+    )
     return [*bars, Line2D([], [], color="black", linewidth=1.6, label="uniform attention"), circle]
 
 
@@ -153,24 +157,35 @@ def _of_attention(statistics: HeadStatistics) -> list[_Score]:
     on_both, apart, over_groups, over_tokens = (
         float(value)
         for value in (
-            operand_mass(uniform), operand_imbalance(uniform), group_entropy(uniform), statistics.uniform_entropy
+            operand_mass(uniform),
+            operand_imbalance(uniform),
+            group_entropy(uniform),
+            statistics.uniform_entropy,
         )
-    )  # fmt: skip
+    )
     moved, evenly = (operand_mass(share) for share in (statistics.norm_share, statistics.uniform_norm_share))
     ends = " to ".join(dict.fromkeys(f"{float(end):.2f}" for end in evenly.aminmax()))
     return [
         _Score("attention to x and y", f"uniform {on_both:.2f}", operand_mass(mass), (0, 1), "viridis", on_both),
         _Score("imbalance |x - y|", f"uniform {apart:.2f}", operand_imbalance(mass), (0, 1), "viridis", apart),
         _Score(
-            "entropy over groups (nats)", f"uniform {over_groups:.2f}, most {math.log(kinds):.2f}", group_entropy(mass),
-            (0, math.log(kinds)), "viridis", over_groups,
+            "entropy over groups (nats)",
+            f"uniform {over_groups:.2f}, most {math.log(kinds):.2f}",
+            group_entropy(mass),
+            (0, math.log(kinds)),
+            "viridis",
+            over_groups,
         ),
         _Score(
-            "entropy over tokens (nats)", f"uniform {over_tokens:.2f}, the most", statistics.entropy, (0, over_tokens),
-            "viridis", over_tokens,
+            "entropy over tokens (nats)",
+            f"uniform {over_tokens:.2f}, the most",
+            statistics.entropy,
+            (0, over_tokens),
+            "viridis",
+            over_tokens,
         ),
         _Score("value-weighted share of x, y", f"uniform {ends}", moved, (0, 1), "viridis"),
-    ]  # fmt: skip
+    ]
 
 
 def _of_ablation(ablation: HeadAblation, behaviour: Behaviour | None) -> _Score:

@@ -89,14 +89,25 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
     for place, value in zip(at, values, strict=True):
         if math.isfinite(value):
             panel.annotate(
-                _shown(value), (place, value), (0, 6), textcoords="offset points", ha="center", fontsize=7.5,
+                _shown(value),
+                (place, value),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
                 color="black",
-            )  # fmt: skip
+            )
     panel.axhline(1, color="black", linestyle="--", linewidth=0.8)
     panel.annotate(
-        f"unrelated problems ({found.unrelated:.3g} answer units)", (0.02, 1), (0, 3), va="bottom", fontsize=8,
-        xycoords=panel.get_yaxis_transform(), textcoords="offset points", color="black",
-    )  # fmt: skip
+        f"unrelated problems ({found.unrelated:.3g} answer units)",
+        (0.02, 1),
+        (0, 3),
+        va="bottom",
+        fontsize=8,
+        xycoords=panel.get_yaxis_transform(),
+        textcoords="offset points",
+        color="black",
+    )
     if not np.isfinite(values).any():
         reason = f"{CANNOT_BE_TOLD}: all answers are alike,\nor too few problems stay in range"
         panel.text(0.5, 0.5, reason, ha="center", va="center", transform=panel.transAxes, fontsize=9)

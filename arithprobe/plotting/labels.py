@@ -46,9 +46,15 @@ def name_points(panel: Axes, names: Sequence[str], x: Tensor, y: Tensor, upright
         taken.append(_box(point[0] + dx, point[1] + dy))
         line = {"arrowstyle": "-", "linewidth": 0.5, "color": GREY, "shrinkA": 0, "shrinkB": 2}
         panel.annotate(
-            name, place, (dx, dy), textcoords="offset points", ha="center", va="center", fontsize=TINY,
+            name,
+            place,
+            (dx, dy),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=TINY,
             arrowprops=line if ring > 1 else None,
-        ).set_in_layout(False)  # fmt: skip
+        ).set_in_layout(False)
 
 
 def _free(at: tuple[float, float], taken: Sequence[_Box], frame: _Box) -> tuple[float, float, float] | None:

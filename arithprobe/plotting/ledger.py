@@ -34,8 +34,11 @@ from arithprobe.plotting.style import (
 from arithprobe.plotting.titles import set_title
 
 _FAMILIES = {  # colour, and how far below the row
-    "isotropic": (GREY, -0.17), "permuted": (ORANGE, 0.17), "matched": (PURPLE, 0.3), "outside": (GREEN, -0.3),
-}  # fmt: skip
+    "isotropic": (GREY, -0.17),
+    "permuted": (ORANGE, 0.17),
+    "matched": (PURPLE, 0.3),
+    "outside": (GREEN, -0.3),
+}
 _MARKERS = ("o", "D", "s", "p")
 _TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
 _APART = 0.028  # of a panel's width, between points
@@ -120,8 +123,9 @@ def _style(points: Sequence[_Point], lost: bool, behaviour: Behaviour | None) ->
         colours=site_colours([one.row.site for one in points]),
         markers={name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(erasers)},
         sides=(min(-0.1, *places), max(1.1, *places)),
-        limits=(max(1.12 * min(*values, 0.0), -0.5 * unit) - 0.05 * top, top), lost=lost,
-    )  # fmt: skip
+        limits=(max(1.12 * min(*values, 0.0), -0.5 * unit) - 0.05 * top, top),
+        lost=lost,
+    )
 
 
 def _place(r2: float) -> float:
@@ -149,16 +153,28 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
         if bar is not None:
             panel.vlines(place, *bar, color=LIGHT, linewidth=4, zorder=1, capstyle="round")
         panel.plot(
-            [place], [shown], style.markers[_eraser(row)] if shown == value else "^" if value > high else "v",
-            color=colour, markerfacecolor="white" if row.near_tautological else colour, markeredgewidth=1.3,
-            markersize=5.5, clip_on=False, gid=f"{row.site}@{row.position} {row.subspace}",
-        )  # fmt: skip
+            [place],
+            [shown],
+            style.markers[_eraser(row)] if shown == value else "^" if value > high else "v",
+            color=colour,
+            markerfacecolor="white" if row.near_tautological else colour,
+            markeredgewidth=1.3,
+            markersize=5.5,
+            clip_on=False,
+            gid=f"{row.site}@{row.position} {row.subspace}",
+        )
         if shown != value:
             away, side = -6 - 18 * (index % 2), "top" if value > high else "bottom"
             panel.annotate(
-                f"{value:.2g}", (place, shown), (0, away if value > high else -away), textcoords="offset points",
-                ha="center", va=side, rotation=90, fontsize=TINY,
-            )  # fmt: skip
+                f"{value:.2g}",
+                (place, shown),
+                (0, away if value > high else -away),
+                textcoords="offset points",
+                ha="center",
+                va=side,
+                rotation=90,
+                fontsize=TINY,
+            )
     panel.set_ylim(low, high)
     panel.update_datalim([(side, 0.0) for side in style.sides])
     panel.autoscale_view(scaley=False)
@@ -234,9 +250,16 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
         )
         if family.is_null:
             axes.annotate(
-                _p_of(effect, family), (1, line), (8 + _COLUMN * column, 0), xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points", color=colour, va="center", fontsize=SMALL, annotation_clip=False,
-            )  # fmt: skip
+                _p_of(effect, family),
+                (1, line),
+                (8 + _COLUMN * column, 0),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                fontsize=SMALL,
+                annotation_clip=False,
+            )
             column += 1
         sizes += draws.tolist()
     axes.plot([effect.delta_rmse], [line], "D", color=BLUE, markersize=5, zorder=3)

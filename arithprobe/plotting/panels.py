@@ -39,9 +39,12 @@ def heat(
         lowest_first: Row 0 below.
     """
     return panel.imshow(
-        np.clip(np.asarray(values, dtype=np.float64), *limits), cmap=colormaps[colours].with_extremes(bad="none"),
-        norm=PowerNorm(gamma, *limits), aspect="auto", origin="lower" if lowest_first else "upper",
-    )  # fmt: skip
+        np.clip(np.asarray(values, dtype=np.float64), *limits),
+        cmap=colormaps[colours].with_extremes(bad="none"),
+        norm=PowerNorm(gamma, *limits),
+        aspect="auto",
+        origin="lower" if lowest_first else "upper",
+    )
 
 
 def ink(image: ScalarMappable, value: float) -> str:
@@ -74,9 +77,15 @@ def annotate(
         text = (form or shown)(value)
         if text:
             panel.text(
-                column, row, text, ha="center", va="center", fontsize=size, color=ink(image, float(at[row, column])),
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=ink(image, float(at[row, column])),
                 in_layout=False,  # it is within its cell, and to measure each is slow
-            )  # fmt: skip
+            )
 
 
 def shown(value: float) -> str:
@@ -112,9 +121,7 @@ def logarithmic_over(panel: Axes, values: npt.NDArray[np.float64]) -> None:
 def mark_uniform(bar: Colorbar, value: float) -> None:
     """An arrow beside a colour bar, where uniform attention is on it."""
     across = bar.ax.get_yaxis_transform()
-    bar.ax.plot(
-        [-0.35], [value], ">", color="black", markersize=4.5, clip_on=False, transform=across, gid="uniform"
-    )  # fmt: skip
+    bar.ax.plot([-0.35], [value], ">", color="black", markersize=4.5, clip_on=False, transform=across, gid="uniform")
 
 
 def lowest(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes]) -> list[Axes]:

@@ -124,9 +124,16 @@ def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) ->
         style |= {"markersize": 5, "markeredgewidth": 1.0}
         shown, marker, away, side = (high, "^", -5, "top") if value > high else (low, "v", 5, "bottom")
         panel.annotate(
-            f"{value:.1f}", (place, shown), (0, away), textcoords="offset points", ha="center", va=side, fontsize=TINY,
-            color=style["color"], rotation=90,
-        )  # fmt: skip
+            f"{value:.1f}",
+            (place, shown),
+            (0, away),
+            textcoords="offset points",
+            ha="center",
+            va=side,
+            fontsize=TINY,
+            color=style["color"],
+            rotation=90,
+        )
         value = shown
     panel.plot([place], [value], marker, **style)
 
@@ -140,10 +147,13 @@ def _swap_legend(fit: str) -> list[Artist]:
         )
 
     return [
-        mark("o", BLUE, f"subspace, p <= {LEVEL}; 95 %, {fit}"), mark("o", BLUE, "subspace, other p", "white"),
-        mark("x", VERMILION, "its part that the rest of the model sees"), mark("_", "black", "whole state"),
-        Patch(color=LIGHT, label="95 % of random subspaces"), mark("^", GREY, "beyond the axis, value beside it"),
-    ]  # fmt: skip
+        mark("o", BLUE, f"subspace, p <= {LEVEL}; 95 %, {fit}"),
+        mark("o", BLUE, "subspace, other p", "white"),
+        mark("x", VERMILION, "its part that the rest of the model sees"),
+        mark("_", "black", "whole state"),
+        Patch(color=LIGHT, label="95 % of random subspaces"),
+        mark("^", GREY, "beyond the axis, value beside it"),
+    ]
 
 
 def symmetry_chart(tests: Sequence[SymmetryTest], behaviour: Behaviour | None) -> Figure:

@@ -108,7 +108,7 @@ def _draw(
         if len(steps) <= 8:
             panel.annotate(
                 f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=7, color="black"
-            )  # fmt: skip
+            )
     zero_line(panel)
 
 

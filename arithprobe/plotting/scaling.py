@@ -53,12 +53,15 @@ def ablation_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameter
 
     def line(kind: str, name: str, *more: Curve) -> Panels:
         ends = (f"{kind}_random_low", f"{kind}_random_high")
-        return Panels(name, [
-            Curve(f"{kind}_probe", "the probe's subspace", BLUE),
-            Curve(f"{kind}_random", "random, same rank (bar: range)", GREY, "--", False, *ends),
-            *more,
-            Curve(f"{kind}_excess", "excess: over random; over permuted labels", ORANGE, ":", points=False),
-        ])  # fmt: skip
+        return Panels(
+            name,
+            [
+                Curve(f"{kind}_probe", "the probe's subspace", BLUE),
+                Curve(f"{kind}_random", "random, same rank (bar: range)", GREY, "--", False, *ends),
+                *more,
+                Curve(f"{kind}_excess", "excess: over random; over permuted labels", ORANGE, ":", points=False),
+            ],
+        )
 
     more = (
         Curve("forward_shuffled", "permuted labels", PURPLE, "--", points=False),

@@ -145,15 +145,26 @@ def _means(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifted
     at = [where for where, _ in cells]
     if len(set(at)) == len(at):
         panel.plot(
-            at, [one.mean for _, one in cells], curve.line, color=curve.colour, linewidth=1.2, transform=shifted,
+            at,
+            [one.mean for _, one in cells],
+            curve.line,
+            color=curve.colour,
+            linewidth=1.2,
+            transform=shifted,
             gid=f"{curve.column} mean",
-        )  # fmt: skip
+        )
     for where, one in cells:
         if one.n > 1:
             panel.plot(
-                [where] * 2, [one.low, one.high], "_-", color=curve.colour, linewidth=1, markersize=5,
-                transform=shifted, gid=f"{curve.column} interval",
-            )  # fmt: skip
+                [where] * 2,
+                [one.low, one.high],
+                "_-",
+                color=curve.colour,
+                linewidth=1,
+                markersize=5,
+                transform=shifted,
+                gid=f"{curve.column} interval",
+            )
 
 
 def _cells(rows: Sequence[Row], place: Place, column: str) -> list[tuple[float, MeanOverSeeds]]:
@@ -171,18 +182,29 @@ def _trials(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifte
     for verdict in dict.fromkeys(verdict_of(row) for row in rows):
         own = [row for row in rows if verdict_of(row) == verdict]
         panel.plot(
-            [place.of(row) for row in own], np.clip([number(row, curve.column) for row in own], low, high),
-            linestyle="none", clip_on=False, zorder=3, transform=shifted, gid=f"{curve.column} {verdict}",
+            [place.of(row) for row in own],
+            np.clip([number(row, curve.column) for row in own], low, high),
+            linestyle="none",
+            clip_on=False,
+            zorder=3,
+            transform=shifted,
+            gid=f"{curve.column} {verdict}",
             **marker_of(verdict, curve.colour),
-        )  # fmt: skip
+        )
     for row in rows:
         value = number(row, curve.column)
         if not low <= value <= high:
             below = value < low
             panel.annotate(
-                f"{value:.2g}", (place.of(row), low if below else high), (5, 3 if below else -3), xycoords=shifted,
-                textcoords="offset points", fontsize=TINY, color=curve.colour, va="bottom" if below else "top",
-            )  # fmt: skip
+                f"{value:.2g}",
+                (place.of(row), low if below else high),
+                (5, 3 if below else -3),
+                xycoords=shifted,
+                textcoords="offset points",
+                fontsize=TINY,
+                color=curve.colour,
+                va="bottom" if below else "top",
+            )
 
 
 def _control(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve) -> None:
@@ -190,9 +212,13 @@ def _control(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve) -> No
     found = _at_places(rows, place, [curve.column])
     means = [mean_over_seeds(values).mean for values in found.values()]
     panel.plot(
-        _longer(list(found), panel, place), _ends_twice(means), curve.line, color=curve.colour, linewidth=1.1,
+        _longer(list(found), panel, place),
+        _ends_twice(means),
+        curve.line,
+        color=curve.colour,
+        linewidth=1.1,
         gid=curve.column,
-    )  # fmt: skip
+    )
 
 
 def _band(panel: Axes, rows: Sequence[Row], place: Place, columns: Sequence[str]) -> None:
@@ -209,9 +235,14 @@ def _range(panel: Axes, rows: Sequence[Row], place: Place, low: str, high: str) 
     lows, highs = _at_places(rows, place, [low]), _at_places(rows, place, [high])
     for at in lows.keys() & highs.keys():
         panel.plot(
-            [at] * 2, [min(lows[at]), max(highs[at])], color=LIGHT, linewidth=7, solid_capstyle="butt", zorder=0.5,
+            [at] * 2,
+            [min(lows[at]), max(highs[at])],
+            color=LIGHT,
+            linewidth=7,
+            solid_capstyle="butt",
+            zorder=0.5,
             gid=f"{low} range",
-        )  # fmt: skip
+        )
 
 
 def _at_places(rows: Sequence[Row], place: Place, columns: Sequence[str]) -> dict[float, list[float]]:

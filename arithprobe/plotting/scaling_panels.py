@@ -72,9 +72,11 @@ def scaling_figure(
                 panel.set_title(heading, fontsize=TITLE)
             draw(panel, own, place, line)
     figure.legend(
-        handles=[*_entries(lines), *handles, *_verdicts(rows)], loc="outside lower center", fontsize=SMALL,
+        handles=[*_entries(lines), *handles, *_verdicts(rows)],
+        loc="outside lower center",
+        fontsize=SMALL,
         ncols=max(2, int(size[0] / _ENTRY)),
-    )  # fmt: skip
+    )
     artists = [line for panel in figure.axes for line in panel.lines]
     several = any(str(line.get_gid()).endswith(" interval") for line in artists)
     set_trials_title(strip, title, [verdict_of(row) for row in rows], f"{_NOTE}{_BARS if several else ''}.")

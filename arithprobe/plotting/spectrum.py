@@ -81,8 +81,14 @@ def plane_losses(sites: Sequence[PlaneLosses], behaviour: Behaviour | None) -> F
         colours = [BLUE if n in one.key else LIGHT for n in one.frequencies]
         panel.bar(one.frequencies, losses - floor, bottom=floor, color=colours, width=0.7)
         if one.shuffled:
-            panel.axhspan(min(one.shuffled), max(one.shuffled), color=GREY, alpha=0.3, linewidth=0,
-                          label="planes of shuffled labels")  # fmt: skip
+            panel.axhspan(
+                min(one.shuffled),
+                max(one.shuffled),
+                color=GREY,
+                alpha=0.3,
+                linewidth=0,
+                label="planes of shuffled labels",
+            )
         for (name, level), colour in zip(one.levels.items(), ("black", VERMILION, GREEN), strict=False):
             panel.axhline(level, color=colour, linewidth=1.2, linestyle="--", label=name)
         logarithmic(panel)

@@ -93,11 +93,12 @@ class FourierScores:
         row, column = self._cell(site, position)
         names = ("p", "p_max", "discovered", "encode_fve", "relabelled", "neighbour", "lead")
         return [
-            {"frequency": n} | self.frequencies[f].at(site, position)
+            {"frequency": n}
+            | self.frequencies[f].at(site, position)
             | {name: float(getattr(self, name)[f, row, column]) for name in names}
             | {"of_period": state_of_lead(float(self.lead[f, row, column]))}
             for f, n in enumerate(self.circle.frequencies)
-        ]  # fmt: skip
+        ]
 
     @property
     def sites(self) -> tuple[str, ...]:

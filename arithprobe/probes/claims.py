@@ -175,9 +175,15 @@ class ClaimSurvey:
         if self._selectivity is not None:
             task, control, _ = self._selectivity.scores()
         fields = (
-            *(torch.stack([getattr(one, name) for one in cells]) for name in ("r2", "low", "high")), p,
-            torch.stack([one.null_high for one in cells]), task, control, relabelled, neighbour, lead,
-        )  # fmt: skip
+            *(torch.stack([getattr(one, name) for one in cells]) for name in ("r2", "low", "high")),
+            p,
+            torch.stack([one.null_high for one in cells]),
+            task,
+            control,
+            relabelled,
+            neighbour,
+            lead,
+        )
         return ClaimScores(self.claim, self._ridge.sites, *(one[..., 0] for one in fields))
 
 

@@ -72,11 +72,7 @@ def decode_values(waves: Tensor, circle: Circle, columns: Sequence[int]) -> Tens
     return torch.cat([(part @ fits).argmax(dim=-1) for part in rows]).reshape(waves.shape[:-1])
 
 
-def decode_angles(
-    survey: FourierSurvey,
-    sample: StateSample,
-    number: int = 0,
-) -> AngleDecoding:
+def decode_angles(survey: FourierSurvey, sample: StateSample, number: int = 0) -> AngleDecoding:
     """Decode the held-out rows of a sample by probes that were not fitted on their fold.
 
     Args:
@@ -109,10 +105,12 @@ def decode_angles(
     if not n:
         raise ArithprobeError(f"{circle.name}: none of the {len(sample.seen)} rows kept is held out; keep more rows")
     decoded = decode_values(weighted, circle, columns)  # (n, S)
-    alone = torch.stack([
-        decode_values(outputs[..., first:end], circle._replace(frequencies=(frequency,)), [0, end - first])
-        for frequency, (first, end) in zip(circle.frequencies, itertools.pairwise(columns), strict=True)
-    ])  # fmt: skip
+    alone = torch.stack(
+        [
+            decode_values(outputs[..., first:end], circle._replace(frequencies=(frequency,)), [0, end - first])
+            for frequency, (first, end) in zip(circle.frequencies, itertools.pairwise(columns), strict=True)
+        ]
+    )
     right = (decoded == expected[:, None]).sum(dim=0)
     read = outputs.isfinite().all(dim=2).all(dim=0)  # (S,) where states overflow nothing is decoded
     intervals = [binomial_interval(int(count), n) for count in right]

@@ -80,9 +80,11 @@ class EmergenceSurvey:
             RidgeSurvey(rows, sites, last, targets, split._replace(group=group), d_model)
             for group, targets in targets_by_group(what.targets, rows).items()
         ]
-        self._fourier = [] if what.circle is None else [
-            FourierSurvey(rows, sites, last, [what.circle], split, d_model, relabellings=0)
-        ]  # fmt: skip
+        self._fourier = (
+            []
+            if what.circle is None
+            else [FourierSurvey(rows, sites, last, [what.circle], split, d_model, relabellings=0)]
+        )
         self._surveys: list[RidgeSurvey | FourierSurvey] = [*self._ridge, *self._fourier]
         circles = [part.circle for survey in self._fourier for part in survey.parts]
         self.variables = (*what.targets, *(f"{one.name}f{n}" for one in circles for n in one.frequencies))

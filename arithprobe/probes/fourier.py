@@ -144,11 +144,7 @@ class FourierSurvey:
         return found, cost
 
     def _read(
-        self,
-        part: CirclePart,
-        own: Sequence[CellScores],
-        others: Sequence[Sequence[Tensor]],
-        beside: Sequence[Tensor],
+        self, part: CirclePart, own: Sequence[CellScores], others: Sequence[Sequence[Tensor]], beside: Sequence[Tensor]
     ) -> FourierScores:
         r2 = torch.stack([one.r2 for one in own])
         null = torch.stack([one.null for one in own])  # (F, S, P, permutations)
@@ -162,14 +158,24 @@ class FourierSurvey:
         highest = null_height.amax(dim=0)
         neighbour, lead = part.neighbours.compare(r2, beside, self.ridge.held_out_groups)
         return FourierScores(
-            circle=part.circle, refused=part.refused, frequencies=tuple(own), r2=r2,
-            macro=r2.mean(dim=0), macro_null=null.mean(dim=0), max_null=null.amax(dim=0),
-            p=p, p_max=torch.stack([permutation_p(one, highest) for one in height]),
-            height=height, highest_null=highest,
+            circle=part.circle,
+            refused=part.refused,
+            frequencies=tuple(own),
+            r2=r2,
+            macro=r2.mean(dim=0),
+            macro_null=null.mean(dim=0),
+            max_null=null.amax(dim=0),
+            p=p,
+            p_max=torch.stack([permutation_p(one, highest) for one in height]),
+            height=height,
+            highest_null=highest,
             discovered=false_discovery(p.flatten(1).T, LEVEL).T.reshape(p.shape),
-            encode_fve=self._encoded(part), relabelled=torch.stack(relabelled), relabelled_high=high,
-            neighbour=neighbour, lead=lead,
-        )  # fmt: skip
+            encode_fve=self._encoded(part),
+            relabelled=torch.stack(relabelled),
+            relabelled_high=high,
+            neighbour=neighbour,
+            lead=lead,
+        )
 
     def _encoded(self, part: CirclePart) -> Tensor:
         """(F, S, P) share of the variance of the states of held-out groups that each frequency's waves explain."""

@@ -204,10 +204,21 @@ class _Stack:
         slope = squared_slope if self.n_classes is None else cross_entropy_slope
         backward(self.weights, self.gradients, activations, x, slope(activations[-1], y), self.runs)
         adamw(
-            self.weights, self.gradients, self.first, self.second, [], self.steps, fused=True, amsgrad=False,
-            beta1=_BETAS[0], beta2=_BETAS[1], lr=self.settings.lr, weight_decay=self.settings.weight_decay,
-            eps=_EPS, maximize=False,
-        )  # fmt: skip
+            self.weights,
+            self.gradients,
+            self.first,
+            self.second,
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=self.settings.lr,
+            weight_decay=self.settings.weight_decay,
+            eps=_EPS,
+            maximize=False,
+        )
 
     def _keep(self, alive: Tensor) -> None:
         self.index, self.site = self.index[alive], self.site[alive]

@@ -14,9 +14,21 @@ from arithprobe.probes.metrics import permutation_p, r2_of_sums
 Kind = Literal["regression", "classification"]
 
 _PER_SITE = (
-    "score", "low", "high", "null_mean", "null_max", "p", "within", "null_within_mean", "circular_error", "ridge",
-    "selectivity", "task_on_pairs", "control_on_pairs", "epochs",
-)  # fmt: skip
+    "score",
+    "low",
+    "high",
+    "null_mean",
+    "null_max",
+    "p",
+    "within",
+    "null_within_mean",
+    "circular_error",
+    "ridge",
+    "selectivity",
+    "task_on_pairs",
+    "control_on_pairs",
+    "epochs",
+)
 _SHARED = ("chance", "n_train", "n_stop", "n_test", "n_pairs", "n_classes")
 
 

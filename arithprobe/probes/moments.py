@@ -230,9 +230,13 @@ def penalties(option: str, given: float | Sequence[float]) -> tuple[float, ...]:
 
 
 def alpha_choice(
-    alphas: float | Sequence[float], by: ChosenBy = "gcv", folds: int = 1, *, unit: Unit = "dimension",
+    alphas: float | Sequence[float],
+    by: ChosenBy = "gcv",
+    folds: int = 1,
+    *,
+    unit: Unit = "dimension",
     name: str = "alpha",
-) -> AlphaChoice:  # fmt: skip
+) -> AlphaChoice:
     """Check the penalties.
 
     Args:

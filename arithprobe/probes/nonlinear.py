@@ -100,14 +100,27 @@ def mlp_scores(
     majority = torch.unique(truth[0], return_counts=True)[1].max().item() / truth.shape[1]
     error = torch.full_like(score, torch.nan) if modulus is None else circular_error(predicted[:, 0], truth[0], modulus)
     return MLPScores(
-        target=target, kind=kind, sites=tuple(sites), score=score, low=low, high=high,
-        null=score_of(predicted[:, 1:], truth[1:], kind), within=close[:, 0], null_within=close[:, 1:],
-        circular_error=error, ridge=score_of(_ridge(task, values, parts, alpha), truth[0], kind),
-        task_on_pairs=on_pairs[:, 0], control_on_pairs=on_pairs[:, 1],
+        target=target,
+        kind=kind,
+        sites=tuple(sites),
+        score=score,
+        low=low,
+        high=high,
+        null=score_of(predicted[:, 1:], truth[1:], kind),
+        within=close[:, 0],
+        null_within=close[:, 1:],
+        circular_error=error,
+        ridge=score_of(_ridge(task, values, parts, alpha), truth[0], kind),
+        task_on_pairs=on_pairs[:, 0],
+        control_on_pairs=on_pairs[:, 1],
         chance=majority if kind == "classification" else 0.0,
-        n_train=int(parts.train.sum()), n_stop=int(parts.stop.sum()), n_test=int(parts.test.sum()), n_pairs=n_pairs,
-        n_classes=len(task.classes) if kind == "classification" else None, epochs=epochs[:, 0],
-    )  # fmt: skip
+        n_train=int(parts.train.sum()),
+        n_stop=int(parts.stop.sum()),
+        n_test=int(parts.test.sum()),
+        n_pairs=n_pairs,
+        n_classes=len(task.classes) if kind == "classification" else None,
+        epochs=epochs[:, 0],
+    )
 
 
 def check_task(target: str, values: Tensor, group: Tensor, pair: Tensor, kind: Kind) -> None:

@@ -47,8 +47,7 @@ class PairedDifference(NamedTuple):
 
 
 def paired_differences(
-    own: tuple[RidgeSurvey, StateSample],
-    other: tuple[RidgeSurvey, StateSample],
+    own: tuple[RidgeSurvey, StateSample], other: tuple[RidgeSurvey, StateSample]
 ) -> list[PairedDifference]:
     """How much more each target of one column can be read from a network than from another.
 

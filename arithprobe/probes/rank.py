@@ -42,10 +42,14 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) ->
     if n < 3 or size < _SAME:
         return RankCorrelation(math.nan, math.nan, n)
     found = permutation_test(
-        (ranks[0],), lambda order, axis: np.abs((order * ranks[1]).sum(axis=axis)) / size, vectorized=True,
-        permutation_type="pairings", alternative="greater", random_state=seed,
+        (ranks[0],),
+        lambda order, axis: np.abs((order * ranks[1]).sum(axis=axis)) / size,
+        vectorized=True,
+        permutation_type="pairings",
+        alternative="greater",
+        random_state=seed,
         n_resamples=math.factorial(_EXACT) if n <= _EXACT else _DRAWS,
-    )  # fmt: skip
+    )
     return RankCorrelation(float(ranks[0] @ ranks[1]) / size, float(found.pvalue), n)
 
 

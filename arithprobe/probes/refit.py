@@ -74,11 +74,14 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
     n = sum(float(folds[index].n[0]) for index in survey.held_out)
     unit = float(survey.raw_scale(-1)) ** 2 / n
     return RefitCurve(
-        site=site, columns=tuple(columns), dimension=tuple(dimension.tolist()), base_mse=base * unit,
+        site=site,
+        columns=tuple(columns),
+        dimension=tuple(dimension.tolist()),
+        base_mse=base * unit,
         delta_mse=tuple(((probe - base) * unit).tolist()),
         random_delta_mse=tuple(tuple(row) for row in ((control - base) * unit).tolist()),
         answer_variance=float(survey.raw_scale(-1)) ** 2,
-    )  # fmt: skip
+    )
 
 
 def refit_error(train: Moments, test: Moments, choice: AlphaChoice) -> float:

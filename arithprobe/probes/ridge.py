@@ -247,12 +247,19 @@ def _solve(
         path, alpha = choice.fit(total - test, folds[:index] + folds[index + 1 :])
         train, (slope, intercept) = path.train, path.weights(alpha)
         read = slope[..., :paired], intercept[:, :paired]
-        rows.append({
-            "errors": test.errors(slope, intercept), "n_test": test.n,
-            "sums": test.cross[:, 0], "squares": test.squares,
-            "errors_in_sample": path.errors(alpha), "spread_in_sample": train.spread, "n_train": train.n,
-            "mean_train": train.mean_targets,
-            "alpha": alpha, "edf": path.edf(alpha),
-            "pairs": fold_pairs(path, alpha[:, :paired], read, folds, index, held_out),
-        })  # fmt: skip
+        rows.append(
+            {
+                "errors": test.errors(slope, intercept),
+                "n_test": test.n,
+                "sums": test.cross[:, 0],
+                "squares": test.squares,
+                "errors_in_sample": path.errors(alpha),
+                "spread_in_sample": train.spread,
+                "n_train": train.n,
+                "mean_train": train.mean_targets,
+                "alpha": alpha,
+                "edf": path.edf(alpha),
+                "pairs": fold_pairs(path, alpha[:, :paired], read, folds, index, held_out),
+            }
+        )
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -10,9 +10,21 @@ from arithprobe.probes.interval import FEWEST_GROUPS, ONE_FOLD, TOO_FEW_GROUPS
 from arithprobe.probes.metrics import permutation_p
 
 _PER_CELL = (
-    "r2", "low", "high", "r2_in_sample", "null_mean", "null_high", "p", "n_train", "n_test", "n_groups", "edf", "alpha",
-    "alpha_at_smallest", "alpha_at_largest",
-)  # fmt: skip
+    "r2",
+    "low",
+    "high",
+    "r2_in_sample",
+    "null_mean",
+    "null_high",
+    "p",
+    "n_train",
+    "n_test",
+    "n_groups",
+    "edf",
+    "alpha",
+    "alpha_at_smallest",
+    "alpha_at_largest",
+)
 
 
 @dataclass(frozen=True)

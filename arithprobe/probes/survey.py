@@ -221,14 +221,19 @@ class RidgeSurvey:
         n_train, n_test = raw.n_train.mean(dim=0).reshape(shape), raw.n_test.sum(dim=0).reshape(shape)
         return [
             CellScores(
-                analysis=analysis, target=one.name, group=self.split.group,
-                sites=self.sites, positions=self.positions.names,
-                null=null[..., index] if one.has_null else no_null, n_train=n_train, n_test=n_test,
+                analysis=analysis,
+                target=one.name,
+                group=self.split.group,
+                sites=self.sites,
+                positions=self.positions.names,
+                null=null[..., index] if one.has_null else no_null,
+                n_train=n_train,
+                n_test=n_test,
                 n_groups=groups.reshape(shape),
                 **{name: values[..., index] for name, values in own.items()},
             )
             for index, one in enumerate(self.targets)
-        ]  # fmt: skip
+        ]
 
     def _over_columns(self, values: Tensor) -> Tensor:
         """(C, T) means over the columns of each target, of (C, K) values."""

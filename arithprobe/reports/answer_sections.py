@@ -35,10 +35,16 @@ def gate(run: Run) -> list[Block]:
 def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None) -> tuple[str, ...]:
     around = "" if math.isnan(one.circular_error) else f"{one.circular_error:.3g}"
     return (
-        name, one.verdict, "" if step is None else str(steps_made(step)), "" if epoch is None else str(epoch + 1),
-        f"{one.skill:.3f} [{one.skill_low:.3f}, {one.skill_high:.3f}]", f"{one.r2:.4f}", f"{one.rmse:.4g}",
-        f"{one.exact_match:.1%} [{one.exact_match_low:.1%}, {one.exact_match_high:.1%}]", around,
-    )  # fmt: skip
+        name,
+        one.verdict,
+        "" if step is None else str(steps_made(step)),
+        "" if epoch is None else str(epoch + 1),
+        f"{one.skill:.3f} [{one.skill_low:.3f}, {one.skill_high:.3f}]",
+        f"{one.r2:.4f}",
+        f"{one.rmse:.4g}",
+        f"{one.exact_match:.1%} [{one.exact_match_low:.1%}, {one.exact_match_high:.1%}]",
+        around,
+    )
 
 
 def training(run: Run) -> list[Block]:
@@ -87,7 +93,8 @@ def answers(run: Run) -> list[Block]:
         *([] if n == one.n else [Words(doubt, bad=True)]),
         picture(
             parity(*given, one, modulus, constant=constant),
-            f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.", f"Parity: {where}",
+            f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.",
+            f"Parity: {where}",
         ),
         picture(
             residual_histogram(*given, one, modulus),
@@ -96,9 +103,10 @@ def answers(run: Run) -> list[Block]:
         ),
         picture(
             residuals_against_truth(*given, one, modulus, constant=constant),
-            f"Errors against the right answer: {spread}.", f"Residuals against the right answer: {where}",
+            f"Errors against the right answer: {spread}.",
+            f"Residuals against the right answer: {where}",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def unchanged(run: Run) -> list[Block]:
@@ -118,11 +126,17 @@ def unchanged(run: Run) -> list[Block]:
         return [Missing(f"Not computed: {error}", "")]
     rows = [
         (
-            f"{d:+d}", f"{found.mse[at]:.4g}", str(found.out_of_range[at]), str(found.changed_length[at]),
-            str(found.kept[at]), _number(found.kept_mse[at]), _number(found.kept_own_mse[at]), _number(found.index[at]),
+            f"{d:+d}",
+            f"{found.mse[at]:.4g}",
+            str(found.out_of_range[at]),
+            str(found.changed_length[at]),
+            str(found.kept[at]),
+            _number(found.kept_mse[at]),
+            _number(found.kept_own_mse[at]),
+            _number(found.index[at]),
         )
         for at, d in enumerate(found.shifts)
-    ]  # fmt: skip
+    ]
     kept = difference(run.answers.predictions, run.answers.dataset.answers.double(), found.circle)
     known, source = kept[kept.isfinite()], run.checkpoint.name if run.checkpoint is not None else ""
     off = len(known) == found.n and not math.isclose(float(known.square().mean()), found.own_mse, rel_tol=1e-2)
@@ -135,9 +149,15 @@ def unchanged(run: Run) -> list[Block]:
         f"by {said} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
     )
     header = (
-        "d", "MSE, all rows (the notebook's)", "of these out of range", "of another length", "rows kept",
-        "MSE, kept rows", "their MSE at d = 0", "share of the distance of unrelated problems",
-    )  # fmt: skip
+        "d",
+        "MSE, all rows (the notebook's)",
+        "of these out of range",
+        "of another length",
+        "rows kept",
+        "MSE, kept rows",
+        "their MSE at d = 0",
+        "share of the distance of unrelated problems",
+    )
     return [
         *([Words(doubt, bad=True)] if off else []),
         picture(invariance_chart(found, run.behaviour), finding, f"Answers to (x + d) + (y - d), by {source}"),

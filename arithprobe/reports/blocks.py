@@ -14,9 +14,7 @@ _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')
 _USE = re.compile(r'(href="#|url\(#)')
 _USES = re.compile(r'(?:href="#|url\(#)([^")]+)')
-_THEMED = {
-    "#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(--band)", "#dddddd": "var(--band)",
-}  # fmt: skip
+_THEMED = {"#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(--band)", "#dddddd": "var(--band)"}
 
 
 @dataclass(frozen=True)

@@ -79,16 +79,30 @@ def _ledger(run: Run) -> Iterator[Block]:
     named = [(name, said[name], caption) for name, caption in _INTERVENTIONS if name in said]
     yield from pictures_of(run, "ledger", named)
     table = [
-        (f"{row['site']}@{row['position']}", f"{row['target']}:{row['subspace']}", number(row["held_out_r2"]),
-         number(row["effects"][kind]["delta_rmse"]), lost_share(row["effects"][kind]["skill_lost"]),
-         p_beside(row["effects"][kind]), number(row["residual_r2_linear"]), number(row["residual_r2_mlp"]),
-         number(row["steering_slope"]))
+        (
+            f"{row['site']}@{row['position']}",
+            f"{row['target']}:{row['subspace']}",
+            number(row["held_out_r2"]),
+            number(row["effects"][kind]["delta_rmse"]),
+            lost_share(row["effects"][kind]["skill_lost"]),
+            p_beside(row["effects"][kind]),
+            number(row["residual_r2_linear"]),
+            number(row["residual_r2_mlp"]),
+            number(row["steering_slope"]),
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     header = (
-        "where", "subspace", "held-out R2", "rise of the RMSE", "skill lost", "p against controls", "R2 left (ridge)",
-        "R2 left (MLP)", "steering slope",
-    )  # fmt: skip
+        "where",
+        "subspace",
+        "held-out R2",
+        "rise of the RMSE",
+        "skill lost",
+        "p against controls",
+        "R2 left (ridge)",
+        "R2 left (MLP)",
+        "steering slope",
+    )
     caption = f"{kind.capitalize()} ablation in the model's own forward pass, where more than the readout comes after"
     yield Table(caption, header, table)
 
@@ -102,11 +116,12 @@ def p_beside(effect: dict[str, Any]) -> str:
     """The p-value against each null with the variance displaced, or why there is none; descriptions have none."""
     nulls = {name: one for name, one in effect["random"].items() if one.get("is_null", False)}
     shown = [
-        f"{name} {CANNOT_BE_TOLD}: {one['note']}" if one["p"] is None
+        f"{name} {CANNOT_BE_TOLD}: {one['note']}"
+        if one["p"] is None
         else f"{name} {one['p']:.3g} (displacing {_share(effect, min(one['removed']))} to "
-             f"{_share(effect, max(one['removed']))})"
+        f"{_share(effect, max(one['removed']))})"
         for name, one in nulls.items()
-    ]  # fmt: skip
+    ]
     if not nulls:
         return f"{CANNOT_BE_TOLD}: it stands beside no fit on permuted labels"
     return f"displacing {_share(effect, 1.0)}: {', '.join(shown)}"
@@ -153,8 +168,15 @@ def reproduction(run: Run) -> list[Block]:
         one = cell(columns, *keys)
         numbers = (one.notebook, one.held_out, one.null, one.null_high, one.twin, one.twin_held_out)
         rows.append((label, *map(number, numbers)))
-    header = ("quantity", "notebook's protocol", "held out", "shuffled labels", "their 95 %", "untrained",
-              "untrained, held out")  # fmt: skip
+    header = (
+        "quantity",
+        "notebook's protocol",
+        "held out",
+        "shuffled labels",
+        "their 95 %",
+        "untrained",
+        "untrained, held out",
+    )
     meanings = [(name, sentence) for name, sentence in record["meaning"].items()]
     return [
         *foreign(run, record),

@@ -73,9 +73,7 @@ def _history(
     ]
     values = torch.tensor(table, dtype=torch.float64)
     note = {"null_high": "Null: permuted labels", "null_max": "Null: the largest of the label shuffles"}[null]
-    return ProbeHistory(
-        analysis, target, _SCORES[score], tuple(steps), tuple(sites), values[0], values[1], note
-    )  # fmt: skip
+    return ProbeHistory(analysis, target, _SCORES[score], tuple(steps), tuple(sites), values[0], values[1], note)
 
 
 def of_the_fit(run: Run, points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -103,10 +101,14 @@ def ridge_maps(run: Run) -> dict[str, Map]:
     lines = run.lines["ridge"]
     targets = list(dict.fromkeys(cell["target"] for line in lines for cell in line["cells"]))
     return {
-        target: _map(lines, [[cell for cell in line["cells"] if cell["target"] == target] for line in lines],
-                     "position", lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p"] or 1.0) <= LEVEL)
+        target: _map(
+            lines,
+            [[cell for cell in line["cells"] if cell["target"] == target] for line in lines],
+            "position",
+            lambda cell: (cell["r2"] or 0.0) > 0 and (cell["p"] or 1.0) <= LEVEL,
+        )
         for target in targets
-    }  # fmt: skip
+    }
 
 
 def fourier_maps(run: Run) -> dict[str, Map]:

@@ -15,10 +15,12 @@ def origin(run: Run) -> list[Block]:
     known = run.provenance or {}
     blocks: list[Block] = []
     if not known:
-        blocks.append(Words(
-            "The run did not keep versions and hashes (no provenance.json): those below are of now, when this page was "
-            "made."
-        ))  # fmt: skip
+        blocks.append(
+            Words(
+                "The run did not keep versions and hashes (no provenance.json): those below are of now, when this page "
+                "was made."
+            )
+        )
     blocks += [
         Source("Run it again", _again(run)),
         Source("Make this page again", shlex.join(["arithprobe", "report", str(run.folder)])),
@@ -27,10 +29,12 @@ def origin(run: Run) -> list[Block]:
     ]
     if "split" in known:
         split = known["split"]
-        blocks.append(Words(
-            f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} "
-            f"validation rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
-        ))  # fmt: skip
+        blocks.append(
+            Words(
+                f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} "
+                f"validation rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
+            )
+        )
     if run.config_text is not None:
         blocks.append(Source("Configuration", run.config_text, folded=True))
     return blocks

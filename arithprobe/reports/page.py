@@ -37,66 +37,97 @@ class Section(NamedTuple):
 
 SECTIONS = (
     Section(
-        "gate", "Has it learned the task?",
+        "gate",
+        "Has it learned the task?",
         "The model's own answers against the best constant, in the units of the answers.",
-        "How it gets them.", answer_sections.gate,
+        "How it gets them.",
+        answer_sections.gate,
     ),
     Section(
-        "ladder", "How far the evidence reaches",
+        "ladder",
+        "How far the evidence reaches",
         "For each claimed variable the highest rung that holds with all below it, and what stops the next.",
-        "Variables that nobody claimed.", probe_sections.ladder,
+        "Variables that nobody claimed.",
+        probe_sections.ladder,
     ),
     Section(
-        "training", "Training curves", "When the answers became right.",
-        "What changed inside; a falling loss can be the mean being learned.", answer_sections.training,
+        "training",
+        "Training curves",
+        "When the answers became right.",
+        "What changed inside; a falling loss can be the mean being learned.",
+        answer_sections.training,
     ),
     Section(
-        "answers", "Answers", "How near the answers are, and where they are off.",
-        "Whether the right answers were computed or remembered: see the split below.", answer_sections.answers,
+        "answers",
+        "Answers",
+        "How near the answers are, and where they are off.",
+        "Whether the right answers were computed or remembered: see the split below.",
+        answer_sections.answers,
     ),
     Section(
-        "invariance", "Invariance under (x + d, y - d)",
+        "invariance",
+        "Invariance under (x + d, y - d)",
         "Whether problems with the same answer get the same answer. Computed for this page, from the checkpoint.",
         "Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
         answer_sections.unchanged,
     ),
     Section(
-        "curves", "Probes over training",
+        "curves",
+        "Probes over training",
         "What a linear (or MLP) probe reads at the last token, on sums it was not fitted on, above permuted labels.",
-        "Use. An untrained network can score as high; see the ladder.", probe_sections.over_training,
+        "Use. An untrained network can score as high; see the ladder.",
+        probe_sections.over_training,
     ),
     Section(
-        "maps", "Where it is readable", "Held-out R2 by site and position, at every validation.",
-        "Use; and struck-out cells are not above permuted labels.", probe_sections.maps,
+        "maps",
+        "Where it is readable",
+        "Held-out R2 by site and position, at every validation.",
+        "Use; and struck-out cells are not above permuted labels.",
+        probe_sections.maps,
     ),
     Section(
-        "fourier", "Frequencies", "Held-out R2 of cosine and sine of each frequency, by site.",
-        "That the model turns on that circle: that takes ablation and steering.", probe_sections.fourier,
+        "fourier",
+        "Frequencies",
+        "Held-out R2 of cosine and sine of each frequency, by site.",
+        "That the model turns on that circle: that takes ablation and steering.",
+        probe_sections.fourier,
     ),
     Section(
-        "emergence", "Emergence",
+        "emergence",
+        "Emergence",
         "From which validation on each variable is readable, three times in a row, above untrained networks and drift.",
-        "Causes: what emerges first need not be used.", probe_sections.emergence,
+        "Causes: what emerges first need not be used.",
+        probe_sections.emergence,
     ),
     Section(
-        "interventions", "Ablation and steering",
+        "interventions",
+        "Ablation and steering",
         "What the model's own answers lose without what is readable, and how they follow when it is moved.",
-        "That nothing else would do: compare the random subspaces.", causal_sections.interventions,
+        "That nothing else would do: compare the random subspaces.",
+        causal_sections.interventions,
     ),
     Section(
-        "heads", "Attention heads",
+        "heads",
+        "Attention heads",
         "What the heads look at from the last token, and what the answers lose without each.",
-        "Attention is no explanation: heads that look at the operands need not matter.", causal_sections.heads,
+        "Attention is no explanation: heads that look at the operands need not matter.",
+        causal_sections.heads,
     ),
     Section(
-        "reproduction", "The notebook's table", "The original notebook's numbers for this checkpoint.",
-        "What they were taken for, unless the value held out says the same.", causal_sections.reproduction,
+        "reproduction",
+        "The notebook's table",
+        "The original notebook's numbers for this checkpoint.",
+        "What they were taken for, unless the value held out says the same.",
+        causal_sections.reproduction,
     ),
     Section(
-        "origin", "Where it comes from", "Configuration, versions, hashes, and the commands that make it again.",
-        "Results of commands that were run outside of the folder.", origin_sections.origin,
+        "origin",
+        "Where it comes from",
+        "Configuration, versions, hashes, and the commands that make it again.",
+        "Results of commands that were run outside of the folder.",
+        origin_sections.origin,
     ),
-)  # fmt: skip
+)
 
 
 def report(folders: str | Path | Sequence[str | Path]) -> str:
@@ -148,15 +179,22 @@ def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
         progress(section.title)
         sections.append({"section": section, "parts": [_part(run, section) for run in runs]})
     environment = Environment(
-        loader=PackageLoader("arithprobe.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("arithprobe.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters["own_ids"] = _numbered()
     environment.filters["json"] = _json
     page = environment.get_template("report.html").render(
-        runs=runs, sections=sections, tasks=sorted({run.task for run in runs}), colours=colour_scale(64),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), version=versions()["arithprobe"],
-    )  # fmt: skip
+        runs=runs,
+        sections=sections,
+        tasks=sorted({run.task for run in runs}),
+        colours=colour_scale(64),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=versions()["arithprobe"],
+    )
     return page.encode("utf-8", "backslashreplace").decode()  # JSON and file names can hold what UTF-8 cannot
 
 
@@ -172,10 +210,13 @@ def _part(run: Run, section: Section) -> list[Block]:
     except ArithprobeError:
         raise
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        return [Words(
-            f"A record of {run.folder} has not the form that this section needs ({error!r}). It was written by another "
-            "version, or edited: fit or measure again.", bad=True,
-        )]  # fmt: skip
+        return [
+            Words(
+                f"A record of {run.folder} has not the form that this section needs ({error!r}). It was written by "
+                "another version, or edited: fit or measure again.",
+                bad=True,
+            )
+        ]
 
 
 def _numbered() -> Callable[[Picture], Markup]:

@@ -36,9 +36,16 @@ def analysis_command(run: Run, command: str, *more: str) -> str:
         return _IN_PYTHON.get(command, "").format(str(run.checkpoint or "best.ckpt"))
     data = "--val" if command == "reproduce" else "--data"
     words = (
-        "arithprobe", command, *more, "--checkpoint", str(run.checkpoint or run.folder / "checkpoints" / "best.ckpt"),
-        data, run.data_file, "--output_dir", str(run.folder / command),
-    )  # fmt: skip
+        "arithprobe",
+        command,
+        *more,
+        "--checkpoint",
+        str(run.checkpoint or run.folder / "checkpoints" / "best.ckpt"),
+        data,
+        run.data_file,
+        "--output_dir",
+        str(run.folder / command),
+    )
     return shlex.join(words)
 
 
@@ -72,10 +79,15 @@ def ladder(run: Run) -> list[Block]:
     record = read_json(run.results["ladder"])
     claims = record["claims"]
     rows = [
-        (one["variable"], f"on a {one['shape']}", str(one["rung"]).upper(), str(one["site"]),
-         *what_stops(str(one["stopped_by"] or "")))
+        (
+            one["variable"],
+            f"on a {one['shape']}",
+            str(one["rung"]).upper(),
+            str(one["site"]),
+            *what_stops(str(one["stopped_by"] or "")),
+        )
         for one in claims
-    ]  # fmt: skip
+    ]
     said = "; ".join(f"{one['variable']} on a {one['shape']}: {one['rung']}" for one in claims) or "no claim"
     header = ("claim", "shape", "highest rung", "at", "stopped by", "because")
     table = Table(f"Of {record['checkpoint']}, in the order {' < '.join(record['rungs'])}", header, rows)
@@ -93,12 +105,29 @@ def told_apart(claims: Sequence[dict[str, Any]]) -> list[Block]:
             figures = (f"{share['fraction']:.3f} [{share['low']:.3f}, {share['high']:.3f}]", f"{one['skill']:.3f}")
             swaps = f"{one['swapped_exact']:.1%} of {one['swapped']}" if one["swapped"] else "none"
             told = ", ".join(stands) or f"nothing: {CANNOT_BE_TOLD} from it"
-            rows.append((
-                claim["variable"], claim["site"], one["given"], f"{one['r']:.2f}", *figures, f"{one['exact']:.1%}",
-                swaps, told,
-            ))  # fmt: skip
-    header = ("claim", "at", "given", "r", "share of the demanded change", "skill without its own", "exact",
-              "swaps exact", "stands")  # fmt: skip
+            rows.append(
+                (
+                    claim["variable"],
+                    claim["site"],
+                    one["given"],
+                    f"{one['r']:.2f}",
+                    *figures,
+                    f"{one['exact']:.1%}",
+                    swaps,
+                    told,
+                )
+            )
+    header = (
+        "claim",
+        "at",
+        "given",
+        "r",
+        "share of the demanded change",
+        "skill without its own",
+        "exact",
+        "swaps exact",
+        "stands",
+    )
     caption = "Told apart from what it may stand for: what of a claim is its own, given another variable"
     return [Table(caption, header, rows)] if rows else []
 
@@ -108,11 +137,13 @@ def _selective(record: dict[str, Any]) -> list[Block]:
     thresholds = record.get("thresholds", {})
     if "fewest_twins" not in thresholds:
         return []
-    return [Words(
-        f"Selective: more is read than from any of {thresholds['fewest_twins']} or more untrained networks, compared "
-        "by the largest over all claims, sites and frequencies. The chance that an untrained network has a selective "
-        f"claim anywhere is {thresholds['level']} at most; with fewer of them it {CANNOT_BE_TOLD}."
-    )]  # fmt: skip
+    return [
+        Words(
+            f"Selective: more is read than from any of {thresholds['fewest_twins']} or more untrained networks, "
+            "compared by the largest over all claims, sites and frequencies. The chance that an untrained network has "
+            f"a selective claim anywhere is {thresholds['level']} at most; with fewer of them it {CANNOT_BE_TOLD}."
+        )
+    ]
 
 
 def over_training(run: Run) -> list[Block]:
@@ -163,12 +194,21 @@ def _cube(caption: str, one: Map, across: str, notes: Sequence[str]) -> Cube:
             f"the best cell is {one.sites[row]} at {one.columns[column]}, held-out R2 {score[row, column]:.3f}, {beats}"
         )
     upwards = slice(None, None, -1)  # the last layer first
-    values = [[[None if math.isnan(x) else round(x, 3) for x in line] for line in step] for step in
-              one.score[:, upwards].tolist()]  # fmt: skip
+    values = [
+        [[None if math.isnan(x) else round(x, 3) for x in line] for line in step]
+        for step in one.score[:, upwards].tolist()
+    ]
     return Cube(
-        f"Held-out R2: {caption}", f"After {one.steps[-1]} steps {said}.", across, one.steps, one.sites[upwards],
-        one.columns, notes, values, one.above[:, upwards].astype(int).tolist(),
-    )  # fmt: skip
+        f"Held-out R2: {caption}",
+        f"After {one.steps[-1]} steps {said}.",
+        across,
+        one.steps,
+        one.sites[upwards],
+        one.columns,
+        notes,
+        values,
+        one.above[:, upwards].astype(int).tolist(),
+    )
 
 
 def fourier(run: Run) -> list[Block]:

@@ -19,9 +19,12 @@ from arithprobe.reports.records import Scalars, read_lines, read_object, read_sc
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
 _NEEDED = {
-    "ridge": ("step", "cells"), "fourier": ("step", "cells", "quantity", "period"), "mlp": ("step", "cells"),
-    "ablation": ("step", "cells"), "heads": ("step", "heads", "ablation"),
-}  # fmt: skip
+    "ridge": ("step", "cells"),
+    "fourier": ("step", "cells", "quantity", "period"),
+    "mlp": ("step", "cells"),
+    "ablation": ("step", "cells"),
+    "heads": ("step", "heads", "ablation"),
+}
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # no stubs
@@ -182,13 +185,16 @@ def _read(folder: Path) -> Run:
     provenance, emergence = (read_object(path) if path.is_file() else None for path in optional)
     moment = "best" if "best" in judged else next(iter(judged))
     return Run(
-        folder, judged, scalars,
+        folder,
+        judged,
+        scalars,
         {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
         read_answers(folder, moment) if network_of(judged) is None else None,
         None if config is None else read_text(config),
-        provenance, emergence,
+        provenance,
+        emergence,
         results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
-    )  # fmt: skip
+    )
 
 
 def _require_run(folder: Path) -> None:

@@ -154,9 +154,11 @@ class ProbedModule(LightningModule):
         loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         rows = getattr(loaders, "dataset", None)
         errors = AnswerErrors(
-            self.train_mean, self._of_data("circle"), residues=self.objective.residues,
+            self.train_mean,
+            self._of_data("circle"),
+            residues=self.objective.residues,
             rows=rows if isinstance(rows, Rows) else None,
-        )  # fmt: skip
+        )
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
