@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from arithprobe.analysis.forward import run_over
-    from arithprobe.analysis.heads import analyse_heads
-    from arithprobe.analysis.heads_options import HeadOptions
-    from arithprobe.analysis.intervene import intervene
-    from arithprobe.analysis.intervene_options import InterveneOptions
+    from arithprobe.analysis.heads.options import HeadOptions
+    from arithprobe.analysis.heads.run import analyse_heads
+    from arithprobe.analysis.intervene.options import InterveneOptions
+    from arithprobe.analysis.intervene.run import intervene
     from arithprobe.analysis.invariance import invariance
-    from arithprobe.analysis.ladder_rules import RUNGS
-    from arithprobe.analysis.probe import probe
-    from arithprobe.analysis.probe_options import ProbeOptions
-    from arithprobe.analysis.reproduce import reproduce
-    from arithprobe.analysis.reproduce_options import ReproduceOptions
+    from arithprobe.analysis.ladder.rules import RUNGS
+    from arithprobe.analysis.probe.options import ProbeOptions
+    from arithprobe.analysis.probe.run import probe
+    from arithprobe.analysis.reproduce.options import ReproduceOptions
+    from arithprobe.analysis.reproduce.run import reproduce
     from arithprobe.behaviour import Behaviour
     from arithprobe.callbacks import (
         BehaviourReport,
@@ -74,23 +74,23 @@ _HOME = {
     "Eraser": "interventions.erasure",
     "FourierProbing": "callbacks",
     "HeadAnalysis": "callbacks",
-    "HeadOptions": "analysis.heads_options",
+    "HeadOptions": "analysis.heads.options",
     "HeadedNetwork": "models.network",
     "HookedNetwork": "models.hooked",
     "Inputs": "problems.rows",
-    "InterveneOptions": "analysis.intervene_options",
+    "InterveneOptions": "analysis.intervene.options",
     "LastCheckpoint": "callbacks",
     "LoadedModel": "models.checkpoints",
     "MLPProbing": "callbacks",
     "Network": "models.network",
     "Objective": "models.objective",
-    "ProbeOptions": "analysis.probe_options",
+    "ProbeOptions": "analysis.probe.options",
     "ProbedModule": "training.probed",
     "Problem": "problems.grammar",
     "Provenance": "callbacks",
-    "RUNGS": "analysis.ladder_rules",
+    "RUNGS": "analysis.ladder.rules",
     "RandomState": "callbacks",
-    "ReproduceOptions": "analysis.reproduce_options",
+    "ReproduceOptions": "analysis.reproduce.options",
     "ResidueCrossEntropy": "models.objectives",
     "RidgeFitter": "probes.ridge",
     "RidgeProbing": "callbacks",
@@ -104,7 +104,7 @@ _HOME = {
     "TinyTransformer": "models.transformer",
     "TokenDataset": "data.tokens",
     "WholeCheckpointIO": "training.checkpoint_io",
-    "analyse_heads": "analysis.heads",
+    "analyse_heads": "analysis.heads.run",
     "best_periods": "probes.circles",
     "capture": "models.hooks",
     "check": "models.check",
@@ -112,14 +112,14 @@ _HOME = {
     "edit": "models.hooks",
     "encode": "tokenizer",
     "in_memory": "models.checkpoints",
-    "intervene": "analysis.intervene",
+    "intervene": "analysis.intervene.run",
     "invariance": "analysis.invariance",
     "load_eraser": "interventions.erasure",
     "load_model": "models.checkpoints",
     "pad_batch": "tokenizer",
-    "probe": "analysis.probe",
+    "probe": "analysis.probe.run",
     "report": "reports.page",
-    "reproduce": "analysis.reproduce",
+    "reproduce": "analysis.reproduce.run",
     "run_over": "analysis.forward",
     "use_threads": "threads",
 }

@@ -30,7 +30,7 @@ measure: {{twins: 1, mlp_shuffles: 3}}
 """
 _TRIAL = """
 import sys
-from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.cli.sweep_trial import run_trial
 options = ScaleOptions(twins=1, mlp_shuffles=3)
 sys.exit(run_trial(sys.argv[1], parameters={sys.argv[2]: {}}, cwd=".", threads=int(sys.argv[3]), options=options))

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from arithprobe.analysis.forward import random_init_twin
-from arithprobe.analysis.ladder_record import state_of_step, what_stops
+from arithprobe.analysis.ladder.record import state_of_step, what_stops
 from arithprobe.models.checkpoints import load_model
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.plotting.render import to_png, to_rgb, to_svg

@@ -2,8 +2,8 @@
 
 import torch
 
-from arithprobe.analysis.scale import columns, measure
-from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.analysis.scale.options import ScaleOptions
+from arithprobe.analysis.scale.run import columns, measure
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv

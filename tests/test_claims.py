@@ -10,7 +10,7 @@ from random_problems import RandomProblems
 from scikit_ridge import by_gcv
 from sklearn.metrics import r2_score
 
-from arithprobe.analysis.ladder_rules import MARGIN, figures_at, read_evidence
+from arithprobe.analysis.ladder.rules import MARGIN, figures_at, read_evidence
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.claims import ClaimSurvey, claim_of

@@ -16,9 +16,9 @@ from micro import one_thread  # noqa: F401
 from rendered import white_figures
 
 from arithprobe import cli
-from arithprobe.analysis.heads import analyse_heads, step_count
-from arithprobe.analysis.heads_options import HeadOptions
-from arithprobe.analysis.heads_record import record_of
+from arithprobe.analysis.heads.options import HeadOptions
+from arithprobe.analysis.heads.record import record_of
+from arithprobe.analysis.heads.run import analyse_heads, step_count
 from arithprobe.attention.heads import operand_mass
 from arithprobe.cli.heads import _draw
 from arithprobe.cli.heads_table import print_report

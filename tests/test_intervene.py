@@ -10,8 +10,8 @@ from micro import one_thread  # noqa: F401
 from rendered import white_figures
 from short_fits import command, files_in
 
-from arithprobe.analysis.intervene import intervene
-from arithprobe.analysis.intervene_options import InterveneOptions
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.intervene.run import intervene
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.erasure import load_eraser
 from arithprobe.models.checkpoints import load_model

@@ -17,14 +17,14 @@ from planted_rows import some
 from rich.console import Console
 from scipy.stats import binom
 
-from arithprobe.analysis import probe_plan
-from arithprobe.analysis.ladder import climb
-from arithprobe.analysis.ladder_causal import CausalRungs, RandomCost, chance_of
-from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
-from arithprobe.analysis.ladder_record import THRESHOLDS, ladder_record, state_of_step
-from arithprobe.analysis.ladder_rules import RUNGS
-from arithprobe.analysis.probe import probe, step_count
-from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.ladder.causal import CausalRungs, RandomCost, chance_of
+from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
+from arithprobe.analysis.ladder.record import THRESHOLDS, ladder_record, state_of_step
+from arithprobe.analysis.ladder.rules import RUNGS
+from arithprobe.analysis.ladder.run import climb
+from arithprobe.analysis.probe import plan as probe_plan
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.run import probe, step_count
 from arithprobe.cli.ladder_table import print_ladders
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
@@ -52,7 +52,7 @@ JUST = 1e-6  # beside a threshold
 @pytest.fixture(scope="module", autouse=True)
 def _few_rows_beside_untrained_networks():
     """Nineteen of them for each model; what they read shows in half of the rows, and a third of the time."""
-    with mock.patch.multiple("arithprobe.analysis.untrained", ROWS=250, ROWS_A_DIMENSION=0):
+    with mock.patch.multiple("arithprobe.analysis.probe.untrained", ROWS=250, ROWS_A_DIMENSION=0):
         yield
 
 

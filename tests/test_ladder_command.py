@@ -11,9 +11,9 @@ from rendered import white_figures
 from short_fits import command
 from test_ladder import strict
 
-from arithprobe.analysis.ladder_rules import RUNGS
-from arithprobe.analysis.probe import probe
-from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.ladder.rules import RUNGS
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.run import probe
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import format_tsv, parse_tsv, write_tsv

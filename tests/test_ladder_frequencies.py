@@ -7,10 +7,10 @@ import pytest
 import torch
 from micro import one_thread  # noqa: F401
 
-from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
-from arithprobe.analysis.ledger import ledger_row
+from arithprobe.analysis.intervene.ledger import ledger_row
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.ladder.causal import CausalRungs
+from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
 from arithprobe.interventions.naming import named_frequencies, step_of
 from arithprobe.interventions.round_cell import round_cell
 from arithprobe.models.objectives import ResidueCrossEntropy

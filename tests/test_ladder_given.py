@@ -14,13 +14,13 @@ from micro import one_thread  # noqa: F401
 from rich.console import Console
 from scipy.stats import binom
 
-from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.ladder_causal_rules import necessary, sufficient
-from arithprobe.analysis.ladder_given import CAUSAL, NOTHING, determines, given_tests, stands
-from arithprobe.analysis.ladder_record import ladder_record
-from arithprobe.analysis.ladder_rules import SLOPE
-from arithprobe.analysis.probe import probe
-from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.ladder.causal import CausalRungs
+from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
+from arithprobe.analysis.ladder.given import CAUSAL, NOTHING, determines, given_tests, stands
+from arithprobe.analysis.ladder.record import ladder_record
+from arithprobe.analysis.ladder.rules import SLOPE
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.run import probe
 from arithprobe.cli.ladder_table import print_ladders
 from arithprobe.files import to_json
 from arithprobe.interventions.partial import given_test

@@ -7,11 +7,11 @@ import torch
 from conftest import SMALL, assert_refused
 
 from arithprobe import limits
-from arithprobe.analysis.heads_options import HeadOptions
-from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.analysis.probe_options import ProbeOptions
-from arithprobe.analysis.reproduce_options import ReproduceOptions
-from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.analysis.heads.options import HeadOptions
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.reproduce.options import ReproduceOptions
+from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.callbacks import (
     DirectionAblation,
     EmergenceProbing,

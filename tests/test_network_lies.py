@@ -9,8 +9,8 @@ from own_networks import SITES, OneLayer, P, hooked, token_rows
 from test_network import sums, tiny, wrapped
 from torch import nn
 
-from arithprobe.analysis.intervene import intervene
-from arithprobe.analysis.probe import probe
+from arithprobe.analysis.intervene.run import intervene
+from arithprobe.analysis.probe.run import probe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.check import check
 from arithprobe.models.checkpoints import in_memory, load_model, weights_hash

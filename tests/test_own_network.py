@@ -13,14 +13,14 @@ from own_networks import SITES, OneLayer, P, Products, hooked, pairs, token_rows
 from test_network import sums, tiny, wrapped
 from torch import nn
 
-from arithprobe.analysis.heads import analyse_heads
-from arithprobe.analysis.intervene import intervene
-from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.analysis.intervene_record import ledger_records
-from arithprobe.analysis.intervene_record import record_of as intervene_record
-from arithprobe.analysis.probe import probe
-from arithprobe.analysis.probe_options import ProbeOptions
-from arithprobe.analysis.probe_record import record_of as probe_record
+from arithprobe.analysis.heads.run import analyse_heads
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.intervene.record import ledger_records
+from arithprobe.analysis.intervene.record import record_of as intervene_record
+from arithprobe.analysis.intervene.run import intervene
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.record import record_of as probe_record
+from arithprobe.analysis.probe.run import probe
 from arithprobe.callbacks import (
     BehaviourReport,
     BestCheckpoint,

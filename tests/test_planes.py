@@ -10,8 +10,8 @@ from micro import one_thread  # noqa: F401
 from planted_rows import some
 
 from arithprobe.analysis.forward import run_over
-from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.planes import Answers, plane_effects, plane_targets
+from arithprobe.analysis.ladder.causal import CausalRungs
+from arithprobe.analysis.probe.planes import Answers, plane_effects, plane_targets
 from arithprobe.models.hooks import edit
 from arithprobe.planted.circuits import MODULUS, clock
 from arithprobe.planted.rungs import many_handed_clock

@@ -8,8 +8,8 @@ from micro import one_thread  # noqa: F401
 from planted_rows import some
 
 from arithprobe.analysis.forward import random_init_twin, run_over
-from arithprobe.analysis.intervene_options import InterveneOptions
-from arithprobe.analysis.intervene_plan import IntervenePlan
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.intervene.plan import IntervenePlan
 from arithprobe.interventions.certificate import erased_moments, linear_r2
 from arithprobe.interventions.directions import filter_and_pattern
 from arithprobe.interventions.steering import steer_circle, steer_line

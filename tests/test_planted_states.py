@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from arithprobe.analysis.intervene import intervene
-from arithprobe.analysis.intervene_options import InterveneOptions
+from arithprobe.analysis.intervene.options import InterveneOptions
+from arithprobe.analysis.intervene.run import intervene
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.check import check
 from arithprobe.planted import directions, noise, planted_states

@@ -16,13 +16,19 @@ from sklearn.preprocessing import StandardScaler
 from test_transformer import Original
 from threadpoolctl import threadpool_limits
 
-from arithprobe.analysis.columns import number
 from arithprobe.analysis.forward import random_init_twin
-from arithprobe.analysis.notebook import Examples, run_multidim_modk, run_multidim_sum, run_patching, run_probes
-from arithprobe.analysis.notebook_nonlinear import nonlinear_ridge, nonlinear_split, notebook_mlps
-from arithprobe.analysis.notebook_rows import examine
-from arithprobe.analysis.reproduce import reproduce, step_count
-from arithprobe.analysis.reproduce_options import ReproduceOptions
+from arithprobe.analysis.reproduce.columns import number
+from arithprobe.analysis.reproduce.nonlinear import nonlinear_ridge, nonlinear_split, notebook_mlps
+from arithprobe.analysis.reproduce.notebook import (
+    Examples,
+    run_multidim_modk,
+    run_multidim_sum,
+    run_patching,
+    run_probes,
+)
+from arithprobe.analysis.reproduce.options import ReproduceOptions
+from arithprobe.analysis.reproduce.rows import examine
+from arithprobe.analysis.reproduce.run import reproduce, step_count
 from arithprobe.cli.reproduce import run as command
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample

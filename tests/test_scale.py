@@ -21,10 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from arithprobe.analysis.forward import random_init_twin
-from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.scale import TWIN_SEED, columns, measure
-from arithprobe.analysis.scale_options import ScaleOptions
-from arithprobe.analysis.scale_probes import ScalePlan
+from arithprobe.analysis.ladder.causal import CausalRungs
+from arithprobe.analysis.scale.options import ScaleOptions
+from arithprobe.analysis.scale.probes import ScalePlan
+from arithprobe.analysis.scale.run import TWIN_SEED, columns, measure
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
@@ -335,7 +335,7 @@ def test_another_process_gives_the_same_bits():
 @pytest.mark.slow
 def test_options_are_made_without_pytorch():
     words = (
-        "import sys; import arithprobe.analysis.scale_options; print('torch' in sys.modules, 'numpy' in sys.modules)"
+        "import sys; import arithprobe.analysis.scale.options; print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -119,11 +119,11 @@ def test_it_imports_public_names_only() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from arithprobe.analysis.probe import probe",
+        "from arithprobe.analysis.probe.run import probe",
         "from arithprobe import __version__, cli",
         "from arithprobe.plotting.heatmap import _shown",
         "from arithprobe.plotting.heatmap import no_such_picture",
-        "import arithprobe.analysis.probe as analysis",
+        "import arithprobe.analysis.probe.run as analysis",
         "report._surveys",
     ],
 )

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from arithprobe.analysis.drift import DriftControl, r2_of_each
+from arithprobe.analysis.emergence.drift import DriftControl, r2_of_each
 from arithprobe.analysis.forward import random_init_twin
 from arithprobe.callbacks.base import ValidationProbe, probed_module, to_json
 from arithprobe.callbacks.trainers import moment, quiet, sum_over_ranks

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from arithprobe.analysis.heads_options import HeadOptions
+from arithprobe.analysis.heads.options import HeadOptions
 from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.files import to_json, write_whole
 
 if TYPE_CHECKING:
-    from arithprobe.analysis.heads import HeadReport
+    from arithprobe.analysis.heads.run import HeadReport
     from arithprobe.plotting.render import Figure
 
 _PICTURES = r"head_(ablation|categories|effects|patching|roles|scores|sweeps)|attention_\d+|roles_layer\d+"
@@ -31,8 +31,8 @@ def run(words: Sequence[str] | None) -> None:
     path = output_file(given.output_dir, "head_stats.json")
     figures = picture_folder(path.parent / "figures", _PICTURES)
 
-    from arithprobe.analysis.heads import analyse_heads, step_count  # imports PyTorch
-    from arithprobe.analysis.heads_record import record_of
+    from arithprobe.analysis.heads.record import record_of
+    from arithprobe.analysis.heads.run import analyse_heads, step_count  # imports PyTorch
     from arithprobe.cli.heads_table import print_report
 
     dataset, loaded = rows_and_model(given)

@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from torch import Tensor
 
-from arithprobe.analysis.heads import Causal, HeadReport
+from arithprobe.analysis.heads.run import Causal, HeadReport
 from arithprobe.attention.heads import HeadStatistics, operand_mass
 from arithprobe.attention.records import head_name
 from arithprobe.attention.roles import GROUPS

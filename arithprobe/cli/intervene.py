@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arithprobe.analysis.intervene_options import InterveneOptions
+from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.errors import OtherCheckpointWarning
 from arithprobe.files import require_writable, to_json, write_whole
 
 if TYPE_CHECKING:
-    from arithprobe.analysis.intervene import InterventionReport
+    from arithprobe.analysis.intervene.run import InterventionReport
     from arithprobe.plotting.render import Figure
 
 _PICTURES = "decodable_against_used|ablation_against_random|steering|patching|interchange|symmetry"
@@ -37,8 +37,8 @@ def run(words: Sequence[str] | None) -> None:
     figures, frozen = picture_folder(path.parent / "figures", _PICTURES), path.parent / "erasers"
     require_writable(frozen)
 
-    from arithprobe.analysis.intervene import intervene, step_count  # imports PyTorch
-    from arithprobe.analysis.intervene_record import ledger_records, record_of
+    from arithprobe.analysis.intervene.record import ledger_records, record_of
+    from arithprobe.analysis.intervene.run import intervene, step_count  # imports PyTorch
     from arithprobe.cli.intervene_table import print_report
 
     dataset, loaded = rows_and_model(given)

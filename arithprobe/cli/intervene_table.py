@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.table import Table
 
-from arithprobe.analysis.intervene import InterventionReport
+from arithprobe.analysis.intervene.run import InterventionReport
 from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.analysis.ladder import Ladder, SiteLadder
-from arithprobe.analysis.ladder_record import what_stops
-from arithprobe.analysis.ladder_rules import RUNGS
-from arithprobe.analysis.planes import Answers, PlaneEffects
+from arithprobe.analysis.ladder.record import what_stops
+from arithprobe.analysis.ladder.rules import RUNGS
+from arithprobe.analysis.ladder.run import Ladder, SiteLadder
+from arithprobe.analysis.probe.planes import Answers, PlaneEffects
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 
 _COLOUR = {"none": "red", "behaviour": "red", "necessary": "green", "sufficient": "green"}

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from arithprobe.analysis.probe_options import ProbeOptions
+from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.cli.options import checkpoint_command, output_file, rows_and_model, steps
 from arithprobe.cli.output import picture_folder, replace_pictures
 from arithprobe.files import to_json, write_whole
 from arithprobe.limits import size
 
 if TYPE_CHECKING:
-    from arithprobe.analysis.probe import ProbeReport
+    from arithprobe.analysis.probe.run import ProbeReport
     from arithprobe.logic import State
     from arithprobe.plotting.render import Figure
     from arithprobe.plotting.spectrum import PlaneLosses
@@ -41,10 +41,10 @@ def run(words: Sequence[str] | None) -> None:
     ladder = output_file(given.output_dir, "ladder.json")
     figures = picture_folder(path.parent / "figures", _PICTURES)
 
-    from arithprobe.analysis.ladder_record import ladder_record
-    from arithprobe.analysis.probe import probe, step_count  # imports PyTorch, which the options need not wait for
-    from arithprobe.analysis.probe_plan import memory_of
-    from arithprobe.analysis.probe_record import record_of
+    from arithprobe.analysis.ladder.record import ladder_record
+    from arithprobe.analysis.probe.plan import memory_of
+    from arithprobe.analysis.probe.record import record_of
+    from arithprobe.analysis.probe.run import probe, step_count  # imports PyTorch, which the options need not wait for
     from arithprobe.cli.probe_table import print_report
 
     dataset, loaded = rows_and_model(given)
@@ -62,7 +62,7 @@ def run(words: Sequence[str] | None) -> None:
 
 def _draw(report: "ProbeReport") -> "dict[str, Figure]":
     """Every figure there is something for, by name."""
-    from arithprobe.analysis.ladder_rules import RUNGS
+    from arithprobe.analysis.ladder.rules import RUNGS
     from arithprobe.plotting.compare import mlp_against_ridge, refitted_readout
     from arithprobe.plotting.frequencies import frequency_spectrum, small_periods
     from arithprobe.plotting.heatmap import probe_heatmap

@@ -9,8 +9,8 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
-from arithprobe.analysis.initialisation import SinceInitialisation
-from arithprobe.analysis.probe import ProbeReport
+from arithprobe.analysis.probe.initialisation import SinceInitialisation
+from arithprobe.analysis.probe.run import ProbeReport
 from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
 from arithprobe.cli.output import print_files

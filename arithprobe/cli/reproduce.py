@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from arithprobe.analysis.reproduce_options import ReproduceOptions, require_task
+from arithprobe.analysis.reproduce.options import ReproduceOptions, require_task
 from arithprobe.cli.options import (
     add_checkpoint_options,
     add_options,
@@ -35,8 +35,8 @@ def run(words: Sequence[str] | None) -> None:
     require_task(given.task)
     options, path = options_from(given, ReproduceOptions), output_file(given.output_dir, "reproduction.json")
 
-    from arithprobe.analysis.notebook_rows import check_task  # and what imports PyTorch: options need not wait for it
-    from arithprobe.analysis.reproduce import reproduce, step_count
+    from arithprobe.analysis.reproduce.rows import check_task  # and what imports PyTorch: options need not wait for it
+    from arithprobe.analysis.reproduce.run import reproduce, step_count
     from arithprobe.cli.reproduction_table import print_reproduction
     from arithprobe.data.dataset import ArithmeticDataset
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from arithprobe.analysis.columns import cell, number, shown_rows
-from arithprobe.analysis.reproduce import Reproduction
+from arithprobe.analysis.reproduce.columns import cell, number, shown_rows
+from arithprobe.analysis.reproduce.run import Reproduction
 from arithprobe.cli.verdict import print_verdict
 
 _WIDTH = 120  # where there is no terminal to ask

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
-from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.callbacks.run_folder import LOG_FOLDER
 from arithprobe.cli.options import command_parser, options_from, parse
 from arithprobe.cli.run_folder import require_name

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from arithprobe.analysis.scale_options import ScaleOptions
+from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.cli.ranks import forget_ranks
 from arithprobe.errors import ArithprobeError
 from arithprobe.sweeps.folder import BEST, CONFIG, RESUME, TrialFolder
@@ -113,7 +113,7 @@ def _has(checkpoint: Path, part: str) -> bool:
 
 
 def _measure(folder: TrialFolder, parameters: Mapping[str, Any], options: ScaleOptions) -> None:
-    from arithprobe.analysis.scale import columns, measure
+    from arithprobe.analysis.scale.run import columns, measure
     from arithprobe.cli.fit_config import rows_of_config
     from arithprobe.models.checkpoints import load_model
 

@@ -61,7 +61,7 @@ def in_memory(
     task: str | None = None,
     name: str = "network in memory",
 ) -> LoadedModel:
-    """A network that is there already, for :func:`~arithprobe.analysis.probe.probe` and the other analyses.
+    """A network that is there already, for :func:`~arithprobe.analysis.probe.run.probe` and the other analyses.
 
     Args:
         network: Any :class:`~arithprobe.models.network.Network`, in evaluation mode; it is used as it is.

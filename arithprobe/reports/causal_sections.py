@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from arithprobe.analysis.columns import Columns, cell, number, shown_rows
+from arithprobe.analysis.reproduce.columns import Columns, cell, number, shown_rows
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
 from arithprobe.reports.findings import costliest, of_heads, of_interventions

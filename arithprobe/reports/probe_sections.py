@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from arithprobe.analysis.ladder_record import what_stops
+from arithprobe.analysis.ladder.record import what_stops
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves

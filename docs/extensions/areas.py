@@ -58,9 +58,10 @@ def public_names() -> dict[str, Any]:
 
 
 def modules_of(name: str) -> Iterator[str]:
-    """The public modules of a package, or a module's own name."""
+    """The public modules of a package and of the packages in it, or a module's own name."""
     folders = getattr(import_module(name), "__path__", None)
-    found = [] if folders is None else [f"{name}.{module.name}" for module in pkgutil.iter_modules(folders)]
+    every = () if folders is None else pkgutil.walk_packages(folders, f"{name}.")
+    found = [module.name for module in every if not module.ispkg]
     return (module for module in found or [name] if not module.rpartition(".")[2].startswith("_"))
 
 

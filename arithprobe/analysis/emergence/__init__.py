@@ -1,0 +1,1 @@
+"""From which validation on each variable is readable."""

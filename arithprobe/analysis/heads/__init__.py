@@ -1,0 +1,1 @@
+"""What the attention heads look at, and what they do."""

@@ -1,0 +1,1 @@
+"""What the answers lose without what is decodable."""

@@ -1,0 +1,1 @@
+"""How far the evidence for a claimed variable reaches."""

@@ -1,0 +1,1 @@
+"""What is decodable where in a checkpoint, against its nulls."""

@@ -1,0 +1,1 @@
+"""The original notebook's numbers, beside the honest ones."""

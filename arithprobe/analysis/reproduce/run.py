@@ -1,0 +1,204 @@
+"""The numbers the original notebook prints, by its protocol, beside what an honest protocol finds on the same rows.
+
+*Held out*: every fit (probe, standardisation, head) on four of five folds of sums, scored on the fifth; MLPs by
+:func:`~arithprobe.probes.nonlinear.mlp_scores`. *Null*: the notebook's number on labels permuted between sums.
+*Random init*: the notebook's number on networks of the same architecture that were never trained.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin
+from arithprobe.analysis.reproduce.columns import Columns, null_of, over
+from arithprobe.analysis.reproduce.meaning import AttentionControls, meanings
+from arithprobe.analysis.reproduce.nonlinear import held_out_mlps, nonlinear_ridge, nonlinear_split, notebook_mlps
+from arithprobe.analysis.reproduce.notebook import (
+    ALPHA,
+    PATCH_ROWS,
+    PROBE_ROWS,
+    Examples,
+    Figures,
+    residues,
+    run_multidim_modk,
+    run_multidim_sum,
+    run_patching,
+    run_probes,
+)
+from arithprobe.analysis.reproduce.options import ReproduceOptions, Task
+from arithprobe.analysis.reproduce.published import PUBLISHED
+from arithprobe.analysis.reproduce.rows import check_task, examine
+from arithprobe.attention.heads import operand_mass
+from arithprobe.attention.records import notebook_record, notebook_records
+from arithprobe.behaviour import Behaviour
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.probes.mlp import MLPSettings
+from arithprobe.probes.parallel import one_thread_each
+from arithprobe.probes.splits import fold_of, permuted_rows
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything found; the figures have the notebook's names."""
+
+    task: Task
+    """REG-SUM or REG-MODK."""
+    rows: int
+    """Rows of the file."""
+    behaviour: Behaviour
+    """Has the model learned the task."""
+    columns: Columns
+    """Each number by the notebook's protocol, held out, on permuted labels and of untrained networks."""
+    uniform_attention: dict[str, float]
+    """The figures of ``per_head`` for attention spread evenly over the tokens of each prompt."""
+    meaning: dict[str, str]
+    """What each number means, a sentence or two."""
+    rows_used: Figures
+    """Rows behind each block of the notebook."""
+    draws: dict[str, int]
+    """Permutations and untrained networks behind the controls."""
+    published: Figures
+    """What the notebook printed, for its own checkpoint."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As written to ``reproduction.json``."""
+        whole = asdict(self)
+        columns: dict[str, Any] = whole.pop("columns")._asdict()
+        return {name: whole.pop(name) for name in ("task", "rows", "behaviour")} | columns | whole
+
+
+def step_count(options: ReproduceOptions) -> int:
+    """How often :func:`reproduce` reports progress."""
+    return 3 + options.shuffles + options.twins + (0 if options.no_mlp else 2 * len(options.mlp_settings))
+
+
+def reproduce(
+    loaded: LoadedModel,
+    dataset: ArithmeticDataset,
+    task: Task,
+    options: ReproduceOptions | None = None,
+    progress: Progress = lambda step: None,
+) -> Reproduction:
+    """Compute the notebook's numbers and what stands beside them.
+
+    Args:
+        loaded: The model.
+        dataset: The validation rows.
+        task: Which of the notebook's tasks.
+        options: Controls and networks; the defaults if None.
+        progress: Told the name of each step as it starts.
+
+    Raises:
+        ArithprobeError: See :func:`check_task`.
+    """
+    options = chosen_options(ReproduceOptions, options)
+    check_task(loaded, dataset, task, options)
+    progress("states")
+    examples, behaviour, heads = examine(loaded, dataset)
+    work = _Work(task, examples, options, progress)
+    twins = []
+    for number in range(options.twins):
+        progress(f"untrained network {number + 1}")
+        twins.append(examine(random_init_twin(loaded, options.seed + number), dataset))
+    states = [twin.examples for twin in twins]
+    with one_thread_each():
+        columns = work.columns(states)
+    if not options.no_mlp:
+        work.add_mlps(columns, states, dataset)
+    columns.notebook_protocol["per_head"] = notebook_records(heads.mass)
+    untrained = torch.stack([twin.heads.mass for twin in twins])
+    of_layer = untrained.mean(dim=(0, 2))[:, None].expand_as(heads.mass)  # heads of two networks are not the same ones
+    columns.random_init["per_head"] = notebook_records(of_layer)
+    uniform = notebook_record(heads.uniform_mass)
+    low, high = operand_mass(untrained).aminmax()
+    attention = AttentionControls(uniform["copy_score"], float(low), float(high))
+    rows_used = work.rows_used()
+    lengths = examples.lengths[: rows_used["run_probes"]]
+    padding = (int((lengths < lengths.max()).sum()), len(lengths))
+    return Reproduction(
+        task=task,
+        rows=len(dataset),
+        behaviour=behaviour,
+        columns=columns,
+        uniform_attention=uniform,
+        meaning=meanings(behaviour, columns, attention, dataset.modulus, *padding),
+        rows_used=rows_used,
+        draws={"shuffles": options.shuffles, "mlp_shuffles": options.mlp_shuffles, "twins": options.twins},
+        published=PUBLISHED[task],
+    )
+
+
+class _Work:
+    """The rows of one reproduction, and what is done to them."""
+
+    def __init__(self, task: Task, examples: Examples, options: ReproduceOptions, progress: Progress) -> None:
+        self.task, self.examples, self.options, self.progress = task, examples, options, progress
+        self.modular = task == "REG-MODK"
+        self.k = residues(examples)
+        self.fold = fold_of(torch.from_numpy(examples.total), _FOLDS).numpy()
+        self.split = nonlinear_split(examples.answer, stratify=self.modular)
+
+    def figures(self, examples: Examples) -> Figures:
+        """All of the ridge probes' numbers."""
+        found: Figures = {"alpha": ALPHA} | ({"k": self.k} if self.modular else {})
+        found |= run_probes(examples.rows(slice(PROBE_ROWS)) if self.modular else examples)
+        found |= run_patching(examples.rows(slice(PATCH_ROWS)))
+        found |= run_multidim_modk(examples, self.k) if self.modular else run_multidim_sum(examples)
+        key = "ridge_r2_numeric_residue" if self.modular else "ridge_r2"
+        return found | {key: nonlinear_ridge(examples, self.split)}
+
+    def columns(self, twins: list[Examples]) -> Columns:
+        """The numbers of the ridge probes, and their controls."""
+        self.progress("the notebook's protocol")
+        notebook = self.figures(self.examples)
+        self.progress("held out")
+        held_out = self.figures(self.examples._replace(fold=self.fold))
+        nulls = []
+        for number, donor in enumerate(self._donors(self.options.shuffles).T.numpy()):
+            self.progress(f"shuffled labels {number + 1}")
+            labels = {"total": self.examples.total[donor], "answer": self.examples.answer[donor]}
+            nulls.append(self.figures(self.examples._replace(**labels)))
+        untrained = [self.figures(twin) for twin in twins]
+        untrained_held_out = [self.figures(twin._replace(fold=self.fold)) for twin in twins]
+        return Columns(notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out))
+
+    def add_mlps(self, columns: Columns, twins: list[Examples], dataset: ArithmeticDataset) -> None:
+        """Add the MLP probes' numbers to the columns; those of several settings as a list."""
+        states = torch.from_numpy(np.stack([one.pooled for one in (self.examples, *twins)]))
+        k = self.k if self.modular else None
+        donors = self._donors(self.options.mlp_shuffles)
+        by_setting: list[Columns] = []
+        for hidden, depth in self.options.layers():
+            settings = MLPSettings(hidden=hidden, depth=depth, max_epochs=self.options.mlp_epochs)
+            self.progress(f"MLP {hidden}x{depth}")
+            found, nulls = notebook_mlps(states, dataset.answers, k, donors, self.split, settings)
+            self.progress(f"MLP {hidden}x{depth}, stopped on rows of its own")
+            honest = held_out_mlps(states, dataset, settings, self.options.seed)
+            untrained = (over(np.mean, found[1:]), over(np.mean, honest[1:]))
+            by_setting.append(Columns(found[0], honest[0], *null_of(nulls), *untrained))
+        shapes = [{"hidden": hidden, "depth": depth} for hidden, depth in self.options.layers()]
+        for index, column in enumerate(columns):
+            column |= by_setting[0][index]
+            if len(by_setting) > 1:
+                of_all = zip(shapes, by_setting, strict=True)
+                column["nonlinear_settings"] = [shape | setting[index] for shape, setting in of_all]
+
+    def rows_used(self) -> Figures:
+        """Rows behind each block."""
+        n = len(self.examples.total)
+        return {
+            "run_probes": min(n, PROBE_ROWS) if self.modular else n,
+            "run_patching": min(n, PATCH_ROWS),
+            "run_multidim_probes": n,
+            "run_nonlinear_probes": {"train": len(self.split[0]), "test": len(self.split[1])},
+            "run_head_analysis": n,
+        }
+
+    def _donors(self, count: int) -> Tensor:
+        return permuted_rows(torch.from_numpy(self.examples.total), count, self.options.seed)

@@ -1,0 +1,1 @@
+"""What grows with size, over a grid of models."""
