@@ -130,6 +130,46 @@ def to_json(record: Any) -> str:
     return json.dumps(_plain(record), allow_nan=False)
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ArithprobeError: If it cannot be read, or is not whole.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # also of a number of more digits than Python reads
+        raise ArithprobeError(
+            f"{path}: is no whole JSON ({error}); delete it, or let the command that wrote it write it again"
+        ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        ArithprobeError: If it cannot be read, or is something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ArithprobeError(f"{path}: expected an object, got {type(found).__name__}; delete it, or let what wrote it write it again")
+    return found
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ArithprobeError: If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise ArithprobeError(f"{path}: cannot be read: {reason}") from error
+
+
 def from_record(record: Mapping[str, Any], kind: type[Record]) -> Record:
     """A dataclass from the record that :func:`to_json` made of it: null is NaN again where the field is a number.
 

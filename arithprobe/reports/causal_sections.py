@@ -9,7 +9,7 @@ from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_pictu
 from arithprobe.reports.findings import costliest, of_heads, of_interventions
 from arithprobe.reports.histories import steps_made
 from arithprobe.reports.probe_sections import analysis_command, foreign, pictures_of
-from arithprobe.reports.records import read_json
+from arithprobe.files import read_json
 from arithprobe.reports.run import Run
 
 _INTERVENTIONS = (

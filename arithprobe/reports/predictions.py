@@ -9,7 +9,7 @@ from torch import Tensor
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import parse_tsv
 from arithprobe.errors import ArithprobeError
-from arithprobe.reports.records import read_text
+from arithprobe.files import read_text
 
 
 class Answers(NamedTuple):

@@ -16,7 +16,7 @@ from arithprobe.probes.emergence import listed
 from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
 from arithprobe.reports.histories import Map, curves, fourier_maps, other_waves, ridge_maps, steps_made
-from arithprobe.reports.records import read_json
+from arithprobe.files import read_json
 from arithprobe.reports.run import Run
 
 _LAST_SITE = "final"

@@ -7,36 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.files import read_text
 
 Scalars = dict[str, list[tuple[int, float]]]
 """Step and value of everything logged, by tag."""
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        ArithprobeError: If it cannot be read, or is not whole.
-    """
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # also of a number of more digits than Python reads
-        raise ArithprobeError(
-            f"{path}: is no whole JSON ({error}); delete it, or let the command that wrote it write it again"
-        ) from error
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The content of a JSON file that holds an object.
-
-    Raises:
-        ArithprobeError: If it cannot be read, or is something else.
-    """
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise ArithprobeError(f"{path}: expected an object, got {type(found).__name__}; delete it, or fit again")
-    return found
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -96,16 +70,3 @@ def _of_events(folder: Path) -> Scalars:
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag not in ("epoch", "step", "hp_metric")]
     return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in tags}
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        ArithprobeError: If it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise ArithprobeError(f"{path}: cannot be read: {reason}") from error

@@ -14,7 +14,8 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import from_record
 from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.reports.predictions import Answers, read_answers
-from arithprobe.reports.records import Scalars, read_lines, read_object, read_scalars, read_text
+from arithprobe.files import read_object, read_text
+from arithprobe.reports.records import Scalars, read_lines, read_scalars
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
 _RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")

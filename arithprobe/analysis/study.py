@@ -1,0 +1,90 @@
+"""A study: one question asked of a checkpoint, with its options, its run, and what it says."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from arithprobe.errors import ArithprobeError, did_you_mean
+
+if TYPE_CHECKING:  # a study and its options are read without PyTorch
+    from arithprobe.analysis.progress import Progress
+    from arithprobe.models.checkpoints import LoadedModel
+    from arithprobe.problems.rows import Rows
+    from arithprobe.said.content import Said
+
+OptionsT = TypeVar("OptionsT")
+ResultT = TypeVar("ResultT")
+
+STUDIES: Mapping[str, str] = {
+    "probe": "arithprobe.analysis.probe:ProbeStudy",
+    "intervene": "arithprobe.analysis.intervene:InterveneStudy",
+    "heads": "arithprobe.analysis.heads:HeadsStudy",
+    "reproduce": "arithprobe.analysis.reproduce:ReproduceStudy",
+}
+"""The studies that are commands, and where each class is."""
+
+
+class Study(ABC, Generic[OptionsT, ResultT]):
+    """A question asked of a checkpoint and a file of rows.
+
+    ``arithprobe package.module:Class`` runs one: it parses the options, runs, writes records, pictures and the page
+    file, and prints the blocks. Its module imports no PyTorch, so that ``--help`` is quick.
+    """
+
+    name: ClassVar[str]
+    """The command, and the first part of its page file's name."""
+    summary: ClassVar[str]
+    """What it finds out, in one line."""
+    description: ClassVar[str]
+    """The same in a few sentences, for its help."""
+    options: ClassVar[type[Any]]
+    """A frozen dataclass, a docstring per field."""
+    records: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The page files that it writes, and with each the JSON files, by name without ending."""
+
+    @abstractmethod
+    def run(self, loaded: "LoadedModel", rows: "Rows", options: OptionsT, progress: "Progress") -> ResultT:
+        """Find out.
+
+        Args:
+            loaded: The model.
+            rows: Rows that it was best not trained on.
+            options: What was asked for.
+            progress: Told of every step.
+        """
+
+    @abstractmethod
+    def said(self, result: ResultT) -> "Said":
+        """What the result says."""
+
+    def warned(self, rows: "Rows", options: OptionsT) -> str:
+        """What to know before it starts, in one line; nothing by default."""
+        return ""
+
+    @classmethod
+    def full_name(cls) -> str:
+        """The class, as an import path."""
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def study_of(path: str) -> Study[Any, Any]:
+    """A study by its import path, ``package.module:Class``.
+
+    Raises:
+        ArithprobeError: If there is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError) as error:
+        raise ArithprobeError(f"{path}: cannot be imported: {error}; expected package.module:Class") from error
+    except AttributeError:
+        near = did_you_mean(name, dir(importlib.import_module(module)))
+        raise ArithprobeError(f"{path}: {module} has no {name!r}{near}") from None
+    if not (isinstance(found, type) and issubclass(found, Study)):
+        raise ArithprobeError(f"{path}: is no subclass of arithprobe.analysis.study.Study")
+    try:
+        return found()
+    except TypeError as error:  # something that it has to say for itself is missing
+        raise ArithprobeError(f"{path}: cannot be made: {error}") from error

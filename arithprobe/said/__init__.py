@@ -1,0 +1,1 @@
+"""What an analysis says, once: blocks that the terminal, the page, a notebook and TensorBoard read."""

@@ -1,0 +1,130 @@
+"""``<name>.page.json``: what an analysis said, for the page to say again."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import read_object
+from arithprobe.plotting.render import Figure
+from arithprobe.said.content import CellMap, Chart, Column, Content, Picture, Said, Table, Words
+
+ENDING = ".page.json"
+_VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]*")
+_BLOCKS: tuple[type[Content], ...] = (Words, Table, Picture, Chart, CellMap)
+_AGAIN = "let the command that wrote it write it again, or delete it"
+
+
+@dataclass(frozen=True)
+class StoredPage:
+    """A page file, read."""
+
+    path: Path
+    """The file."""
+    said: Said
+    """What it says; its pictures are drawn already, in files beside it."""
+    study: str
+    """What wrote it: the class's full name."""
+    live: bool
+    """Whether a live probe did, during a fit."""
+    records: tuple[str, ...]
+    """Files of numbers that belong to it, without their ending."""
+    files: tuple[str, ...]
+    """Other files that belong to it: paths inside its folder."""
+
+    def picture(self, name: str) -> Path:
+        """The path of a picture, without its ending."""
+        return (self.path.parent.parent if self.live else self.path.parent) / "figures" / name
+
+
+def page_record(said: Said, study: str, *, live: bool = False) -> dict[str, Any]:
+    """What a page file holds.
+
+    Args:
+        said: What is to be said again.
+        study: What says it: the class's full name.
+        live: Whether a live probe does.
+    """
+    names = ("name", "title", "shows", "does_not_show", "rank", "checkpoint", "weights")
+    return {
+        "version": _VERSION,
+        "study": study,
+        "live": live,
+        **{name: getattr(said, name) for name in names},
+        "blocks": [_stored(block) for block in said.blocks],
+        "records": list(said.records),
+        "files": list(said.files),
+    }
+
+
+def _stored(block: Content) -> dict[str, Any]:
+    if isinstance(block, Picture):
+        fields = {name: value for name, value in vars(block).items() if name != "draw"}
+    else:
+        fields = asdict(block)
+    return {"kind": block.kind} | fields
+
+
+def read_page(path: Path) -> StoredPage:
+    """A page file.
+
+    Raises:
+        ArithprobeError: If it cannot be read, is cut, or holds a block that this version does not know.
+    """
+    record = read_object(path)
+    try:
+        if record["version"] != _VERSION:
+            raise ArithprobeError(f"{path}: is of version {record['version']!r} of page files, expected {_VERSION}")
+        blocks = tuple(_block(one, path) for one in record["blocks"])
+        names = {name: _text(record[name]) for name in ("name", "title", "shows", "does_not_show")}
+        origin = {name: None if record[name] is None else _text(record[name]) for name in ("checkpoint", "weights")}
+        said = Said(behaviour=None, blocks=blocks, rank=int(record["rank"]), **names, **origin)
+        _require_name(said.name)
+        lists = {name: tuple(_text(one) for one in record[name]) for name in ("records", "files")}
+        return StoredPage(path, said, _text(record["study"]), record["live"] is True, **lists)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArithprobeError(f"{path}: is no page file of this version ({error!r}); {_AGAIN}") from error
+
+
+def _block(record: Mapping[str, Any], path: Path) -> Content:
+    kind = record["kind"]
+    known = next((one for one in _BLOCKS if one.kind == kind), None)
+    if known is None:
+        kinds = ", ".join(one.kind for one in _BLOCKS)
+        raise ArithprobeError(f"{path}: has a block {kind!r}; this version knows {kinds}; {_AGAIN}")
+    fields = {name: value for name, value in record.items() if name != "kind"}
+    if known is Picture:
+        _require_name(fields["name"])
+        return Picture(draw=_drawn_already(path, fields["name"]), **fields)
+    if known is Table:
+        fields["columns"] = tuple(Column(**one) for one in fields["columns"])
+        fields["rows"] = tuple(tuple(_text(cell) for cell in row) for row in fields["rows"])
+        fields["notes"] = tuple(_text(one) for one in fields["notes"])
+        if any(len(row) != len(fields["columns"]) for row in fields["rows"]):
+            raise ValueError(f"rows of {fields['title']!r} are not of {len(fields['columns'])} cells")
+    for name in ("metrics", "headlines"):
+        if name in fields:
+            fields[name] = tuple(_text(one) for one in fields[name])
+    return known(**fields)
+
+
+def _drawn_already(path: Path, name: str) -> Callable[[], Figure]:
+    def draw() -> Figure:
+        raise ArithprobeError(f"{path}: its picture {name!r} is a file, not drawn again")
+
+    return draw
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {value!r}")
+    return value
+
+
+def _require_name(name: Any) -> None:
+    """Refuse what is no plain name: a path could point anywhere."""
+    if not _NAME.fullmatch(_text(name)):
+        raise ValueError(f"{name!r} is no name")
