@@ -11,7 +11,7 @@ from planted_rows import some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder_causal import CausalRungs
-from arithprobe.analysis.planes import Answers, plane_effects, plane_targets
+from arithprobe.analysis.planes import AnswerScores, plane_effects, plane_targets
 from arithprobe.models.hooks import edit
 from arithprobe.planted.circuits import MODULUS, clock
 from arithprobe.planted.rungs import many_handed_clock
@@ -144,7 +144,7 @@ def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_labels_
         drawn = torch.tensor([getattr(one, figure) for one in random], dtype=torch.float64)
         error = float(drawn.std()) * math.sqrt(1 / len(unused) + 1 / len(drawn))
         assert abs(mean(unused, figure) - float(drawn.mean())) < 4 * error
-    by_rows = [Answers(*without(clock, labels)) for labels in relabelled(clock, (1,), by="row")[:8]]
+    by_rows = [AnswerScores(*without(clock, labels)) for labels in relabelled(clock, (1,), by="row")[:8]]
     for figure in ("loss", "exact"):  # the control: another null, which is further off
         off, further_off = (abs(mean(unused, figure) - mean(null, figure)) for null in (random, by_rows))
         assert off < further_off

@@ -13,7 +13,7 @@ _CURVES = ("fourier_r2_curve", "smallk_r2")
 _CAUSAL = ("delta_mse", "delta_mse_random", "excess_delta_mse")
 
 
-class Columns(NamedTuple):
+class Protocols(NamedTuple):
     """One figure by several protocols; every column has the notebook's names."""
 
     notebook_protocol: Figures
@@ -32,7 +32,7 @@ class Columns(NamedTuple):
     """The same, held out."""
 
 
-class Cell(NamedTuple):
+class ByProtocol(NamedTuple):
     """One number by all protocols; None where a protocol has none."""
 
     notebook: float | None
@@ -44,9 +44,9 @@ class Cell(NamedTuple):
     twin_held_out: float | None
 
 
-def cell(columns: Columns, *path: str | int) -> Cell:
+def by_protocol(columns: Protocols, *path: str | int) -> ByProtocol:
     """The number under a key, or further down, such as ``("fourier_r2_curve", 0, "r2")``."""
-    return Cell(*(_under(column, path) for column in columns))
+    return ByProtocol(*(_under(column, path) for column in columns))
 
 
 def number(value: float | None) -> str:
@@ -56,7 +56,7 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def shown_rows(columns: Columns) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def shown_rows(columns: Protocols) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Label and place of each number that a table shows; of lists a few entries."""
     for key, value in columns.notebook_protocol.items():
         if key in ("pos_r2", "pos_r2_masked"):

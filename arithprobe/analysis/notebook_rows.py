@@ -22,7 +22,9 @@ _FOLDS, _LEAST_ROWS = 10, 2  # the finest split there is, and rows of each part
 _LEAST_WIDTH = 8  # of a model, for one frequency in the notebook's Fourier curve
 
 
-def check_task(loaded: LoadedModel, dataset: ArithmeticDataset, task: str, options: ReproduceOptions) -> None:
+def require_notebook_rows(
+    loaded: LoadedModel, dataset: ArithmeticDataset, task: str, options: ReproduceOptions
+) -> None:
     """Refuse what would fail later, before any long work.
 
     Raises:

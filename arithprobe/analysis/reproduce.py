@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.columns import Columns, null_of, over
+from arithprobe.analysis.columns import Protocols, null_of, over
 from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin
 from arithprobe.analysis.meaning import AttentionControls, meanings
 from arithprobe.analysis.notebook import (
@@ -28,9 +28,9 @@ from arithprobe.analysis.notebook import (
     run_probes,
 )
 from arithprobe.analysis.notebook_nonlinear import held_out_mlps, nonlinear_ridge, nonlinear_split, notebook_mlps
-from arithprobe.analysis.notebook_rows import check_task, examine
+from arithprobe.analysis.notebook_rows import examine, require_notebook_rows
 from arithprobe.analysis.published import PUBLISHED
-from arithprobe.analysis.reproduce_options import ReproduceOptions, Task
+from arithprobe.analysis.reproduce_options import NotebookTask, ReproduceOptions
 from arithprobe.attention.heads import operand_mass
 from arithprobe.attention.records import notebook_record, notebook_records
 from arithprobe.behaviour import Behaviour
@@ -47,13 +47,13 @@ _FOLDS = 5
 class Reproduction:
     """Everything found; the figures have the notebook's names."""
 
-    task: Task
+    task: NotebookTask
     """REG-SUM or REG-MODK."""
     rows: int
     """Rows of the file."""
     behaviour: Behaviour
     """Has the model learned the task."""
-    columns: Columns
+    columns: Protocols
     """Each number by the notebook's protocol, held out, on permuted labels and of untrained networks."""
     uniform_attention: dict[str, float]
     """The figures of ``per_head`` for attention spread evenly over the tokens of each prompt."""
@@ -81,7 +81,7 @@ def step_count(options: ReproduceOptions) -> int:
 def reproduce(
     loaded: LoadedModel,
     dataset: ArithmeticDataset,
-    task: Task,
+    task: NotebookTask,
     options: ReproduceOptions | None = None,
     progress: Progress = lambda step: None,
 ) -> Reproduction:
@@ -95,10 +95,10 @@ def reproduce(
         progress: Told the name of each step as it starts.
 
     Raises:
-        ArithprobeError: See :func:`check_task`.
+        ArithprobeError: See :func:`require_notebook_rows`.
     """
     options = chosen_options(ReproduceOptions, options)
-    check_task(loaded, dataset, task, options)
+    require_notebook_rows(loaded, dataset, task, options)
     progress("states")
     examples, behaviour, heads = examine(loaded, dataset)
     work = _Work(task, examples, options, progress)
@@ -137,7 +137,7 @@ def reproduce(
 class _Work:
     """The rows of one reproduction, and what is done to them."""
 
-    def __init__(self, task: Task, examples: Examples, options: ReproduceOptions, progress: Progress) -> None:
+    def __init__(self, task: NotebookTask, examples: Examples, options: ReproduceOptions, progress: Progress) -> None:
         self.task, self.examples, self.options, self.progress = task, examples, options, progress
         self.modular = task == "REG-MODK"
         self.k = residues(examples)
@@ -153,7 +153,7 @@ class _Work:
         key = "ridge_r2_numeric_residue" if self.modular else "ridge_r2"
         return found | {key: nonlinear_ridge(examples, self.split)}
 
-    def columns(self, twins: list[Examples]) -> Columns:
+    def columns(self, twins: list[Examples]) -> Protocols:
         """The numbers of the ridge probes, and their controls."""
         self.progress("the notebook's protocol")
         notebook = self.figures(self.examples)
@@ -166,14 +166,16 @@ class _Work:
             nulls.append(self.figures(self.examples._replace(**labels)))
         untrained = [self.figures(twin) for twin in twins]
         untrained_held_out = [self.figures(twin._replace(fold=self.fold)) for twin in twins]
-        return Columns(notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out))
+        return Protocols(
+            notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out)
+        )
 
-    def add_mlps(self, columns: Columns, twins: list[Examples], dataset: ArithmeticDataset) -> None:
+    def add_mlps(self, columns: Protocols, twins: list[Examples], dataset: ArithmeticDataset) -> None:
         """Add the MLP probes' numbers to the columns; those of several settings as a list."""
         states = torch.from_numpy(np.stack([one.pooled for one in (self.examples, *twins)]))
         k = self.k if self.modular else None
         donors = self._donors(self.options.mlp_shuffles)
-        by_setting: list[Columns] = []
+        by_setting: list[Protocols] = []
         for hidden, depth in self.options.layers():
             settings = MLPSettings(hidden=hidden, depth=depth, max_epochs=self.options.mlp_epochs)
             self.progress(f"MLP {hidden}x{depth}")
@@ -181,7 +183,7 @@ class _Work:
             self.progress(f"MLP {hidden}x{depth}, stopped on rows of its own")
             honest = held_out_mlps(states, dataset, settings, self.options.seed)
             untrained = (over(np.mean, found[1:]), over(np.mean, honest[1:]))
-            by_setting.append(Columns(found[0], honest[0], *null_of(nulls), *untrained))
+            by_setting.append(Protocols(found[0], honest[0], *null_of(nulls), *untrained))
         shapes = [{"hidden": hidden, "depth": depth} for hidden, depth in self.options.layers()]
         for index, column in enumerate(columns):
             column |= by_setting[0][index]

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 
-Task = Literal["REG-SUM", "REG-MODK"]
+NotebookTask = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
 
 
@@ -63,5 +63,5 @@ def require_task(task: str) -> None:
     Raises:
         ArithprobeError: Listing those it has.
     """
-    if task not in get_args(Task):
-        raise ArithprobeError(f"task is {task!r}; expected one of {', '.join(get_args(Task))}")
+    if task not in get_args(NotebookTask):
+        raise ArithprobeError(f"task is {task!r}; expected one of {', '.join(get_args(NotebookTask))}")

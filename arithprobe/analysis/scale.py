@@ -26,7 +26,7 @@ from arithprobe.problems.rows import Rows
 TWIN_SEED = 10_000
 """Added to the seed of untrained networks, so that no trial starts from the weights of one."""
 _BATCH = 64  # rows at a time: of wide models the states of all sites are a GB at 250, and no faster
-Columns = dict[str, float | int | str | None]
+ScaleValues = dict[str, float | int | str | None]
 """One row of the table of a sweep; None where there is no value."""
 
 
@@ -84,9 +84,9 @@ def measure(
     )
 
 
-def columns(measures: ScaleMeasures) -> Columns:
+def columns(measures: ScaleMeasures) -> ScaleValues:
     """The measures of a trial as one flat row of a table; what is missing or not a number is None."""
-    of, figures = measures.behaviour, Columns()
+    of, figures = measures.behaviour, ScaleValues()
     figures |= {name: getattr(measures, name) for name in ("parameters", "rows", "probe_dimension")}
     figures |= {name: getattr(of, name) for name in ("verdict", "skill", "skill_low", "skill_high")}
     figures |= {name: getattr(of, name) for name in ("exact_match", "rmse", "r2")}
@@ -101,11 +101,11 @@ def columns(measures: ScaleMeasures) -> Columns:
     return dict(_plain(figures))
 
 
-def _named(name: str, record: object, fields: Sequence[str]) -> Columns:
+def _named(name: str, record: object, fields: Sequence[str]) -> ScaleValues:
     return {f"{name}_{field}": None if record is None else getattr(record, field) for field in fields}
 
 
-def _plain(figures: Columns) -> Iterator[tuple[str, float | int | str | None]]:
+def _plain(figures: ScaleValues) -> Iterator[tuple[str, float | int | str | None]]:
     for name, value in figures.items():
         yield name, None if isinstance(value, float) and not math.isfinite(value) else value
 

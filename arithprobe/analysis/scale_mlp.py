@@ -9,7 +9,7 @@ from arithprobe.analysis.scale_probes import SITE, ScalePlan
 from arithprobe.analysis.scale_record import MLPFigures
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
-from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
 
 
 def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
@@ -26,7 +26,7 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
     modulus, some = dataset.circle, dataset.at(rows)
     kind: Kind = "regression" if modulus is None or modulus > MOST_CLASSES else "classification"
     values, group, pair = dataset.answers[rows].double(), some.group(dataset.answer), some.group("pair")
-    check_task("answer", values, group, pair, kind)
+    require_mlp_rows("answer", values, group, pair, kind)
     settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
 
     def scores(some: Sequence[ReadoutStates], shuffles: int) -> MLPScores:

@@ -35,14 +35,16 @@ def run(words: Sequence[str] | None) -> None:
     require_task(given.task)
     options, path = options_from(given, ReproduceOptions), output_file(given.output_dir, "reproduction.json")
 
-    from arithprobe.analysis.notebook_rows import check_task  # and what imports PyTorch: options need not wait for it
+    from arithprobe.analysis.notebook_rows import (
+        require_notebook_rows,  # and what imports PyTorch: options need not wait for it
+    )
     from arithprobe.analysis.reproduce import reproduce, step_count
     from arithprobe.cli.reproduction_table import print_reproduction
     from arithprobe.data.dataset import ArithmeticDataset
 
     dataset = ArithmeticDataset.from_tsv(given.val)
     loaded = model_of(given)
-    check_task(loaded, dataset, given.task, options)
+    require_notebook_rows(loaded, dataset, given.task, options)
     with steps(step_count(options)) as progress:
         found = reproduce(loaded, dataset, given.task, options, progress)
     write_whole(path, to_json({"checkpoint": loaded.path} | found.to_dict()) + "\n")

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from arithprobe.analysis.columns import cell, number, shown_rows
+from arithprobe.analysis.columns import by_protocol, number, shown_rows
 from arithprobe.analysis.reproduce import Reproduction
 from arithprobe.cli.verdict import print_verdict
 
@@ -29,7 +29,7 @@ def print_reproduction(found: Reproduction, path: Path) -> None:
     for header in ("quantity", "notebook's protocol", "held out", "shuffled labels (95 %)", "untrained (held out)"):
         table.add_column(header, justify="left" if header == "quantity" else "right", no_wrap=header == "quantity")
     for label, keys in shown_rows(columns):
-        one = cell(columns, *keys)
+        one = by_protocol(columns, *keys)
         null = "-" if one.null is None else f"{number(one.null)} ({number(one.null_high)})"
         twin = "-" if one.twin is None else f"{number(one.twin)} ({number(one.twin_held_out)})"
         table.add_row(escape(label), number(one.notebook), number(one.held_out), null, twin)

@@ -19,7 +19,7 @@ BEST, RESUME = "best.ckpt", "resume.ckpt"
 """Names of the checkpoint that is measured, and of that from which a fit goes on."""
 
 
-class Progress(NamedTuple):
+class TrialProgress(NamedTuple):
     """How far a trial is, as its files say."""
 
     state: State
@@ -79,11 +79,11 @@ class TrialFolder:
         """Write how far it is."""
         write_whole(self.progress_file, to_json({"state": state, **known}) + "\n")
 
-    def progress(self) -> Progress:
+    def progress(self) -> TrialProgress:
         """How far it is; of a file that cannot be read, only that it waits."""
         record = _read(self.progress_file) or {}
-        known = {name: record[name] for name in Progress._fields if record.get(name) is not None}
-        return Progress(**{"state": "waiting", **known})
+        known = {name: record[name] for name in TrialProgress._fields if record.get(name) is not None}
+        return TrialProgress(**{"state": "waiting", **known})
 
     @property
     def is_trained(self) -> bool:

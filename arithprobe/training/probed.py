@@ -167,7 +167,7 @@ class ProbedModule(LightningModule):
         self.objective.require_outputs(outputs, len(batch.ids))
         predictions = self.objective.decode(outputs)
         if self._errors is not None:
-            loss, group = self.objective.loss(outputs, batch.answers), self._errors.group_of(batch.rows)
+            loss, group = self.objective.loss(outputs, batch.answers), self._errors.labels_of(batch.rows)
             self._errors.update(predictions, batch.answers, loss, group)
         return {"predictions": predictions, "states": cache.states}
 
