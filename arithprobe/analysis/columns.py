@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arithprobe.analysis.notebook import Array, Figures
+from arithprobe.analysis.notebook import Array, NotebookValues
 from arithprobe.attention.records import head_name
 
 _SHOWN_N = (1, 3, 6, 12)
@@ -14,21 +14,21 @@ _CAUSAL = ("delta_mse", "delta_mse_random", "excess_delta_mse")
 
 
 class Protocols(NamedTuple):
-    """One figure by several protocols; every column has the notebook's names."""
+    """One number by several protocols; every column has the notebook's names."""
 
-    notebook_protocol: Figures
+    notebook_protocol: NotebookValues
     """The notebook's."""
-    held_out: Figures
+    held_out: NotebookValues
     """On rows the probes were not fitted on."""
-    null: Figures
+    null: NotebookValues
     """The notebook's on permuted labels: the mean."""
-    null_sd: Figures
+    null_sd: NotebookValues
     """Their standard deviation."""
-    null_high: Figures
+    null_high: NotebookValues
     """Their 95 % quantile."""
-    random_init: Figures
+    random_init: NotebookValues
     """The notebook's on untrained networks: the mean."""
-    random_init_held_out: Figures
+    random_init_held_out: NotebookValues
     """The same, held out."""
 
 
@@ -85,7 +85,7 @@ def shown_rows(columns: Protocols) -> Iterator[tuple[str, tuple[str | int, ...]]
             yield key, (key,)
 
 
-def null_of(draws: list[Figures]) -> tuple[Figures, Figures, Figures]:
+def null_of(draws: list[NotebookValues]) -> tuple[NotebookValues, NotebookValues, NotebookValues]:
     """Mean, standard deviation and 95 % quantile."""
     return over(np.mean, draws), over(np.std, draws), over(lambda values: np.quantile(values, 0.95), draws)
 

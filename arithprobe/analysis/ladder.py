@@ -18,10 +18,10 @@ from arithprobe.analysis.ladder_rules import (
     READABLE,
     RUNGS,
     Evidence,
-    ReadFigures,
+    ReadScores,
     Rung,
-    figures_at,
     read_evidence,
+    scores_at,
 )
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
@@ -36,7 +36,7 @@ class SiteLadder:
 
     site: str
     """Where."""
-    read: ReadFigures
+    read: ReadScores
     """What a probe reads there, beside its controls; of a circle, at the frequency that decides."""
     frequencies: tuple[int, ...]
     """The frequencies taken out and turned together; empty for a line."""
@@ -145,7 +145,7 @@ def _read(scores: ClaimScores, beside: Untrained, site: str, behaviour: Behaviou
     if circle is not None:
         key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
         frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
-    found = figures_at(scores, beside, site)
+    found = scores_at(scores, beside, site)
     best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)
     return _settled(blank, read_evidence(scores.claim, best, site, found, behaviour))

@@ -50,7 +50,7 @@ def meanings(
     }
     said |= {key: _of_mlp(key, columns) for key in columns.notebook_protocol if key.startswith("mlp_")}
     if "nonlinear_settings" in columns.notebook_protocol:
-        said["nonlinear_settings"] = f"The MLP figures for each hidden x depth. {_STOPPED}: read the held-out column."
+        said["nonlinear_settings"] = f"The MLP scores for each hidden x depth. {_STOPPED}: read the held-out column."
     said["per_head"] = _of_attention(columns, attention)
     if behaviour.verdict == "NOT LEARNED":
         said = {key: f"Model NOT LEARNED. {text}" for key, text in said.items()}
@@ -139,7 +139,7 @@ def _of_small_periods(columns: Protocols, modulus: int) -> str:
         text = (
             f"{number(cells[top].notebook)} at k' = {records[top]['kprime']}, N = {records[top]['N']}: of its "
             f"{records[top]['dim']} columns {records[top]['left_out']} are one value or rounding noise, and "
-            f"scikit-learn scores a constant 1. Held out they are left out, in {len(spoiled)} figures. "
+            f"scikit-learn scores a constant 1. Held out they are left out, in {len(spoiled)} scores. "
         )
     found = sorted({record["kprime"] for record, one in zip(records, cells, strict=True) if _decodable(one)})
     verdict = f"decodable: k' = {', '.join(map(str, found))}" if found else "no small period is decodable"

@@ -69,7 +69,7 @@ class Examined(NamedTuple):
 
 def examine(loaded: LoadedModel, dataset: ArithmeticDataset) -> Examined:
     """Run a model over the rows."""
-    pooled, by_position, model = [], [], require_heads(loaded.model, "the notebook's figures")
+    pooled, by_position, model = [], [], require_heads(loaded.model, "the notebook's numbers")
     sums = HeadSums.of(model, dataset)
 
     def observe(states: dict[str, Tensor], rows: Tensor) -> None:

@@ -124,6 +124,6 @@ def _without_random(cell: Cell, rank: int, draws: int, seed: int) -> Tensor:
 def _answers(cell: Cell, outputs: Tensor) -> list[AnswerScores]:
     scores = cell.part.scores(outputs)
     return [
-        AnswerScores(*figures)
-        for figures in zip(scores.loss.tolist(), scores.skill.tolist(), scores.exact_match.tolist(), strict=True)
+        AnswerScores(*scored)
+        for scored in zip(scores.loss.tolist(), scores.skill.tolist(), scores.exact_match.tolist(), strict=True)
     ]

@@ -20,7 +20,7 @@ from arithprobe.analysis.notebook import (
     PATCH_ROWS,
     PROBE_ROWS,
     Examples,
-    Figures,
+    NotebookValues,
     residues,
     run_multidim_modk,
     run_multidim_sum,
@@ -45,7 +45,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Everything found; the figures have the notebook's names."""
+    """Everything found; the numbers have the notebook's names."""
 
     task: NotebookTask
     """REG-SUM or REG-MODK."""
@@ -56,14 +56,14 @@ class Reproduction:
     columns: Protocols
     """Each number by the notebook's protocol, held out, on permuted labels and of untrained networks."""
     uniform_attention: dict[str, float]
-    """The figures of ``per_head`` for attention spread evenly over the tokens of each prompt."""
+    """The numbers of ``per_head`` for attention spread evenly over the tokens of each prompt."""
     meaning: dict[str, str]
     """What each number means, a sentence or two."""
-    rows_used: Figures
+    rows_used: NotebookValues
     """Rows behind each block of the notebook."""
     draws: dict[str, int]
     """Permutations and untrained networks behind the controls."""
-    published: Figures
+    published: NotebookValues
     """What the notebook printed, for its own checkpoint."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,9 +144,9 @@ class _Work:
         self.fold = fold_of(torch.from_numpy(examples.total), _FOLDS).numpy()
         self.split = nonlinear_split(examples.answer, stratify=self.modular)
 
-    def figures(self, examples: Examples) -> Figures:
+    def values(self, examples: Examples) -> NotebookValues:
         """All of the ridge probes' numbers."""
-        found: Figures = {"alpha": ALPHA} | ({"k": self.k} if self.modular else {})
+        found: NotebookValues = {"alpha": ALPHA} | ({"k": self.k} if self.modular else {})
         found |= run_probes(examples.rows(slice(PROBE_ROWS)) if self.modular else examples)
         found |= run_patching(examples.rows(slice(PATCH_ROWS)))
         found |= run_multidim_modk(examples, self.k) if self.modular else run_multidim_sum(examples)
@@ -156,16 +156,16 @@ class _Work:
     def columns(self, twins: list[Examples]) -> Protocols:
         """The numbers of the ridge probes, and their controls."""
         self.progress("the notebook's protocol")
-        notebook = self.figures(self.examples)
+        notebook = self.values(self.examples)
         self.progress("held out")
-        held_out = self.figures(self.examples._replace(fold=self.fold))
+        held_out = self.values(self.examples._replace(fold=self.fold))
         nulls = []
         for number, donor in enumerate(self._donors(self.options.shuffles).T.numpy()):
             self.progress(f"shuffled labels {number + 1}")
             labels = {"total": self.examples.total[donor], "answer": self.examples.answer[donor]}
-            nulls.append(self.figures(self.examples._replace(**labels)))
-        untrained = [self.figures(twin) for twin in twins]
-        untrained_held_out = [self.figures(twin._replace(fold=self.fold)) for twin in twins]
+            nulls.append(self.values(self.examples._replace(**labels)))
+        untrained = [self.values(twin) for twin in twins]
+        untrained_held_out = [self.values(twin._replace(fold=self.fold)) for twin in twins]
         return Protocols(
             notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out)
         )
@@ -191,7 +191,7 @@ class _Work:
                 of_all = zip(shapes, by_setting, strict=True)
                 column["nonlinear_settings"] = [shape | setting[index] for shape, setting in of_all]
 
-    def rows_used(self) -> Figures:
+    def rows_used(self) -> NotebookValues:
         """Rows behind each block."""
         n = len(self.examples.total)
         return {

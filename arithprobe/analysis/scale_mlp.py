@@ -6,13 +6,13 @@ import torch
 
 from arithprobe.analysis.scale_forward import ReadoutStates
 from arithprobe.analysis.scale_probes import SITE, ScalePlan
-from arithprobe.analysis.scale_record import MLPFigures
+from arithprobe.analysis.scale_record import MLPValues
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
 
 
-def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
+def mlp_values(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPValues:
     """Classification of residues, where there are few enough to tell apart, or regression of the answer.
 
     Args:
@@ -47,7 +47,7 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
         )
 
     own, twins = scores(kept[:1], options.mlp_shuffles), scores(kept[1:], 1)
-    return MLPFigures(
+    return MLPValues(
         kind=own.metric,
         score=float(own.score[0]),
         linear=float(own.ridge[0]),

@@ -11,7 +11,7 @@ _RANGE = (0.025, 0.975)  # of random subspaces
 
 
 @dataclass(frozen=True)
-class ProbeFigures:
+class ProbeValues:
     """A ridge probe beside its controls; R2 is the mean over its columns, each cosine and sine a column."""
 
     r2: float
@@ -54,7 +54,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class MLPFigures:
+class MLPValues:
     """An MLP probe of the answer beside its controls, all scored on the same rows."""
 
     kind: str
@@ -81,7 +81,7 @@ class ScaleMeasures:
     """Principal components that the probes of equal dimension read; a narrower model is read whole."""
     behaviour: Behaviour
     """Has the model learned the task: what every number below stands behind."""
-    probes: Mapping[str, ProbeFigures | None]
+    probes: Mapping[str, ProbeValues | None]
     """By name: ``fourier6`` (cosine and sine of frequencies 1 to 6) and ``sum``, and the same at equal dimension,
     ``fourier6_k`` and ``sum_k``. None where a frequency is above half the modulus."""
     ablated: str
@@ -98,7 +98,7 @@ class ScaleMeasures:
     """The same without what LEACE takes out for labels permuted between sums, mean over permutations."""
     forward_matched: float | None
     """The same for random subspaces outside of it that change the states as much, mean; None where there are none."""
-    mlp: MLPFigures | None
+    mlp: MLPValues | None
     """MLP probes of the answer; None where not asked for, or not possible."""
     left_out: tuple[str, ...]
     """What these rows do not allow, with the reason."""

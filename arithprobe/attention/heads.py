@@ -15,7 +15,7 @@ OV copying      :math:`\sum_i \mathrm{Re} \lambda_i / \sum_i |\lambda_i|` over t
 =============== ====================================================================================================
 
 Attention spread evenly over the tokens of a prompt gives x and y much mass too, because they are long. So beside each
-figure stands its value under uniform attention on the same rows.
+value stands its value under uniform attention on the same rows.
 """
 
 from collections.abc import Mapping, Sequence

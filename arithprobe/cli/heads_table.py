@@ -15,7 +15,7 @@ from arithprobe.analysis.heads import Causal, HeadReport
 from arithprobe.attention.heads import HeadStatistics, operand_mass
 from arithprobe.attention.records import head_name
 from arithprobe.attention.roles import GROUPS
-from arithprobe.cli.figures import change, number, share
+from arithprobe.cli.numbers import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.heads import HeadAblation

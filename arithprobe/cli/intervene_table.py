@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from arithprobe.analysis.intervene import InterventionReport
-from arithprobe.cli.figures import change, number, share
+from arithprobe.cli.numbers import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect, displaced_by

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from arithprobe.analysis.initialisation import SinceInitialisation
 from arithprobe.analysis.probe import ProbeReport
-from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
+from arithprobe.cli.numbers import number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from arithprobe.cli.figures import number
+from arithprobe.cli.numbers import number
 from arithprobe.sweeps.folder import State, TrialProgress
 
 _ORDER: tuple[State, ...] = ("training", "measuring", "failed", "waiting", "done")

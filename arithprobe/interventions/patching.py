@@ -121,8 +121,8 @@ def patching_map(part: Part, sites: Sequence[str], table: PositionTable, donors:
                 continue
             after = whole_state_answers(part, site, one, donors)
             change = difference(after, before, part.circle)
-            figures = recovered_fraction(change[chosen], gap[chosen], part.group[chosen])
-            found[:, row, column] = torch.tensor(figures, dtype=torch.float64)
+            fractions = recovered_fraction(change[chosen], gap[chosen], part.group[chosen])
+            found[:, row, column] = torch.tensor(fractions, dtype=torch.float64)
     counts = tuple((table.valid & paired[:, None]).sum(dim=0).tolist())
     recovered, low, high = found
     return PatchingMap(

@@ -1,6 +1,6 @@
 """Does a network keep what :class:`~arithprobe.models.network.Network` promises? One screen says so.
 
-An instrument that reads one thing and edits another gives figures without a meaning, and no error. So every network
+An instrument that reads one thing and edits another gives numbers without a meaning, and no error. So every network
 that is not this library's own is checked on a few of its rows before anything is measured on it, and what was found
 stands in the record.
 """

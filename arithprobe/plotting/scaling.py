@@ -46,7 +46,7 @@ def probe_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "param
 def ablation_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
     """What is lost without the probe's subspace, beside random ones: by a refitted readout, and by the model itself.
 
-    A line of panels is there only where a trial has such figures: a model that has not learned has no skill to lose.
+    A line of panels is there only where a trial has such numbers: a model that has not learned has no skill to lose.
 
     Args and returns as :func:`probe_scaling`.
     """

@@ -70,9 +70,9 @@ def paired_differences(
     margin = (by_group.square().sum(dim=0) * (count / max(count - 1, 1))).sqrt() / total
     margin *= float(stdtrit(count - 1, 0.975)) if count >= FEWEST_GROUPS else torch.nan
     r2, other_r2 = (1 - one.sum(dim=0) / total for one in (squared, others))
-    figures = torch.stack([r2, other_r2, difference, difference - margin, difference + margin])  # (5, S, T)
+    scores = torch.stack([r2, other_r2, difference, difference - margin, difference + margin])  # (5, S, T)
     return [
-        PairedDifference(target.name, own[1].sites, len(rows), count, *figures[..., number].unbind())
+        PairedDifference(target.name, own[1].sites, len(rows), count, *scores[..., number].unbind())
         for number, target in enumerate(survey.targets)
     ]
 

@@ -24,7 +24,7 @@ from arithprobe.probes.targets import target_values
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Rows
 
-_FIGURES = ("r2", "low", "high", "r2_in_sample", "skill")
+_VALUES = ("r2", "low", "high", "r2_in_sample", "skill")
 
 
 class Target:
@@ -209,7 +209,7 @@ class RidgeSurvey:
         no_null = null.new_empty(*shape, 0)
         own = {
             name: getattr(found, field)[:, :count].reshape(*shape, count)
-            for name, field in zip(_FIGURES, ("r2", "low", "high", "in_sample", "skill"), strict=True)
+            for name, field in zip(_VALUES, ("r2", "low", "high", "in_sample", "skill"), strict=True)
         }
         k = len(self._target)
         own["edf"] = self._over_columns(raw.edf[..., :k].mean(dim=0)).reshape(*shape, count)

@@ -257,6 +257,6 @@ class ProbedModule(LightningModule):
         if self._errors is None:
             return
         self.behaviour, loss = self._errors.judged()
-        figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
+        values = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items() if value == value}, sync_dist=True)
         self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True)

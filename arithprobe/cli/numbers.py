@@ -1,4 +1,4 @@
-"""Figures as tables show them; a dash for what is not known."""
+"""Numbers as tables show them; a dash for what is not known."""
 
 import math
 
