@@ -142,24 +142,16 @@ def _means(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve, 
     The trials of a cell are equal in all parameters; no line where cells that differ are at the same place.
     """
     cells = _cells(rows, place, curve.column)
-    at = [where for where, _ in cells]
+    at, means, colour = [where for where, _ in cells], [one.mean for _, one in cells], curve.colour
     if len(set(at)) == len(at):
-        panel.plot(
-            at,
-            [one.mean for _, one in cells],
-            curve.line,
-            color=curve.colour,
-            linewidth=1.2,
-            transform=shifted,
-            gid=f"{curve.column} mean",
-        )
+        panel.plot(at, means, curve.line, color=colour, linewidth=1.2, transform=shifted, gid=f"{curve.column} mean")
     for where, one in cells:
         if one.n > 1:
             panel.plot(
                 [where] * 2,
                 [one.low, one.high],
                 "_-",
-                color=curve.colour,
+                color=colour,
                 linewidth=1,
                 markersize=5,
                 transform=shifted,
@@ -210,15 +202,8 @@ def _trials(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve,
 def _control(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve) -> None:
     """A line through the means of what the points are compared with."""
     found = _at_places(rows, place, [curve.column])
-    means = [mean_over_seeds(values).mean for values in found.values()]
-    panel.plot(
-        _longer(list(found), panel, place),
-        _ends_twice(means),
-        curve.line,
-        color=curve.colour,
-        linewidth=1.1,
-        gid=curve.column,
-    )
+    at, means = _longer(list(found), panel, place), [mean_over_seeds(values).mean for values in found.values()]
+    panel.plot(at, _ends_twice(means), curve.line, color=curve.colour, linewidth=1.1, gid=curve.column)
 
 
 def _band(panel: Axes, rows: Sequence[ScalingRow], place: Place, columns: Sequence[str]) -> None:

@@ -153,12 +153,8 @@ class ProbedModule(LightningModule):
             self.train_mean = self._mean_of_training_answers()
         loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         rows = getattr(loaders, "dataset", None)
-        errors = AnswerErrors(
-            self.train_mean,
-            self._of_data("circle"),
-            residues=self.objective.residues,
-            rows=rows if isinstance(rows, Rows) else None,
-        )
+        known = rows if isinstance(rows, Rows) else None
+        errors = AnswerErrors(self.train_mean, self._of_data("circle"), residues=self.objective.residues, rows=known)
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
