@@ -17,19 +17,19 @@ class Protocols(NamedTuple):
     """One number by several protocols; every column has the notebook's names."""
 
     notebook_protocol: NotebookValues
-    """The notebook's."""
+    """Numbers by the notebook's own protocol."""
     held_out: NotebookValues
     """On rows the probes were not fitted on."""
     null: NotebookValues
     """The notebook's on permuted labels: the mean."""
     null_sd: NotebookValues
-    """Their standard deviation."""
+    """Standard deviation of those on permuted labels."""
     null_high: NotebookValues
-    """Their 95 % quantile."""
+    """95 % quantile of those on permuted labels."""
     random_init: NotebookValues
     """The notebook's on untrained networks: the mean."""
     random_init_held_out: NotebookValues
-    """The same, held out."""
+    """Mean over untrained networks, on rows the probes were not fitted on."""
 
 
 class ByProtocol(NamedTuple):

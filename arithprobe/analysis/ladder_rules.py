@@ -69,7 +69,7 @@ class Evidence:
     """One rung tried."""
 
     rung: Rung
-    """Which."""
+    """Name of the rung, such as ``decodable``."""
     state: State
     """Whether it holds, by the thresholds of this module."""
     value: str
@@ -89,7 +89,7 @@ class Part(NamedTuple):
     holds: bool | None
     """None where it cannot be told."""
     why: str = "a value is no number"
-    """Why not, then."""
+    """Why it cannot be told, in words."""
 
 
 def tried(rung: Rung, parts: Sequence[Part], value: str, *told: str) -> Evidence:

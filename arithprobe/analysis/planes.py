@@ -40,9 +40,9 @@ class PlaneEffects:
     """What the planes of F frequencies do at one site's last token."""
 
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     n: int
-    """Rows."""
+    """Number of rows that the answers below are of."""
     frequencies: tuple[int, ...]
     """The F frequencies."""
     key: tuple[int, ...]
@@ -58,9 +58,9 @@ class PlaneEffects:
     without_key: AnswerScores | None
     """Without the planes of all key frequencies; None where there are none."""
     only_key: AnswerScores | None
-    """With nothing but them."""
+    """With nothing but the planes of all key frequencies; None where there are none."""
     rank: int
-    """Dimensions of them."""
+    """Dimensions of the planes of all key frequencies."""
     without_random: tuple[AnswerScores, ...]
     """Without as many random dimensions, draw by draw."""
     without_shuffled: tuple[AnswerScores, ...]

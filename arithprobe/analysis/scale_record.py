@@ -22,7 +22,7 @@ class ProbeValues:
     untrained: float
     """R2 of untrained networks of the same architecture, mean."""
     untrained_max: float
-    """The highest of them."""
+    """R2 of the untrained network with the highest."""
     in_sample: float
     """R2 on the rows it was fitted on, by the original notebook's protocol: all rows, each dimension of unit variance,
     penalty 1. About D / n of nothing; never a result by itself."""
@@ -33,13 +33,13 @@ class Cost:
     """What it costs to take a subspace out, and random ones of the same rank."""
 
     probe: float
-    """Without the subspace."""
+    """Cost of taking the subspace out."""
     random: float
-    """Without a random one, mean over draws."""
+    """Cost of taking a random one out, mean over draws."""
     random_low: float
     """2.5 % quantile of the draws."""
     random_high: float
-    """97.5 % quantile."""
+    """97.5 % quantile of the draws."""
 
     @property
     def excess(self) -> float:

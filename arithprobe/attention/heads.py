@@ -42,7 +42,7 @@ class HeadStatistics:
     """
 
     n: int
-    """Rows."""
+    """Number of rows that the means are over."""
     roles: tuple[str, ...]
     """R roles, in reading order."""
     groups: Tensor

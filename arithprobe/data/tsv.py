@@ -27,7 +27,7 @@ class TsvTable(NamedTuple):
     """The rows of one file, encoded; N rows, T characters in the longest problem."""
 
     path: str
-    """Where they come from."""
+    """Path of the file."""
     ids: npt.NDArray[np.uint8]
     """(N, T) token ids, padded right with 0."""
     lengths: npt.NDArray[np.int64]

@@ -33,7 +33,7 @@ class HeadAblation:
     kind: AblationKind
     """What takes the place of the head's output: nothing, its mean at that role, or another row's."""
     n: int
-    """Rows."""
+    """Number of rows scored."""
     rmse: Tensor
     """RMSE without the head, in answer units."""
     delta_rmse: Tensor
@@ -61,7 +61,7 @@ class HeadPatching:
     """What one head's output brings from another problem; (L, H) float64 where not said otherwise."""
 
     n: int
-    """Pairs of problems."""
+    """Number of pairs of problems."""
     gap: float
     """Root mean square of the gap between the model's answers to the two, in answer units."""
     recovered: Tensor

@@ -34,11 +34,11 @@ class Recovered(NamedTuple):
     """
 
     fraction: float
-    """The slope."""
+    """The slope: 1 where all of what was asked for comes."""
     low: float
-    """Lower end."""
+    """Lower end of the 95 % interval."""
     high: float
-    """Upper end."""
+    """Upper end of the 95 % interval."""
 
 
 @dataclass(frozen=True)

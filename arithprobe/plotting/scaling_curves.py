@@ -27,7 +27,7 @@ class Place(NamedTuple):
     """What is to the right."""
 
     x: str
-    """Its column."""
+    """Column of the trials' table that says how far to the right a trial is."""
     names: tuple[str, ...]
     """What its values are called, at 0, 1, 2, ..., where they are no numbers; empty where all are."""
 
@@ -40,11 +40,11 @@ class Curve(NamedTuple):
     """One measure."""
 
     column: str
-    """Its column."""
+    """Column of the trials' table that is drawn upwards."""
     label: str
     """What the legend calls it; empty where another entry of the legend tells."""
     colour: str
-    """Its colour."""
+    """Matplotlib colour of line and points."""
     line: Line = "-"
     """Dashes of the line."""
     points: bool = True
@@ -59,9 +59,9 @@ class Panels(NamedTuple):
     """One line of panels."""
 
     name: str
-    """What is upwards."""
+    """Label of the axis upwards."""
     curves: Sequence[Curve]
-    """What is drawn."""
+    """Curves drawn in each panel."""
     null: Sequence[str] = ()
     """Columns of the null: all up to the largest of them over the seeds is shaded."""
 

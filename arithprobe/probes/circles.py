@@ -122,7 +122,7 @@ class PeriodScore(NamedTuple):
     frequency: int
     """Its best frequency of full period; the others have a shorter period, and count there."""
     r2: float
-    """Held-out R2 of it."""
+    """Held-out R2 of the circle at that frequency."""
     relabelled: float
     """That of the relabelled circle: as high means that values are told apart, not that there is a circle."""
     p: float

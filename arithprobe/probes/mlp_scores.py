@@ -40,7 +40,7 @@ class MLPScores:
     """
 
     target: str
-    """What was probed for."""
+    """Name of the target, such as ``sum``."""
     kind: Kind
     """``regression`` or ``classification``."""
     sites: tuple[str, ...]

@@ -34,7 +34,7 @@ class CellScores:
     analysis: str
     """The kind of probe, first word of its tags."""
     target: str
-    """What was probed for."""
+    """Name of the target, such as ``sum``."""
     group: str
     """What the folds keep together: rows with the same value of it."""
     sites: tuple[str, ...]
