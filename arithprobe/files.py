@@ -153,7 +153,9 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     found = read_json(path)
     if not isinstance(found, dict):
-        raise ArithprobeError(f"{path}: expected an object, got {type(found).__name__}; delete it, or let what wrote it write it again")
+        raise ArithprobeError(
+            f"{path}: expected an object, got {type(found).__name__}; delete it, or let what wrote it write it again"
+        )
     return found
 
 

@@ -26,7 +26,7 @@ def state_of(parts: Iterable[bool | None]) -> State:
 
 
 def above(value: float, *others: float) -> bool | None:
-    """Whether a figure is above each of others; None where that depends on one that is no number.
+    """Whether a value is above each of others; None where that depends on one that is no number.
 
     >>> above(0.5, 0.4), above(0.5, 0.6, float("nan")), above(0.5, 0.4, float("nan"))
     (True, False, None)

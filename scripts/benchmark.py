@@ -1,6 +1,6 @@
 """Speed claims, side by side in one run: ``python scripts/benchmark.py [--only NAME] [--json FILE]``.
 
-Machines are shared and noisy, so a figure is a ratio to something timed in the same run, with the same threads: the
+Machines are shared and noisy, so a number is a ratio to something timed in the same run, with the same threads: the
 median of runs that take turns. Each case is a record: ``name, ours_s, other_s, ratio, target, met``; ``threads`` is a
 table of its own, of how threads wait.
 """

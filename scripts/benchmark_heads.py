@@ -66,9 +66,9 @@ def _require_same(ours: HeadStatistics, loop: Loop) -> None:
         "moved": ours.role_norm,
         "even moved": ours.uniform_role_norm,
     }
-    for (layer, head), figures in loop.items():
+    for (layer, head), values in loop.items():
         for name, found in names.items():
-            for pair, value in figures[name].items():
+            for pair, value in values[name].items():
                 cell = float(found[layer, head, ours.roles.index(pair[0]), ours.roles.index(pair[1])])
                 if not np.isclose(cell, value, rtol=1e-6, atol=1e-9):
                     raise SystemExit(f"{name} of head {layer}.{head}, {pair}: {cell}, the loop says {value}")
@@ -76,14 +76,14 @@ def _require_same(ours: HeadStatistics, loop: Loop) -> None:
 
 def _looped(layers: list[tuple[torch.Tensor, torch.Tensor]], rows: ArithmeticDataset) -> Loop:
     """The same statistics, row by row, layer by layer, head by head, in plain Python."""
-    figures = ("rows", "mass", "even mass", "moved", "even moved", "entropy", "even entropy")
+    names = ("rows", "mass", "even mass", "moved", "even moved", "entropy", "even entropy")
     found: dict[tuple[int, int], dict[str, defaultdict[Any, float]]] = {}
     for row in range(len(rows)):
         roles = rows.layouts[int(rows.layout[row])].roles
         even = 1 / len(roles)
         for layer, (pattern, norms) in enumerate(layers):
             for head, (attention, sizes) in enumerate(zip(pattern[row].tolist(), norms[row].tolist(), strict=True)):
-                own = found.setdefault((layer, head), {name: defaultdict(float) for name in figures})
+                own = found.setdefault((layer, head), {name: defaultdict(float) for name in names})
                 for query, line in zip(roles, attention, strict=False):
                     own["rows"][query] += 1
                     own["even entropy"][query] += math.log(len(roles))
@@ -99,7 +99,7 @@ def _looped(layers: list[tuple[torch.Tensor, torch.Tensor]], rows: ArithmeticDat
                 role: value / own["rows"][role[0] if isinstance(role, tuple) else role]
                 for role, value in own[name].items()
             }
-            for name in figures
+            for name in names
         }
         for head, own in found.items()
     }

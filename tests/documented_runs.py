@@ -31,7 +31,7 @@ from documented_settings import quick
 from rendered import white_figures
 
 from arithprobe import cli
-from arithprobe.sweeps.engine import Outcome, Task, one_line
+from arithprobe.sweeps.engine import Job, Outcome, one_line
 
 SHELL = ("cat", "cp", "cut", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sort", "tail", "wc")
 OURS = ("arithprobe", ".venv/bin/arithprobe", "python", "python3", ".venv/bin/python")
@@ -122,10 +122,10 @@ class Here:
 
     def check(self) -> None: ...
 
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
+    def run(self, job: Job, trials: Sequence[str]) -> Generator[Outcome | None]:
         for trial in trials:
             try:
-                error = task(trial)
+                error = job(trial)
             except RuntimeError as raised:  # of PyTorch
                 error = one_line(raised)
             yield Outcome(trial, error)

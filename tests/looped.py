@@ -138,7 +138,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
         return [[[found[layer, head, *key] / len(texts) for key in last] for head in heads] for layer in layers]
 
     keys, every = [(role,) for role in roles], [(group,) for group in GROUPS]
-    figures = (
+    columns = (
         [rows_of[role] for role in roles],
         by_role(role_mass, *keys),
         by_role(role_entropy, ()),
@@ -147,7 +147,7 @@ def looped_statistics(model, texts, ids, lengths, roles, uniform=False):
         from_last(entropy, ()),
         from_last(moved, *every),
     )
-    found = Looped(*(torch.tensor(figure, dtype=torch.float64) for figure in figures))
+    found = Looped(*(torch.tensor(column, dtype=torch.float64) for column in columns))
     return found._replace(role_entropy=found.role_entropy[..., 0], entropy=found.entropy[..., 0])
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from looped import groups_by_text, roles_by_text
 from micro import one_thread  # noqa: F401
 
-from arithprobe.attention.roles import GROUPS, group_of, role_matrix
+from arithprobe.attention.roles import GROUPS, role_group, role_matrix
 from arithprobe.problems.grammar import Layout, Problem
 
 LONGEST = 3  # digits
@@ -58,7 +58,7 @@ def test_groups_share_out_the_roles(texts):
     assert set(table.groups.unique().tolist()) <= {0, 1}
     assert table.groups.sum(dim=1).tolist() == [1] * len(table.roles)
     named = [GROUPS[one] for one in table.groups.argmax(dim=1)]
-    assert named == [group_of(role) for role in table.roles]
+    assert named == [role_group(role) for role in table.roles]
     empty = {GROUPS[one] for one in (table.groups.sum(dim=0) == 0).nonzero()[:, 0]}
     assert empty == ({"mod"} if texts is PLAIN else set())
 

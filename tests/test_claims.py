@@ -10,7 +10,7 @@ from random_problems import RandomProblems
 from scikit_ridge import by_gcv
 from sklearn.metrics import r2_score
 
-from arithprobe.analysis.ladder.rules import MARGIN, figures_at, read_evidence
+from arithprobe.analysis.ladder.rules import MARGIN, read_evidence, scores_at
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.claims import ClaimSurvey, claim_of
@@ -83,7 +83,7 @@ def geometric(name, states, rows=ROWS, seed=0):
     survey.update({"s": states[:, None]}, EVERY)
     scores = survey.scores()
     (beside,) = beside_untrained([scores.r2], [[]])
-    found = figures_at(scores, beside, "s")
+    found = scores_at(scores, beside, "s")
     numbers = scores.claim.circle and scores.claim.circle.frequencies[scores.deciding("s")]
     *_, last = read_evidence(scores.claim, numbers, "s", found, Behaviour("LEARNED", "", N, *[1.0] * 11))
     assert last.rung == "geometric"

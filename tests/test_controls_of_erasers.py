@@ -103,7 +103,7 @@ def test_which_families_have_a_p_and_the_others_say_why_they_have_none():
         for name, one in families(bench, "sum", kind, every).items():
             assert one.is_null == is_null(name, kind == "leace")
             assert one.is_null or (math.isnan(one.p) and one.note.startswith("a description: "))
-            assert not math.isnan(one.percentile)  # what is no test is a figure all the same
+            assert not math.isnan(one.percentile)  # what is no test is a number all the same
             assert len(one.delta_rmse) == (DRAWS if one.is_null else 20)
     assert not math.isnan(families(bench, "sum", "leace")["permuted"].p)  # the control
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow(seconds=0.1)
 
 NEXT = torch.tensor([1, 2, 3, 0])  # the donors of HANDFUL: (4, 1), (6, 8), (8, 4), (2, 3)
 SIZES = [{"n_layers": 1}, {"n_layers": 2}, {"n_layers": 3, "n_heads": 4}]
-FIGURES = ("rmse", "delta_rmse", "delta_loss", "skill", "delta_exact_match")
+VALUES = ("rmse", "delta_rmse", "delta_loss", "skill", "delta_exact_match")
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
@@ -98,7 +98,7 @@ def test_ablating_a_head_is_the_edit_of_a_hook_on_its_slice_of_z(bench, kind):
         new = replaced(bench, layer, kind, donors)
         own = figures_of(bench, answers_with(bench, f"z.{layer}", in_slice(bench, layer, head, new)))
         expected = (own[0], own[0] - intact[0], own[1] - intact[1], own[2], own[3] - intact[3])
-        figures = [getattr(found, name)[layer, head].item() for name in FIGURES]
+        figures = [getattr(found, name)[layer, head].item() for name in VALUES]
         rounding = 1e-6 * intact[0]  # less is no cost
         expected = (expected[0], expected[1] if abs(expected[1]) > rounding else 0.0, *expected[2:])
         assert figures == pytest.approx(expected, abs=1e-9)
@@ -216,7 +216,7 @@ def test_draws_depend_on_the_seed_alone_and_heads_not_on_the_draws(bench):
     without = ablate_heads(bench, "mean", donors)
     assert without.random.shape == (bench.network.sizes["n_layers"], 0)
     assert bool(without.p.isnan().all()) and not bool(one.p.isnan().any())
-    for name in (*FIGURES, "removed"):
+    for name in (*VALUES, "removed"):
         assert torch.equal(getattr(one, name), getattr(other, name))
         assert torch.equal(getattr(one, name), getattr(without, name))
 

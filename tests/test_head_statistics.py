@@ -206,7 +206,7 @@ def test_constant_attention_gives_the_uniform_values_and_any_other_does_not():
             [(own - even).abs().flatten(2).amax(dim=2) if own.ndim > 2 else (own - even).abs() for own, even in pairs]
         )
 
-    assert bool((differences() > 1e-3).all())  # the control: every figure of every head
+    assert bool((differences() > 1e-3).all())  # the control: every number of every head
     for block in model.enc.blocks:
         block.self_attn.in_proj_weight.data[: model.d_model] = 0
         block.self_attn.in_proj_bias.data[: model.d_model] = 0

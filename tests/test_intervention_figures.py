@@ -16,7 +16,8 @@ from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, Recovered
 from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.interventions.symmetry import SymmetryTest
-from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
+from arithprobe.plotting.ablations import ablation_against_random
+from arithprobe.plotting.ledger import decodable_against_used
 from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
 from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.steering import steering_curves

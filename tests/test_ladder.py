@@ -22,8 +22,8 @@ from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder.record import THRESHOLDS, ladder_record, state_of_step
 from arithprobe.analysis.ladder.rules import RUNGS
 from arithprobe.analysis.ladder.run import climb
-from arithprobe.analysis.probe import plan as probe_plan
 from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.run import plan as probe_plan
 from arithprobe.analysis.probe.run import probe, step_count
 from arithprobe.cli.ladder_table import print_ladders
 from arithprobe.data.dataset import ArithmeticDataset

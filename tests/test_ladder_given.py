@@ -327,7 +327,7 @@ def test_the_page_has_a_table_of_what_was_told_apart_and_older_files_have_none(t
 
 def test_the_picture_says_with_what_it_goes():
     by_name = {one.variable: one.own.evidence for one in report().ladder}
-    rows = [(name, [(one.rung, one.state, one.figure) for one in found]) for name, found in by_name.items()]
+    rows = [(name, [(one.rung, one.state, one.value) for one in found]) for name, found in by_name.items()]
     axes = ladder_chart(rows, [one.rung for one in by_name["x"]], None).axes[0]
     cells = [text.get_text() for text in axes.texts]
     assert cells.count("r 0.98 with sum\ncannot be told") == 2  # of x

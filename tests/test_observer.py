@@ -27,7 +27,7 @@ ALL = [partial(getattr(callbacks, name), **OPTIONS.get(name, {})) for name in ca
 
 
 class Losses(Callback):
-    """Every training loss and every validation figure of a run."""
+    """Every training loss and every validation number of a run."""
 
     def __init__(self):
         self.train, self.val = [], []

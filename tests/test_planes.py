@@ -11,7 +11,7 @@ from planted_rows import some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder.causal import CausalRungs
-from arithprobe.analysis.probe.planes import Answers, plane_effects, plane_targets
+from arithprobe.analysis.probe.planes import AnswerScores, plane_effects, plane_targets
 from arithprobe.models.hooks import edit
 from arithprobe.planted.circuits import MODULUS, clock
 from arithprobe.planted.rungs import many_handed_clock
@@ -101,8 +101,8 @@ def planes(case, site=SITE):
     return rungs, scores, plane_effects(rungs, scores, site)
 
 
-def mean(answers, figure):
-    return sum(getattr(one, figure) for one in answers) / len(answers)
+def mean(answers, score):
+    return sum(getattr(one, score) for one in answers) / len(answers)
 
 
 @pytest.mark.slow
@@ -140,13 +140,13 @@ def test_without_a_frequency_that_is_not_used_as_much_is_lost_as_without_labels_
     _, *unused = found.excluded
     random = found.excluded_shuffled
     assert len(random) == DRAWS
-    for figure in ("loss", "skill", "exact"):
-        drawn = torch.tensor([getattr(one, figure) for one in random], dtype=torch.float64)
+    for score in ("loss", "skill", "exact"):
+        drawn = torch.tensor([getattr(one, score) for one in random], dtype=torch.float64)
         error = float(drawn.std()) * math.sqrt(1 / len(unused) + 1 / len(drawn))
-        assert abs(mean(unused, figure) - float(drawn.mean())) < 4 * error
-    by_rows = [Answers(*without(clock, labels)) for labels in relabelled(clock, (1,), by="row")[:8]]
-    for figure in ("loss", "exact"):  # the control: another null, which is further off
-        off, further_off = (abs(mean(unused, figure) - mean(null, figure)) for null in (random, by_rows))
+        assert abs(mean(unused, score) - float(drawn.mean())) < 4 * error
+    by_rows = [AnswerScores(*without(clock, labels)) for labels in relabelled(clock, (1,), by="row")[:8]]
+    for score in ("loss", "exact"):  # the control: another null, which is further off
+        off, further_off = (abs(mean(unused, score) - mean(null, score)) for null in (random, by_rows))
         assert off < further_off
     assert max(one.exact for one in random) < 0.6  # it is not nothing
     # wrong answers given for sure cost more loss than guesses: loss does not tell them from the plane that is used
@@ -165,9 +165,9 @@ def test_nothing_but_the_key_planes_is_enough_and_all_but_them_is_not():
         assert min(one.exact for one in found.without_random) > COMPLETE  # the control
         assert max(one.loss for one in found.without_random) < found.without_key.loss
         # as many functions of the sum as there are: labels permuted between sums take out part of all of them
-        for figure in ("skill", "exact"):
-            worst = min(getattr(one, figure) for one in found.without_shuffled)
-            assert worst > 2 * getattr(found.without_key, figure)
+        for score in ("skill", "exact"):
+            worst = min(getattr(one, score) for one in found.without_shuffled)
+            assert worst > 2 * getattr(found.without_key, score)
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ def other_leace(case, labels):
 
 
 def without(case, labels):
-    """Figures without what the reference eraser takes out for some labels."""
+    """Scores without what the reference eraser takes out for some labels."""
     kept, middle = other_leace(case, labels)
     return hooked(case, lambda h: middle + (h - middle) @ kept.T)
 

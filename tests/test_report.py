@@ -502,7 +502,7 @@ def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made, browser):
             assert cell.text_content().startswith("-" if value is None else f"{value:.2f}")
         assert not seen.errors and not seen.foreign
         took = seen.page.evaluate("performance.getEntriesByType('navigation')[0].duration")
-        assert 0 < took < 10_000  # milliseconds; the figure is in the guide
+        assert 0 < took < 10_000  # milliseconds; the number is in the guide
     assert one.stat().st_size < LARGEST_MB * 1e6
 
 

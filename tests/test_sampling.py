@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from arithprobe.data.sampling import DataRecipe, group_of, sample
+from arithprobe.data.sampling import DataRecipe, sample, split_group
 from arithprobe.data.tsv import write_tsv
 from arithprobe.errors import ArithprobeError
 
@@ -40,7 +40,7 @@ def test_the_default_recipe_makes_the_committed_data(task, tmp_path):
 @pytest.mark.parametrize("split", ["unordered_pair", "sum"])
 def test_a_split_shares_nothing_it_forbids(split):
     def shared(recipe):
-        groups = [set(group_of(pairs.x, pairs.y, split).tolist()) for pairs in sample(recipe).values()]
+        groups = [set(split_group(pairs.x, pairs.y, split).tolist()) for pairs in sample(recipe).values()]
         return sum(len(a & b) for a, b in pairwise([*groups, groups[0]]))
 
     options = {"rows": 3000, "max_operand": 40, "test_fraction": 0.1}

@@ -130,7 +130,7 @@ def noise(width, rows, options):
     for survey in surveys:
         states = torch.randn(len(rows), 1, width, generator=generator).expand(-1, rows.max_length, -1)
         survey.update({"final": states}, torch.arange(len(rows)))
-    return plan.figures(surveys[0], surveys[1:])
+    return plan.values(surveys[0], surveys[1:])
 
 
 def test_of_noise_in_sample_scores_grow_with_width_and_at_equal_dimension_not_and_held_out_scores_are_nothing():

@@ -42,10 +42,10 @@ def hooked(bench, site, table, fn):
         return bench.network(bench.dataset.ids.long(), bench.inputs.lengths)[:, 0]
 
 
-def jackknife(bench, figure):
-    """Half the width of the interval of a figure of some rows."""
+def jackknife(bench, value):
+    """Half the width of the interval of a value of some rows."""
     block = blocks_of(bench.group)
-    left = np.array([figure(block != one) for one in block.unique()])
+    left = np.array([value(block != one) for one in block.unique()])
     g = len(left)
     return student.ppf(0.975, g - 1) * math.sqrt((g - 1) / g * np.square(left - left.mean()).sum())
 

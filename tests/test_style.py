@@ -20,8 +20,9 @@ from test_intervention_figures import FAILED, LEARNED, LEDGER, TESTS, curve, pat
 
 from arithprobe import plotting
 from arithprobe.plotting import style
+from arithprobe.plotting.ablations import ablation_against_random
 from arithprobe.plotting.ladder import ladder_chart
-from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
+from arithprobe.plotting.ledger import decodable_against_used
 from arithprobe.plotting.panels import annotate, heat
 from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
 from arithprobe.plotting.render import to_png, to_rgb, to_svg

@@ -3,7 +3,7 @@
 import pytest
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.sweeps.folder import Progress, SweepFolder, TrialFolder, rows_of
+from arithprobe.sweeps.folder import SweepFolder, TrialFolder, TrialProgress, rows_of
 from arithprobe.sweeps.grid import trials_of
 
 DIGESTS = {"a": "1", "b": "2"}
@@ -46,11 +46,11 @@ def test_one_sweep_at_a_time(folder):
 
 def test_progress_is_what_was_said_last(tmp_path):
     trial = TrialFolder(tmp_path / "trial")
-    assert trial.progress() == Progress("waiting")
+    assert trial.progress() == TrialProgress("waiting")
     trial.say("training", epoch=2, epochs=10, share=0.2, skill=None)
-    assert trial.progress() == Progress("training", 2, 10, 0.2)
+    assert trial.progress() == TrialProgress("training", 2, 10, 0.2)
     trial.progress_file.write_text('{"state": "trai')
-    assert trial.progress() == Progress("waiting")
+    assert trial.progress() == TrialProgress("waiting")
 
 
 def test_a_result_counts_for_the_options_it_was_measured_with(tmp_path):

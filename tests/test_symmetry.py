@@ -105,7 +105,7 @@ def test_the_range_is_that_of_the_data():
 
 @pytest.mark.parametrize("digits", [1, 3])
 def test_figures_are_those_of_a_model_run_twice(digits):
-    """Random weights, and every figure again from the answers to both problems of each pair."""
+    """Random weights, and every number again from the answers to both problems of each pair."""
     bench = workbench(transformer(), MIXED, digits=digits)
     donors = same_layout_donors(bench, 0)
     found = {(one.change, one.d): one for one in symmetry_tests(bench, donors)}

@@ -12,15 +12,16 @@ if TYPE_CHECKING:  # a study and its options are read without PyTorch
     from arithprobe.models.checkpoints import LoadedModel
     from arithprobe.problems.rows import Rows
     from arithprobe.said.content import Said
+    from arithprobe.said.notebook import Spoken
 
 OptionsT = TypeVar("OptionsT")
-ResultT = TypeVar("ResultT")
+ResultT = TypeVar("ResultT", bound="Spoken")
 
 STUDIES: Mapping[str, str] = {
-    "probe": "arithprobe.analysis.probe:ProbeStudy",
-    "intervene": "arithprobe.analysis.intervene:InterveneStudy",
-    "heads": "arithprobe.analysis.heads:HeadsStudy",
-    "reproduce": "arithprobe.analysis.reproduce:ReproduceStudy",
+    "probe": "arithprobe.analysis.probe.run:ProbeStudy",
+    "intervene": "arithprobe.analysis.intervene.run:InterveneStudy",
+    "heads": "arithprobe.analysis.heads.run:HeadsStudy",
+    "reproduce": "arithprobe.analysis.reproduce.run:ReproduceStudy",
 }
 """The studies that are commands, and where each class is."""
 
@@ -40,8 +41,10 @@ class Study(ABC, Generic[OptionsT, ResultT]):
     """The same in a few sentences, for its help."""
     options: ClassVar[type[Any]]
     """A frozen dataclass, a docstring per field."""
-    records: ClassVar[Mapping[str, tuple[str, ...]]]
-    """The page files that it writes, and with each the JSON files, by name without ending."""
+    pages: ClassVar[tuple[str, ...]]
+    """Names of what it says, one page file and one section each; the first is its own."""
+    records: ClassVar[tuple[str, ...]]
+    """Names of its JSON files, without the ending."""
 
     @abstractmethod
     def run(self, loaded: "LoadedModel", rows: "Rows", options: OptionsT, progress: "Progress") -> ResultT:
@@ -54,9 +57,9 @@ class Study(ABC, Generic[OptionsT, ResultT]):
             progress: Told of every step.
         """
 
-    @abstractmethod
     def said(self, result: ResultT) -> "Said":
         """What the result says."""
+        return result.said
 
     def warned(self, rows: "Rows", options: OptionsT) -> str:
         """What to know before it starts, in one line; nothing by default."""

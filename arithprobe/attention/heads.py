@@ -15,7 +15,7 @@ OV copying      :math:`\sum_i \mathrm{Re} \lambda_i / \sum_i |\lambda_i|` over t
 =============== ====================================================================================================
 
 Attention spread evenly over the tokens of a prompt gives x and y much mass too, because they are long. So beside each
-figure stands its value under uniform attention on the same rows.
+value stands its value under uniform attention on the same rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arithprobe.attention.roles import GROUPS, Group, RoleMatrix, role_matrix
+from arithprobe.attention.roles import GROUPS, RoleGroup, RoleMatrix, role_matrix
 from arithprobe.models.network import HeadedNetwork
 from arithprobe.problems.grammar import LAST_ROLE
 from arithprobe.problems.rows import Rows
@@ -42,7 +42,7 @@ class HeadStatistics:
     """
 
     n: int
-    """Rows."""
+    """Number of rows that the means are over."""
     roles: tuple[str, ...]
     """R roles, in reading order."""
     groups: Tensor
@@ -124,7 +124,7 @@ class HeadStatistics:
         return self.uniform_role_mass[self._last]
 
     @property
-    def groups_present(self) -> list[Group]:
+    def groups_present(self) -> list[RoleGroup]:
         """The groups that some character of the prompts is of."""
         return [group for group, mass in zip(GROUPS, self.uniform_mass.tolist(), strict=True) if mass > 0]
 
@@ -241,5 +241,5 @@ def ov_copying(model: HeadedNetwork) -> Tensor:
     return torch.stack(found)
 
 
-def _at(group: Group) -> int:
+def _at(group: RoleGroup) -> int:
     return GROUPS.index(group)

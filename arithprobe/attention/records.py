@@ -33,7 +33,7 @@ def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:
         copying: (L, H) OV copying scores.
     """
     mass, share = statistics.mass, statistics.norm_share
-    figures = {
+    columns = {
         "operand_mass": operand_mass(mass),
         "operand_imbalance": operand_imbalance(mass),
         "group_entropy": group_entropy(mass),
@@ -46,7 +46,7 @@ def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:
     return [
         [
             {"layer": layer, "head": head, "mass": _by_group(mass[layer, head])}
-            | {name: float(values[layer, head]) for name, values in figures.items()}
+            | {name: float(values[layer, head]) for name, values in columns.items()}
             | {"value_weighted_share": _by_group(share[layer, head])}
             for head in range(mass.shape[1])
         ]
@@ -67,7 +67,7 @@ def uniform_record(statistics: HeadStatistics) -> dict[str, Any]:
 
 
 def notebook_records(mass: Tensor) -> Records:
-    """The original notebook's figures of each head, under its names.
+    """The original notebook's numbers of each head, under its names.
 
     ``copy_score`` is the mass on both operands and says nothing about copying; ``balance_score`` is an imbalance;
     ``entropy`` is over five groups of unequal size.

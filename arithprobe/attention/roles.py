@@ -14,16 +14,16 @@ from torch import Tensor
 
 from arithprobe.problems.positions import role_index
 
-Group = Literal["x", "y", "plus", "mod", "others"]
-GROUPS: tuple[Group, ...] = get_args(Group)
+RoleGroup = Literal["x", "y", "plus", "mod", "others"]
+GROUPS: tuple[RoleGroup, ...] = get_args(RoleGroup)
 """The original notebook's categories: digits of x, digits of y, ``+``, ``(mod k)`` from bracket to bracket with the
 space inside, and all else (other spaces, ``=``, ``?``)."""
 
 
-def group_of(role: str) -> Group:
+def role_group(role: str) -> RoleGroup:
     """The group of a role.
 
-    >>> [group_of(role) for role in ("x100", "y1", "plus", "mod_sp", "mod10", "sp1", "query")]
+    >>> [role_group(role) for role in ("x100", "y1", "plus", "mod_sp", "mod10", "sp1", "query")]
     ['x', 'y', 'plus', 'mod', 'mod', 'others', 'others']
     """
     if role == "plus":
@@ -76,5 +76,7 @@ def role_matrix(kinds: Sequence[Sequence[str]]) -> RoleMatrix:
     tokens = torch.zeros(len(kinds), max(map(len, kinds)), len(roles), dtype=torch.float64)
     layout, role = (index >= 0).nonzero(as_tuple=True)
     tokens[layout, index[layout, role], role] = 1.0
-    groups = torch.tensor([[float(group_of(name) == group) for group in GROUPS] for name in roles], dtype=torch.float64)
+    groups = torch.tensor(
+        [[float(role_group(name) == group) for group in GROUPS] for name in roles], dtype=torch.float64
+    )
     return RoleMatrix(tuple(roles), tokens, groups)

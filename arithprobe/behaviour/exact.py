@@ -37,9 +37,9 @@ class _Groups(NamedTuple):
     right: Numbers
     """Right rows of each kind of group."""
     n: Numbers
-    """Its rows."""
+    """Rows of each kind of group."""
     times: Numbers
-    """How many groups of each kind there are."""
+    """Number of groups of each kind."""
 
 
 def share_interval(right: Numbers, n: Numbers) -> tuple[float, float]:

@@ -9,10 +9,10 @@ _FAR_BELOW = 0.1  # skill this far below zero is more than noise about the mean
 
 
 def reason_of(of: Behaviour, modulus: int | None, residues: bool, more: float) -> str:
-    """The verdict in words, with the figures that decided it.
+    """The verdict in words, with the numbers that decided it.
 
     Args:
-        of: The figures and the verdict.
+        of: The numbers and the verdict.
         modulus: That of the answers, None for plain sums.
         residues: Whether the model answers residues, and not numbers.
         more: How many times as many groups would settle a verdict at the edge.
@@ -26,11 +26,11 @@ def reason_of(of: Behaviour, modulus: int | None, residues: bool, more: float) -
         exact += f" (counted, not estimated: {of.population})"
     skill = f"skill {of.skill:.2f} [{of.skill_low:.2f}, {of.skill_high:.2f}]"
     if of.verdict != "NOT LEARNED":
-        figures = f"skill {of.skill:.3f}, {exact}" if residues else f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}, {exact}"
+        numbers = f"skill {of.skill:.3f}, {exact}" if residues else f"R2 {of.r2:.3f}, RMSE {of.rmse:.3g}, {exact}"
         if of.at_the_edge:
-            return f"at the edge: {figures}; {_what_would_settle_it(of, more)}"
+            return f"at the edge: {numbers}; {_what_would_settle_it(of, more)}"
         part = "in part" if residues else "coarse"
-        return f"{part}: {figures}" if of.verdict == "PARTLY LEARNED" else figures
+        return f"{part}: {numbers}" if of.verdict == "PARTLY LEARNED" else numbers
     if math.isnan(of.skill):
         return f"{CANNOT_BE_TOLD}: the answers are all the train mean, or the predictions are not numbers; {exact}"
     if math.isnan(of.r2):

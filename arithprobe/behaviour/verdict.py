@@ -1,4 +1,4 @@
-"""Figures of the answers, and which of three verdicts they make."""
+"""Numbers of the answers, and which of three verdicts they make."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Behaviour:
     verdict: Verdict
     """NOT LEARNED, PARTLY LEARNED or LEARNED."""
     reason: str
-    """The verdict in words, with the figures that decided it."""
+    """The verdict in words, with the numbers that decided it."""
     n: int
     """Rows judged."""
     skill: float
@@ -102,7 +102,7 @@ class Behaviour:
 
 
 def verdict_of(found: Behaviour, residues: bool) -> Verdict:
-    """The verdict that the figures make."""
+    """The verdict that the numbers make."""
     has_skill = found.skill_low > SKILL_FLOOR and found.r2 > SKILL_FLOOR  # NaN is not learned either
     if found.too_few or not has_skill or found.answers_one_residue(residues):
         return "NOT LEARNED"

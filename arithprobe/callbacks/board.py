@@ -13,7 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.callbacks.base import ValidationProbe, probed_module
-from arithprobe.callbacks.custom_scalars import Layout, overview
+from arithprobe.callbacks.custom_scalars import BoardLayout, overview
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback
@@ -50,7 +50,7 @@ class TensorBoardOverview(SingleCallback):
     def __init__(self, hparams: bool = True) -> None:
         super().__init__()
         self.hparams = hparams
-        self._layout: Layout = {}
+        self._layout: BoardLayout = {}
         self._run_folder: Path | None = None
         self._start = self._step = 0
         self._validated = False

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from arithprobe.probes.tags import Tag
 
-Layout = dict[str, dict[str, list[Any]]]
+BoardLayout = dict[str, dict[str, list[Any]]]
 """Category -> chart -> kind and tags, as ``SummaryWriter.add_custom_scalars`` takes it."""
 
 
@@ -44,7 +44,7 @@ _CHARTS = {
 _SITES = re.compile(r"embed|resid_post\.\d+|final")
 
 
-def overview(tags: Sequence[str], logged: Container[str]) -> Layout:
+def overview(tags: Sequence[str], logged: Container[str]) -> BoardLayout:
     """The layout of CUSTOM SCALARS.
 
     Args:
@@ -52,7 +52,7 @@ def overview(tags: Sequence[str], logged: Container[str]) -> Layout:
         logged: Names of all scalars that TensorBoard has; no other is in the layout.
     """
     learned = {title: _lines(names, logged) for title, names in _LEARNED.items()}
-    layout: Layout = {"Has it learned?": {title: chart for title, chart in learned.items() if chart[1]}}
+    layout: BoardLayout = {"Has it learned?": {title: chart for title, chart in learned.items() if chart[1]}}
     known = [tag for tag in map(Tag.parse, tags) if _SITES.fullmatch(tag.site)]
     for analysis, target in dict.fromkeys((tag.analysis, tag.target) for tag in known):
         own = [tag for tag in known if (tag.analysis, tag.target) == (analysis, target)]

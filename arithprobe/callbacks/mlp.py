@@ -14,7 +14,7 @@ from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, s
 from arithprobe.limits import require_within
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
-from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import target_values
@@ -128,10 +128,10 @@ class MLPProbing(ValidationProbe):
             return []
         metric = {"regression": "r2", "classification": "accuracy"}
         return [
-            str(Tag(self.analysis, task.target, site, "last", name))
-            for task in self._plan.tasks
+            str(Tag(self.analysis, one.target, site, "last", name))
+            for one in self._plan.targets
             for site in self._plan.sites
-            for name in (metric[task.kind], "null_max")
+            for name in (metric[one.kind], "null_max")
         ]
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
@@ -175,14 +175,16 @@ class MLPProbing(ValidationProbe):
                     f"MLPProbing: no site {site!r}{did_you_mean(site, known)} (sites: {', '.join(known)})"
                 )
         some = dataset.at(slice(self.max_examples))
-        pair, tasks = some.group("pair"), []
+        pair, targets = some.group("pair"), []
         for target in self.targets:
             values = target_values(target, some)
             kind = _kind_of(target, values) if self.kind == "auto" else self.kind
             group = some.group(target)
-            check_task(target, values, group, pair, kind)
-            tasks.append(_Task(target, kind, values, group, dataset.circle if target == dataset.answer else None))
-        return _Plan(dataset, tuple(dict.fromkeys(self.sites or known)), pair, tasks)
+            require_mlp_rows(target, values, group, pair, kind)
+            targets.append(
+                _ProbedTarget(target, kind, values, group, dataset.circle if target == dataset.answer else None)
+            )
+        return _Plan(dataset, tuple(dict.fromkeys(self.sites or known)), pair, targets)
 
     def _probe(self, plan: "_Plan", states: Tensor, kept: Tensor) -> None:
         """Probe what can be probed of the kept rows; what cannot is noted, and the run goes on."""
@@ -190,18 +192,18 @@ class MLPProbing(ValidationProbe):
         names = [site for site, good in zip(plan.sites, finite.tolist(), strict=True) if good]
         self._scores, self._skipped = [], [f"{site}: its states overflow" for site in plan.sites if site not in names]
         states = states[finite]
-        for task in plan.tasks if names else ():
-            options: dict[str, Any] = {"modulus": task.modulus, "shuffles": self.shuffles, "seed": self.seed}
-            rows = (task.values[kept], task.group[kept], plan.pair[kept])
+        for one in plan.targets if names else ():
+            options: dict[str, Any] = {"modulus": one.modulus, "shuffles": self.shuffles, "seed": self.seed}
+            rows = (one.values[kept], one.group[kept], plan.pair[kept])
             try:
                 self._scores.append(
-                    mlp_scores(states, names, task.target, *rows, task.kind, settings=self.settings, **options)
+                    mlp_scores(states, names, one.target, *rows, one.kind, settings=self.settings, **options)
                 )
             except ArithprobeError as error:  # a validation limited to few batches
                 self._skipped.append(str(error))
 
 
-class _Task(NamedTuple):
+class _ProbedTarget(NamedTuple):
     """One target on the rows of the sample."""
 
     target: str
@@ -217,7 +219,7 @@ class _Plan(NamedTuple):
     dataset: Rows
     sites: tuple[str, ...]
     pair: Tensor  # (n,) int64
-    tasks: list[_Task]
+    targets: list[_ProbedTarget]
 
 
 def _kind_of(target: str, values: Tensor) -> Kind:

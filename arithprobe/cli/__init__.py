@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from arithprobe import __version__
+from arithprobe.analysis.study import STUDIES, study_of
 from arithprobe.cli.help import help_of
 from arithprobe.cli.streams import any_text
 from arithprobe.errors import ArithprobeError, did_you_mean
@@ -19,13 +20,9 @@ _COMMANDS = {
     "validate": ("training", "judge and probe a checkpoint on the validation rows"),
     "test": ("training", "judge a checkpoint on the test rows"),
     "predict": ("training", "write a checkpoint's answers"),
-    "probe": ("probe", "what is decodable where in a checkpoint, against its nulls"),
-    "intervene": ("intervene", "what a checkpoint loses when what is decodable is taken out of it"),
-    "heads": ("heads", "what the attention heads of a checkpoint look at, and what they do"),
     "report": ("report", "one page about a run, or several side by side, to look at and to share"),
     "sweep": ("sweep", "train and measure a grid of models, on this machine or on a cluster"),
     "emergence": ("emergence", "from which training step on each variable is readable, over runs"),
-    "reproduce": ("reproduce", "the original notebook's numbers, beside the honest ones"),
     "generate": ("generate", "write TSV files of problems"),
 }
 
@@ -52,20 +49,28 @@ def _run(args: Sequence[str] | None) -> int:
     if command in ("-V", "--version"):
         sys.stdout.write(f"arithprobe {__version__}\n")
         return 0
-    module, description = _COMMANDS.get(command, ("", ""))
+    study = STUDIES.get(command) or (command if ":" in command else None)
+    module, description = ("study", "") if study else _COMMANDS.get(command, ("", ""))
     if module == "training" and words[1:] and words[1] in ("-h", "--help"):
         sys.stdout.write(help_of(command, description))
         return 0
     try:
         if not module:
-            meant = did_you_mean(command, _COMMANDS)
-            raise ArithprobeError(f"no command {command!r}{meant} (commands: {', '.join(_COMMANDS)})")
+            known = [*_COMMANDS, *STUDIES]
+            raise ArithprobeError(
+                f"no command {command!r}{did_you_mean(command, known)} (commands: {', '.join(known)})"
+            )
         if "torch" not in sys.modules:  # else its threads are settled: the caller's affair
             choose_threads()
         name = f"arithprobe.cli.{module}"
         if args is None and name not in sys.modules:  # a process of its own, at its beginning
             _import_for_good(name)
-        importlib.import_module(name).run(None if args is None else words)
+        called = importlib.import_module(name).run
+        given = None if args is None else words
+        if study:
+            called(study_of(study), given)
+        else:
+            called(given)
     except KeyboardInterrupt:
         sys.stderr.write("arithprobe: interrupted\n")
         return 130
@@ -86,7 +91,9 @@ def _import_for_good(name: str) -> None:
 
 
 def _help() -> str:
-    lines = [f"  {name:<10}{description}" for name, (_, description) in _COMMANDS.items()]
+    studies = {name: study_of(path).summary for name, path in STUDIES.items()}
+    commands = {name: description for name, (_, description) in _COMMANDS.items()} | studies
+    lines = [f"  {name:<10}{description}" for name, description in commands.items()]
     return "\n".join(
         [
             "usage: arithprobe COMMAND [OPTIONS]",
@@ -95,6 +102,7 @@ def _help() -> str:
             "",
             "commands:",
             *lines,
+            "  package.module:Study  a study of your own",
             "",
             "start here:  arithprobe fit --config configs/reg_sum.yaml",
             "then look:   tensorboard --logdir lightning_logs",

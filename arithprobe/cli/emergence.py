@@ -28,9 +28,9 @@ class _Run(NamedTuple):
     folder: str
     """As named on the command line."""
     task: str
-    """What it was trained on."""
+    """Task that it was trained on, in words."""
     steps: list[int]
-    """Its validations."""
+    """Training step of each validation."""
     own_beginning: bool
     """Whether it began with its first step, so that what it read before is known."""
     behaviour: "Behaviour | None"

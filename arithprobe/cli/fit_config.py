@@ -28,7 +28,7 @@ class FitConfig(NamedTuple):
     text: str
     """As YAML, every option with its value."""
     parameters: int
-    """Of the model."""
+    """Number of the model's weights."""
     digest: str
     """Of every option, and of what is in the files of rows."""
 

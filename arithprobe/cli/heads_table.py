@@ -15,12 +15,12 @@ from arithprobe.analysis.heads.run import Causal, HeadReport
 from arithprobe.attention.heads import HeadStatistics, operand_mass
 from arithprobe.attention.records import head_name
 from arithprobe.attention.roles import GROUPS
-from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.heads import HeadAblation
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
 from arithprobe.probes.rank import Agreement
+from arithprobe.said.numbers import change, number, share
 
 _WIDTH = 130  # where there is no terminal to ask
 _IN_SHORT = {"plus": "+"}  # of a group

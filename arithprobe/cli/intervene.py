@@ -71,7 +71,8 @@ def _write(report: "InterventionReport", figures: Path, frozen: Path, pictures: 
 
 def _draw(report: "InterventionReport") -> "dict[str, Figure]":
     """Every figure there is something for, by name."""
-    from arithprobe.plotting.ledger import ablation_against_random, decodable_against_used
+    from arithprobe.plotting.ablations import ablation_against_random
+    from arithprobe.plotting.ledger import decodable_against_used
     from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
     from arithprobe.plotting.steering import steering_curves
 

@@ -8,7 +8,6 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from arithprobe.analysis.intervene.run import InterventionReport
-from arithprobe.cli.figures import change, number, share
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.interventions.ablation import AblationEffect, displaced_by
@@ -17,6 +16,7 @@ from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.random_family import RandomFamily
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
+from arithprobe.said.numbers import change, number, share
 
 _WIDTH = 130  # where there is no terminal to ask
 _FAMILIES = ("permuted", "matched")  # those that there may be a p against

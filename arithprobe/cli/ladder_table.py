@@ -8,7 +8,7 @@ from rich.markup import escape
 from arithprobe.analysis.ladder.record import what_stops
 from arithprobe.analysis.ladder.rules import RUNGS
 from arithprobe.analysis.ladder.run import Ladder, SiteLadder
-from arithprobe.analysis.probe.planes import Answers, PlaneEffects
+from arithprobe.analysis.probe.planes import AnswerScores, PlaneEffects
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
 
 _COLOUR = {"none": "red", "behaviour": "red", "necessary": "green", "sufficient": "green"}
@@ -72,7 +72,7 @@ def print_planes(console: Console, planes: Sequence[PlaneEffects]) -> None:
         )
 
 
-def _answers(some: Sequence[Answers]) -> str:
+def _answers(some: Sequence[AnswerScores]) -> str:
     """Their mean."""
     loss, skill, exact = (
         (sum(getattr(one, name) for one in some) / len(some) for name in ("loss", "skill", "exact"))

@@ -1,9 +1,8 @@
 """What the commands without a Trainer share: options from a dataclass, one-line complaints, a progress bar."""
 
-import itertools
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +14,10 @@ from jsonargparse import ArgumentParser, Namespace
 from arithprobe.cli.complaints import complaint
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable
-from arithprobe.threads import require_threads, use_threads
+from arithprobe.threads import use_threads
 
 if TYPE_CHECKING:
+    from arithprobe.analysis.progress import Progress
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.models.checkpoints import LoadedModel
 
@@ -73,24 +73,6 @@ def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequenc
     return given
 
 
-def checkpoint_command(
-    command: str, description: str, kind: type[Options], words: Sequence[str] | None
-) -> tuple[Namespace, Options]:
-    """What a command on a checkpoint and a file of rows was given: all its options, and those of the dataclass.
-
-    Raises:
-        ArithprobeError: For any mistake, in one line.
-    """
-    parser = command_parser(command, description)
-    add_checkpoint_options(parser)
-    parser.add_argument("--data", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
-    add_options(parser, kind)
-    given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
-    if given.threads is not None:
-        require_threads(given.threads)
-    return given, options_from(given, kind)
-
-
 def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
     """The rows and the model of a command on a checkpoint; here PyTorch is imported, which options need not wait for.
 
@@ -138,13 +120,16 @@ def options_from(given: Namespace, kind: type[Options]) -> Options:
 
 
 @contextmanager
-def steps(total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar that is told the name of each step as it starts; silent where stdout is no terminal."""
+def steps() -> "Iterator[Progress]":
+    """A progress bar of the steps that a run counts; silent where stdout is no terminal."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
+
+    from arithprobe.analysis.progress import Progress
 
     console = Console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task("starting", total=total)
-        done = itertools.count()
-        yield lambda step: bar.update(job, completed=next(done), description=step, refresh=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task("starting", total=None)
+        yield Progress(
+            lambda name, done, total: bar.update(job, completed=done, total=total, description=name, refresh=True)
+        )

@@ -94,7 +94,7 @@ def _lines(report: "ProbeReport") -> list[tuple[str, list[tuple[str, "State", st
     return [
         (
             f"{claim.variable} at {one.site}",
-            [(evidence.rung, evidence.state, evidence.figure) for evidence in one.evidence],
+            [(evidence.rung, evidence.state, evidence.value) for evidence in one.evidence],
         )
         for claim in report.ladder
         for one in claim.sites

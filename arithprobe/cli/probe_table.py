@@ -11,7 +11,6 @@ from rich.table import Table
 
 from arithprobe.analysis.probe.initialisation import SinceInitialisation
 from arithprobe.analysis.probe.run import ProbeReport
-from arithprobe.cli.figures import number, share
 from arithprobe.cli.ladder_table import print_ladders, print_planes
 from arithprobe.cli.output import print_files
 from arithprobe.cli.verdict import console_of, print_verdict
@@ -22,6 +21,7 @@ from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.mlp_scores import MLPScores
 from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.probes.scores import CellScores
+from arithprobe.said.numbers import number, share
 
 _SITE = "final"
 _MOST = 0.5  # of the penalties of a cell

@@ -18,7 +18,7 @@ from arithprobe.models.objective import Objective
 from arithprobe.training.module import ArithmeticModule
 
 _BOARD = "http://localhost:6006/#custom_scalars&_smoothingWeight=0"  # TensorBoard's own smoothing bends few points
-_FIGURES = {
+_NUMBERS = {
     "skill": ("skill", ".3f"),
     "r2": ("R2", ".4f"),
     "rmse": ("RMSE", ".4g"),
@@ -75,15 +75,15 @@ def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:
     """The last and the best answers, by the metrics that the objective and the task have."""
     around = any(values["circular_error"] == values["circular_error"] for values in report.reports.values())
     names = (*objective.metrics, *(("circular_error",) if around else ()))
-    figures = {name: column for name, column in _FIGURES.items() if name in names}
+    shown = {name: column for name, column in _NUMBERS.items() if name in names}
     table = Table(title="answers on the validation rows" if "best" in report.reports else "answers")
-    for column in ("", "epoch", "step", *(title for title, _ in figures.values()), "verdict"):
+    for column in ("", "epoch", "step", *(title for title, _ in shown.values()), "verdict"):
         table.add_column(column, justify="right" if column not in ("", "verdict") else "left")
     for moment, values in report.reports.items():
         when = (
             "-" if values["epoch"] is None else str(values["epoch"] + 1),
             "-" if values["step"] is None else str(values["step"] + 1),
         )
-        found = (format(values[name], form) for name, (_, form) in figures.items())
+        found = (format(values[name], form) for name, (_, form) in shown.items())
         table.add_row(moment, *when, *found, values["verdict"])
     return table

@@ -12,7 +12,7 @@ from arithprobe.cli.sweep_options import SweepOptions, sweep_options
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
 from arithprobe.sweeps.engine import Engine
-from arithprobe.sweeps.folder import Progress, SweepFolder, rows_of
+from arithprobe.sweeps.folder import SweepFolder, TrialProgress, rows_of
 from arithprobe.sweeps.loky_engine import LokyEngine
 from arithprobe.sweeps.table import over_seeds, to_csv
 
@@ -112,7 +112,7 @@ def _run(
     if not order:
         return failed
 
-    def state() -> dict[str, Progress]:
+    def state() -> dict[str, TrialProgress]:
         return {name: one.progress() for name, one in folders.items()}
 
     with SweepView(costs, console_of(100)) as view:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from arithprobe.cli.figures import number, share
+from arithprobe.said.numbers import number, share
 
 _READ = ("r2", "null", "untrained")
 _WARNING = (

@@ -139,9 +139,9 @@ def _to_tensorboard(folder: TrialFolder, parameters: Mapping[str, Any], found: M
         key: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
         for key, value in parameters.items()
     }
-    figures = {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}
+    numbers = {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}
     with SummaryWriter(str(place)) as writer:
-        writer.add_hparams(plain, {f"measure/{key}": value for key, value in figures.items()}, run_name=".")
+        writer.add_hparams(plain, {f"measure/{key}": value for key, value in numbers.items()}, run_name=".")
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from arithprobe.cli.figures import number
-from arithprobe.sweeps.folder import Progress, State
+from arithprobe.said.numbers import number
+from arithprobe.sweeps.folder import State, TrialProgress
 
 _ORDER: tuple[State, ...] = ("training", "measuring", "failed", "waiting", "done")
 _COLOUR = {"training": "cyan", "measuring": "cyan", "failed": "red", "done": "green", "waiting": "dim"}
@@ -46,7 +46,7 @@ class SweepView:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, trials: Mapping[str, Progress]) -> None:
+    def show(self, trials: Mapping[str, TrialProgress]) -> None:
         """Show how far they are."""
         now = time.monotonic()
         for name, one in trials.items():
@@ -58,7 +58,7 @@ class SweepView:
             self._live.update(Group(self._table(trials, now), Text(self._summary(trials, now))), refresh=True)
         self._say_changes(trials)
 
-    def _say_changes(self, trials: Mapping[str, Progress]) -> None:
+    def _say_changes(self, trials: Mapping[str, TrialProgress]) -> None:
         """A line for each trial that came to its end, and, without a table, for each that began."""
         ended = Counter(one.state for one in trials.values())
         for name, one in trials.items():
@@ -75,10 +75,10 @@ class SweepView:
         if self._done_before is None:
             self._done_before = self._work(trials)
 
-    def _work(self, trials: Mapping[str, Progress]) -> float:
+    def _work(self, trials: Mapping[str, TrialProgress]) -> float:
         return sum(self._costs[name] * (1.0 if one.state == "done" else one.share) for name, one in trials.items())
 
-    def _summary(self, trials: Mapping[str, Progress], now: float) -> str:
+    def _summary(self, trials: Mapping[str, TrialProgress], now: float) -> str:
         states = Counter(one.state for one in trials.values())
         counts = ", ".join(f"{states[state]} {state}" for state in reversed(_ORDER) if states[state])
         work = self._work(trials)
@@ -89,7 +89,7 @@ class SweepView:
         left = (whole - work) * (now - self._started) / gone
         return f"{counts}; {_time(now - self._started)} so far, about {_time(left)} left"
 
-    def _table(self, trials: Mapping[str, Progress], now: float) -> Table:
+    def _table(self, trials: Mapping[str, TrialProgress], now: float) -> Table:
         table = Table(box=SIMPLE)
         for heading in ("trial", "state", "epoch", "val skill", "time left"):
             table.add_column(heading, justify="left" if heading in ("trial", "state") else "right", no_wrap=True)
@@ -104,7 +104,7 @@ class SweepView:
             table.add_row(f"... and {len(trials) - len(shown)} more", "", "", "", "")
         return table
 
-    def _row(self, name: str, one: Progress, now: float) -> Sequence[str]:
+    def _row(self, name: str, one: TrialProgress, now: float) -> Sequence[str]:
         epoch = "" if one.epoch is None else f"{one.epoch}/{one.epochs}" if one.epochs else f"{one.share:.0%}"
         left, (since, share) = "", self._first.get(name, (now, one.share))
         if one.state == "training" and one.share > share:
@@ -112,7 +112,7 @@ class SweepView:
         return (escape(name), f"[{_COLOUR[one.state]}]{one.state}[/]", epoch, _skill(one), left)
 
 
-def _skill(one: Progress) -> str:
+def _skill(one: TrialProgress) -> str:
     return "" if one.skill is None else number(one.skill)
 
 

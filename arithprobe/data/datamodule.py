@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from arithprobe.data.dataset import ArithmeticDataset, Batch, batches
 from arithprobe.data.problem_rows import ProblemRows
-from arithprobe.data.sampling import DataRecipe, Part, group_of, sample
+from arithprobe.data.sampling import DataRecipe, Part, sample, split_group
 from arithprobe.data.tsv import format_tsv, parse_tsv, read_tsv
 from arithprobe.errors import ArithprobeError, SharedRowsWarning, require_at_least
 from arithprobe.files import write_whole
@@ -142,7 +142,7 @@ class ArithmeticDataModule(LightningDataModule):
 
     def _check_overlap(self, train: ArithmeticDataset, val: ArithmeticDataset) -> None:
         split = self.recipe.split
-        group = group_of(
+        group = split_group(
             np.concatenate([train.x.numpy(), val.x.numpy()]), np.concatenate([train.y.numpy(), val.y.numpy()]), split
         )
         shared = int(np.isin(group[len(train) :], group[: len(train)]).sum())

@@ -149,7 +149,7 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
     if recipe.split == "pair":
         rank = np.arange(recipe.rows)[::-1]
     else:
-        rank = _rank_by_group(group_of(x, y, recipe.split), generator)
+        rank = _rank_by_group(split_group(x, y, recipe.split), generator)
     chosen: dict[Part, npt.NDArray[np.bool_]] = {
         "train": rank >= n_test + n_val,
         "val": (rank >= n_test) & (rank < n_test + n_val),
@@ -164,7 +164,7 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
     return parts
 
 
-def group_of(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], split: SplitMode) -> npt.NDArray[np.int64]:
+def split_group(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], split: SplitMode) -> npt.NDArray[np.int64]:
     """(N,) labels, equal where a split mode calls two rows alike: same pair, same two operands, same sum."""
     if split == "sum":
         return x + y

@@ -19,7 +19,7 @@ from arithprobe.problems.grammar import MAX_CHARACTERS, MAX_DIGITS, Layout, Prob
 from arithprobe.tokenizer import VOCABULARY, encode_column, unknown_character
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_WORD, _FIGURE = re.compile(r"[^\W\d_]"), re.compile(r"\b[0-9]")  # a letter; a number, which the 1 of x1 is not
+_WORD, _NUMBER = re.compile(r"[^\W\d_]"), re.compile(r"\b[0-9]")  # a letter; a number, which the 1 of x1 is not
 _TAB, _NEWLINE = 9, 10
 
 
@@ -27,7 +27,7 @@ class TsvTable(NamedTuple):
     """The rows of one file, encoded; N rows, T characters in the longest problem."""
 
     path: str
-    """Where they come from."""
+    """Path of the file."""
     ids: npt.NDArray[np.uint8]
     """(N, T) token ids, padded right with 0."""
     lengths: npt.NDArray[np.int64]
@@ -144,7 +144,7 @@ def _is_header(data: bytes) -> bool:
     names = [field.strip(" '\"").lower() for field in first.split("\t")]
     if names[:2] == ["problem", "answer"]:
         return True
-    return _WORD.search(first) is not None and not _FIGURE.search(first) and any(map(_is_problem, second.split("\t")))
+    return _WORD.search(first) is not None and not _NUMBER.search(first) and any(map(_is_problem, second.split("\t")))
 
 
 def _is_problem(text: str) -> bool:

@@ -30,11 +30,11 @@ class AblationEffect:
     kind: AblationKind
     """What the erased part was replaced by."""
     n: int
-    """Rows."""
+    """Number of rows scored."""
     rmse: float
     """RMSE under it, in answer units."""
     delta_rmse: float
-    """Increase of it."""
+    """Increase of the RMSE, in answer units."""
     interval: tuple[float, float]
     """95 % interval of the increase, for the subspace that would be fitted on all problems like these."""
     fit_blocks: int
@@ -47,18 +47,18 @@ class AblationEffect:
     """``(intact skill - skill) / intact skill``: 1 is all of it, above 1 worse than the constant. NaN where the model
     had no skill to lose."""
     lost_interval: tuple[float, float]
-    """95 % interval of it."""
+    """95 % interval of ``skill_lost``."""
     exact_match: float
     """Share of exact answers under it."""
     delta_exact_match: float
-    """Change of it."""
+    """Change of the share of exact answers."""
     removed: float
     """Mean squared change of the states: the variance removed, for ``mean``."""
     displaced: float
     """The same as a share of what replacing the states altogether changes: for ``mean``, the share of their variance.
     Above 1 where an oblique eraser moves them further than that."""
     families: tuple[RandomFamily, ...]
-    """What it stands beside."""
+    """Random subspaces in its place, one entry a way of drawing them."""
 
 
 class AblationRun(NamedTuple):

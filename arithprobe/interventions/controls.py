@@ -67,7 +67,7 @@ class Draws(NamedTuple):
     overlap: float
     """Mean share of a draw that lies in the subspace, of oblique ones in whitened states; NaN where there are none."""
     note: str
-    """Why there are none, or empty."""
+    """Why there are no draws, in words; empty where there are."""
 
 
 class Taken(NamedTuple):

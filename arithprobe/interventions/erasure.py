@@ -41,11 +41,11 @@ class Eraser:
     """A projection for each of P positions of one site."""
 
     target: str
-    """What it takes out."""
+    """Name of what it takes out, a probe's target such as ``sum``."""
     kind: str
     """How, one of :data:`~arithprobe.interventions.kinds.ErasureKind`."""
     site: str
-    """Where its states come from."""
+    """Name of the site that its states come from, such as ``resid_post.1``."""
     positions: tuple[str, ...]
     """The P positions."""
     left: Tensor

@@ -33,7 +33,7 @@ class HeadAblation:
     kind: AblationKind
     """What takes the place of the head's output: nothing, its mean at that role, or another row's."""
     n: int
-    """Rows."""
+    """Number of rows scored."""
     rmse: Tensor
     """RMSE without the head, in answer units."""
     delta_rmse: Tensor
@@ -61,7 +61,7 @@ class HeadPatching:
     """What one head's output brings from another problem; (L, H) float64 where not said otherwise."""
 
     n: int
-    """Pairs of problems."""
+    """Number of pairs of problems."""
     gap: float
     """Root mean square of the gap between the model's answers to the two, in answer units."""
     recovered: Tensor
@@ -148,27 +148,25 @@ def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
         ArithprobeError: If fewer than two rows have a donor.
     """
     paired, gap = paired_rows(donors), answer_gap(part, donors)
-    before, group = part.predictions, part.group
     every, n_layers = _every_token(part), part.network.n_layers
     shape = (n_layers, _heads_of(part).n_heads)
     counts = (every.valid & paired[:, None]).sum(dim=0)
-    whole = torch.full((*shape, 3), torch.nan, dtype=torch.float64)
-    own_loss = torch.full(shape, torch.nan, dtype=torch.float64)
+    whole = torch.full((*shape, 4), torch.nan, dtype=torch.float64)
     by_position = torch.zeros(*shape, len(every.names), dtype=torch.float64)
     by_position[..., counts < FEWEST] = torch.nan
 
     def shares(outputs: Tensor, chosen: Tensor) -> Tensor:
         """(H, 3) recovered shares of (H, N, K) outputs, with their intervals."""
-        change = difference(part.answers_of(outputs), before, part.circle)[:, chosen]
-        found = [recovered_fraction(one, gap[chosen], group[chosen]) for one in change]
+        change = difference(part.answers_of(outputs), part.predictions, part.circle)[:, chosen]
+        found = [recovered_fraction(one, gap[chosen], part.group[chosen]) for one in change]
         return torch.tensor(found, dtype=torch.float64)
 
     for layer in range(n_layers):
         seen = _seen_tokens(part, layer, every)
         outputs = _patched(part, layer, seen, donors)
-        whole[layer], own_loss[layer] = shares(outputs, paired), _loss_recovered(part, outputs, donors, paired)
-        for name in seen.names:
-            column = every.names.index(name)
+        whole[layer, :, :3] = shares(outputs, paired)
+        whole[layer, :, 3] = _loss_recovered(part, outputs, donors, paired)
+        for column in map(every.names.index, seen.names):
             if counts[column] >= FEWEST:
                 alone = _patched(part, layer, every.column(column), donors)
                 by_position[layer, :, column] = shares(alone, paired & every.valid[:, column])[:, 0]
@@ -178,7 +176,7 @@ def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
         recovered=whole[..., 0],
         low=whole[..., 1],
         high=whole[..., 2],
-        loss_recovered=own_loss,
+        loss_recovered=whole[..., 3],
         positions=every.names,
         n_by_position=tuple(counts.tolist()),
         by_position=by_position,
@@ -199,8 +197,7 @@ def _ablate_layer(
     removed = heads.double() @ changes.square().sum(dim=0, dtype=torch.float64) / len(part)
     random = random_removed = torch.zeros(0, dtype=torch.float64)
     if draws:
-        generator = np.random.default_rng([seed, layer])
-        basis = random_subspaces(cells.shape[-1], int(heads[0].sum()), draws, generator)
+        basis = random_subspaces(cells.shape[-1], int(heads[0].sum()), draws, np.random.default_rng([seed, layer]))
         random = _random_scores(part, site, table, new - cells, torch.from_numpy(basis)).rmse - part.intact.rmse
         moment = (changes.T @ changes).double().cpu().numpy() / len(part)
         random_removed = torch.from_numpy(removed_by(basis, basis, moment))
@@ -243,15 +240,11 @@ def _heads_of(part: Part) -> HeadedNetwork:
 
 def _loss_recovered(part: Part, outputs: Tensor, donors: Tensor, chosen: Tensor) -> Tensor:
     """(H,) share of the loss against the donor's answer that (H, N, K) outputs make up for; NaN of no skill."""
-    wanted = part.answers[donors][chosen].to(outputs.device)
-
-    def loss(found: Tensor) -> float:
-        return float(part.objective.loss(found[chosen.to(found.device)], wanted))
-
-    before, clean = loss(part.outputs), loss(part.outputs[donors])
+    wanted, runs = part.answers[donors][chosen].to(outputs.device), (part.outputs, part.outputs[donors], *outputs)
+    before, clean, *patched = (float(part.objective.loss(one[chosen.to(one.device)], wanted)) for one in runs)
     if part.behaviour.verdict == "NOT LEARNED" or before <= clean:
         return torch.full((len(outputs),), torch.nan, dtype=torch.float64)
-    return torch.tensor([(before - loss(one)) / (before - clean) for one in outputs], dtype=torch.float64)
+    return torch.tensor([(before - one) / (before - clean) for one in patched], dtype=torch.float64)
 
 
 def _every_token(part: Part) -> PositionTable:

@@ -50,7 +50,7 @@ class Interchange:
     """Recovered share when the whole state is swapped, and all else in it too: for the sum and the residue the most
     that a subspace here can be expected to do; for a part of the sum, such as a carry, the rest moves along."""
     whole_state_exact_match: float
-    """Exact matches then."""
+    """Share of answers that are exactly as demanded when the whole state is swapped."""
     random: Tensor
     """(M,) recovered share of random subspaces of the same rank."""
     p: float

@@ -12,13 +12,13 @@ class LedgerRow:
     """What is known of one subspace at one site and set of positions."""
 
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     position: str
     """At which token, or set of tokens edited together."""
     subspace: str
     """What was taken out and how, ``sum:leace``."""
     target: str
-    """What."""
+    """Name of what was taken out, a probe's target such as ``sum``."""
     rank: int
     """Dimensions at each position."""
     best_position: str

@@ -45,7 +45,7 @@ class GivenTest:
     """A variable at one site's last token, given another."""
 
     given: str
-    """The other variable."""
+    """Name of the other variable, a probe's target such as ``x``."""
     r: float
     """Multiple correlation of the two, over the rows fitted on."""
     skill: float

@@ -34,11 +34,11 @@ class Recovered(NamedTuple):
     """
 
     fraction: float
-    """The slope."""
+    """The slope: 1 where all of what was asked for comes."""
     low: float
-    """Lower end."""
+    """Lower end of the 95 % interval."""
     high: float
-    """Upper end."""
+    """Upper end of the 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def patching_map(part: Part, sites: Sequence[str], table: PositionTable, donors:
                 continue
             after = whole_state_answers(part, site, one, donors)
             change = difference(after, before, part.circle)
-            figures = recovered_fraction(change[chosen], gap[chosen], part.group[chosen])
-            found[:, row, column] = torch.tensor(figures, dtype=torch.float64)
+            fractions = recovered_fraction(change[chosen], gap[chosen], part.group[chosen])
+            found[:, row, column] = torch.tensor(fractions, dtype=torch.float64)
     counts = tuple((table.valid & paired[:, None]).sum(dim=0).tolist())
     recovered, low, high = found
     return PatchingMap(

@@ -25,7 +25,7 @@ class RandomFamily:
     """M random subspaces in the place of one, and how they compare."""
 
     name: FamilyName
-    """How they were drawn."""
+    """Name of the way in which they were drawn, such as ``isotropic`` or ``permuted``."""
     delta_rmse: Tensor
     """(M,) increase of the RMSE under each, in answer units."""
     skill_lost: Tensor
@@ -41,7 +41,7 @@ class RandomFamily:
     percentile: float
     """Percent of the draws with a smaller increase; NaN where there is nothing to compare with."""
     note: str
-    """Why there is no p, or empty."""
+    """Why there is no p, in words; empty where there is one."""
 
     @property
     def untold(self) -> str:

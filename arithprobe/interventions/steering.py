@@ -221,10 +221,10 @@ def _slope(part: Part, deltas: Tensor, expected: float, answers: Tensor) -> Call
     return over
 
 
-def _without_blocks(part: Part, figure: Callable[[Tensor], Tensor]) -> Tensor:
-    """(H, ...) a figure of some rows, without each block of sums."""
+def _without_blocks(part: Part, value: Callable[[Tensor], Tensor]) -> Tensor:
+    """(H, ...) a value of some rows, without each block of sums."""
     block = blocks_of(part.group)
-    return torch.stack([figure(block != number) for number in torch.unique(block)])
+    return torch.stack([value(block != number) for number in torch.unique(block)])
 
 
 def _linear(deltas: Tensor, response: Tensor, slope: float) -> tuple[float, float]:

@@ -12,9 +12,9 @@ class SteeringCurve:
     """The response of the answer to Q shifts of a quantity."""
 
     target: str
-    """What is moved."""
+    """Name of the quantity that is moved, a probe's target such as ``sum``."""
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     positions: tuple[str, ...]
     """At which positions, all at once."""
     deltas: Tensor

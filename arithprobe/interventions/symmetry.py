@@ -23,9 +23,9 @@ class SymmetryTest:
     """The response of outputs and states to one change of the problems."""
 
     change: str
-    """What was changed."""
+    """Name of the change of the problems."""
     d: int
-    """By how much."""
+    """Amount that the operands are changed by."""
     n: int
     """Problems that stay in range and keep their layout; of a model that answers numbers, those whose answer does not
     wrap around."""

@@ -1,6 +1,6 @@
 """Does a network keep what :class:`~arithprobe.models.network.Network` promises? One screen says so.
 
-An instrument that reads one thing and edits another gives figures without a meaning, and no error. So every network
+An instrument that reads one thing and edits another gives numbers without a meaning, and no error. So every network
 that is not this library's own is checked on a few of its rows before anything is measured on it, and what was found
 stands in the record.
 """
@@ -73,15 +73,16 @@ class _Check:
                 f"the {type(whole).__name__} cannot be run on rows {tuple(self.inputs.ids.shape)} of {rows.path}: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+        self.token = torch.arange(self.inputs.ids.shape[1], device=device_of(whole)).expand_as(self.inputs.ids)
+        self.valid = self.token < self.inputs.lengths[:, None]
         self.states, self.unreached = cache.states, list[str]()
         if self.plain.ndim != 2 or len(self.plain) != len(some):
             raise ArithprobeError(
                 f"the outputs of {len(some)} rows are {tuple(self.plain.shape)}; expected ({len(some)}, K), a row each"
             )
-        self.yardstick = Yardstick(self.plain)
+        self.yardstick, known = Yardstick(self.plain), _TOLERANCE.get(self.plain.dtype)
         self.off = self.yardstick.off
         self.second = self.off(whole(*(one.flip(0) for one in self.inputs)).flip(0), self.plain)
-        known = _TOLERANCE.get(self.plain.dtype)
         self.tolerance = _HALF * self._rounding() if known is None else known
 
     def fidelity(self) -> Fidelity:
@@ -94,16 +95,15 @@ class _Check:
             self.problems.append(f"outputs differ between rows by less than rounding in {self.plain.dtype} may do")
         self._promise("a second plain pass", self.second)
         self._promise("a pass that keeps no states", self.off(self.network(*self.inputs), self.plain))
-        token, valid = self._every_token()
         for site in good:
             identity = max(identity, self._identity(site))
-            found = self.network.run_from(site, self.states[site][None], token, valid, self.states, self.inputs)[0]
-            off = self.off(found, self.plain)
+            off = self.off(self._edited(site, self.states[site][None], self.valid)[0], self.plain)
             put_back = max(put_back, self._promise(f"the output with its own states put back at {site!r}", off))
             run_from = max(run_from, self._run_from(site))
             self._differentiate(site)
         untrained, unchanged = self._twin()
-        changed = [name for name, value in self.weights.items() if not torch.equal(value, self._now()[name])]
+        now = self.network.state_dict()
+        changed = [name for name, value in self.weights.items() if not torch.equal(value, now[name])]
         self.problems += [f"a pass in evaluation mode changes {name!r}" for name in changed[:1]]
         return Fidelity(
             network=type(self.network).__name__,
@@ -123,9 +123,6 @@ class _Check:
             coarse=self.yardstick.is_too_coarse,
             problems=tuple(self.problems),
         )
-
-    def _now(self) -> Mapping[str, Tensor]:
-        return self.network.state_dict()
 
     def _promise(self, what: str, off: float, why: str = "") -> float:
         if not off <= self.tolerance:
@@ -196,13 +193,11 @@ class _Check:
         donors = torch.where(paired, ahead, own)
         if not bool(paired.any()):
             return float("nan")
-        token, valid = self._every_token()
         worst = 0.0
         for site in (site for site in self.network.residual_sites if site in good):
-            cells = self.states[site][donors][None]
-            found = self.network.run_from(site, cells, token, valid, self.states, self.inputs)[0]
-            off = self.off(found[paired], self.plain[donors][paired])
+            found = self._edited(site, self.states[site][donors][None], self.valid)[0][paired]
             what = f"the output with the whole stream of a source at {site!r}"
+            off = self.off(found, self.plain[donors][paired])
             worst = max(worst, self._promise(what, off, ", as if something reads past that site"))
         return worst
 
@@ -217,15 +212,13 @@ class _Check:
 
     def _run_from(self, site: str) -> float:
         """Edit half of the tokens at random, by ``run_from`` and in a whole pass."""
-        token, valid = self._every_token()
         generator = torch.Generator().manual_seed(self.seed)
-        chosen = valid & (torch.rand(valid.shape, generator=generator) < 0.5).to(valid.device)
-        state = self.states[site]
+        chosen = self.valid & (torch.rand(self.valid.shape, generator=generator) < 0.5).to(self.valid.device)
+        state, off = self.states[site], 0.0
         new = state + torch.randn((_EDITS, *state.shape), generator=generator).to(state) * state.std()
-        found = self.network.run_from(site, new, token, chosen, self.states, self.inputs)
-        off = 0.0
+        found = self._edited(site, new, chosen)
         for number in range(_EDITS):
-            with edit(self.module, site, partial(placed, cells=new[number], token=token, valid=chosen)):
+            with edit(self.module, site, partial(placed, cells=new[number], token=self.token, valid=chosen)):
                 off = max(off, self.off(found[number], self.network(*self.inputs)))
         if torch.equal(found, self.plain.expand_as(found)):
             self.unreached.append(site)
@@ -233,20 +226,18 @@ class _Check:
 
     def _differentiate(self, site: str) -> None:
         """A gradient of the outputs with respect to a state."""
-        token, valid = self._every_token()
         with torch.enable_grad():
             own = self.states[site].detach().clone().requires_grad_()
             try:
-                found = self.network.run_from(site, own[None], token, valid, self.states, self.inputs)
+                found = self._edited(site, own[None], self.valid)
                 if site not in self.unreached:
                     torch.autograd.grad(found.sum(), own)
             except (ArithprobeError, RuntimeError) as error:
                 self.problems.append(f"no gradient through run_from({site!r}, ...): {str(error).splitlines()[0]}")
 
-    def _every_token(self) -> tuple[Tensor, Tensor]:
-        ids, lengths = self.inputs
-        token = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        return token, token < lengths[:, None]
+    def _edited(self, site: str, cells: Tensor, chosen: Tensor) -> Tensor:
+        """(M, B, K) outputs with (M, B, T, D) states at the chosen tokens."""
+        return self.network.run_from(site, cells, self.token, chosen, self.states, self.inputs)
 
     def _twin(self) -> tuple[str, tuple[str, ...]]:
         before = torch.get_rng_state()
@@ -260,7 +251,8 @@ class _Check:
             self.problems.append("untrained(seed) gives two networks for one seed")
         if _equal(one, other):
             self.problems.append("untrained(seed) gives one network for two seeds")
-        pairs = {name: (value.cpu(), one[name].cpu()) for name, value in self._now().items() if name in one}
+        now = self.network.state_dict()
+        pairs = {name: (value.cpu(), one[name].cpu()) for name, value in now.items() if name in one}
         return "equal between equal seeds", tuple(name for name, pair in pairs.items() if torch.equal(*pair))
 
 

@@ -38,7 +38,7 @@ class LoadedModel(NamedTuple):
     """A trained model, ready to run: evaluation mode, no gradients, on the CPU."""
 
     path: str
-    """Where it comes from."""
+    """Path of the checkpoint, or what a model in memory is called."""
     kind: str
     """``Lightning checkpoint`` or ``plain state_dict``."""
     model: Network

@@ -16,9 +16,9 @@ class Fidelity:
     """What a check found; a difference is the largest of any output, as a share of how far outputs differ by row."""
 
     network: str
-    """Its class."""
+    """Name of the network's class."""
     dtype: str
-    """Of its outputs."""
+    """Type of the network's outputs, such as ``float32``."""
     rows: int
     """Rows that it was run on."""
     sites: tuple[str, ...]

@@ -213,7 +213,7 @@ def require_network(network: object) -> None:
         return
     if not isinstance(network, nn.Module):
         raise ArithprobeError(f"expected a network, a torch.nn.Module; got a {type(network).__name__}")
-    names = [name for name in _ASKED if not hasattr(network, name)]
+    names = [name for name in _PROPERTIES + _METHODS if not hasattr(network, name)]
     raise ArithprobeError(
         f"a {type(network).__name__} has no {', '.join(names)}; HookedNetwork(module, sites, read, example=...) makes "
         "a Network of any module"
@@ -248,15 +248,5 @@ def require_heads(network: Network, what: str) -> HeadedNetwork:
     return network
 
 
-_ASKED = (
-    "d_model",
-    "max_len",
-    "n_layers",
-    "sites",
-    "residual_sites",
-    "width",
-    "run_with_cache",
-    "run_from",
-    "only_readout_remains",
-    "untrained",
-)
+_PROPERTIES = ("d_model", "max_len", "n_layers", "sites", "residual_sites")
+_METHODS = ("width", "run_with_cache", "run_from", "only_readout_remains", "untrained")

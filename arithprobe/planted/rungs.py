@@ -17,9 +17,9 @@ class Planted(NamedTuple):
     case: Callable[[], Case]
     """Makes the model and its rows."""
     variable: str
-    """The variable."""
+    """Name of the claimed variable, as in a ladder."""
     rung: str
-    """Where it must end."""
+    """Name of the highest rung that it must reach."""
 
 
 def backed_up() -> Case:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import head_name, head_names
-from arithprobe.attention.roles import GROUPS, Group
+from arithprobe.attention.roles import GROUPS, RoleGroup
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.sheets import panels_below_a_title
@@ -24,7 +24,7 @@ _TITLE = 1.0  # height of the title
 _LETTER, _ROLE = 0.088, 0.11  # room for one letter of the smallest size, and for a role beside the next
 _MANY = 14  # roles; beyond, their names need wide panels
 _ALONE = 36  # roles; beyond, only one panel a line has room for their names
-IN_WORDS: dict[Group, str] = {
+IN_WORDS: dict[RoleGroup, str] = {
     "x": "digits of x",
     "y": "digits of y",
     "plus": "'+'",

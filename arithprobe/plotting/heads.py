@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, group_entropy, operand_imbalance, operand_mass
 from arithprobe.attention.records import head_name
-from arithprobe.attention.roles import GROUPS, Group
+from arithprobe.attention.roles import GROUPS, RoleGroup
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.heads import HeadAblation
 from arithprobe.plotting.attention import IN_WORDS
@@ -23,7 +23,7 @@ from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 
-_COLOURS: dict[Group, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
+_COLOURS: dict[RoleGroup, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
 _CROWDED = 10  # heads; beyond, numbers and names would lie over each other
 _LEAST = 0.05  # of the answers' standard deviation
 
@@ -73,7 +73,7 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
     return figure
 
 
-def _bar_legend(groups: Sequence[Group]) -> list[Artist]:
+def _bar_legend(groups: Sequence[RoleGroup]) -> list[Artist]:
     """What bars, dashes and circles are."""
     bars = [Patch(color=_COLOURS[group], label=IN_WORDS[group]) for group in groups]
     circle = Line2D(

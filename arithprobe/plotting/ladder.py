@@ -28,7 +28,7 @@ def ladder_chart(
     cell on that is not green, frames are dashed.
 
     Args:
-        lines: Name of each line, and of every rung tried its name, state and figure.
+        lines: Name of each line, and of every rung tried its name, state and value.
         rungs: All rungs, from the lowest.
         behaviour: The model's behaviour, for the title; None where the lines are of several models.
     """

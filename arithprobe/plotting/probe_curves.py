@@ -28,9 +28,9 @@ class ProbeHistory:
     """Scores of one probe at T validations and S sites."""
 
     analysis: str
-    """Which probe, ``ridge``."""
+    """Name of the live probe, first word of its tags, such as ``ridge``."""
     target: str
-    """What it reads."""
+    """Name of what it reads, such as ``sum``."""
     metric: str
     """What the score is, ``held-out R2`` or ``accuracy``: 1 is perfect."""
     steps: tuple[int, ...]
@@ -42,7 +42,7 @@ class ProbeHistory:
     null_high: Tensor
     """(T, S) float64: 95 % quantile of the null; NaN where there is none."""
     note: str = ""
-    """What else to know, for the title."""
+    """Words that the title ends with; may be empty."""
 
 
 def probe_curves(history: ProbeHistory, behaviour: Behaviour | None) -> Figure:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from arithprobe.plotting.scaling_curves import Curve, Panels, Row, legend_line
+from arithprobe.plotting.scaling_curves import Curve, Panels, ScalingRow, legend_line
 from arithprobe.plotting.scaling_panels import scaling_figure
 from arithprobe.plotting.style import BLUE, CYCLE, GREEN, GREY, LIGHT, ORANGE, PURPLE
 
 
-def probe_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+def probe_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
     """Held-out R2 of Fourier probes (of the sum, where there is no modulus), of all dimensions and of equally many.
 
     Args:
@@ -43,10 +43,10 @@ def probe_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters")
     return scaling_figure(rows, facet, x, lines, f"Probes of {what} at the readout, by size", handles, shared=True)
 
 
-def ablation_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+def ablation_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
     """What is lost without the probe's subspace, beside random ones: by a refitted readout, and by the model itself.
 
-    A line of panels is there only where a trial has such figures: a model that has not learned has no skill to lose.
+    A line of panels is there only where a trial has such numbers: a model that has not learned has no skill to lose.
 
     Args and returns as :func:`probe_scaling`.
     """
@@ -76,7 +76,7 @@ def ablation_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameter
     return scaling_figure(rows, facet, x, lines, f"What is lost without what the probe reads{what}, by size", [])
 
 
-def mlp_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -> Figure | None:
+def mlp_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
     """MLP probes of the answer, beside linear ones, shuffled labels and untrained networks.
 
     Args and returns as :func:`probe_scaling`.
@@ -93,7 +93,7 @@ def mlp_scaling(rows: Sequence[Row], facet: str | None, x: str = "parameters") -
     return scaling_figure(rows, facet, x, [Panels(name, curves)], title, [])
 
 
-def _probes(rows: Sequence[Row]) -> dict[str, str]:
+def _probes(rows: Sequence[ScalingRow]) -> dict[str, str]:
     """The Fourier probes that there are, by their number of frequencies, with labels; or the sum's."""
     known = {key for row in rows for key, value in row.items() if value is not None}
     found = {int(match[1]) for key in known if (match := re.fullmatch(r"fourier(\d+)_r2", key))}
@@ -102,5 +102,5 @@ def _probes(rows: Sequence[Row]) -> dict[str, str]:
     return {"sum": "sum"} if "sum_r2" in known else {}
 
 
-def _dimension(rows: Sequence[Row]) -> str:
+def _dimension(rows: Sequence[ScalingRow]) -> str:
     return next((str(row["probe_dimension"]) for row in rows if row.get("probe_dimension")), "k")

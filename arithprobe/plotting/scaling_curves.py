@@ -12,7 +12,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from arithprobe.plotting.style import LIGHT, TINY
 from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 
-Row = Mapping[str, Any]
+ScalingRow = Mapping[str, Any]
 """One trial: parameters by configuration key (with a dot in them), and what was measured."""
 
 Line = Literal["-", "--", ":"]
@@ -27,11 +27,11 @@ class Place(NamedTuple):
     """What is to the right."""
 
     x: str
-    """Its column."""
+    """Column of the trials' table that says how far to the right a trial is."""
     names: tuple[str, ...]
     """What its values are called, at 0, 1, 2, ..., where they are no numbers; empty where all are."""
 
-    def of(self, row: Row) -> float:
+    def of(self, row: ScalingRow) -> float:
         """Where a trial is."""
         return float(self.names.index(str(row[self.x]))) if self.names else float(row[self.x])
 
@@ -40,11 +40,11 @@ class Curve(NamedTuple):
     """One measure."""
 
     column: str
-    """Its column."""
+    """Column of the trials' table that is drawn upwards."""
     label: str
     """What the legend calls it; empty where another entry of the legend tells."""
     colour: str
-    """Its colour."""
+    """Matplotlib colour of line and points."""
     line: Line = "-"
     """Dashes of the line."""
     points: bool = True
@@ -59,9 +59,9 @@ class Panels(NamedTuple):
     """One line of panels."""
 
     name: str
-    """What is upwards."""
+    """Label of the axis upwards."""
     curves: Sequence[Curve]
-    """What is drawn."""
+    """Curves drawn in each panel."""
     null: Sequence[str] = ()
     """Columns of the null: all up to the largest of them over the seeds is shaded."""
 
@@ -72,13 +72,13 @@ class Panels(NamedTuple):
         return [*(one.column for one in self.curves), *ends, *self.null]
 
 
-def number(row: Row, column: str) -> float:
+def number(row: ScalingRow, column: str) -> float:
     """What was measured; NaN where it is missing."""
     value = row.get(column)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
-def verdict_of(row: Row) -> str:
+def verdict_of(row: ScalingRow) -> str:
     """A trial's verdict, in words also where there is none."""
     verdict = str(row.get("verdict"))
     return verdict if verdict in _MARKERS else UNKNOWN
@@ -104,7 +104,7 @@ def set_limits(panel: Axes, values: Iterable[float]) -> None:
     panel.set_ylim(max(1.15 * least, _FLOOR) - 0.06 * high, high)
 
 
-def draw(panel: Axes, rows: Sequence[Row], place: Place, line: Panels) -> None:
+def draw(panel: Axes, rows: Sequence[ScalingRow], place: Place, line: Panels) -> None:
     """Draw all of one panel, whose limits are settled.
 
     Args:
@@ -136,30 +136,22 @@ def _shifted(panel: Axes, points: float) -> Transform:
     return panel.transData + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 
-def _means(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifted: Transform) -> None:
+def _means(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve, shifted: Transform) -> None:
     """The mean of each cell with its interval over seeds, and a line through.
 
     The trials of a cell are equal in all parameters; no line where cells that differ are at the same place.
     """
     cells = _cells(rows, place, curve.column)
-    at = [where for where, _ in cells]
+    at, means, colour = [where for where, _ in cells], [one.mean for _, one in cells], curve.colour
     if len(set(at)) == len(at):
-        panel.plot(
-            at,
-            [one.mean for _, one in cells],
-            curve.line,
-            color=curve.colour,
-            linewidth=1.2,
-            transform=shifted,
-            gid=f"{curve.column} mean",
-        )
+        panel.plot(at, means, curve.line, color=colour, linewidth=1.2, transform=shifted, gid=f"{curve.column} mean")
     for where, one in cells:
         if one.n > 1:
             panel.plot(
                 [where] * 2,
                 [one.low, one.high],
                 "_-",
-                color=curve.colour,
+                color=colour,
                 linewidth=1,
                 markersize=5,
                 transform=shifted,
@@ -167,7 +159,7 @@ def _means(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifted
             )
 
 
-def _cells(rows: Sequence[Row], place: Place, column: str) -> list[tuple[float, MeanOverSeeds]]:
+def _cells(rows: Sequence[ScalingRow], place: Place, column: str) -> list[tuple[float, MeanOverSeeds]]:
     """Place and mean of the trials that are equal in all parameters but the seed, from left to right."""
     cells: dict[tuple[float, str], list[float]] = {}
     for row in rows:
@@ -176,7 +168,7 @@ def _cells(rows: Sequence[Row], place: Place, column: str) -> list[tuple[float, 
     return sorted(((where, mean_over_seeds(values)) for (where, _), values in cells.items()), key=lambda one: one[0])
 
 
-def _trials(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifted: Transform) -> None:
+def _trials(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve, shifted: Transform) -> None:
     """Every trial by its verdict; one beyond the axis stands at its end, with the value beside."""
     low, high = panel.get_ylim()
     for verdict in dict.fromkeys(verdict_of(row) for row in rows):
@@ -207,21 +199,14 @@ def _trials(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve, shifte
             )
 
 
-def _control(panel: Axes, rows: Sequence[Row], place: Place, curve: Curve) -> None:
+def _control(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve) -> None:
     """A line through the means of what the points are compared with."""
     found = _at_places(rows, place, [curve.column])
-    means = [mean_over_seeds(values).mean for values in found.values()]
-    panel.plot(
-        _longer(list(found), panel, place),
-        _ends_twice(means),
-        curve.line,
-        color=curve.colour,
-        linewidth=1.1,
-        gid=curve.column,
-    )
+    at, means = _longer(list(found), panel, place), [mean_over_seeds(values).mean for values in found.values()]
+    panel.plot(at, _ends_twice(means), curve.line, color=curve.colour, linewidth=1.1, gid=curve.column)
 
 
-def _band(panel: Axes, rows: Sequence[Row], place: Place, columns: Sequence[str]) -> None:
+def _band(panel: Axes, rows: Sequence[ScalingRow], place: Place, columns: Sequence[str]) -> None:
     """Shade all up to the largest of the columns."""
     found = _at_places(rows, place, columns)
     if found:
@@ -230,7 +215,7 @@ def _band(panel: Axes, rows: Sequence[Row], place: Place, columns: Sequence[str]
         panel.fill_between(at, top, low, color=LIGHT, linewidth=0, zorder=0, gid="null")
 
 
-def _range(panel: Axes, rows: Sequence[Row], place: Place, low: str, high: str) -> None:
+def _range(panel: Axes, rows: Sequence[ScalingRow], place: Place, low: str, high: str) -> None:
     """A bar from the lowest of one column to the highest of another, at each place."""
     lows, highs = _at_places(rows, place, [low]), _at_places(rows, place, [high])
     for at in lows.keys() & highs.keys():
@@ -245,7 +230,7 @@ def _range(panel: Axes, rows: Sequence[Row], place: Place, low: str, high: str) 
         )
 
 
-def _at_places(rows: Sequence[Row], place: Place, columns: Sequence[str]) -> dict[float, list[float]]:
+def _at_places(rows: Sequence[ScalingRow], place: Place, columns: Sequence[str]) -> dict[float, list[float]]:
     """All values of the columns at each place, from left to right."""
     found: dict[float, list[float]] = {}
     for row in sorted(rows, key=place.of):

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from arithprobe.plotting.scaling_curves import (
     Panels,
     Place,
-    Row,
+    ScalingRow,
     draw,
     legend_line,
     marker_of,
@@ -31,7 +31,7 @@ _BARS = "; lines join means over seeds, bars are 95 % intervals of the mean over
 
 
 def scaling_figure(
-    rows: Sequence[Row],
+    rows: Sequence[ScalingRow],
     facet: str | None,
     x: str,
     lines: Sequence[Panels],
@@ -87,28 +87,28 @@ def _pointed(line: Panels) -> list[str]:
     return [one.column for one in line.curves if one.points]
 
 
-def _with_any(rows: Sequence[Row], columns: Iterable[str], x: str, facet: str | None) -> list[Row]:
+def _with_any(rows: Sequence[ScalingRow], columns: Iterable[str], x: str, facet: str | None) -> list[ScalingRow]:
     """The trials that have a place, a panel and one of the columns at least."""
     wanted = list(columns)
     placed = [row for row in rows if row.get(x) is not None and (facet is None or row.get(facet) is not None)]
     return [row for row in placed if any(math.isfinite(number(row, column)) for column in wanted)]
 
 
-def _values(rows: Sequence[Row], lines: Sequence[Panels]) -> list[float]:
+def _values(rows: Sequence[ScalingRow], lines: Sequence[Panels]) -> list[float]:
     return [number(row, column) for line in lines for column in line.columns for row in rows]
 
 
-def _place_of(rows: Sequence[Row], x: str) -> Place:
+def _place_of(rows: Sequence[ScalingRow], x: str) -> Place:
     values = [row[x] for row in rows]
     plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return Place(x, () if plain else tuple(dict.fromkeys(str(value) for value in values)))
 
 
-def _groups(rows: Sequence[Row], facet: str | None) -> list[tuple[str, list[Row]]]:
+def _groups(rows: Sequence[ScalingRow], facet: str | None) -> list[tuple[str, list[ScalingRow]]]:
     """Title and trials of each panel; numbers in their order, all else as it comes."""
     if facet is None:
         return [("", list(rows))]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ScalingRow]] = {}
     for row in rows:
         groups.setdefault(str(row[facet]), []).append(row)
     if all(isinstance(row[facet], int | float) for row in rows):
@@ -168,7 +168,7 @@ def _entries(lines: Sequence[Panels]) -> list[Line2D]:
     return [legend_line(label, one.colour, one.line) for label, one in named.items()]
 
 
-def _verdicts(rows: Sequence[Row]) -> list[Line2D]:
+def _verdicts(rows: Sequence[ScalingRow]) -> list[Line2D]:
     """Entries of the legend for the verdicts that there are."""
     found = dict.fromkeys(verdict_of(row) for row in rows)
     return [Line2D([], [], linestyle="none", label=verdict, **marker_of(verdict, GREY)) for verdict in found]

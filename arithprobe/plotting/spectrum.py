@@ -49,7 +49,7 @@ class PlaneLosses:
     """Losses at one site's last token."""
 
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     frequencies: tuple[int, ...]
     """The F frequencies."""
     key: tuple[int, ...]

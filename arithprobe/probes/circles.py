@@ -89,7 +89,7 @@ class FourierScores:
         return [f for f, n in enumerate(self.circle.frequencies) if math.gcd(n, self.circle.period) == 1]
 
     def at(self, site: str, position: str = "last") -> list[dict[str, Any]]:
-        """The figures of one cell, a record a frequency."""
+        """The scores of one cell, a record a frequency."""
         row, column = self._cell(site, position)
         names = ("p", "p_max", "discovered", "encode_fve", "relabelled", "neighbour", "lead")
         return [
@@ -122,7 +122,7 @@ class PeriodScore(NamedTuple):
     frequency: int
     """Its best frequency of full period; the others have a shorter period, and count there."""
     r2: float
-    """Held-out R2 of it."""
+    """Held-out R2 of the circle at that frequency."""
     relabelled: float
     """That of the relabelled circle: as high means that values are told apart, not that there is a circle."""
     p: float
@@ -160,9 +160,9 @@ def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]
     for one, group in zip(small, groups, strict=True):
         best = max(one.of_full_period(), key=lambda f: float(one.r2[f][cell].nan_to_num(nan=-torch.inf)), default=None)
         if best is not None:
-            figures = (float(one.r2[best][cell]), float(one.relabelled[best][cell]))
+            scores = (float(one.r2[best][cell]), float(one.relabelled[best][cell]))
             p = float(permutation_p(one.height[best][cell], highest[group]))
             neighbour, lead = float(one.neighbour[best][cell]), float(one.lead[best][cell])
             frequency = one.circle.frequencies[best]
-            found.append(PeriodScore(one.circle, frequency, *figures, p, neighbour, state_of_lead(lead)))
+            found.append(PeriodScore(one.circle, frequency, *scores, p, neighbour, state_of_lead(lead)))
     return found

@@ -55,7 +55,7 @@ class TwinComparison(NamedTuple):
     floor: Tensor
     """What shuffled labels stay below (95 %), at least 0; neither is read where it is not above."""
     twins: int
-    """How many twins."""
+    """Number of untrained networks that ``twin`` is the mean over."""
 
     @property
     def explained(self) -> Tensor:

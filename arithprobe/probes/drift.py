@@ -29,7 +29,7 @@ class DriftReadings(NamedTuple):
     """What was read of the drifts at one validation."""
 
     at: int
-    """Which validation, from 0."""
+    """Number of the validation, from 0."""
     r2: Tensor
     """(J, V, S) R2 of V variables at S sites."""
 

@@ -54,7 +54,7 @@ class Readings:
         return cleared if self.of_period is None else cleared & self.of_period
 
     def by_variable(self, drift: Tensor | None = None) -> dict[str, dict[str, list[float]]]:
-        """Every figure of each variable, site by site.
+        """Every score of each variable, site by site.
 
         Args:
             drift: (V, S) the largest R2 of networks that only drifted, if that was read.

@@ -121,9 +121,9 @@ class MeanOverSeeds(NamedTuple):
     """The mean of one number over runs that differ in the seed only, and its interval."""
 
     n: int
-    """How many runs have the number."""
+    """Number of runs that have the number."""
     missing: int
-    """How many have not; they are left out."""
+    """Number of runs without it, which are left out."""
     mean: float
     """The mean; NaN of none."""
     sd: float

@@ -40,7 +40,7 @@ class MLPScores:
     """
 
     target: str
-    """What was probed for."""
+    """Name of the target, such as ``sum``."""
     kind: Kind
     """``regression`` or ``classification``."""
     sites: tuple[str, ...]
@@ -113,11 +113,11 @@ class MLPScores:
 
     def cells(self) -> Iterator[dict[str, str | float | None]]:
         """One flat record a site."""
-        figures = {name: getattr(self, name).tolist() for name in _PER_SITE}
+        columns = {name: getattr(self, name).tolist() for name in _PER_SITE}
         shared = {name: getattr(self, name) for name in _SHARED}
         for row, site in enumerate(self.sites):
             names = {"target": self.target, "kind": self.kind, "metric": self.metric, "site": site}
-            yield names | {name: values[row] for name, values in figures.items()} | shared
+            yield names | {name: values[row] for name, values in columns.items()} | shared
 
 
 def score_of(predicted: Tensor, truth: Tensor, kind: Kind) -> Tensor:

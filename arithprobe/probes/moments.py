@@ -145,7 +145,7 @@ class RidgePath:
         self._scale = train.scale(unit)[..., None]  # (C, D, 1)
         gram = train.centred_gram / self._scale / self._scale.transpose(0, 2, 1)
         self.broken = broken(gram)
-        """(C,) cells whose states overflow: they have no fit, and all their figures are NaN."""
+        """(C,) cells whose states overflow: they have no fit, and all their scores are NaN."""
         values, self._vectors = np.linalg.eigh(mended(gram, self.broken))
         largest = values.max(axis=1, keepdims=True, initial=0.0)
         self._null = values <= values.shape[1] * np.finfo(np.float64).eps * largest

@@ -56,7 +56,7 @@ class Neighbours(NamedTuple):
     """The J waves of other periods that the frequencies of a circle are compared with."""
 
     waves: tuple[Neighbour, ...]
-    """Each of them."""
+    """The J waves."""
     targets: tuple[Target, ...]
     """Their columns, in the same order; without a null."""
 

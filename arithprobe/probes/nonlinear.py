@@ -30,8 +30,8 @@ MOST_CLASSES = 200
 _FOLDS = 10  # 0 and 1 reported, 2 for early stopping
 
 
-class _Task(NamedTuple):
-    """What is probed for, on all N rows."""
+class _FitSetup(NamedTuple):
+    """What all fits of one probe share, on all N rows."""
 
     states: Tensor  # (S, N, D)
     kind: Kind
@@ -86,16 +86,16 @@ def mlp_scores(
         ArithprobeError: If states are not finite, labels are constant or have too many classes, or a part is empty.
     """
     _check(states, sites, target, values, shuffles)
-    check_task(target, values, group, pair, kind)
+    require_mlp_rows(target, values, group, pair, kind)
     group, values = group.cpu(), values.cpu().double()
     types = group if types is None else types.cpu()
-    task = _Task(states, kind, torch.unique(values), settings or MLPSettings())
+    setup = _FitSetup(states, kind, torch.unique(values), settings or MLPSettings())
     parts = _split(group, f"MLP probe of {target!r}", "groups")
     rows = torch.cat([values[None], permute_between_groups(values, group, shuffles, seed).T])  # (1 + P, N)
-    predicted, epochs = _predictions(task, rows, parts)
+    predicted, epochs = _predictions(setup, rows, parts)
     truth = rows[:, parts.test]
     score, low, high = score_with_interval(predicted[:, 0], truth[0], kind, group[parts.test])
-    on_pairs, n_pairs = _on_pairs(task, values, types, _split(pair.cpu(), f"MLP probe of {target!r}", "pairs"), seed)
+    on_pairs, n_pairs = _on_pairs(setup, values, types, _split(pair.cpu(), f"MLP probe of {target!r}", "pairs"), seed)
     close = within(predicted, truth, tolerance, modulus)
     majority = torch.unique(truth[0], return_counts=True)[1].max().item() / truth.shape[1]
     error = torch.full_like(score, torch.nan) if modulus is None else circular_error(predicted[:, 0], truth[0], modulus)
@@ -110,7 +110,7 @@ def mlp_scores(
         within=close[:, 0],
         null_within=close[:, 1:],
         circular_error=error,
-        ridge=score_of(_ridge(task, values, parts, alpha), truth[0], kind),
+        ridge=score_of(_ridge(setup, values, parts, alpha), truth[0], kind),
         task_on_pairs=on_pairs[:, 0],
         control_on_pairs=on_pairs[:, 1],
         chance=majority if kind == "classification" else 0.0,
@@ -118,12 +118,12 @@ def mlp_scores(
         n_stop=int(parts.stop.sum()),
         n_test=int(parts.test.sum()),
         n_pairs=n_pairs,
-        n_classes=len(task.classes) if kind == "classification" else None,
+        n_classes=len(setup.classes) if kind == "classification" else None,
         epochs=epochs[:, 0],
     )
 
 
-def check_task(target: str, values: Tensor, group: Tensor, pair: Tensor, kind: Kind) -> None:
+def require_mlp_rows(target: str, values: Tensor, group: Tensor, pair: Tensor, kind: Kind) -> None:
     """Refuse rows that cannot be probed, before there are any states; arguments as in :func:`mlp_scores`.
 
     Raises:
@@ -168,37 +168,37 @@ def _split(key: Tensor, what: str, name: str) -> _Parts:
     return parts
 
 
-def _predictions(task: _Task, rows: Tensor, parts: _Parts) -> tuple[Tensor, Tensor]:
+def _predictions(setup: _FitSetup, rows: Tensor, parts: _Parts) -> tuple[Tensor, Tensor]:
     """(S, R, n_test) predictions in label units, and (S, R) epochs, for (R, N) rows of labels, at every site."""
-    n_sites, n_rows = len(task.states), len(rows)
+    n_sites, n_rows = len(setup.states), len(rows)
     site = torch.arange(n_sites).repeat_interleave(n_rows)
-    classes = len(task.classes) if task.kind == "classification" else None
-    labels = (rows if classes is None else torch.searchsorted(task.classes, rows)).repeat(n_sites, 1)
-    ensemble = fit_ensemble(task.states, site, labels, classes, parts.train, parts.stop, task.settings)
-    predicted = ensemble.predict(task.states[:, parts.test.to(task.states.device)]).cpu()
-    in_units = predicted if classes is None else task.classes[predicted]
+    classes = len(setup.classes) if setup.kind == "classification" else None
+    labels = (rows if classes is None else torch.searchsorted(setup.classes, rows)).repeat(n_sites, 1)
+    ensemble = fit_ensemble(setup.states, site, labels, classes, parts.train, parts.stop, setup.settings)
+    predicted = ensemble.predict(setup.states[:, parts.test.to(setup.states.device)]).cpu()
+    in_units = predicted if classes is None else setup.classes[predicted]
     return in_units.reshape(n_sites, n_rows, -1), ensemble.epochs.cpu().reshape(n_sites, n_rows)
 
 
-def _on_pairs(task: _Task, values: Tensor, types: Tensor, parts: _Parts, seed: int) -> tuple[Tensor, int]:
+def _on_pairs(setup: _FitSetup, values: Tensor, types: Tensor, parts: _Parts, seed: int) -> tuple[Tensor, int]:
     """(S, 2) scores of task and control on held-out rows whose type occurs in training, and the number of those."""
     rows = torch.stack([values, control_labels(values, types, seed)])
     known = torch.isin(types, types[parts.train]) & parts.test
     if int(known.sum()) < 2:
-        return torch.full((len(task.states), 2), torch.nan, dtype=torch.float64), int(known.sum())
-    predicted, _ = _predictions(task, rows, _Parts(parts.train, parts.stop, known))
-    return score_of(predicted, rows[:, known], task.kind), int(known.sum())
+        return torch.full((len(setup.states), 2), torch.nan, dtype=torch.float64), int(known.sum())
+    predicted, _ = _predictions(setup, rows, _Parts(parts.train, parts.stop, known))
+    return score_of(predicted, rows[:, known], setup.kind), int(known.sum())
 
 
-def _ridge(task: _Task, values: Tensor, parts: _Parts, alpha: float) -> Tensor:
+def _ridge(setup: _FitSetup, values: Tensor, parts: _Parts, alpha: float) -> Tensor:
     """(S, n_test) predictions of ridge on the training rows; of classes, the largest of one output a class."""
-    states = task.states.double().cpu()
+    states = setup.states.double().cpu()
     x = states[:, parts.train]
     mean, scale = mean_and_scale(x)
     x, x_test = (x - mean) / scale, (states[:, parts.test] - mean) / scale
-    y = values[:, None] if task.kind == "regression" else (values[:, None] == task.classes).double()
+    y = values[:, None] if setup.kind == "regression" else (values[:, None] == setup.classes).double()
     y = y[parts.train]
     penalised = x.transpose(1, 2) @ x + alpha * torch.eye(x.shape[2], dtype=x.dtype)
     slope = torch.cholesky_solve(x.transpose(1, 2) @ (y - y.mean(dim=0)), torch.linalg.cholesky(penalised))
     output = x_test @ slope + y.mean(dim=0)
-    return output.squeeze(2) if task.kind == "regression" else task.classes[output.argmax(dim=2)]
+    return output.squeeze(2) if setup.kind == "regression" else setup.classes[output.argmax(dim=2)]

@@ -27,19 +27,19 @@ class PairedDifference(NamedTuple):
     """A target at the last token of S sites, read from a network and from another; (S,) each."""
 
     target: str
-    """What is probed for."""
+    """Name of the target, such as ``sum``."""
     sites: tuple[str, ...]
     """The sites."""
     n: int
-    """Rows."""
+    """Number of rows scored."""
     groups: int
-    """Groups."""
+    """Number of groups that the interval is over."""
     r2: Tensor
     """Held-out R2 of the network."""
     other: Tensor
-    """Of the other."""
+    """Held-out R2 of the other network, on the same rows."""
     difference: Tensor
-    """How much more the network reads."""
+    """``r2 - other``."""
     low: Tensor
     """Lower end of the 95 % interval of the difference, over groups; NaN with fewer than 20 groups."""
     high: Tensor
@@ -70,9 +70,9 @@ def paired_differences(
     margin = (by_group.square().sum(dim=0) * (count / max(count - 1, 1))).sqrt() / total
     margin *= float(stdtrit(count - 1, 0.975)) if count >= FEWEST_GROUPS else torch.nan
     r2, other_r2 = (1 - one.sum(dim=0) / total for one in (squared, others))
-    figures = torch.stack([r2, other_r2, difference, difference - margin, difference + margin])  # (5, S, T)
+    scores = torch.stack([r2, other_r2, difference, difference - margin, difference + margin])  # (5, S, T)
     return [
-        PairedDifference(target.name, own[1].sites, len(rows), count, *figures[..., number].unbind())
+        PairedDifference(target.name, own[1].sites, len(rows), count, *scores[..., number].unbind())
         for number, target in enumerate(survey.targets)
     ]
 

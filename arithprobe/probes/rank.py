@@ -20,7 +20,7 @@ class RankCorrelation(NamedTuple):
     p: float
     """Two-sided: how often a random order agrees or disagrees as much."""
     n: int
-    """Things."""
+    """Number of things that both lists order."""
 
 
 def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> RankCorrelation:

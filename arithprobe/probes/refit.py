@@ -25,7 +25,7 @@ class RefitCurve:
     """Held-out error of a refitted readout after removing growing subspaces, at the last token of one site."""
 
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     columns: tuple[int, ...]
     """Probe columns whose directions are removed, at each of M points."""
     dimension: tuple[int, ...]

@@ -20,11 +20,10 @@ from torch import Tensor
 
 from arithprobe.errors import ArithprobeError, several
 from arithprobe.probes.far_states import require_near
-from arithprobe.probes.fold_pairs import fold_pairs
-from arithprobe.probes.moments import ALPHAS, AlphaChoice, Array, ChosenBy, Moments, Unit, alpha_choice
+from arithprobe.probes.moments import ALPHAS, Array, ChosenBy, Moments, Unit, alpha_choice
 from arithprobe.probes.parallel import in_threads
 from arithprobe.probes.principal_axes import leading_axes
-from arithprobe.probes.ridge_scores import RidgeScores
+from arithprobe.probes.ridge_scores import RidgeScores, scored_cells
 
 _ROWS, _CELLS = 2048, 10  # rows converted to float64, and cells solved, at a time
 
@@ -216,7 +215,7 @@ class RidgeFitter:
         choice = alpha_choice(alphas, choose, len(self.gram) - 1, unit=unit)
 
         def solve(block: slice) -> dict[str, Array]:
-            return _solve(self.moments(block), choice, folds, paired)
+            return scored_cells(self.moments(block), choice, folds, paired)
 
         solved = in_threads(solve, self._blocks())
         found = {name: torch.from_numpy(np.concatenate([part[name] for part in solved], axis=1)) for name in solved[0]}
@@ -234,32 +233,3 @@ class RidgeFitter:
         """The moments of some cells, one a fold."""
         gram, cross, squares = (whole[:, part].numpy() for whole in self.state)
         return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]
-
-
-def _solve(
-    folds: list[Moments], choice: AlphaChoice, held_out: Sequence[int], paired: int | None = None
-) -> dict[str, Array]:
-    """The fields of :class:`RidgeScores`, for some cells."""
-    total = Moments.total(folds)
-    rows: list[dict[str, Array]] = []
-    for index in held_out:
-        test = folds[index]
-        path, alpha = choice.fit(total - test, folds[:index] + folds[index + 1 :])
-        train, (slope, intercept) = path.train, path.weights(alpha)
-        read = slope[..., :paired], intercept[:, :paired]
-        rows.append(
-            {
-                "errors": test.errors(slope, intercept),
-                "n_test": test.n,
-                "sums": test.cross[:, 0],
-                "squares": test.squares,
-                "errors_in_sample": path.errors(alpha),
-                "spread_in_sample": train.spread,
-                "n_train": train.n,
-                "mean_train": train.mean_targets,
-                "alpha": alpha,
-                "edf": path.edf(alpha),
-                "pairs": fold_pairs(path, alpha[:, :paired], read, folds, index, held_out),
-            }
-        )
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

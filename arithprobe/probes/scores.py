@@ -34,7 +34,7 @@ class CellScores:
     analysis: str
     """The kind of probe, first word of its tags."""
     target: str
-    """What was probed for."""
+    """Name of the target, such as ``sum``."""
     group: str
     """What the folds keep together: rows with the same value of it."""
     sites: tuple[str, ...]
@@ -99,16 +99,16 @@ class CellScores:
         return TOO_FEW_GROUPS if self.n_groups[row, column].round() < FEWEST_GROUPS else ONE_FOLD
 
     def at(self, site: str, position: str = "last") -> dict[str, float]:
-        """The figures of one cell, by name."""
+        """The scores of one cell, by name."""
         row, column = self.sites.index(site), self.positions.index(position)
         return {name: float(getattr(self, name)[row, column]) for name in _PER_CELL}
 
     def cells(self) -> Iterator[dict[str, str | float]]:
         """One flat record a cell."""
-        figures = {name: getattr(self, name).tolist() for name in _PER_CELL}
+        by_name = {name: getattr(self, name).tolist() for name in _PER_CELL}
         for row, site in enumerate(self.sites):
             for column, position in enumerate(self.positions):
                 names: dict[str, str | float] = {"target": self.target, "site": site, "position": position}
                 reason = self.no_interval(row, column)
                 why: dict[str, str | float] = {"no_interval": reason} if reason else {}
-                yield names | {name: values[row][column] for name, values in figures.items()} | why
+                yield names | {name: values[row][column] for name, values in by_name.items()} | why

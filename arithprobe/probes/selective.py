@@ -1,7 +1,7 @@
 r"""Is a claim read better than from networks that were never trained? A permutation test with the networks as draws.
 
 The null: the network is one more untrained draw. Then it and its M untrained twins, all read on the same rows and
-folds, are exchangeable, whatever their R2 look like; so is any figure computed of all of them alike. R2 themselves do
+folds, are exchangeable, whatever their R2 look like; so is any number computed of all of them alike. R2 themselves do
 not compare across cells (untrained networks read the sum with 0.99 and a frequency with 0.00), so
 
 1. each becomes the information that the probe finds, ``I = -log(1 - max(R2, 0)) / 2``, in nats (of jointly normal

@@ -24,7 +24,7 @@ from arithprobe.probes.targets import target_values
 from arithprobe.problems.positions import PositionTable
 from arithprobe.problems.rows import Rows
 
-_FIGURES = ("r2", "low", "high", "r2_in_sample", "skill")
+_VALUES = ("r2", "low", "high", "r2_in_sample", "skill")
 
 
 class Target:
@@ -123,12 +123,10 @@ class RidgeSurvey:
         self.valid = positions.valid & ~rare_rows(rows.layout)[:, None]
         self._groups = groups_of(group, self.valid)  # (P,)
         self.held_out_groups = len(torch.unique(group[torch.isin(self.fold, torch.tensor(self.held_out))]))
-        means, scales, parts = [], [], []
-        for target in self.targets:
-            own = target.repeated
-            means.append(own.mean)
-            scales.append(own.variance.mean().sqrt().expand(target.width))
-            parts.append(replace(own, table=(own.table - means[-1]) / scales[-1]))  # R2 is the same, rounding is better
+        means = [one.repeated.mean for one in self.targets]
+        scales = [one.repeated.variance.mean().sqrt().expand(one.width) for one in self.targets]
+        labels = zip((one.repeated for one in self.targets), means, scales, strict=True)
+        parts = [replace(own, table=(own.table - mean) / scale) for own, mean, scale in labels]  # for better rounding
         self._mean, self._scale, self.columns = torch.cat(means), torch.cat(scales), RepeatedColumns(parts)
         self._donors = PermutedRows(group, split.permutations, split.seed)
         widths = torch.tensor([target.width for target in self.targets])
@@ -206,19 +204,16 @@ class RidgeSurvey:
         groups = self._groups.repeat(len(self.sites))
         found = held_out_r2(raw, torch.cat([self._target, *permuted]), groups)
         null = found.skill[:, count:].reshape(*shape, copies, nulls)
-        no_null = null.new_empty(*shape, 0)
         own = {
             name: getattr(found, field)[:, :count].reshape(*shape, count)
-            for name, field in zip(_FIGURES, ("r2", "low", "high", "in_sample", "skill"), strict=True)
+            for name, field in zip(_VALUES, ("r2", "low", "high", "in_sample", "skill"), strict=True)
         }
         k = len(self._target)
-        own["edf"] = self._over_columns(raw.edf[..., :k].mean(dim=0)).reshape(*shape, count)
+        own["edf"] = self._over_columns(raw.edf[..., :k].mean(dim=0))
         alpha, ends = raw.alpha[..., :k], sorted(self.split.alphas)
-        own["alpha"] = self._over_columns(alpha.log().mean(dim=0)).exp().reshape(*shape, count)
+        own["alpha"] = self._over_columns(alpha.log().mean(dim=0)).exp()
         for name, end in (("alpha_at_smallest", ends[0]), ("alpha_at_largest", ends[-1])):
-            at_end = ((alpha == end) & (len(ends) > 1)).double().mean(dim=0)
-            own[name] = self._over_columns(at_end).reshape(*shape, count)
-        n_train, n_test = raw.n_train.mean(dim=0).reshape(shape), raw.n_test.sum(dim=0).reshape(shape)
+            own[name] = self._over_columns(((alpha == end) & (len(ends) > 1)).double().mean(dim=0))
         return [
             CellScores(
                 analysis=analysis,
@@ -226,9 +221,9 @@ class RidgeSurvey:
                 group=self.split.group,
                 sites=self.sites,
                 positions=self.positions.names,
-                null=null[..., index] if one.has_null else no_null,
-                n_train=n_train,
-                n_test=n_test,
+                null=null[..., index] if one.has_null else null.new_empty(*shape, 0),
+                n_train=raw.n_train.mean(dim=0).reshape(shape),
+                n_test=raw.n_test.sum(dim=0).reshape(shape),
                 n_groups=groups.reshape(shape),
                 **{name: values[..., index] for name, values in own.items()},
             )
@@ -236,9 +231,9 @@ class RidgeSurvey:
         ]
 
     def _over_columns(self, values: Tensor) -> Tensor:
-        """(C, T) means over the columns of each target, of (C, K) values."""
+        """(S, P, T) means over the columns of each target, of (C, K) values by cell."""
         sums = values.new_zeros(len(values), len(self.targets)).index_add_(1, self._target, values)
-        return sums / torch.bincount(self._target)
+        return (sums / torch.bincount(self._target)).view(len(self.sites), len(self.positions.names), len(self.targets))
 
 
 def folds_of(group: Tensor, split: Split, path: str) -> tuple[Tensor, tuple[int, ...], int]:

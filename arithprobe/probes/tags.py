@@ -19,15 +19,15 @@ class Tag(NamedTuple):
     """
 
     analysis: str
-    """``ridge``, ..."""
+    """Name of the live probe: ``ridge``, ..."""
     target: str
-    """What is probed for, see :mod:`arithprobe.probes.targets`."""
+    """Name of the target, see :mod:`arithprobe.probes.targets`."""
     site: str
-    """Where in the network: ``embed``, ``resid_mid.0``, ``final``, ..."""
+    """Name of the site: ``embed``, ``resid_mid.0``, ``final``, ..."""
     position: str
     """``last``, a character index, or a role such as ``x100``."""
     metric: str
-    """``r2``, ``null_high``, ..."""
+    """Name of the number: ``r2``, ``null_high``, ..."""
 
     def __str__(self) -> str:
         """The tag as logged."""

@@ -15,7 +15,7 @@ class Variable(NamedTuple):
     """Something to take out."""
 
     name: str
-    """As asked for."""
+    """Name under which it was asked for, a probe's target such as ``sum``."""
     columns: Tensor
     """(N, K) float64 values: one column, or cosines and sines."""
     circle: Circle | None

@@ -22,9 +22,9 @@ class Circle(NamedTuple):
     """
 
     quantity: str
-    """What goes around, a whole number."""
+    """Name of the whole number that goes around, such as ``residue``."""
     period: int
-    """k."""
+    """Period k: after so many steps it is round once."""
     frequencies: tuple[int, ...]
     """Turns per period, n."""
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from arithprobe.plotting.render import Figure, to_svg
 from arithprobe.files import read_text
+from arithprobe.plotting.render import Figure, to_svg
 
 _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')

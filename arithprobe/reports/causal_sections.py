@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from arithprobe.analysis.reproduce.columns import Columns, cell, number, shown_rows
+from arithprobe.analysis.reproduce.columns import Protocols, by_protocol, number, shown_rows
+from arithprobe.files import read_json
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.reports.blocks import Block, Missing, Table, Words, stored_picture
 from arithprobe.reports.findings import costliest, of_heads, of_interventions
 from arithprobe.reports.histories import steps_made
 from arithprobe.reports.probe_sections import analysis_command, foreign, pictures_of
-from arithprobe.files import read_json
 from arithprobe.reports.run import Run
 
 _INTERVENTIONS = (
@@ -162,10 +162,10 @@ def reproduction(run: Run) -> list[Block]:
         task = "REG-MODK" if "mod" in run.task else "REG-SUM"
         return [Missing("The notebook's own table was not made.", analysis_command(run, "reproduce", "--task", task))]
     record = read_json(run.results["reproduction"])
-    columns = Columns(*(record[part] for part in Columns._fields))
+    columns = Protocols(*(record[part] for part in Protocols._fields))
     rows = []
     for label, keys in shown_rows(columns):
-        one = cell(columns, *keys)
+        one = by_protocol(columns, *keys)
         numbers = (one.notebook, one.held_out, one.null, one.null_high, one.twin, one.twin_held_out)
         rows.append((label, *map(number, numbers)))
     header = (

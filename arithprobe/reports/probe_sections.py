@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arithprobe.analysis.ladder.record import what_stops
+from arithprobe.files import read_json
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
@@ -16,7 +17,6 @@ from arithprobe.probes.emergence import listed
 from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.reports.blocks import Block, Cube, Missing, Picture, Table, Words, picture, stored_picture
 from arithprobe.reports.histories import Map, curves, fourier_maps, other_waves, ridge_maps, steps_made
-from arithprobe.files import read_json
 from arithprobe.reports.run import Run
 
 _LAST_SITE = "final"

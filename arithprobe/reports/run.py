@@ -11,10 +11,9 @@ import yaml
 from arithprobe.behaviour import Behaviour, Verdict
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import from_record
+from arithprobe.files import from_record, read_object, read_text
 from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.reports.predictions import Answers, read_answers
-from arithprobe.files import read_object, read_text
 from arithprobe.reports.records import Scalars, read_lines, read_scalars
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")

@@ -1,6 +1,6 @@
 """What an analysis leaves in a folder: numbers, pictures, and its page file; whole, and nothing of another's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +10,21 @@ from filelock import FileLock, Timeout
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable, to_json, write_whole
 from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
-from arithprobe.said.content import Said
+from arithprobe.said.content import Picture, Said
 from arithprobe.said.page_file import ENDING, StoredPage, page_record, read_page
 
 _ENDINGS = (".png", ".svg")
 
 
 @contextmanager
-def claimed(folder: Path, study: str, names: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
+def claimed(folder: Path, study: str, names: Sequence[str], records: Sequence[str]) -> Iterator[None]:
     """Within the block a folder's files of some names are this process's: checked to be free, and kept from others.
 
     Args:
         folder: Where; made if it is missing.
         study: What is to write them: the class's full name.
-        names: Names of the page files, each with the records that belong to it.
+        names: Names of its page files.
+        records: Names of its JSON files, without the ending.
 
     Raises:
         ArithprobeError: If the folder cannot be written, a file's name is taken by a folder, they are of another study,
@@ -31,21 +32,20 @@ def claimed(folder: Path, study: str, names: Mapping[str, tuple[str, ...]]) -> I
     """
     require_writable(folder)
     require_writable(folder / "figures")
-    records = {one: name for name, some in names.items() for one in some}
     taken = [folder / f"{name}{ENDING}" for name in names] + [folder / f"{name}.json" for name in records]
     taken += [path for ending in _ENDINGS for path in (folder / "figures").glob(f"*{ending}")]
     for path in taken:
         if path.is_dir():
             raise ArithprobeError(f"{path}: is a folder; expected a file to write")
     for page in pages_in(folder):
-        shared = sorted(set(page.records) & set(records))
+        shared = [one for one in records if one in page.records]
         if page.study != study and (page.said.name in names or shared):
             what = f"{shared[0]}.json" if shared else page.path.name
             raise ArithprobeError(f"{folder}: its {what} is of {page.study}; choose another --output_dir")
         if page.live:
             raise ArithprobeError(f"{folder}: has what live probes wrote during a fit; choose another --output_dir")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{min(names)}.lock", timeout=0)
+    lock = FileLock(folder / f".{names[0]}.lock", timeout=0)
     try:
         with lock:
             try:
@@ -54,7 +54,7 @@ def claimed(folder: Path, study: str, names: Mapping[str, tuple[str, ...]]) -> I
                 Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout:
         raise ArithprobeError(
-            f"{folder}: another process writes {min(names)} there now; wait, or choose another --output_dir"
+            f"{folder}: another process writes {names[0]} there now; wait, or choose another --output_dir"
         ) from None
 
 
@@ -110,13 +110,13 @@ def _renamed(said: Said, folder: Path, pages: list[StoredPage]) -> Said:
     """The same, without pictures of the names that others have in this folder."""
     others = [page for page in pages if page.said.name != said.name]
     if (folder.parent / "probes").is_dir() or (folder / "probes").is_dir():
-        others += [page for page in pages_in(folder / "probes")]
+        others += pages_in(folder / "probes")
     taken = {picture.name for page in others for picture in page.said.pictures}
-    blocks = tuple(
-        replace(block, name=f"{said.name}_{block.name}") if getattr(block, "name", "") in taken else block
-        for block in said.blocks
+    blocks = (
+        replace(one, name=f"{said.name}_{one.name}") if isinstance(one, Picture) and one.name in taken else one
+        for one in said.blocks
     )
-    return replace(said, blocks=blocks)
+    return replace(said, blocks=tuple(blocks))
 
 
 def _tidy(folder: Path, earlier: list[StoredPage], parts: list[Said]) -> None:

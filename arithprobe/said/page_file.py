@@ -79,12 +79,20 @@ def read_page(path: Path) -> StoredPage:
         if record["version"] != _VERSION:
             raise ArithprobeError(f"{path}: is of version {record['version']!r} of page files, expected {_VERSION}")
         blocks = tuple(_block(one, path) for one in record["blocks"])
-        names = {name: _text(record[name]) for name in ("name", "title", "shows", "does_not_show")}
-        origin = {name: None if record[name] is None else _text(record[name]) for name in ("checkpoint", "weights")}
-        said = Said(behaviour=None, blocks=blocks, rank=int(record["rank"]), **names, **origin)
+        said = Said(
+            name=_text(record["name"]),
+            title=_text(record["title"]),
+            behaviour=None,
+            blocks=blocks,
+            shows=_text(record["shows"]),
+            does_not_show=_text(record["does_not_show"]),
+            rank=int(record["rank"]),
+            checkpoint=None if record["checkpoint"] is None else _text(record["checkpoint"]),
+            weights=None if record["weights"] is None else _text(record["weights"]),
+        )
         _require_name(said.name)
-        lists = {name: tuple(_text(one) for one in record[name]) for name in ("records", "files")}
-        return StoredPage(path, said, _text(record["study"]), record["live"] is True, **lists)
+        records, files = (tuple(_text(one) for one in record[name]) for name in ("records", "files"))
+        return StoredPage(path, said, _text(record["study"]), record["live"] is True, records, files)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArithprobeError(f"{path}: is no page file of this version ({error!r}); {_AGAIN}") from error
 

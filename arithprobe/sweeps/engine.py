@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol
 
-Task = Callable[[str], str | None]
+Job = Callable[[str], str | None]
 """Runs the trial of that folder, or goes on with it; returns None, or in one line what stopped it. Picklable. It keeps
 all that it makes in the folder, so a second call goes on where the first was stopped."""
 
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 class Engine(Protocol):
     """Runs trials side by side; a trial whose worker or machine dies is run again, up to ``retries`` times.
 
-    An error that a task returns or raises is final: the same trial would fail again.
+    An error that a job returns or raises is final: the same trial would fail again.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Engine(Protocol):
             ArithprobeError: Saying what to do.
         """
 
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
+    def run(self, job: Job, trials: Sequence[str]) -> Generator[Outcome | None]:
         """Run them, in this order as places become free.
 
         Yields:
@@ -52,9 +52,9 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def run_or_die(task: Task, trial: str) -> str | None:
-    """Run a task in a worker; one that is told to end dies, so that its trial is run again."""
+def run_or_die(job: Job, trial: str) -> str | None:
+    """Run a job in a worker; one that is told to end dies, so that its trial is run again."""
     try:
-        return task(trial)
+        return job(trial)
     except (SystemExit, KeyboardInterrupt):
         os._exit(1)

@@ -19,23 +19,23 @@ BEST, RESUME = "best.ckpt", "resume.ckpt"
 """Names of the checkpoint that is measured, and of that from which a fit goes on."""
 
 
-class Progress(NamedTuple):
+class TrialProgress(NamedTuple):
     """How far a trial is, as its files say."""
 
     state: State
-    """What is being done."""
+    """What is being done to the trial, such as ``training``."""
     epoch: int | None = None
-    """Of the training, from 1."""
+    """Epoch of the training, from 1; None before it."""
     epochs: int | None = None
-    """How many there will be."""
+    """Number of epochs of the whole training; None before it."""
     share: float = 0.0
-    """Of the training steps that are done."""
+    """Share of the training steps that are done, 0 to 1."""
     skill: float | None = None
-    """At the last validation."""
+    """Skill at the last validation; None before one."""
     verdict: str | None = None
-    """The same in words."""
+    """Verdict of the last validation; None before one."""
     error: str | None = None
-    """Why it failed."""
+    """Why the trial failed, in a line; None if it did not."""
 
 
 class TrialFolder:
@@ -79,11 +79,11 @@ class TrialFolder:
         """Write how far it is."""
         write_whole(self.progress_file, to_json({"state": state, **known}) + "\n")
 
-    def progress(self) -> Progress:
+    def progress(self) -> TrialProgress:
         """How far it is; of a file that cannot be read, only that it waits."""
         record = _read(self.progress_file) or {}
-        known = {name: record[name] for name in Progress._fields if record.get(name) is not None}
-        return Progress(**{"state": "waiting", **known})
+        known = {name: record[name] for name in TrialProgress._fields if record.get(name) is not None}
+        return TrialProgress(**{"state": "waiting", **known})
 
     @property
     def is_trained(self) -> bool:

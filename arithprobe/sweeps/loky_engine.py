@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arithprobe.sweeps.engine import TICK_S, Outcome, Task, one_line, run_or_die
+from arithprobe.sweeps.engine import TICK_S, Job, Outcome, one_line, run_or_die
 
 if TYPE_CHECKING:
     from joblib.externals.loky.process_executor import ProcessPoolExecutor
@@ -44,7 +44,7 @@ class LokyEngine:
     def check(self) -> None:
         """This machine is there."""
 
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
+    def run(self, job: Job, trials: Sequence[str]) -> Generator[Outcome | None]:
         """As :class:`~arithprobe.sweeps.engine.Engine` says."""
         waiting = deque((trial, 1) for trial in trials)
         free = [_Place() for _ in range(min(self.jobs, len(trials)))]
@@ -54,7 +54,7 @@ class LokyEngine:
                 while waiting and free:
                     place = free.pop()
                     place.trial, place.attempt = waiting.popleft()
-                    running[self._submit(place, task)] = place
+                    running[self._submit(place, job)] = place
                 done, _ = wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     place = running.pop(future)
@@ -70,13 +70,13 @@ class LokyEngine:
                 if place.executor is not None:
                     place.executor.shutdown(wait=True, kill_workers=True)
 
-    def _submit(self, place: _Place, task: Task) -> "Future[str | None]":
+    def _submit(self, place: _Place, job: Job) -> "Future[str | None]":
         if place.executor is None:
             from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
             environment, guard = dict.fromkeys(_THREADS, str(self.threads)), (os.getpid(),)
             place.executor = ProcessPoolExecutor(1, env=environment, initializer=_end_with, initargs=guard)
-        future: Future[str | None] = place.executor.submit(run_or_die, task, place.trial)
+        future: Future[str | None] = place.executor.submit(run_or_die, job, place.trial)
         return future
 
     def _ended(self, place: _Place, future: "Future[str | None]") -> Outcome | None:

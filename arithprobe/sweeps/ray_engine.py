@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from arithprobe.errors import ArithprobeError, require_at_least
-from arithprobe.sweeps.engine import TICK_S, Outcome, Task, one_line, run_or_die
+from arithprobe.sweeps.engine import TICK_S, Job, Outcome, one_line, run_or_die
 from arithprobe.sweeps.loky_engine import places
 from arithprobe.sweeps.ray_address import QUIET, require_cluster
 
@@ -73,7 +73,7 @@ class RayEngine:
                 require_cluster(self.address, self.wait_s)
             self._answered = True
 
-    def run(self, task: Task, trials: Sequence[str]) -> Generator[Outcome | None]:
+    def run(self, job: Job, trials: Sequence[str]) -> Generator[Outcome | None]:
         """As :class:`~arithprobe.sweeps.engine.Engine` says.
 
         Raises:
@@ -85,7 +85,7 @@ class RayEngine:
             self._require_room()
             options = {"num_cpus": self.threads, "num_gpus": self.gpus, "max_retries": self.retries}
             call = ray.remote(retry_exceptions=False, **options)(_call)
-            shared, waiting = ray.put(task), deque(trials)
+            shared, waiting = ray.put(job), deque(trials)
             running: dict[Any, str] = {}
             try:
                 while waiting or running:
@@ -187,11 +187,11 @@ class RayEngine:
                 os.environ.pop(name, None)
 
 
-def _call(task: Task, trial: str, gpus: bool) -> str | None:
-    """Run a task in a worker."""
+def _call(job: Job, trial: str, gpus: bool) -> str | None:
+    """Run a job in a worker."""
     if not gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    return run_or_die(task, trial)
+    return run_or_die(job, trial)
 
 
 def _stop(running: Sequence[Any]) -> None:

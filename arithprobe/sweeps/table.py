@@ -13,7 +13,7 @@ from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 
 _TRIAL = "trial"
 
-Row = Mapping[str, Any]
+TrialRow = Mapping[str, Any]
 """One trial: ``trial``, its parameters by configuration key, and what was measured."""
 
 
@@ -29,7 +29,7 @@ class CellSummary:
     """Of each column: mean, standard deviation and 95 % interval over the seeds, and how many have no value."""
 
 
-def to_csv(rows: Sequence[Row], parameters: Sequence[str] = ()) -> str:
+def to_csv(rows: Sequence[TrialRow], parameters: Sequence[str] = ()) -> str:
     """All trials as CSV, one a line.
 
     Columns are ``trial``, the parameters, then all others in the order in which the rows first have them. Numbers read
@@ -55,7 +55,7 @@ def to_csv(rows: Sequence[Row], parameters: Sequence[str] = ()) -> str:
 
 
 def over_seeds(
-    rows: Sequence[Row], by: Sequence[str], columns: Sequence[str], seed: str = "seed_everything"
+    rows: Sequence[TrialRow], by: Sequence[str], columns: Sequence[str], seed: str = "seed_everything"
 ) -> list[CellSummary]:
     """Mean and 95 % interval of each column over the trials that differ in the seed only.
 
@@ -71,7 +71,7 @@ def over_seeds(
     Raises:
         ArithprobeError: If two trials of a cell have the same seed, or a column does not hold numbers.
     """
-    cells: dict[str, list[Row]] = {}
+    cells: dict[str, list[TrialRow]] = {}
     for row in rows:
         cells.setdefault(to_json([row.get(name) for name in by]), []).append(row)
     found = []
@@ -87,8 +87,8 @@ def over_seeds(
     return found
 
 
-def _require_other_seeds(same: Sequence[Row], by: Sequence[str], seed: str) -> None:
-    taken: dict[str, Row] = {}
+def _require_other_seeds(same: Sequence[TrialRow], by: Sequence[str], seed: str) -> None:
+    taken: dict[str, TrialRow] = {}
     for row in same:
         first = taken.setdefault(to_json(row.get(seed)), row)
         if first is not row:
@@ -98,7 +98,7 @@ def _require_other_seeds(same: Sequence[Row], by: Sequence[str], seed: str) -> N
             )
 
 
-def _name(row: Row) -> str:
+def _name(row: TrialRow) -> str:
     return f"trial '{row.get(_TRIAL, '?')}'"
 
 
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _number(row: Row, name: str) -> float | None:
+def _number(row: TrialRow, name: str) -> float | None:
     value = _plain(row.get(name))
     if value is None:
         return None

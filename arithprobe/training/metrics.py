@@ -60,7 +60,7 @@ class AnswerErrors(Metric):
             errors = self._summed()
             self.group, self.sums = [errors.group], [errors.columns]
 
-    def group_of(self, rows: Tensor) -> Tensor | None:
+    def labels_of(self, rows: Tensor) -> Tensor | None:
         """(B,) labels of (B,) row numbers; None where the rows are not known."""
         return None if self._labels is None else self._labels[rows.cpu()]
 

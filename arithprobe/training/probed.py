@@ -153,12 +153,8 @@ class ProbedModule(LightningModule):
             self.train_mean = self._mean_of_training_answers()
         loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
         rows = getattr(loaders, "dataset", None)
-        errors = AnswerErrors(
-            self.train_mean,
-            self._of_data("circle"),
-            residues=self.objective.residues,
-            rows=rows if isinstance(rows, Rows) else None,
-        )
+        known = rows if isinstance(rows, Rows) else None
+        errors = AnswerErrors(self.train_mean, self._of_data("circle"), residues=self.objective.residues, rows=known)
         self._errors = errors if self.device.type == "mps" else errors.to(self.device)  # float64: not on MPS
 
     def validation_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
@@ -167,7 +163,7 @@ class ProbedModule(LightningModule):
         self.objective.require_outputs(outputs, len(batch.ids))
         predictions = self.objective.decode(outputs)
         if self._errors is not None:
-            loss, group = self.objective.loss(outputs, batch.answers), self._errors.group_of(batch.rows)
+            loss, group = self.objective.loss(outputs, batch.answers), self._errors.labels_of(batch.rows)
             self._errors.update(predictions, batch.answers, loss, group)
         return {"predictions": predictions, "states": cache.states}
 
@@ -257,6 +253,6 @@ class ProbedModule(LightningModule):
         if self._errors is None:
             return
         self.behaviour, loss = self._errors.judged()
-        figures = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items() if value == value}, sync_dist=True)
+        values = {name: getattr(self.behaviour, name) for name in self.logged(self._errors.modulus) if name != "loss"}
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items() if value == value}, sync_dist=True)
         self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=True)

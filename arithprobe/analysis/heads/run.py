@@ -64,13 +64,13 @@ class HeadReport:
     """What is known of the heads of a checkpoint."""
 
     checkpoint: str
-    """Where the model comes from."""
+    """The model: path of the checkpoint, or what a model in memory is called."""
     weights: str
     """Hash of its weights."""
     data: str
-    """Where the rows come from."""
+    """The rows: path of their file, or what made them."""
     rows: int
-    """How many."""
+    """Number N of rows that everything is computed on."""
     behaviour: Behaviour
     """Has the model learned the task: what every number below stands behind."""
     statistics: HeadStatistics

@@ -25,7 +25,7 @@ class NotebookRemoval:
     own: float
     """Of the model's own head without the direction."""
     n: int
-    """Rows."""
+    """Number of rows held out."""
 
 
 def notebook_removal(bench: Bench) -> NotebookRemoval:

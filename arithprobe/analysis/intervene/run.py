@@ -30,11 +30,11 @@ class InterventionReport:
     """What the interventions on a checkpoint found."""
 
     checkpoint: str
-    """Where the model comes from."""
+    """The model: path of the checkpoint, or what a model in memory is called."""
     weights: str
     """Hash of its weights."""
     data: str
-    """Where the rows come from."""
+    """The rows: path of their file, or what made them."""
     fit_rows: int
     """Rows that subspaces, means and probes were fitted on."""
     rows: int

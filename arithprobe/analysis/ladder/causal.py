@@ -43,7 +43,7 @@ class RandomCost:
     p: float
     """How often one of them costs as much as what they stand beside; NaN where they cannot be compared."""
     note: str
-    """Why there are none, or no p, or empty."""
+    """Why there are no subspaces, or why they give no p, in words; empty where there is nothing to say."""
     most: float = float("nan")
     """What the draw that changes the states most changes them, as a multiple of what the variable's eraser does; NaN
     where there are none."""
@@ -56,7 +56,7 @@ class CausalEvidence:
     target: str
     """What was taken out and moved: the variable, or planes of a circle."""
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     n: int
     """Rows intervened on."""
     learned: bool

@@ -5,7 +5,7 @@ without a control, or with one that has the effect too, it cannot be told whethe
 """
 
 from arithprobe.analysis.ladder.causal import SHUFFLED, CausalEvidence, RandomCost
-from arithprobe.analysis.ladder.given import figure_given, parts_given, words_given
+from arithprobe.analysis.ladder.given import parts_given, value_given, words_given
 from arithprobe.analysis.ladder.rules import (
     CARRIED,
     CHANCES,
@@ -56,7 +56,7 @@ def necessary(found: CausalEvidence) -> Evidence:
     return tried(
         "necessary",
         parts,
-        figure_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
+        value_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
         f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
         f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
         f"guess {found.chance:.1%}, {found.n} rows)",
@@ -95,15 +95,15 @@ def _cost(found: CausalEvidence, one: RandomCost | None, family: str) -> Part:
 def sufficient(found: CausalEvidence) -> Evidence:
     """Whether the answer follows when the variable is moved, and when it is swapped."""
     curve, swap = found.steering, found.interchange
-    parts, figures, figure = [], [], ""
+    parts, told, value = [], [], ""
     if curve is not None:
         slope, random = curve.slope.fraction, float(curve.random_slopes.abs().max())
         parts += [
             Part(at_most(abs(slope - 1), SLOPE)),
             Part(random < 1 - SLOPE or None, f"random patterns move the answer with slope {random:.2f} too"),
         ]
-        figure = f"slope {slope:.2f}"
-        figures.append(
+        value = f"slope {slope:.2f}"
+        told.append(
             f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}] "
             f"(95 %, {fit_words([curve.fit_blocks])}), random patterns up to {random:.2f}"
         )
@@ -114,8 +114,8 @@ def sufficient(found: CausalEvidence) -> Evidence:
             Part(swap.p <= LEVEL or None, "swapped, random subspaces make as much of the shift"),
             Part(abs(swap.null_space) <= SLOPE or None, "what the rest of the model does not see makes some of it"),
         ]
-        figure = figure or f"swapped {share:.2f}"
-        figures.append(
+        value = value or f"swapped {share:.2f}"
+        told.append(
             f"swapped, it makes {share:.1%} of the intended shift (the whole state {swap.whole_state:.1%}, random "
             f"subspaces up to {float(swap.random.max()):.1%}, p = {swap.p:.2f}; what the rest of the model does not "
             f"see of it {swap.null_space:.1%})"
@@ -123,7 +123,7 @@ def sufficient(found: CausalEvidence) -> Evidence:
     if curve is None or swap is None:
         parts.append(Part(None, _why_not(found)))
     parts += parts_given(found.given, found.target, "sufficient")
-    return tried("sufficient", parts, figure_given(found.given, "sufficient") or figure, *figures)
+    return tried("sufficient", parts, value_given(found.given, "sufficient") or value, *told)
 
 
 def _why_not(found: CausalEvidence) -> str:

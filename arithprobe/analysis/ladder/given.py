@@ -88,7 +88,7 @@ def parts_given(found: GivenTests | None, target: str, rung: Rung) -> list[Part]
 
 
 def words_given(found: GivenTests | None, target: str) -> list[str]:
-    """The figures of the tests."""
+    """The numbers of the tests."""
     if found is None or not found.tests:
         return []
     probe = f"without the probe's own direction skill {found.probe_skill:.3f}, exact {found.probe_exact:.1%}"
@@ -104,7 +104,7 @@ def _words(one: GivenTest, target: str) -> str:
     )
 
 
-def figure_given(found: GivenTests | None, rung: Rung) -> str:
+def value_given(found: GivenTests | None, rung: Rung) -> str:
     """What to look at first where a rung does not stand: the closest of what it cannot be told from; or empty."""
     open_ones = [one for one in (() if found is None else found.tests) if not stands(one, rung)]
     closest = max(open_ones, key=lambda one: one.r, default=None)

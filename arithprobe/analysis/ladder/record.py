@@ -65,7 +65,10 @@ def _site(one: SiteLadder) -> dict[str, Any]:
 
 
 def _steps(one: SiteLadder) -> list[dict[str, Any]]:
-    return [asdict(evidence) | {"passed": evidence.passed} for evidence in one.evidence]
+    return [
+        {"rung": step.rung, "state": step.state, "figure": step.value, "reason": step.reason, "passed": step.passed}
+        for step in one.evidence
+    ]
 
 
 def state_of_step(step: dict[str, Any]) -> State:

@@ -69,13 +69,13 @@ class Evidence:
     """One rung tried."""
 
     rung: Rung
-    """Which."""
+    """Name of the rung, such as ``decodable``."""
     state: State
     """Whether it holds, by the thresholds of this module."""
-    figure: str
+    value: str
     """What to look at first, in a few letters; empty where there is nothing to look at."""
     reason: str
-    """The figures that decide, in words; what cannot be told begins so, and says why."""
+    """The numbers that decide, in words; what cannot be told begins so, and says why."""
 
     @property
     def passed(self) -> bool:
@@ -88,34 +88,34 @@ class Part(NamedTuple):
 
     holds: bool | None
     """None where it cannot be told."""
-    why: str = "a figure is no number"
-    """Why not, then."""
+    why: str = "a value is no number"
+    """Why it cannot be told, in words."""
 
 
-def tried(rung: Rung, parts: Sequence[Part], figure: str, *figures: str) -> Evidence:
+def tried(rung: Rung, parts: Sequence[Part], value: str, *told: str) -> Evidence:
     """A rung by its parts.
 
     Args:
         rung: Which.
         parts: All of them are asked for.
-        figure: What to look at first.
-        figures: What is known, in words; what is not is added.
+        value: What to look at first.
+        told: What is known, in words; what is not is added.
     """
     state, missing = state_of(one.holds for one in parts), (one.why for one in parts if one.holds is None)
-    said = [*missing, *figures] if state == CANNOT_BE_TOLD else [*figures, *missing]
+    said = [*missing, *told] if state == CANNOT_BE_TOLD else [*told, *missing]
     reason = "; ".join(dict.fromkeys(one for one in said if one))
-    return Evidence(rung, state, figure, f"{CANNOT_BE_TOLD}: {reason}" if state == CANNOT_BE_TOLD else reason)
+    return Evidence(rung, state, value, f"{CANNOT_BE_TOLD}: {reason}" if state == CANNOT_BE_TOLD else reason)
 
 
 def at_most(value: float, limit: float) -> bool | None:
-    """Whether a figure is not above a limit; None where it is no number."""
+    """Whether a value is not above a limit; None where it is no number."""
     return value <= limit if value == value else None
 
 
 Proofs = tuple[Evidence, ...]
 
 
-class ReadFigures(NamedTuple):
+class ReadScores(NamedTuple):
     """What a probe of a claim reads at one site's last token, of a circle at the frequency that decides."""
 
     r2: float
@@ -146,8 +146,8 @@ class ReadFigures(NamedTuple):
     """By how many standard errors R2 is above that of every neighbouring period; NaN as there."""
 
 
-def figures_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadFigures:
-    """The figures of one site.
+def scores_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadScores:
+    """The scores of one site.
 
     Args:
         scores: Scores of the claim, with its controls.
@@ -155,13 +155,13 @@ def figures_at(scores: ClaimScores, beside: Untrained, site: str) -> ReadFigures
         site: The site.
     """
     best, row = scores.deciding(site), scores.sites.index(site)
-    own = {name: float(getattr(scores, name)[best, row]) for name in ReadFigures._fields if hasattr(scores, name)}
+    own = {name: float(getattr(scores, name)[best, row]) for name in ReadScores._fields if hasattr(scores, name)}
     untrained = {"untrained": float(beside.highest[best, row]), "untrained_p": float(beside.p[best, row])}
     untrained["compared"] = float(beside.own[best, row])
-    return ReadFigures(**own, **untrained, twins=beside.twins)
+    return ReadScores(**own, **untrained, twins=beside.twins)
 
 
-def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFigures, behaviour: Behaviour) -> Proofs:
+def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadScores, behaviour: Behaviour) -> Proofs:
     """The rungs that need no intervention.
 
     Args:
@@ -183,7 +183,7 @@ def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadFig
     )
 
 
-def _part(found: ReadFigures, limit: float, why: str = "a figure is no number") -> Part:
+def _part(found: ReadScores, limit: float, why: str = "a value is no number") -> Part:
     """Whether the lower end of the interval is above a limit, and if there is none, why not."""
     missing = found.r2 == found.r2 and found.low != found.low
     return Part(above(found.low, limit), TOO_FEW_GROUPS if missing else why)
@@ -194,26 +194,24 @@ def _of_behaviour(behaviour: Behaviour) -> str:
     return behaviour.reason if behaviour.state == CANNOT_BE_TOLD else str(behaviour)
 
 
-def _selective(found: ReadFigures, shown: str) -> Evidence:
+def _selective(found: ReadScores, shown: str) -> Evidence:
     """Whether it is read better than from untrained networks, and than a probe that memorises does."""
-    parts, figure, figures = [_above_untrained(found)], "", [shown]
+    parts, value, told = [_above_untrained(found)], "", [shown]
     if found.untrained == found.untrained:
-        figure = f"untrained {found.untrained:.3f}"
+        value = f"untrained {found.untrained:.3f}"
         own = "" if found.compared == found.r2 else f"on the rows compared R2 {found.compared:.3f}, "
-        figures.append(f"{own}the highest of {found.twins} untrained networks {found.untrained:.3f}")
+        told.append(f"{own}the highest of {found.twins} untrained networks {found.untrained:.3f}")
     if found.twins >= FEWEST_TWINS:
-        figures[-1] += (
-            f", p = {found.untrained_p:.3f} of the largest over claims, sites and frequencies (level {LEVEL})"
-        )
+        told[-1] += f", p = {found.untrained_p:.3f} of the largest over claims, sites and frequencies (level {LEVEL})"
     if found.control_on_pairs == found.control_on_pairs:
         parts.append(Part(above(found.task_on_pairs - max(found.control_on_pairs, 0.0), MARGIN)))
-        figures.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
+        told.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
     else:
-        figures.append("no control task: nothing occurs often enough to be memorised")
-    return tried("selective", parts, figure, *figures)
+        told.append("no control task: nothing occurs often enough to be memorised")
+    return tried("selective", parts, value, *told)
 
 
-def _above_untrained(found: ReadFigures) -> Part:
+def _above_untrained(found: ReadScores) -> Part:
     """Whether more is read than from untrained networks; of too few of them, only that no more is."""
     if not found.twins:
         return Part(None, "no untrained network was probed (twins is 0)")
@@ -223,18 +221,18 @@ def _above_untrained(found: ReadFigures) -> Part:
     return Part(None if beaten else beaten, _TOO_FEW.format(found.twins))
 
 
-def _geometric(claim: Claim, found: ReadFigures, shown: str) -> Evidence:
+def _geometric(claim: Claim, found: ReadScores, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
     line = claim.circle is None
     few = "two values lie on a line in any order" if line else "two or three values are a circle anyhow"
     parts = [_part(found, 0.0), _part(found, found.relabelled + MARGIN, few)]
     known = {"renamed": found.relabelled, "other": found.neighbour}
     known = {name: value for name, value in known.items() if value == value}
-    figures = [f"a {claim.shape}: {shown}"]
+    told = [f"a {claim.shape}: {shown}"]
     if "renamed" in known:
-        figures.append(f"values renamed at random {found.relabelled:.3f}")
+        told.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
-        figures.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none of them varies")
+        told.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none of them varies")
         parts.append(Part(part_of(state_of_lead(found.lead)), "it is not told from neighbouring periods"))
-    figure = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
-    return tried("geometric", parts, figure, *figures)
+    value = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
+    return tried("geometric", parts, value, *told)

@@ -18,10 +18,10 @@ from arithprobe.analysis.ladder.rules import (
     READABLE,
     RUNGS,
     Evidence,
-    ReadFigures,
+    ReadScores,
     Rung,
-    figures_at,
     read_evidence,
+    scores_at,
 )
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
@@ -35,13 +35,13 @@ class SiteLadder:
     """The rungs of a claim at one site's last token."""
 
     site: str
-    """Where."""
-    read: ReadFigures
+    """Name of the site, such as ``resid_post.1``."""
+    read: ReadScores
     """What a probe reads there, beside its controls; of a circle, at the frequency that decides."""
     frequencies: tuple[int, ...]
     """The frequencies taken out and turned together; empty for a line."""
     rung: Rung
-    """The highest reached."""
+    """The highest rung reached."""
     stopped_by: str
     """What stops the next, ``necessary: ...``, or ``necessary: cannot be told: ...``; empty at the top."""
     evidence: tuple[Evidence, ...]
@@ -60,9 +60,9 @@ class Ladder:
     """How far the evidence for a claimed variable reaches."""
 
     variable: str
-    """The claim."""
+    """Name of the claimed variable, a probe's target such as ``sum``, or a circle."""
     shape: Literal["line", "circle"]
-    """What it is claimed to lie on."""
+    """Shape that the variable is claimed to have among the states."""
     own: SiteLadder
     """The site where the claim stands."""
     sites: tuple[SiteLadder, ...]
@@ -145,7 +145,7 @@ def _read(scores: ClaimScores, beside: Untrained, site: str, behaviour: Behaviou
     if circle is not None:
         key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
         frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
-    found = figures_at(scores, beside, site)
+    found = scores_at(scores, beside, site)
     best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)
     return _settled(blank, read_evidence(scores.claim, best, site, found, behaviour))

@@ -16,7 +16,7 @@ from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
-from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
 from arithprobe.probes.rare_layouts import said_of
 from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
@@ -157,7 +157,7 @@ class ProbePlan:
         values = target_values(self.answer, some)
         for kind in list(kinds):
             try:
-                check_task(self.answer, values, some.group(self.answer), some.group("pair"), kind)
+                require_mlp_rows(self.answer, values, some.group(self.answer), some.group("pair"), kind)
             except ArithprobeError as error:
                 self.left_out.append(str(error))
                 kinds.remove(kind)

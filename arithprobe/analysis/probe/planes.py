@@ -23,7 +23,7 @@ from arithprobe.problems.circles import planes_name
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerScores:
     """How good the answers of one run are."""
 
     loss: float
@@ -40,9 +40,9 @@ class PlaneEffects:
     """What the planes of F frequencies do at one site's last token."""
 
     site: str
-    """Where."""
+    """Name of the site, such as ``resid_post.1``."""
     n: int
-    """Rows."""
+    """Number of rows that the answers below are of."""
     frequencies: tuple[int, ...]
     """The F frequencies."""
     key: tuple[int, ...]
@@ -51,21 +51,21 @@ class PlaneEffects:
     """Gini coefficient of the frequencies' amplitudes, the roots of their encode FVE."""
     participation: float
     """Inverse participation ratio of them; 1 over it is how many frequencies carry the variance."""
-    intact: Answers
+    intact: AnswerScores
     """The answers of the model as it is."""
-    excluded: tuple[Answers, ...]
+    excluded: tuple[AnswerScores, ...]
     """The answers without each frequency's plane."""
-    without_key: Answers | None
+    without_key: AnswerScores | None
     """Without the planes of all key frequencies; None where there are none."""
-    only_key: Answers | None
-    """With nothing but them."""
+    only_key: AnswerScores | None
+    """With nothing but the planes of all key frequencies; None where there are none."""
     rank: int
-    """Dimensions of them."""
-    without_random: tuple[Answers, ...]
+    """Dimensions of the planes of all key frequencies."""
+    without_random: tuple[AnswerScores, ...]
     """Without as many random dimensions, draw by draw."""
-    without_shuffled: tuple[Answers, ...]
+    without_shuffled: tuple[AnswerScores, ...]
     """Without what LEACE takes out for those planes' labels permuted between sums, draw by draw."""
-    excluded_shuffled: tuple[Answers, ...]
+    excluded_shuffled: tuple[AnswerScores, ...]
     """The same for a single plane: what ``excluded`` has to be compared with."""
 
 
@@ -89,7 +89,7 @@ def plane_effects(rungs: CausalRungs, scores: FourierScores, site: str) -> Plane
     planes = [cell.eraser(planes_name(circle.quantity, circle.period, [n]), "leace") for n in circle.frequencies]
     fve = scores.encode_fve[:, scores.sites.index(site), scores.positions.index("last")]
     without = only = None
-    rank, random, shuffled = 0, list[Answers](), list[Answers]()
+    rank, random, shuffled = 0, list[AnswerScores](), list[AnswerScores]()
     if key:
         eraser = cell.eraser(planes_name(circle.quantity, circle.period, key), "leace")
         rank = eraser.rank
@@ -121,9 +121,9 @@ def _without_random(cell: Cell, rank: int, draws: int, seed: int) -> Tensor:
     return cell.without("mean", bases, bases)
 
 
-def _answers(cell: Cell, outputs: Tensor) -> list[Answers]:
+def _answers(cell: Cell, outputs: Tensor) -> list[AnswerScores]:
     scores = cell.part.scores(outputs)
     return [
-        Answers(*figures)
-        for figures in zip(scores.loss.tolist(), scores.skill.tolist(), scores.exact_match.tolist(), strict=True)
+        AnswerScores(*scored)
+        for scored in zip(scores.loss.tolist(), scores.skill.tolist(), scores.exact_match.tolist(), strict=True)
     ]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arithprobe.analysis.reproduce.notebook import Array, Figures
+from arithprobe.analysis.reproduce.notebook import Array, NotebookValues
 from arithprobe.attention.records import head_name
 
 _SHOWN_N = (1, 3, 6, 12)
@@ -13,26 +13,26 @@ _CURVES = ("fourier_r2_curve", "smallk_r2")
 _CAUSAL = ("delta_mse", "delta_mse_random", "excess_delta_mse")
 
 
-class Columns(NamedTuple):
-    """One figure by several protocols; every column has the notebook's names."""
+class Protocols(NamedTuple):
+    """One number by several protocols; every column has the notebook's names."""
 
-    notebook_protocol: Figures
-    """The notebook's."""
-    held_out: Figures
+    notebook_protocol: NotebookValues
+    """Numbers by the notebook's own protocol."""
+    held_out: NotebookValues
     """On rows the probes were not fitted on."""
-    null: Figures
+    null: NotebookValues
     """The notebook's on permuted labels: the mean."""
-    null_sd: Figures
-    """Their standard deviation."""
-    null_high: Figures
-    """Their 95 % quantile."""
-    random_init: Figures
+    null_sd: NotebookValues
+    """Standard deviation of those on permuted labels."""
+    null_high: NotebookValues
+    """95 % quantile of those on permuted labels."""
+    random_init: NotebookValues
     """The notebook's on untrained networks: the mean."""
-    random_init_held_out: Figures
-    """The same, held out."""
+    random_init_held_out: NotebookValues
+    """Mean over untrained networks, on rows the probes were not fitted on."""
 
 
-class Cell(NamedTuple):
+class ByProtocol(NamedTuple):
     """One number by all protocols; None where a protocol has none."""
 
     notebook: float | None
@@ -44,9 +44,9 @@ class Cell(NamedTuple):
     twin_held_out: float | None
 
 
-def cell(columns: Columns, *path: str | int) -> Cell:
+def by_protocol(columns: Protocols, *path: str | int) -> ByProtocol:
     """The number under a key, or further down, such as ``("fourier_r2_curve", 0, "r2")``."""
-    return Cell(*(_under(column, path) for column in columns))
+    return ByProtocol(*(_under(column, path) for column in columns))
 
 
 def number(value: float | None) -> str:
@@ -56,7 +56,7 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def shown_rows(columns: Columns) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def shown_rows(columns: Protocols) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Label and place of each number that a table shows; of lists a few entries."""
     for key, value in columns.notebook_protocol.items():
         if key in ("pos_r2", "pos_r2_masked"):
@@ -85,7 +85,7 @@ def shown_rows(columns: Columns) -> Iterator[tuple[str, tuple[str | int, ...]]]:
             yield key, (key,)
 
 
-def null_of(draws: list[Figures]) -> tuple[Figures, Figures, Figures]:
+def null_of(draws: list[NotebookValues]) -> tuple[NotebookValues, NotebookValues, NotebookValues]:
     """Mean, standard deviation and 95 % quantile."""
     return over(np.mean, draws), over(np.std, draws), over(lambda values: np.quantile(values, 0.95), draws)
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from arithprobe.analysis.reproduce.columns import Cell, Columns, cell, number
+from arithprobe.analysis.reproduce.columns import ByProtocol, Protocols, by_protocol, number
 from arithprobe.analysis.reproduce.notebook import SMALL_PERIODS
 from arithprobe.behaviour import Behaviour
 
@@ -24,7 +24,12 @@ class AttentionControls(NamedTuple):
 
 
 def meanings(
-    behaviour: Behaviour, columns: Columns, attention: AttentionControls, modulus: int | None, padded: int, probed: int
+    behaviour: Behaviour,
+    columns: Protocols,
+    attention: AttentionControls,
+    modulus: int | None,
+    padded: int,
+    probed: int,
 ) -> dict[str, str]:
     """A sentence or two for each number.
 
@@ -40,21 +45,23 @@ def meanings(
     said = {"alpha": "The notebook's ridge penalty, fixed; not chosen on any rows."}
     said |= _of_sum_probes(columns, probed, padded) | _of_heads(columns, variance)
     said |= _of_sum(columns) if modulus is None else _of_residues(columns, modulus)
-    said |= {key: _of_ridge(cell(columns, key)) for key in columns.notebook_protocol if key.startswith("ridge_r2")}
+    said |= {
+        key: _of_ridge(by_protocol(columns, key)) for key in columns.notebook_protocol if key.startswith("ridge_r2")
+    }
     said |= {key: _of_mlp(key, columns) for key in columns.notebook_protocol if key.startswith("mlp_")}
     if "nonlinear_settings" in columns.notebook_protocol:
-        said["nonlinear_settings"] = f"The MLP figures for each hidden x depth. {_STOPPED}: read the held-out column."
+        said["nonlinear_settings"] = f"The MLP scores for each hidden x depth. {_STOPPED}: read the held-out column."
     said["per_head"] = _of_attention(columns, attention)
     if behaviour.verdict == "NOT LEARNED":
         said = {key: f"Model NOT LEARNED. {text}" for key, text in said.items()}
     return {key: said[key] for key in columns.notebook_protocol if key in said}
 
 
-def _of_sum_probes(columns: Columns, rows: int, padded: int) -> dict[str, str]:
+def _of_sum_probes(columns: Protocols, rows: int, padded: int) -> dict[str, str]:
     positions = range(len(columns.notebook_protocol["pos_r2"]))
-    cells = [(position, cell(columns, "pos_r2_masked", position)) for position in positions]
+    cells = [(position, by_protocol(columns, "pos_r2_masked", position)) for position in positions]
     found = [(position, one) for position, one in cells if one.held_out is not None]
-    last = cell(columns, "pos_r2", positions[-1])
+    last = by_protocol(columns, "pos_r2", positions[-1])
     text = (
         f"{padded} of {rows} rows end in padding, whose state is one constant (PyTorch's fast path), and is scored too"
     )
@@ -62,18 +69,18 @@ def _of_sum_probes(columns: Columns, rows: int, padded: int) -> dict[str, str]:
     if found:
         at, best = max(found, key=lambda pair: pair[1].held_out or 0.0)
         masked += f". Best held out at position {at}: {_r2_of(best)}"
-        end = cell(columns, "pos_r2_masked", positions[-1])
+        end = by_protocol(columns, "pos_r2_masked", positions[-1])
         text += f"; at the last position {number(last.notebook)}, on real tokens only {number(end.notebook)}"
     return {
-        "pooled_r2": f"x + y, read by ridge: {_r2_of(cell(columns, 'pooled_r2'))}",
+        "pooled_r2": f"x + y, read by ridge: {_r2_of(by_protocol(columns, 'pooled_r2'))}",
         "pos_r2": text + ".",
         "pos_r2_masked": masked if found else masked + ": no position.",
     }
 
 
-def _of_heads(columns: Columns, variance: float) -> dict[str, str]:
+def _of_heads(columns: Protocols, variance: float) -> dict[str, str]:
     before, after, delta = (
-        cell(columns, key) for key in ("ridge_head_mse_before", "ridge_head_mse_after", "delta_mse")
+        by_protocol(columns, key) for key in ("ridge_head_mse_before", "ridge_head_mse_after", "delta_mse")
     )
     return {
         "ridge_head_mse_before": f"A ridge head fitted and scored on the same rows; {_error_of(before, variance)}",
@@ -83,29 +90,32 @@ def _of_heads(columns: Columns, variance: float) -> dict[str, str]:
     }
 
 
-def _of_sum(columns: Columns) -> dict[str, str]:
-    base, random = cell(columns, "base_mse"), cell(columns, "delta_mse_random_1d")
-    excess = cell(columns, "excess_delta_mse")
+def _of_sum(columns: Protocols) -> dict[str, str]:
+    base, random = by_protocol(columns, "base_mse"), by_protocol(columns, "delta_mse_random_1d")
+    excess = by_protocol(columns, "excess_delta_mse")
     return {
-        "scalar_probe_r2": f"The pooled_r2 again: {_r2_of(cell(columns, 'scalar_probe_r2'))}",
+        "scalar_probe_r2": f"The pooled_r2 again: {_r2_of(by_protocol(columns, 'scalar_probe_r2'))}",
         "base_mse": "The head's MSE on all rows: for REG-SUM the probe of x + y is the head. "
         f"In-sample {number(base.notebook)}, held out {number(base.held_out)}.",
-        "delta_mse_probe_1d": _cost_of(cell(columns, "delta_mse_probe_1d"), base),
+        "delta_mse_probe_1d": _cost_of(by_protocol(columns, "delta_mse_probe_1d"), base),
         "delta_mse_random_1d": f"One random direction costs {number(random.held_out)} held out: it is not matched for "
         "the variance it removes, so it is a weak control.",
         "excess_delta_mse": f"Probe minus random, {number(excess.held_out)} held out. {_REFIT}",
     }
 
 
-def _of_residues(columns: Columns, modulus: int) -> dict[str, str]:
+def _of_residues(columns: Protocols, modulus: int) -> dict[str, str]:
     k, most = columns.notebook_protocol["k"], columns.notebook_protocol["Nmax"]
-    first, last = cell(columns, "fourier_r2_curve", 0, "r2"), cell(columns, "fourier_r2_curve", most - 1, "r2")
+    first, last = (
+        by_protocol(columns, "fourier_r2_curve", 0, "r2"),
+        by_protocol(columns, "fourier_r2_curve", most - 1, "r2"),
+    )
     text = _r2_of(last)
     if most > 1:
         text = f"at N = 1 {number(first.notebook)} (shuffled {number(first.null)}); at N = {most} {text}"
     agrees = "the modulus of the rows" if k == modulus else f"but the modulus of the rows is {modulus}"
-    base = cell(columns, "causal", "base_mse")
-    costs = [cell(columns, "causal", "excess_delta_mse_vs_dim", n, "excess_delta_mse") for n in range(most)]
+    base = by_protocol(columns, "causal", "base_mse")
+    costs = [by_protocol(columns, "causal", "excess_delta_mse_vs_dim", n, "excess_delta_mse") for n in range(most)]
     causal = (
         f"The subspace, read in standardised coordinates, is removed from raw states. Excess over a random subspace at "
         f"N = {most}: {_cost_of(costs[-1], base)} {_LAST_SITE}"
@@ -119,9 +129,9 @@ def _of_residues(columns: Columns, modulus: int) -> dict[str, str]:
     }
 
 
-def _of_small_periods(columns: Columns, modulus: int) -> str:
+def _of_small_periods(columns: Protocols, modulus: int) -> str:
     records = columns.held_out["smallk_r2"]
-    cells = [cell(columns, "smallk_r2", at, "r2") for at in range(len(records))]
+    cells = [by_protocol(columns, "smallk_r2", at, "r2") for at in range(len(records))]
     spoiled = [at for at, record in enumerate(records) if "left_out" in record]
     text = ""
     if spoiled:
@@ -129,7 +139,7 @@ def _of_small_periods(columns: Columns, modulus: int) -> str:
         text = (
             f"{number(cells[top].notebook)} at k' = {records[top]['kprime']}, N = {records[top]['N']}: of its "
             f"{records[top]['dim']} columns {records[top]['left_out']} are one value or rounding noise, and "
-            f"scikit-learn scores a constant 1. Held out they are left out, in {len(spoiled)} figures. "
+            f"scikit-learn scores a constant 1. Held out they are left out, in {len(spoiled)} scores. "
         )
     found = sorted({record["kprime"] for record, one in zip(records, cells, strict=True) if _decodable(one)})
     verdict = f"decodable: k' = {', '.join(map(str, found))}" if found else "no small period is decodable"
@@ -139,7 +149,7 @@ def _of_small_periods(columns: Columns, modulus: int) -> str:
     return f"{text}Best held out {number(best)}: {verdict}; {expected} {modulus}."
 
 
-def _of_attention(columns: Columns, controls: AttentionControls) -> str:
+def _of_attention(columns: Protocols, controls: AttentionControls) -> str:
     own = [head["copy_score"] for line in columns.notebook_protocol["per_head"] for head in line]
     return (
         "Attention from the last token, averaged over rows. copy_score, on the digits of x and y: "
@@ -150,17 +160,17 @@ def _of_attention(columns: Columns, controls: AttentionControls) -> str:
     )
 
 
-def _of_ridge(one: Cell) -> str:
+def _of_ridge(one: ByProtocol) -> str:
     return (
         f"The answer, read by ridge on standardised states: {number(one.notebook)} on the notebook's 20 % test part "
         f"(shuffled labels {_null_of(one)}), {number(one.held_out)} over five folds of sums. {_told(one)}"
     )
 
 
-def _of_mlp(key: str, columns: Columns) -> str:
-    one = cell(columns, key)
+def _of_mlp(key: str, columns: Protocols) -> str:
+    one = by_protocol(columns, key)
     if key.endswith("label_shuffle"):
-        true = cell(columns, key.replace("_label_shuffle", "_residue" if "cls" in key else ""))
+        true = by_protocol(columns, key.replace("_label_shuffle", "_residue" if "cls" in key else ""))
         return (
             f"The control: training labels shuffled, {number(one.notebook)} against {number(true.notebook)} with the "
             "true ones. Early stopping still looks at the true test labels, so what is above nothing is its doing; "
@@ -176,7 +186,7 @@ def _of_mlp(key: str, columns: Columns) -> str:
     )
 
 
-def _accuracy_told(one: Cell, columns: Columns, key: str) -> str:
+def _accuracy_told(one: ByProtocol, columns: Protocols, key: str) -> str:
     found = columns.held_out
     low, high = found[f"{key}_interval"]
     chance = found[f"{key}_chance"]
@@ -186,14 +196,14 @@ def _accuracy_told(one: Cell, columns: Columns, key: str) -> str:
     return f"Decodable: {interval}."
 
 
-def _r2_of(one: Cell) -> str:
+def _r2_of(one: ByProtocol) -> str:
     return (
         f"in-sample {number(one.notebook)}; the same fit on shuffled labels gives {_null_of(one)}; "
         f"held out {number(one.held_out)}, untrained network {number(one.twin_held_out)}. {_told(one)}"
     )
 
 
-def _told(one: Cell) -> str:
+def _told(one: ByProtocol) -> str:
     """The conclusion for a score of which more is better and 0 is nothing."""
     held_out, twin = one.held_out, one.twin_held_out
     if held_out is None or not _decodable(one):
@@ -209,14 +219,14 @@ def _told(one: Cell) -> str:
     )
 
 
-def _decodable(one: Cell) -> bool:
+def _decodable(one: ByProtocol) -> bool:
     """More than nothing held out, and more than labels permuted give by the notebook's protocol."""
     if one.held_out is None or one.notebook is None or one.null_high is None:
         return False
     return one.held_out > 0 and one.notebook > one.null_high
 
 
-def _error_of(one: Cell, variance: float) -> str:
+def _error_of(one: ByProtocol, variance: float) -> str:
     share = "" if one.held_out is None else f", {one.held_out / variance - 1:+.1%} against the answers' variance"
     return (
         f"in-sample {number(one.notebook)}, held out {number(one.held_out)}{share}, {number(variance)}. "
@@ -224,7 +234,7 @@ def _error_of(one: Cell, variance: float) -> str:
     )
 
 
-def _cost_of(one: Cell, base: Cell) -> str:
+def _cost_of(one: ByProtocol, base: ByProtocol) -> str:
     """The conclusion for an increase of a refitted head's MSE; every MSE is compared with its own start."""
     in_sample, held_out = _ratio(one.notebook, base.notebook), _ratio(one.held_out, base.held_out)
     null, high = _ratio(one.null, base.null), _ratio(one.null_high, base.null)
@@ -243,5 +253,5 @@ def _ratio(value: float | None, start: float | None) -> float | None:
     return None if value is None or not start else value / start
 
 
-def _null_of(one: Cell) -> str:
+def _null_of(one: ByProtocol) -> str:
     return f"{number(one.null)} +- {number(one.null_sd)}"

@@ -2,7 +2,7 @@
 
 The notebook's split is 80 / 20, and its networks stop early on the very 20 % that they are then scored on, under
 shuffled labels too. Initial weights and the order of rows are those of :func:`~arithprobe.probes.mlp.fit_ensemble`,
-not the notebook's draws, so its figures come out alike, not digit by digit.
+not the notebook's draws, so its numbers come out alike, not digit by digit.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from arithprobe.analysis.reproduce.notebook import Array, Examples, Figures, fit_ridge, predictions, r2_of
+from arithprobe.analysis.reproduce.notebook import Array, Examples, NotebookValues, fit_ridge, predictions, r2_of
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.errors import ArithprobeError
 from arithprobe.probes.mlp import MLPSettings, fit_ensemble
@@ -63,7 +63,7 @@ def nonlinear_ridge(examples: Examples, split: tuple[Array, Array]) -> float:
 
 def notebook_mlps(
     states: Tensor, answer: Tensor, k: int | None, donors: Tensor, split: tuple[Array, Array], settings: MLPSettings
-) -> tuple[list[Figures], list[Figures]]:
+) -> tuple[list[NotebookValues], list[NotebookValues]]:
     """The notebook's networks on the states of several models at once.
 
     Args:
@@ -75,7 +75,7 @@ def notebook_mlps(
         settings: The networks; the label shuffle has the next seed.
 
     Returns:
-        The figures of each of the S models, and of each permutation.
+        The numbers of each of the S models, and of each permutation.
     """
     models, count = len(states), donors.shape[1]
     labels = torch.cat([answer.repeat(models, 1), answer[donors].T])
@@ -122,7 +122,7 @@ def _accuracy(true: Array, predicted: Array) -> float:
     return float((true == predicted).mean())
 
 
-def held_out_mlps(states: Tensor, dataset: ArithmeticDataset, settings: MLPSettings, seed: int) -> list[Figures]:
+def held_out_mlps(states: Tensor, dataset: ArithmeticDataset, settings: MLPSettings, seed: int) -> list[NotebookValues]:
     """Scores of the same networks where sums are split in three: to train on, to stop by, to report on.
 
     Args:
@@ -132,7 +132,7 @@ def held_out_mlps(states: Tensor, dataset: ArithmeticDataset, settings: MLPSetti
         seed: Seed of the controls that come with :func:`~arithprobe.probes.nonlinear.mlp_scores`.
 
     Returns:
-        The figures of each of the S models.
+        The numbers of each of the S models.
     """
     total, answer = dataset.x + dataset.y, dataset.answers.double()
     pair = dataset.group("pair")
@@ -141,14 +141,14 @@ def held_out_mlps(states: Tensor, dataset: ArithmeticDataset, settings: MLPSetti
     kinds: dict[str, Kind] = {"mlp_reg_r2": "regression"}
     if modulus is not None:
         kinds = {"mlp_reg_r2_numeric_residue": "regression", "mlp_cls_accuracy_residue": "classification"}
-    found: list[Figures] = [{} for _ in states]
+    found: list[NotebookValues] = [{} for _ in states]
     for key, kind in kinds.items():
         scores = mlp_scores(
             states, sites, "answer", answer, total, pair, kind, settings=settings, shuffles=1, seed=seed
         )
-        for model, figures in enumerate(found):
-            figures[key] = float(scores.score[model])
+        for model, scores_of_model in enumerate(found):
+            scores_of_model[key] = float(scores.score[model])
             if kind == "classification":
-                figures[f"{key}_interval"] = [float(scores.low[model]), float(scores.high[model])]
-                figures[f"{key}_chance"] = scores.chance
+                scores_of_model[f"{key}_interval"] = [float(scores.low[model]), float(scores.high[model])]
+                scores_of_model[f"{key}_chance"] = scores.chance
     return found

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Array = npt.NDArray[Any]
-Figures = dict[str, Any]
+NotebookValues = dict[str, Any]
 """Results by the notebook's names: numbers, lists of numbers, lists of records."""
 
 ALPHA = 1.0
@@ -66,7 +66,7 @@ def residues(examples: Examples) -> int:
     return int(examples.answer.max()) + 1
 
 
-def run_probes(examples: Examples) -> Figures:
+def run_probes(examples: Examples) -> NotebookValues:
     """R2 of x + y at the last token, and at every position: all rows, and (masked) those with a real token there.
 
     A position that fewer than 2 (D + 1) rows reach has no masked value: a fit of D weights says nothing there.
@@ -90,14 +90,14 @@ def run_probes(examples: Examples) -> Figures:
     }
 
 
-def run_patching(examples: Examples) -> Figures:
+def run_patching(examples: Examples) -> NotebookValues:
     """MSE of a ridge head for the answer, and of one refitted without the direction that reads x + y."""
     before = _error(predictions(examples.pooled, examples.answer, examples), examples)
     after = _cut_error(_sum_directions(examples), examples)
     return {"ridge_head_mse_before": before, "ridge_head_mse_after": after, "delta_mse": after - before}
 
 
-def run_multidim_sum(examples: Examples) -> Figures:
+def run_multidim_sum(examples: Examples) -> NotebookValues:
     """REG-SUM: the same with all rows, beside one random direction."""
     predicted = predictions(examples.pooled, examples.total, examples)
     base = _error(predicted, examples)
@@ -113,7 +113,7 @@ def run_multidim_sum(examples: Examples) -> Figures:
     }
 
 
-def run_multidim_modk(examples: Examples, k: int) -> Figures:
+def run_multidim_modk(examples: Examples, k: int) -> NotebookValues:
     """REG-MODK: Fourier probes of the residue, small periods on it, and ablation of the Fourier subspaces."""
     n_most = most_frequencies(examples.pooled.shape[1])
     angle = 2 * np.pi * examples.answer / k
@@ -139,10 +139,10 @@ def most_frequencies(d_model: int) -> int:
     return min(_MOST_FREQUENCIES, d_model // 8)
 
 
-def _ablations(examples: Examples, directions: list[Array], names: list[str], n_most: int) -> Figures:
+def _ablations(examples: Examples, directions: list[Array], names: list[str], n_most: int) -> NotebookValues:
     """MSE added by projecting out what N frequencies are read by, and by a random subspace of the same rank."""
     base = _error(predictions(examples.pooled, examples.answer, examples), examples)
-    rows: dict[str, list[Figures]] = {"delta_mse": [], "delta_mse_random": [], "excess_delta_mse": []}
+    rows: dict[str, list[NotebookValues]] = {"delta_mse": [], "delta_mse_random": [], "excess_delta_mse": []}
     for n in range(1, n_most + 1):
         columns = _first(n, names)
         random = np.random.default_rng(n).standard_normal((examples.pooled.shape[1], len(columns)))
@@ -237,9 +237,9 @@ def _first(n: int, names: list[str]) -> list[int]:
     return [column for column in range(2 * n) if names[column]]
 
 
-def _prefix(n: int, scores: Array, names: list[str]) -> Figures:
+def _prefix(n: int, scores: Array, names: list[str]) -> NotebookValues:
     columns = _first(n, names)
-    record: Figures = {"N": n, "dim": 2 * n, "r2": float(scores[columns].mean()) if columns else None}
+    record: NotebookValues = {"N": n, "dim": 2 * n, "r2": float(scores[columns].mean()) if columns else None}
     if len(columns) < 2 * n:
         record["left_out"] = 2 * n - len(columns)
     return record

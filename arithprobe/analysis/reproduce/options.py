@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 
-Task = Literal["REG-SUM", "REG-MODK"]
+NotebookTask = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
 
 
@@ -19,6 +19,8 @@ class ReproduceOptions:
         ArithprobeError: If an option is out of range.
     """
 
+    task: NotebookTask | None = None
+    """REG-SUM or REG-MODK; that of the rows by default."""
     mlp_settings: tuple[str, ...] = ("128x1",)
     """Hidden units x layers of the MLP probes; the notebook's are 128x1 128x2 256x2 256x4 512x4."""
     no_mlp: bool = False
@@ -35,6 +37,8 @@ class ReproduceOptions:
     """Epochs of the MLP probes at most; the notebook's 200."""
 
     def __post_init__(self) -> None:
+        if self.task is not None and self.task not in get_args(NotebookTask):
+            raise ArithprobeError(f"task is {self.task!r}; expected one of {', '.join(get_args(NotebookTask))}")
         object.__setattr__(self, "mlp_settings", several("mlp_settings", self.mlp_settings))
         least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
         require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
@@ -55,13 +59,3 @@ class ReproduceOptions:
             if match is None:
                 raise ArithprobeError(f"mlp_settings has {setting!r}; expected hidden units x layers, such as 128x1")
         return [(int(match[1]), int(match[2])) for match in found if match is not None]
-
-
-def require_task(task: str) -> None:
-    """Refuse a task the notebook does not have.
-
-    Raises:
-        ArithprobeError: Listing those it has.
-    """
-    if task not in get_args(Task):
-        raise ArithprobeError(f"task is {task!r}; expected one of {', '.join(get_args(Task))}")

@@ -115,4 +115,4 @@ _MODK: dict[str, Any] = {
 }
 
 PUBLISHED: dict[str, dict[str, Any]] = {"REG-SUM": _SUM, "REG-MODK": _MODK}
-"""The printed figures, by task."""
+"""The printed numbers, by task."""

@@ -5,6 +5,8 @@
 *Random init*: the notebook's number on networks of the same architecture that were never trained.
 """
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin
-from arithprobe.analysis.reproduce.columns import Columns, null_of, over
+from arithprobe.analysis.forward import chosen_options, random_init_twin
+from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.reproduce.columns import Protocols, by_protocol, null_of, over, shown_rows
 from arithprobe.analysis.reproduce.meaning import AttentionControls, meanings
 from arithprobe.analysis.reproduce.nonlinear import held_out_mlps, nonlinear_ridge, nonlinear_split, notebook_mlps
 from arithprobe.analysis.reproduce.notebook import (
@@ -21,16 +24,16 @@ from arithprobe.analysis.reproduce.notebook import (
     PATCH_ROWS,
     PROBE_ROWS,
     Examples,
-    Figures,
+    NotebookValues,
     residues,
     run_multidim_modk,
     run_multidim_sum,
     run_patching,
     run_probes,
 )
-from arithprobe.analysis.reproduce.options import ReproduceOptions, Task
+from arithprobe.analysis.reproduce.options import NotebookTask, ReproduceOptions
 from arithprobe.analysis.reproduce.published import PUBLISHED
-from arithprobe.analysis.reproduce.rows import check_task, examine
+from arithprobe.analysis.reproduce.rows import examine, require_notebook_rows
 from arithprobe.attention.heads import operand_mass
 from arithprobe.attention.records import notebook_record, notebook_records
 from arithprobe.behaviour import Behaviour
@@ -39,66 +42,82 @@ from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.parallel import one_thread_each
 from arithprobe.probes.splits import fold_of, permuted_rows
+from arithprobe.problems.rows import Rows
+from arithprobe.said.content import Said
+from arithprobe.said.notebook import Score, Spoken
 
 _FOLDS = 5
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """Everything found; the figures have the notebook's names."""
+@dataclass(frozen=True, repr=False)
+class Reproduction(Spoken):
+    """Everything found; the numbers have the notebook's names."""
 
-    task: Task
+    checkpoint: str
+    """Where the model comes from."""
+    task: NotebookTask
     """REG-SUM or REG-MODK."""
     rows: int
     """Rows of the file."""
     behaviour: Behaviour
     """Has the model learned the task."""
-    columns: Columns
+    columns: Protocols
     """Each number by the notebook's protocol, held out, on permuted labels and of untrained networks."""
     uniform_attention: dict[str, float]
-    """The figures of ``per_head`` for attention spread evenly over the tokens of each prompt."""
+    """The numbers of ``per_head`` for attention spread evenly over the tokens of each prompt."""
     meaning: dict[str, str]
     """What each number means, a sentence or two."""
-    rows_used: Figures
+    rows_used: NotebookValues
     """Rows behind each block of the notebook."""
     draws: dict[str, int]
     """Permutations and untrained networks behind the controls."""
-    published: Figures
+    published: NotebookValues
     """What the notebook printed, for its own checkpoint."""
 
     def to_dict(self) -> dict[str, Any]:
         """As written to ``reproduction.json``."""
         whole = asdict(self)
         columns: dict[str, Any] = whole.pop("columns")._asdict()
-        return {name: whole.pop(name) for name in ("task", "rows", "behaviour")} | columns | whole
+        return {name: whole.pop(name) for name in ("checkpoint", "task", "rows", "behaviour")} | columns | whole
 
+    @property
+    def said(self) -> Said:
+        """The table of the numbers, and what each means."""
+        from arithprobe.analysis.reproduce.said import said_of
 
-def step_count(options: ReproduceOptions) -> int:
-    """How often :func:`reproduce` reports progress."""
-    return 3 + options.shuffles + options.twins + (0 if options.no_mlp else 2 * len(options.mlp_settings))
+        return said_of(self)
+
+    def scores(self) -> Iterator[Score]:
+        """Each number by the notebook's protocol, and held out; its null is permuted labels."""
+        for label, keys in shown_rows(self.columns):
+            one = by_protocol(self.columns, *keys)
+            for name, value in (("notebook's protocol", one.notebook), ("held out", one.held_out)):
+                if value is not None:
+                    null = math.nan if one.null_high is None else one.null_high
+                    yield Score("", "", label, name, value, null_high=null, n=self.rows)
 
 
 def reproduce(
     loaded: LoadedModel,
-    dataset: ArithmeticDataset,
-    task: Task,
+    rows: Rows,
     options: ReproduceOptions | None = None,
-    progress: Progress = lambda step: None,
+    progress: Progress | Callable[[str], object] | None = None,
 ) -> Reproduction:
     """Compute the notebook's numbers and what stands beside them.
 
     Args:
         loaded: The model.
-        dataset: The validation rows.
-        task: Which of the notebook's tasks.
-        options: Controls and networks; the defaults if None.
-        progress: Told the name of each step as it starts.
+        rows: The validation rows.
+        options: Task, controls and networks; the defaults if None.
+        progress: Counts the steps, or is told the name of each as it starts.
 
     Raises:
-        ArithprobeError: See :func:`check_task`.
+        ArithprobeError: See :func:`require_notebook_rows`.
     """
     options = chosen_options(ReproduceOptions, options)
-    check_task(loaded, dataset, task, options)
+    dataset, task = require_notebook_rows(loaded, rows, options)
+    progress = Progress.by_name(progress)
+    progress.expect(1 + options.twins)
     progress("states")
     examples, behaviour, heads = examine(loaded, dataset)
     work = _Work(task, examples, options, progress)
@@ -122,6 +141,7 @@ def reproduce(
     lengths = examples.lengths[: rows_used["run_probes"]]
     padding = (int((lengths < lengths.max()).sum()), len(lengths))
     return Reproduction(
+        checkpoint=loaded.path,
         task=task,
         rows=len(dataset),
         behaviour=behaviour,
@@ -137,43 +157,46 @@ def reproduce(
 class _Work:
     """The rows of one reproduction, and what is done to them."""
 
-    def __init__(self, task: Task, examples: Examples, options: ReproduceOptions, progress: Progress) -> None:
+    def __init__(self, task: NotebookTask, examples: Examples, options: ReproduceOptions, progress: Progress) -> None:
         self.task, self.examples, self.options, self.progress = task, examples, options, progress
         self.modular = task == "REG-MODK"
         self.k = residues(examples)
         self.fold = fold_of(torch.from_numpy(examples.total), _FOLDS).numpy()
         self.split = nonlinear_split(examples.answer, stratify=self.modular)
+        progress.expect(2 + options.shuffles + (0 if options.no_mlp else 2 * len(options.mlp_settings)))
 
-    def figures(self, examples: Examples) -> Figures:
+    def values(self, examples: Examples) -> NotebookValues:
         """All of the ridge probes' numbers."""
-        found: Figures = {"alpha": ALPHA} | ({"k": self.k} if self.modular else {})
+        found: NotebookValues = {"alpha": ALPHA} | ({"k": self.k} if self.modular else {})
         found |= run_probes(examples.rows(slice(PROBE_ROWS)) if self.modular else examples)
         found |= run_patching(examples.rows(slice(PATCH_ROWS)))
         found |= run_multidim_modk(examples, self.k) if self.modular else run_multidim_sum(examples)
         key = "ridge_r2_numeric_residue" if self.modular else "ridge_r2"
         return found | {key: nonlinear_ridge(examples, self.split)}
 
-    def columns(self, twins: list[Examples]) -> Columns:
+    def columns(self, twins: list[Examples]) -> Protocols:
         """The numbers of the ridge probes, and their controls."""
         self.progress("the notebook's protocol")
-        notebook = self.figures(self.examples)
+        notebook = self.values(self.examples)
         self.progress("held out")
-        held_out = self.figures(self.examples._replace(fold=self.fold))
+        held_out = self.values(self.examples._replace(fold=self.fold))
         nulls = []
         for number, donor in enumerate(self._donors(self.options.shuffles).T.numpy()):
             self.progress(f"shuffled labels {number + 1}")
             labels = {"total": self.examples.total[donor], "answer": self.examples.answer[donor]}
-            nulls.append(self.figures(self.examples._replace(**labels)))
-        untrained = [self.figures(twin) for twin in twins]
-        untrained_held_out = [self.figures(twin._replace(fold=self.fold)) for twin in twins]
-        return Columns(notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out))
+            nulls.append(self.values(self.examples._replace(**labels)))
+        untrained = [self.values(twin) for twin in twins]
+        untrained_held_out = [self.values(twin._replace(fold=self.fold)) for twin in twins]
+        return Protocols(
+            notebook, held_out, *null_of(nulls), over(np.mean, untrained), over(np.mean, untrained_held_out)
+        )
 
-    def add_mlps(self, columns: Columns, twins: list[Examples], dataset: ArithmeticDataset) -> None:
+    def add_mlps(self, columns: Protocols, twins: list[Examples], dataset: ArithmeticDataset) -> None:
         """Add the MLP probes' numbers to the columns; those of several settings as a list."""
         states = torch.from_numpy(np.stack([one.pooled for one in (self.examples, *twins)]))
         k = self.k if self.modular else None
         donors = self._donors(self.options.mlp_shuffles)
-        by_setting: list[Columns] = []
+        by_setting: list[Protocols] = []
         for hidden, depth in self.options.layers():
             settings = MLPSettings(hidden=hidden, depth=depth, max_epochs=self.options.mlp_epochs)
             self.progress(f"MLP {hidden}x{depth}")
@@ -181,7 +204,7 @@ class _Work:
             self.progress(f"MLP {hidden}x{depth}, stopped on rows of its own")
             honest = held_out_mlps(states, dataset, settings, self.options.seed)
             untrained = (over(np.mean, found[1:]), over(np.mean, honest[1:]))
-            by_setting.append(Columns(found[0], honest[0], *null_of(nulls), *untrained))
+            by_setting.append(Protocols(found[0], honest[0], *null_of(nulls), *untrained))
         shapes = [{"hidden": hidden, "depth": depth} for hidden, depth in self.options.layers()]
         for index, column in enumerate(columns):
             column |= by_setting[0][index]
@@ -189,7 +212,7 @@ class _Work:
                 of_all = zip(shapes, by_setting, strict=True)
                 column["nonlinear_settings"] = [shape | setting[index] for shape, setting in of_all]
 
-    def rows_used(self) -> Figures:
+    def rows_used(self) -> NotebookValues:
         """Rows behind each block."""
         n = len(self.examples.total)
         return {

@@ -6,13 +6,13 @@ import torch
 
 from arithprobe.analysis.scale.forward import ReadoutStates
 from arithprobe.analysis.scale.probes import SITE, ScalePlan
-from arithprobe.analysis.scale.record import MLPFigures
+from arithprobe.analysis.scale.record import MLPValues
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
-from arithprobe.probes.nonlinear import MOST_CLASSES, check_task, mlp_scores
+from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
 
 
-def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
+def mlp_values(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPValues:
     """Classification of residues, where there are few enough to tell apart, or regression of the answer.
 
     Args:
@@ -26,7 +26,7 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
     modulus, some = dataset.circle, dataset.at(rows)
     kind: Kind = "regression" if modulus is None or modulus > MOST_CLASSES else "classification"
     values, group, pair = dataset.answers[rows].double(), some.group(dataset.answer), some.group("pair")
-    check_task("answer", values, group, pair, kind)
+    require_mlp_rows("answer", values, group, pair, kind)
     settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
 
     def scores(some: Sequence[ReadoutStates], shuffles: int) -> MLPScores:
@@ -47,7 +47,7 @@ def mlp_figures(plan: ScalePlan, kept: Sequence[ReadoutStates]) -> MLPFigures:
         )
 
     own, twins = scores(kept[:1], options.mlp_shuffles), scores(kept[1:], 1)
-    return MLPFigures(
+    return MLPValues(
         kind=own.metric,
         score=float(own.score[0]),
         linear=float(own.ridge[0]),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.analysis.scale.options import ScaleOptions
-from arithprobe.analysis.scale.record import ProbeFigures
+from arithprobe.analysis.scale.record import ProbeValues
 from arithprobe.probes.moments import Array, Moments, RidgePath
 from arithprobe.probes.principal_axes import leading_axes
 from arithprobe.probes.scores import CellScores
@@ -74,7 +74,7 @@ class ScalePlan:
         """(N, K) columns whose directions are taken out."""
         return torch.cat([one.columns for one in self.targets[: self.removed]], dim=1)
 
-    def figures(self, trained: RidgeSurvey, twins: Sequence[RidgeSurvey]) -> dict[str, ProbeFigures | None]:
+    def values(self, trained: RidgeSurvey, twins: Sequence[RidgeSurvey]) -> dict[str, ProbeValues | None]:
         """All probes of a model, from its moments and those of its untrained twins; see :class:`ScaleMeasures`.
 
         At equal dimension a probe reads the leading principal components of the training folds, and not a random
@@ -83,13 +83,13 @@ class ScalePlan:
         have as many dimensions to fit by chance as the model has, at every width. What a wide model keeps in
         directions of little variance is missed; the plain columns have it.
         """
-        found: dict[str, ProbeFigures | None] = {}
+        found: dict[str, ProbeValues | None] = {}
         for name, count in (("", None), ("_k", self.options.probe_dimension)):
             own, others = _scores(trained, count), [_scores(twin, count) for twin in twins]
             in_sample = in_sample_r2(Moments.total(trained.fitter.moments()).columns(slice(len(own))), count)
             for probe, width in {**self.probes, "sum": self.sum + 1}.items():
                 some = slice(self.sum if probe == "sum" else 0, width)
-                found[probe + name] = None if width is None else _figures(own, others, in_sample, some)
+                found[probe + name] = None if width is None else _values(own, others, in_sample, some)
         return dict(sorted(found.items(), key=lambda item: item[0].startswith("sum")))
 
 
@@ -114,13 +114,13 @@ def _scores(survey: RidgeSurvey, count: int | None) -> list[CellScores]:
     return survey.leading_scores("scale", count)
 
 
-def _figures(
+def _values(
     own: Sequence[CellScores], twins: Sequence[Sequence[CellScores]], in_sample: Array, some: slice
-) -> ProbeFigures:
+) -> ProbeValues:
     """The mean over some of the columns."""
     untrained = [_r2(twin[some]) for twin in twins]
     null = torch.stack([one.null[0, 0] for one in own[some]]).mean(dim=0)
-    return ProbeFigures(
+    return ProbeValues(
         r2=_r2(own[some]),
         null=float(null.quantile(0.95)),
         untrained=float(np.mean(untrained)),

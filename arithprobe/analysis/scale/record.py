@@ -11,7 +11,7 @@ _RANGE = (0.025, 0.975)  # of random subspaces
 
 
 @dataclass(frozen=True)
-class ProbeFigures:
+class ProbeValues:
     """A ridge probe beside its controls; R2 is the mean over its columns, each cosine and sine a column."""
 
     r2: float
@@ -22,7 +22,7 @@ class ProbeFigures:
     untrained: float
     """R2 of untrained networks of the same architecture, mean."""
     untrained_max: float
-    """The highest of them."""
+    """R2 of the untrained network with the highest."""
     in_sample: float
     """R2 on the rows it was fitted on, by the original notebook's protocol: all rows, each dimension of unit variance,
     penalty 1. About D / n of nothing; never a result by itself."""
@@ -33,13 +33,13 @@ class Cost:
     """What it costs to take a subspace out, and random ones of the same rank."""
 
     probe: float
-    """Without the subspace."""
+    """Cost of taking the subspace out."""
     random: float
-    """Without a random one, mean over draws."""
+    """Cost of taking a random one out, mean over draws."""
     random_low: float
     """2.5 % quantile of the draws."""
     random_high: float
-    """97.5 % quantile."""
+    """97.5 % quantile of the draws."""
 
     @property
     def excess(self) -> float:
@@ -54,7 +54,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class MLPFigures:
+class MLPValues:
     """An MLP probe of the answer beside its controls, all scored on the same rows."""
 
     kind: str
@@ -81,7 +81,7 @@ class ScaleMeasures:
     """Principal components that the probes of equal dimension read; a narrower model is read whole."""
     behaviour: Behaviour
     """Has the model learned the task: what every number below stands behind."""
-    probes: Mapping[str, ProbeFigures | None]
+    probes: Mapping[str, ProbeValues | None]
     """By name: ``fourier6`` (cosine and sine of frequencies 1 to 6) and ``sum``, and the same at equal dimension,
     ``fourier6_k`` and ``sum_k``. None where a frequency is above half the modulus."""
     ablated: str
@@ -98,7 +98,7 @@ class ScaleMeasures:
     """The same without what LEACE takes out for labels permuted between sums, mean over permutations."""
     forward_matched: float | None
     """The same for random subspaces outside of it that change the states as much, mean; None where there are none."""
-    mlp: MLPFigures | None
+    mlp: MLPValues | None
     """MLP probes of the answer; None where not asked for, or not possible."""
     left_out: tuple[str, ...]
     """What these rows do not allow, with the reason."""

@@ -11,10 +11,10 @@ import torch
 
 from arithprobe.analysis.forward import Progress, chosen_options, random_init_twin, run_over
 from arithprobe.analysis.scale.forward import ForwardCosts, ReadoutStates, forward_costs
-from arithprobe.analysis.scale.mlp import mlp_figures
+from arithprobe.analysis.scale.mlp import mlp_values
 from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.analysis.scale.probes import SITE, ScalePlan
-from arithprobe.analysis.scale.record import Cost, MLPFigures, ScaleMeasures
+from arithprobe.analysis.scale.record import Cost, MLPValues, ScaleMeasures
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.interventions.bench import halves_of
@@ -26,7 +26,7 @@ from arithprobe.problems.rows import Rows
 TWIN_SEED = 10_000
 """Added to the seed of untrained networks, so that no trial starts from the weights of one."""
 _BATCH = 64  # rows at a time: of wide models the states of all sites are a GB at 250, and no faster
-Columns = dict[str, float | int | str | None]
+ScaleValues = dict[str, float | int | str | None]
 """One row of the table of a sweep; None where there is no value."""
 
 
@@ -57,7 +57,7 @@ def measure(
         progress(f"untrained network {number + 1}")
         twins.append(run.over(random_init_twin(loaded, TWIN_SEED + options.seed + number), controls=False)[0])
     progress("probes")
-    probes = plan.figures(own, twins)
+    probes = plan.values(own, twins)
     progress("readouts refitted")
     refit = refit_curve(own, SITE, [plan.removed], options.draws, options.seed)
     progress("forward pass")
@@ -84,29 +84,29 @@ def measure(
     )
 
 
-def columns(measures: ScaleMeasures) -> Columns:
+def columns(measures: ScaleMeasures) -> ScaleValues:
     """The measures of a trial as one flat row of a table; what is missing or not a number is None."""
-    of, figures = measures.behaviour, Columns()
-    figures |= {name: getattr(measures, name) for name in ("parameters", "rows", "probe_dimension")}
-    figures |= {name: getattr(of, name) for name in ("verdict", "skill", "skill_low", "skill_high")}
-    figures |= {name: getattr(of, name) for name in ("exact_match", "rmse", "r2")}
+    of, values = measures.behaviour, ScaleValues()
+    values |= {name: getattr(measures, name) for name in ("parameters", "rows", "probe_dimension")}
+    values |= {name: getattr(of, name) for name in ("verdict", "skill", "skill_low", "skill_high")}
+    values |= {name: getattr(of, name) for name in ("exact_match", "rmse", "r2")}
     for probe, one in measures.probes.items():
-        figures |= _named(probe, one, ("r2", "null", "untrained", "untrained_max", "in_sample"))
-    figures |= {"ablated": measures.ablated, "ablated_rank": measures.ablated_rank}
+        values |= _named(probe, one, ("r2", "null", "untrained", "untrained_max", "in_sample"))
+    values |= {"ablated": measures.ablated, "ablated_rank": measures.ablated_rank}
     for name, cost in (("refit", measures.refit), ("forward", measures.forward)):
-        figures |= _named(name, cost, ("probe", "random", "random_low", "random_high"))
-    figures |= {name: getattr(measures, name) for name in ("forward_shuffled", "forward_matched")}
-    figures |= {"refit_excess": measures.refit.excess, "forward_excess": measures.forward_excess}
-    figures |= _named("mlp", measures.mlp, ("score", "kind", "linear", "null", "untrained"))
-    return dict(_plain(figures))
+        values |= _named(name, cost, ("probe", "random", "random_low", "random_high"))
+    values |= {name: getattr(measures, name) for name in ("forward_shuffled", "forward_matched")}
+    values |= {"refit_excess": measures.refit.excess, "forward_excess": measures.forward_excess}
+    values |= _named("mlp", measures.mlp, ("score", "kind", "linear", "null", "untrained"))
+    return dict(_plain(values))
 
 
-def _named(name: str, record: object, fields: Sequence[str]) -> Columns:
+def _named(name: str, record: object, fields: Sequence[str]) -> ScaleValues:
     return {f"{name}_{field}": None if record is None else getattr(record, field) for field in fields}
 
 
-def _plain(figures: Columns) -> Iterator[tuple[str, float | int | str | None]]:
-    for name, value in figures.items():
+def _plain(values: ScaleValues) -> Iterator[tuple[str, float | int | str | None]]:
+    for name, value in values.items():
         yield name, None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -135,13 +135,13 @@ class _Run:
             self.plan.left_out.append(f"forward pass: {error}")
         return None
 
-    def mlp(self) -> MLPFigures | None:
+    def mlp(self) -> MLPValues | None:
         """MLP probes; None, with the reason in the plan, where these rows do not allow them."""
         if self.plan.options.no_mlp:
             self.plan.left_out.append("MLP probes: no_mlp")
             return None
         try:
-            return mlp_figures(self.plan, self.kept)
+            return mlp_values(self.plan, self.kept)
         except ArithprobeError as error:
             self.plan.left_out.append(f"MLP probes: {error}")
         return None

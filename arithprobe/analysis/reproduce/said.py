@@ -1,0 +1,46 @@
+"""What a reproduction says: the notebook's numbers beside the honest ones, and what each means."""
+
+from arithprobe.analysis.reproduce.columns import by_protocol, number, shown_rows
+from arithprobe.analysis.reproduce.run import Reproduction
+from arithprobe.said.content import Column, Said, Table, Words
+
+_HEADINGS = ("notebook's protocol", "held out", "shuffled labels", "their 95 %", "untrained", "untrained, held out")
+
+
+def said_of(found: Reproduction) -> Said:
+    """What it says.
+
+    Args:
+        found: The numbers.
+    """
+    rows = []
+    for label, keys in shown_rows(found.columns):
+        one = by_protocol(found.columns, *keys)
+        values = (one.notebook, one.held_out, one.null, one.null_high, one.twin, one.twin_held_out)
+        rows.append((label, *map(number, values)))
+    numbers = Table(
+        f"{found.task}, {found.rows} rows: the notebook's numbers for this checkpoint",
+        (Column("quantity", is_text=True), *map(Column, _HEADINGS)),
+        tuple(rows),
+        ("All positions, frequencies and periods are in reproduction.json.",),
+    )
+    meaning = Table(
+        "What each means",
+        (Column("quantity", is_text=True), Column("meaning", is_text=True)),
+        tuple(found.meaning.items()),
+    )
+    return Said(
+        name="reproduce",
+        title="The notebook's table",
+        behaviour=found.behaviour,
+        blocks=(
+            Words("Numbers by the notebook's protocol (in-sample, padding included) are no evidence by themselves."),
+            numbers,
+            meaning,
+        ),
+        records={"reproduction": {"checkpoint": found.checkpoint} | found.to_dict()},
+        shows="The original notebook's numbers for this checkpoint.",
+        does_not_show="What they were taken for, unless the value held out says the same.",
+        rank=90,
+        checkpoint=found.checkpoint,
+    )
