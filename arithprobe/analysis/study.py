@@ -18,10 +18,10 @@ OptionsT = TypeVar("OptionsT")
 ResultT = TypeVar("ResultT", bound="Spoken")
 
 STUDIES: Mapping[str, str] = {
-    "probe": "arithprobe.analysis.probe.run:ProbeStudy",
-    "intervene": "arithprobe.analysis.intervene.run:InterveneStudy",
-    "heads": "arithprobe.analysis.heads.run:HeadsStudy",
-    "reproduce": "arithprobe.analysis.reproduce.run:ReproduceStudy",
+    "probe": "arithprobe.analysis.probe:ProbeStudy",
+    "intervene": "arithprobe.analysis.intervene:InterveneStudy",
+    "heads": "arithprobe.analysis.heads:HeadsStudy",
+    "reproduce": "arithprobe.analysis.reproduce:ReproduceStudy",
 }
 """The studies that are commands, and where each class is."""
 
