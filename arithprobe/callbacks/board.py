@@ -12,11 +12,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
 from arithprobe.behaviour import NOT_LEARNED_WARNING
-from arithprobe.callbacks.base import ValidationProbe, probed_module
+from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.custom_scalars import BoardLayout, overview
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
-from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.trainers import callbacks_of, logged_step
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.probes.tags import Tag
