@@ -70,6 +70,8 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._validations = self._results = self._drawn = 0
         self.last: Said | None = None
         self._watch: Watch[ResultT] | None = None
+        self._tags: tuple[str, ...] = ()
+        self._turn = False
         self._run_folder: Path | None = None
         self._planned: tuple[object, object, Rows] | None = None
         self._fit: tuple[Trainer, LightningModule] | None = None
@@ -101,7 +103,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     def tags(self) -> list[str]:
         """The tags it may log, once prepared."""
-        return [] if self._watch is None else list(self._watch.tags)
+        return list(self._tags)
 
     @property
     def writes(self) -> str:
@@ -131,7 +133,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare anew next time: an option may have been changed until then."""
-        self._planned = None
+        self._planned = self._watch = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Begin anew, in a fit: what came before is not known, or is of later steps."""
@@ -147,6 +149,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._planned = None
         with quiet(module):
             self._watch = self.prepare(module, dataset)
+        self._tags = self._watch.tags
         self._planned = module.model, module.objective, dataset
 
     def __getstate__(self) -> dict[str, Any]:
