@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.callbacks.clock import Timed
+from arithprobe.callbacks.custom_scalars import with_charts
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.telling import add_line, gate, show_pictures, write_run
@@ -209,7 +210,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
             earlier = self.history if self.keeps is None else self.history[len(self.history) + 1 - self.keeps :]
             self.history = [*earlier, Observed(moment(trainer)["step"], result)]
             self._results += 1
-            self.last = self.said(self.history)
+            self.last = with_charts(self.said(self.history))
         known = {tag: value for tag, value in self.last.scalars.items() if value == value}
         pl_module.log_dict(known, sync_dist=True)
 

@@ -186,7 +186,7 @@ def _final(trainer: Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _probes(trainer: Trainer) -> list[ValidationProbe]:
+def _probes(trainer: Trainer) -> list[ValidationProbe[Any]]:
     return [one for one in callbacks_of(trainer) if isinstance(one, ValidationProbe)]
 
 

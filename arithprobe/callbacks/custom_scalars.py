@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from arithprobe.probes.tags import Tag
@@ -28,7 +29,7 @@ def overview(said: Sequence[Said], logged: Container[str]) -> BoardLayout:
     layout: BoardLayout = {"Has it learned?": {title: chart for title, chart in learned.items() if chart[1]}}
     for one in said:
         tags = [Tag.parse(tag) for tag in one.scalars]
-        for chart in charts_of(one):
+        for chart in _charts(one):
             own = [tag for tag in tags if tag.target == chart.target]
             own = [tag for tag in own if _SITES.fullmatch(tag.site)] or own
             drawn = _drawn(one.name, chart, list(dict.fromkeys((tag.site, tag.position) for tag in own)), logged)
@@ -37,24 +38,32 @@ def overview(said: Sequence[Said], logged: Container[str]) -> BoardLayout:
     return layout
 
 
-def charts_of(said: Said) -> list[Chart]:
-    """The charts that a live probe names, and one of each further target that it logs and names no chart of."""
-    named = [block for block in said.blocks if isinstance(block, Chart)]
+def with_charts(said: Said) -> Said:
+    """The same, with a chart of each target that a live probe logs and names no chart of."""
     metrics: dict[str, dict[str, None]] = {}
-    for tag in map(Tag.parse, said.scalars if not named else ()):
+    for tag in map(Tag.parse, said.scalars):
         metrics.setdefault(tag.target, {})[tag.metric] = None
-    others = (Chart(target, said.title, tuple(some), headlines=tuple(some)) for target, some in metrics.items())
-    return [*named, *others]
+    for chart in _charts(said):
+        metrics.pop(chart.target, None)
+    more = [
+        Chart(target, said.title, tuple(some), headlines=tuple(some), score=next(iter(some)), null=[*some, ""][1])
+        for target, some in metrics.items()
+    ]
+    return replace(said, blocks=(*said.blocks, *more)) if more else said
 
 
 def headlines(said: Said) -> Iterator[tuple[str, str]]:
     """Of the scores that runs are compared by, at the last site: name of the column, and tag."""
     tags = [Tag.parse(tag) for tag in said.scalars]
-    for chart in charts_of(said):
+    for chart in _charts(said):
         own = [tag for tag in tags if tag.target == chart.target]
         for tag in own:
             if tag.metric in chart.headlines and tag.site == own[-1].site:
                 yield f"{said.name}_{tag.target}_{tag.metric}", str(tag)
+
+
+def _charts(said: Said) -> Iterator[Chart]:
+    return (block for block in said.blocks if isinstance(block, Chart))
 
 
 def _drawn(name: str, chart: Chart, places: Sequence[tuple[str, str]], logged: Container[str]) -> dict[str, list[Any]]:

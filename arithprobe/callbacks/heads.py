@@ -19,7 +19,7 @@ from arithprobe.models.network import require_heads
 from arithprobe.plotting.heads import head_scores
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
-from arithprobe.said.content import Picture, Said, Words
+from arithprobe.said.content import Chart, Picture, Said, Words
 from arithprobe.training.probed import ProbedModule
 
 
@@ -82,6 +82,7 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
         """Which head costs most, and all scores in a picture."""
         step, (statistics, copying, ablation) = history[-1]
         scores = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
+        heads = tuple(f"h{head}" for head in range(copying.shape[1]))
         finding = _costliest(statistics, ablation)
         return Said(
             name=self.name,
@@ -89,6 +90,7 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
             behaviour=self.behaviour,
             blocks=(
                 Words(finding),
+                *(Chart(target, heading, heads) for target, heading in self._headings().items()),
                 Picture(
                     f"{self.name}_scores",
                     lambda: head_scores(statistics, copying, ablation, None, self.behaviour, step),
@@ -108,16 +110,19 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
             },
         )
 
+    def _headings(self) -> dict[str, str]:
+        return {
+            "operandmass": "attention from the last token to the digits of x and y",
+            "entropy": "entropy of the attention over tokens, in nats",
+            f"{self.ablation}ablation": "rise of the RMSE without the head, in answer units",
+        }
+
     def head_tags(self, layers: int, heads: int) -> tuple[str, ...]:
         """The tags of so many heads in so many layers."""
-        logged = (
-            ("operandmass", "pattern", "last"),
-            ("entropy", "pattern", "last"),
-            (f"{self.ablation}ablation", "z", "all"),
-        )
+        places = (("pattern", "last"), ("pattern", "last"), ("z", "all"))
         return tuple(
             str(Tag(self.name, target, f"{site}.{layer}", position, f"h{head}"))
-            for target, site, position in logged
+            for target, (site, position) in zip(self._headings(), places, strict=True)
             for layer in range(layers)
             for head in range(heads)
         )
