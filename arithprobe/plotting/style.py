@@ -28,7 +28,7 @@ class ShownFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        FigureCanvasAgg(self).print_png(buffer)
+        FigureCanvasAgg(self).print_png(buffer)  # type: ignore[no-untyped-call]
         return buffer.getvalue()
 
 
