@@ -11,7 +11,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
-from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.custom_scalars import BoardLayout, headlines, overview
 from arithprobe.callbacks.loggers import tensorboard
@@ -139,8 +138,8 @@ def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) ->
     behaviour = module.behaviour
     findings = [line for probe in _probes(trainer) for line in probe.findings()]
     parts = [f"**{behaviour}**"]
-    if behaviour is not None and behaviour.verdict == "NOT LEARNED" and findings:
-        parts.append(NOT_LEARNED_WARNING)
+    if behaviour is not None and behaviour.warning and findings:
+        parts.append(behaviour.warning)
     parts.append("\n".join(f"- {line}" for line in findings))
     rows = [f"| {name} | {value} |" for name, value in _facts(trainer, module, folder)]
     parts.append("\n".join(["| | |", "|---|---|", *rows]))
