@@ -181,7 +181,7 @@ class FourierProbing(ValidationProbe[FourierFound]):
             lambda: frequency_step_map(steps, every, site, self.behaviour),
             f"Key frequencies at {site} after {0 if step is None else step + 1} steps: {key}{others}.",
             f"Frequency by step, {last.circle.name}",
-            "A circle, where a cross is: that frequency is above the null, and not told from neighbouring periods.",
+            "A circle, where a cross is: that frequency is of another period, or not told from one.",
         )
 
     def _line(self, found: FourierFound) -> Mapping[str, Any]:
