@@ -284,7 +284,8 @@ def test_hollow_points_have_only_the_readout_after_them():
 def test_without_skill_the_loss_is_in_answer_units():
     plain = decodable_against_used([row(rmse=0.4)], LEARNED).axes[1]
     axes = decodable_against_used([unlearned(row(rmse=0.4))], FAILED).axes[1]
-    assert ("skill" in plain.get_ylabel(), axes.get_ylabel()) == (True, "increase of the RMSE (answer units)")
+    assert plain.get_ylabel() == "share of the skill lost"
+    assert axes.get_ylabel() == "increase of the RMSE (answer units);\nthere is no skill to lose"
     assert named(axes, "embed@last sum:probe").get_ydata()[0] == 0.4
 
 
