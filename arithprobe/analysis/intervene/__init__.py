@@ -16,7 +16,7 @@ class InterveneStudy(Study[InterveneOptions, "InterventionReport"]):
     """``arithprobe intervene``."""
 
     name = "intervene"
-    summary = "what the answers lose without what is decodable"
+    summary = "what a checkpoint loses when what is decodable is taken out of it"
     description = (
         "Take what a probe reads out of a checkpoint's forward pass, swap it between problems and move it, and score "
         "the model's own answers, beside random subspaces."

@@ -105,7 +105,8 @@ def _cells(row: LedgerRow, tested: bool) -> Iterator[str]:
 
 def _displaced(effect: AblationEffect) -> str:
     """Percent of the variance, of the subspace and of the draws of each null, in the order of their p."""
-    ranges = ["-".join(map(_percent, displaced_by(effect, null))) for null in effect.nulls if len(null.removed)]
+    sizes = [displaced_by(effect, null) for null in effect.nulls]
+    ranges = ["-".join(map(_percent, ends)) for ends in sizes if ends and all(map(math.isfinite, ends))]
     return f"{_percent(effect.displaced)} ({' / '.join(ranges)})" if ranges else _percent(effect.displaced)
 
 
