@@ -13,15 +13,15 @@ from arithprobe.models.headed import head_name
 def p_words(effect: AblationEffect) -> str:
     """The p-value against each null with the variance displaced, or why it cannot be told; descriptions have none."""
     if not effect.nulls:
-        return f"{CANNOT_BE_TOLD}: it stands beside no fit on permuted labels"
+        return f"p {CANNOT_BE_TOLD}: it stands beside no fit on permuted labels"
     return f"displacing {_percent(effect.displaced)}: {', '.join(p_beside(effect, one) for one in effect.nulls)}"
 
 
 def p_beside(effect: AblationEffect, null: RandomFamily) -> str:
     """The p-value against one null with what its draws displace, or why it cannot be told."""
     if math.isnan(null.p):
-        return untold_words(null)
-    return f"{null.name} {null.p:.3g} ({_displacing(effect, null)})"
+        return f"p against {untold_words(null)}"
+    return f"p {null.p:.3g} against {null.name} ({_displacing(effect, null)})"
 
 
 def p_in_short(effect: AblationEffect, null: RandomFamily) -> str:

@@ -55,7 +55,7 @@ def _of_last_token(found: HeadReport) -> Iterator[Picture]:
     yield Picture(
         "head_scores",
         partial(head_scores, statistics, found.copying, main, direct, behaviour),
-        "Scores of each head, without ablation." if main is None else f"{costliest_words(main)}.",
+        "Scores of each head, without ablation." if main is None else _sentence(costliest_words(main)),
         "Scores of each head",
     )
 
@@ -64,14 +64,14 @@ def _of_effects(found: HeadReport, causal: Causal) -> Iterator[Picture]:
     yield Picture(
         "head_effects",
         partial(mass_against_effect, causal.agreements, causal.main, found.behaviour),
-        " ".join(f"{agreement_words(one, causal.main.kind)}." for one in causal.agreements),
+        " ".join(_sentence(agreement_words(one, causal.main.kind)) for one in causal.agreements),
         "Attention against effect",
         "A rule: these are the heads of one model.",
     )
     yield Picture(
         "head_ablation",
         partial(ablation_bars, causal.ablations, found.behaviour),
-        f"{costliest_words(causal.main)}.",
+        _sentence(costliest_words(causal.main)),
         "Ablation of each head",
         "What two heads cost together: of two that do the same each costs little.",
     )
@@ -169,6 +169,10 @@ def _patched(patching: HeadPatching) -> str:
     if math.isnan(most):
         return f"What a head brings {CANNOT_BE_TOLD}: it is no number."
     return f"Most of the gap to another answer comes with {head_name(layer, head)}: {most:.0%}."
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _largest(values: Tensor) -> tuple[list[int], float]:

@@ -92,7 +92,7 @@ def _costly(rows: Sequence[LedgerRow]) -> str:
     if not known:
         return f"How far the RMSE rises {CANNOT_BE_TOLD}: it is no number."
     most = max(known, key=lambda row: row.main.delta_rmse)
-    return f"The RMSE rises most at {_where(most)}: {most.main.delta_rmse:+.3g}; p: {p_words(most.main)}."
+    return f"The RMSE rises most at {_where(most)}: {most.main.delta_rmse:+.3g}, {p_words(most.main)}."
 
 
 def _where(row: LedgerRow) -> str:
