@@ -24,7 +24,7 @@ from arithprobe.analysis.ladder.rules import (
     scores_at,
 )
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.probes.selective import Untrained
 from arithprobe.problems.circles import planes_name
@@ -39,7 +39,7 @@ class SiteLadder:
     read: ReadScores
     """What a probe reads there, beside its controls; of a circle, at the frequency that decides."""
     frequencies: tuple[int, ...]
-    """The frequencies taken out and turned together; empty for a line."""
+    """The key frequencies with R2 of 0.5 or more, which are taken out and turned together; empty for a line."""
     rung: Rung
     """The highest rung reached."""
     stopped_by: str
@@ -143,8 +143,8 @@ def _read(scores: ClaimScores, beside: Untrained, site: str, behaviour: Behaviou
     row, circle = scores.sites.index(site), scores.claim.circle
     frequencies: tuple[int, ...] = ()
     if circle is not None:
-        key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
-        frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
+        carried = scores.key[:, row] & (scores.r2[:, row] >= CARRIED)
+        frequencies = tuple(n for n, kept in zip(circle.frequencies, carried.tolist(), strict=True) if kept)
     found = scores_at(scores, beside, site)
     best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)
