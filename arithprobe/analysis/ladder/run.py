@@ -23,6 +23,7 @@ from arithprobe.analysis.ladder.rules import (
     read_evidence,
     scores_at,
 )
+from arithprobe.analysis.progress import Progress
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
@@ -90,7 +91,7 @@ def climb(
     claims: Sequence[ClaimScores],
     untrained: Sequence[Untrained],
     interventions: Callable[[list[str], list[str]], CausalRungs],
-    progress: Callable[[str], object] = lambda step: None,
+    progress: Progress | Callable[[str], object] | None = None,
 ) -> tuple[Ladder, ...]:
     """Climb as far as the evidence reaches.
 
@@ -99,14 +100,16 @@ def climb(
         claims: Scores of each claim, with controls.
         untrained: Each claim beside untrained networks.
         interventions: Makes what intervenes, from the targets and sites that it will be asked for.
-        progress: Told the name of each step as it starts.
+        progress: Counts the steps, or is told the name of each as it starts.
     """
+    progress = Progress.by_name(progress)
     tried = [
         (scores, [_read(scores, beside, site, behaviour) for site in _sites_of(scores)])
         for scores, beside in zip(claims, untrained, strict=True)
     ]
     ready = [(_target(scores.claim, one), one.site) for scores, sites in tried for one in sites if _is_ready(one)]
     if ready:
+        progress.expect(1 + len(ready))
         progress("ladder")
         names = [scores.claim.name for scores in claims]
         rungs = interventions(*(list(dict.fromkeys(some)) for some in zip(*ready, strict=True)))
