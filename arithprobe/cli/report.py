@@ -41,7 +41,7 @@ def run(words: Sequence[str] | None) -> None:
 
     runs = read_runs(given.runs)
     require_writable(path.parent)
-    with steps(step_count()) as progress:
+    with steps() as progress:
         page = page_of(runs, progress)
     write_whole(path, page)
     console = Console(soft_wrap=True)
