@@ -37,7 +37,7 @@ def run(words: Sequence[str] | None) -> None:
     from rich.markup import escape
 
     from arithprobe.cli.verdict import print_verdict
-    from arithprobe.reports.page import page_of, read_runs, step_count  # imports PyTorch; options need not wait for it
+    from arithprobe.reports.page import page_of, read_runs  # imports PyTorch; options need not wait for it
 
     runs = read_runs(given.runs)
     require_writable(path.parent)
