@@ -761,7 +761,13 @@ def test_a_claim_is_said_in_the_tone_of_its_rung(case):
     headings = [one for one in said(case).blocks if isinstance(one, Words) and one.tone != "plain"]
     assert len(headings) == len(tones)
     for heading, (name, one) in zip(headings, tones.items(), strict=True):
-        expected = "bad" if one.rung == "none" else "good" if one.rung in ("necessary", "sufficient") else "doubtful"
+        expected = (
+            "bad"
+            if one.rung in ("none", "behaviour")
+            else "good"
+            if one.rung in ("necessary", "sufficient")
+            else "doubtful"
+        )
         assert heading.text.startswith(name) and heading.tone == expected
 
 
@@ -769,9 +775,10 @@ def test_the_scores_of_a_ladder_are_a_row_for_each_site_tried():
     rows = [row for row in report(adder).scores() if row.score == "rungs"]
     expected = [(at.site, one.variable, at.height) for one in report(adder).ladder for at in one.sites]
     assert [(row.site, row.target, row.value) for row in rows] == expected
-    slopes = {row.target: row for row in report(adder).scores() if row.score == "slope"}
-    own = ladder(adder, "sum").own.causal.steering.slope
-    assert (slopes["sum"].value, slopes["sum"].low, slopes["sum"].high) == own
+    slopes = {row[:3]: row for row in report(adder).scores() if row.score == "slope"}
+    own = ladder(adder, "sum").own
+    row = slopes[own.site, "last", "sum"]
+    assert (row.value, row.low, row.high) == own.causal.steering.slope
 
 
 # what pages and pictures make of it
