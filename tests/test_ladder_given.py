@@ -21,7 +21,7 @@ from arithprobe.analysis.ladder.record import ladder_record
 from arithprobe.analysis.ladder.rules import SLOPE
 from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.run import probe
-from arithprobe.cli.ladder_table import print_ladders
+from arithprobe.cli.terminal import print_said
 from arithprobe.files import to_json
 from arithprobe.interventions.partial import given_test
 from arithprobe.interventions.patching import Recovered
@@ -289,7 +289,7 @@ def test_the_ladder_of_a_correlate_stops_at_geometric_and_says_from_what_it_cann
     assert by_name["x"].stopped_by.startswith("necessary: cannot be told: x from sum (r = 0.98); ")
     assert "swaps of it exact" in by_name["x"].stopped_by and "the probe's own direction" in by_name["x"].stopped_by
     text = io.StringIO()
-    print_ladders(Console(file=text, width=3000), report().ladder)
+    print_said(report().said.also[0], Console(file=text, width=3000))
     assert "  ?     necessary: cannot be told: x from sum (r = 0.98); " in text.getvalue()
     assert "given x (r = 0.98), what of sum is its own makes 100.0% " in text.getvalue()  # the control
 
@@ -303,6 +303,14 @@ def test_the_record_has_each_test_and_the_rungs_that_stand():
         assert (test["given"], test["stands"]) == (other, expected)
         assert set(test["share"]) == {"fraction", "low", "high"} and test["r"] == pytest.approx(0.985, abs=0.01)
         assert 0 <= site["causal"]["given"]["probe_exact"] <= 1
+
+
+def test_what_was_told_apart_is_a_table_of_what_the_ladder_says():
+    (apart,) = (one for one in report().said.also[0].blocks if one.kind == "table")
+    assert [(row[0], row[2], row[-1]) for row in apart.rows] == [
+        ("x", "sum", "nothing: cannot be told from it"),
+        ("sum", "x", "necessary, sufficient"),
+    ]
 
 
 def test_the_page_has_a_table_of_what_was_told_apart_and_older_files_have_none(tmp_path):

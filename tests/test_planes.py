@@ -11,7 +11,10 @@ from planted_rows import some
 
 from arithprobe.analysis.forward import run_over
 from arithprobe.analysis.ladder.causal import CausalRungs
+from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.planes import AnswerScores, plane_effects, plane_targets
+from arithprobe.analysis.probe.run import probe
+from arithprobe.analysis.progress import Progress
 from arithprobe.models.hooks import edit
 from arithprobe.planted.circuits import MODULUS, clock
 from arithprobe.planted.rungs import many_handed_clock
@@ -296,3 +299,42 @@ def test_permuted_labels_are_those_of_one_other_sum():
     for labels in relabelled(clock, (1,)):
         values = torch.cat([total[:, None].double(), labels], dim=1).round(decimals=6)
         assert len(torch.unique(values, dim=0)) == len(torch.unique(total))
+
+
+# what a probe says of them
+
+
+@functools.cache
+def probed():
+    """A report of a network that turns on one frequency, and what counted its steps."""
+    few = {"targets": ["sum"], "positions": ["last"], "no_mlp": True, "twins": 1, "small_periods": (2,)}
+    options = ProbeOptions(claims=["residue"], max_examples=260, fourier_permutations=19, **few)
+    progress = Progress()
+    return probe(*some(clock, 500), options, progress), progress
+
+
+@pytest.mark.slow
+def test_each_site_is_a_step_and_a_line():
+    report, progress = probed()
+    assert progress.done == progress.total == 6 + 1 + len(report.planes)
+    (words,) = (one.text for one in report.said.blocks if one.kind == "words" and "taken out by LEACE" in one.text)
+    lines = words.splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [one.site for one in report.planes]
+    assert [line.endswith("no key frequency") for line in lines] == [not one.key for one in report.planes]
+    picture = next(one for one in report.said.pictures if one.name == "frequencies_left_out")
+    last = report.planes[-1]
+    assert f"{last.without_key.exact:.1%} of the answers are exact without the key frequencies" in picture.finding
+
+
+@pytest.mark.slow
+def test_the_scores_have_a_row_without_each_plane_at_each_site_and_one_with_nothing_but_the_key_ones():
+    report, _ = probed()
+    rows = list(report.scores())
+    assert len({row[:4] for row in rows}) == len(rows)
+    found = {row[:4]: row for row in rows}
+    for one in report.planes:
+        for n, answers in zip(one.frequencies, one.excluded, strict=True):
+            row = found[one.site, "last", f"residuemod{MODULUS}f{n}", "exact_without"]
+            assert (row.value, row.n) == (answers.exact, one.n)
+    only = {row.site: row.value for row in rows if row.score == "skill_only"}
+    assert only == {one.site: one.only_key.skill for one in report.planes if one.key} and only

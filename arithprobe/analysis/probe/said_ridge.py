@@ -18,13 +18,9 @@ from arithprobe.said.numbers import number, share
 _MOST = 0.5  # of the penalties of a cell
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best
 _MAPPED = ("x", "y", "sum", "residue")  # targets with a map
-_COLUMNS = (
-    Column("target", is_text=True),
-    *map(Column, ("R2 [95 %]", "shuffled", "p", "untrained", "explained")),
-    Column("lengths", optional=True),
-    Column("text", optional=True),
-    Column("best cell", is_text=True, optional=True),
-)
+_COLUMNS = (Column("target", is_text=True), *map(Column, ("R2 [95 %]", "shuffled", "p", "untrained", "explained")))
+_BEST = Column("best cell", is_text=True, optional=True)
+_SURFACE = {"lengths": ("lengths", "digit counts"), "characters": ("text", "the characters")}
 _UNTRAINED = (
     "untrained: mean of {} random-init networks of this architecture.",
     f"explained: the part of R2 that needs no training (reads more: {UNTRAINED_MORE} than trained;\n"
@@ -64,16 +60,18 @@ def interval(low: float, high: float) -> str:
 
 def _table(report: ProbeReport, site: str) -> Table:
     untrained = [note.format(report.twins[0].twins) for note in _UNTRAINED] if report.twins else _NO_TWINS
+    surface = [_SURFACE.get(kind, (kind, f"the {kind}")) for kind in report.surface]
+    names, kinds = ([one[part] for one in surface] for part in (0, 1))
     at_an_end = any(_end_of_grid(scores.at(site)) for scores in report.ridge)
     return Table(
         f"ridge probes at {site}@last: held-out R2 ({report.ridge[0].at(site)['n_test']:.0f} rows, each held out once) "
         "and what to compare it with",
-        _COLUMNS,
+        (*_COLUMNS, *(Column(name, optional=True) for name, _ in surface), _BEST),
         tuple(_row(report, index, site) for index in range(len(report.ridge))),
         (
             "shuffled: 95 % of permuted labels are below.",
             *untrained,
-            "lengths, text: R2 from digit counts, from the characters.",
+            *([f"{', '.join(names)}: R2 from {', from '.join(kinds)}."] if surface else []),
             *(f"[-]: {reason}." for reason in _no_interval(report.ridge, site)),
             *([_ENDS] if at_an_end else []),
         ),
@@ -96,7 +94,7 @@ def _row(report: ProbeReport, index: int, site: str) -> tuple[str, ...]:
         f"{cell['p']:.2f}",
         untrained,
         explained,
-        *(number(float(report.surface[kind][index].r2[0, 0])) for kind in ("lengths", "characters")),
+        *(number(float(of_kind[index].r2[0, 0])) for of_kind in report.surface.values()),
         f"{best:.3f} {at}",
     )
 

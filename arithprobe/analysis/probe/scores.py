@@ -27,8 +27,9 @@ def scores_of(report: ProbeReport) -> Iterator[Score]:
     for kind, some in report.surface.items():
         for one in some:
             yield from (row._replace(site="", position="") for row in _cells(one, f"r2_{kind}"))
-    for circle in (*([] if report.circle is None else [report.circle]), *report.small):
-        yield from _frequencies(circle)
+    circles = [*([] if report.circle is None else [report.circle]), *report.small]
+    for name in dict.fromkeys(one.circle.name for one in circles):  # a small period may be the circle's own
+        yield from _frequencies(next(one for one in circles if one.circle.name == name))
     yield from _decoded(report)
     yield from _mlp(report)
     yield from _since(report)
@@ -92,9 +93,10 @@ def _planes(report: ProbeReport) -> Iterator[Score]:
             (planes_name(quantity, period, [n]), "without", answers)
             for n, answers in zip(one.frequencies, one.excluded, strict=True)
         ]
-        key = planes_name(quantity, period, one.key)
-        named += [] if one.without_key is None or len(one.key) == 1 else [(key, "without", one.without_key)]
-        named += [] if one.only_key is None else [(key, "only", one.only_key)]
+        if one.without_key is not None and one.only_key is not None:
+            key = planes_name(quantity, period, one.key)
+            named += [(key, "without", one.without_key)] if len(one.key) > 1 else []  # of one it stands there already
+            named.append((key, "only", one.only_key))
         for target, how, answers in named:
             yield Score(one.site, "last", target, f"skill_{how}", answers.skill, n=one.n)
             yield Score(one.site, "last", target, f"exact_{how}", answers.exact, n=one.n)
