@@ -184,7 +184,7 @@ def planted(modular, *, permuted):
     values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))] if permuted else values
     probing = EmergenceProbing(targets=["sum10"], drifts=0 if permuted else 19)
     fitted(modular, [Plant(values, "resid_post.0", 2), probing])
-    return {one.variable: one for one in probing._found}, probing.findings()[0]
+    return {one.variable: one for one in probing.found}, probing.findings()[0]
 
 
 def test_a_frequency_that_is_planted_emerges_when_and_where_it_is_planted(modular):
@@ -215,8 +215,8 @@ def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
     for kind in (EmergenceProbing, WithoutItsBeginning):
         probing = kind(frequencies=0, drifts=0)
         fitted(modular, [probing], seed=6)
-        assert len(probing._history) == 5
-        count[kind] = sum(one.site is not None for one in probing._found)
+        assert len(probing.history) == 5
+        count[kind] = sum(one.site is not None for one in probing.found)
     assert count[EmergenceProbing] == 0 < count[WithoutItsBeginning]
 
 
@@ -287,7 +287,7 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     events = EventAccumulator(str(folder)).Reload().Tags()
     (tag,) = (tag for tag in events["scalars"] if tag.startswith("emergence"))
     assert str(Tag.parse(tag)) == "emergence_variables/final@last/emerged"
-    assert "emergence_variables/variable x step" in events["images"]
+    assert "emergence_variables/Emergence of each variable" in events["images"]
 
 
 @pytest.mark.slow

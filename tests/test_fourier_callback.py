@@ -44,7 +44,7 @@ def test_it_logs_curves_writes_records_and_draws_the_map(probed):
     events = EventAccumulator(str(folder)).Reload().Tags()
     for metric in ("r2", "null_high", "r2_max", "null_max", "accuracy"):
         assert f"fourier_residuemod7/resid_post.1@last/{metric}" in events["scalars"]
-    assert "fourier_residuemod7/frequency x step" in events["images"]
+    assert "fourier_residuemod7/Frequency by step, residuemod7" in events["images"]
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_curves_pictures_and_records_stand_where_people_look(probed, lines):
         assert len(curve) == 2
         assert curve[-1].value == pytest.approx(cell[metric], abs=1e-6)
         assert curve[-1].step == line["step"]
-    assert "ridge_sum/site x position" in tags["images"]
+    assert "ridge_sum/Held-out R2 of sum by site and position" in tags["images"]
     pixels = np.asarray(Image.open(folder / "figures" / "ridge_sum.png"))
     assert pixels.shape[0] > 300
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
@@ -139,7 +139,7 @@ def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
 def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
     assert run(*small_fit, *PROBE, *LAST, *words)[0] == 0
-    images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/site x position")
+    images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/Held-out R2 of sum by site and position")
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
 
