@@ -139,7 +139,9 @@ def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
 def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
     assert run(*small_fit, *PROBE, *LAST, *words)[0] == 0
-    images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/Held-out R2 of sum by site and position")
+    images = (
+        EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/Held-out R2 of sum by site and position")
+    )
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
 
@@ -202,7 +204,10 @@ def test_two_of_different_names_have_tags_files_and_pictures_of_their_own(run, s
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ridge", r"two RidgeProbing both write probes/ridge.jsonl and tags 'ridge_...'; .* give one a 'name' of its own"),
+        (
+            "ridge",
+            r"two RidgeProbing both write probes/ridge.jsonl and tags 'ridge_...'; .* give one a 'name' of its own",
+        ),
         ("Stiff 1", "name is 'Stiff 1'; expected small letters"),
     ],
 )

@@ -86,7 +86,9 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
     ) -> None:
         super().__init__(name)
         if self.name in _FILES_OF_THE_RUN:
-            raise ArithprobeError(f"EmergenceProbing: name is {self.name!r}; {self.name}.json is another file of the run")
+            raise ArithprobeError(
+                f"EmergenceProbing: name is {self.name!r}; {self.name}.json is another file of the run"
+            )
         require_at_least(
             "EmergenceProbing: ",
             folds=(folds, 2),
