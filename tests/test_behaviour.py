@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import r2_score
 
 from arithprobe.behaviour import Errors, difference, judge, judge_rows
-from arithprobe.callbacks.base import to_json
 from arithprobe.errors import ArithprobeError
+from arithprobe.files import to_json
 from arithprobe.training.metrics import AnswerErrors
 
 

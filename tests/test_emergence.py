@@ -32,6 +32,7 @@ from arithprobe.probes.emergence_survey import watched
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.targets import target_values
+from arithprobe.said.content import Table
 from arithprobe.training.module import ArithmeticModule
 
 pytestmark = pytest.mark.slow(seconds=0.2)
@@ -184,21 +185,29 @@ def planted(modular, *, permuted):
     values = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))] if permuted else values
     probing = EmergenceProbing(targets=["sum10"], drifts=0 if permuted else 19)
     fitted(modular, [Plant(values, "resid_post.0", 2), probing])
-    return {one.variable: one for one in probing._found}, probing.findings()[0]
+    return {one.variable: one for one in probing.found}, probing
 
 
 def test_a_frequency_that_is_planted_emerges_when_and_where_it_is_planted(modular):
-    found, said = planted(modular, permuted=False)
+    found, probing = planted(modular, permuted=False)
+    said = probing.findings()[0]
     assert list(found) == ["sum10", "residuemod7f1", "residuemod7f2", "residuemod7f3"]
     one = found["residuemod7f2"]
     assert (one.step, one.site, one.cleared) == (5, "resid_post.0", True)
     assert one.r2 > 0.8 and one.compared
     assert said.startswith("emerged: residuemod7f2 at step 6 (resid_post.0); never: ")  # after step 5, six are done
     assert not any(other.emerged for name, other in found.items() if name != "residuemod7f2")
+    (picture,) = probing.last.pictures
+    (table,) = (block for block in probing.last.blocks if isinstance(block, Table))
+    assert picture.finding == "Emerged, by steps: residuemod7f2 at 6."
+    assert table.rows == (("residuemod7f2", "6", "resid_post.0"),)
+    assert probing.last.scalars == {"emergence_variables/final@last/emerged": 1.0}
+    assert len(probing.last.records["emergence"]["loss"]) == len(probing.last.records["emergence"]["steps"]) == 5
 
 
 def test_the_same_values_on_other_rows_do_not_emerge(modular):
-    found, said = planted(modular, permuted=True)
+    found, probing = planted(modular, permuted=True)
+    said = probing.findings()[0]
     assert all(one.site is None for one in found.values())  # whatever drift is
     assert said.startswith("emerged: nothing; never: sum10, ")
 
@@ -215,8 +224,8 @@ def test_what_an_untrained_network_gives_away_does_not_emerge(modular):
     for kind in (EmergenceProbing, WithoutItsBeginning):
         probing = kind(frequencies=0, drifts=0)
         fitted(modular, [probing], seed=6)
-        assert len(probing._history) == 5
-        count[kind] = sum(one.site is not None for one in probing._found)
+        assert len(probing.history) == 5
+        count[kind] = sum(one.site is not None for one in probing.found)
     assert count[EmergenceProbing] == 0 < count[WithoutItsBeginning]
 
 
@@ -287,7 +296,7 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
     events = EventAccumulator(str(folder)).Reload().Tags()
     (tag,) = (tag for tag in events["scalars"] if tag.startswith("emergence"))
     assert str(Tag.parse(tag)) == "emergence_variables/final@last/emerged"
-    assert "emergence_variables/variable x step" in events["images"]
+    assert "emergence_variables/Emergence of each variable" in events["images"]
 
 
 @pytest.mark.slow
@@ -310,6 +319,7 @@ def test_outside_a_fit_it_does_nothing(run, observed, modular, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["name", "behaviour"], "EmergenceProbing: name is 'behaviour'; behaviour.json is another file of the run"),
         (["folds", 1], "EmergenceProbing: folds is 1; expected 2 or more"),
         (["permutations", 5], "permutations is 5; expected 19 or more"),
         (["twins", -1], "twins is -1; expected 0 or more"),

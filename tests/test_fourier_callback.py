@@ -2,9 +2,16 @@
 
 import pytest
 import torch
-from conftest import read_jsonl
+from conftest import SMALL, read_jsonl
 from short_fits import command, files_in, fit_words, run_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from arithprobe.callbacks import FourierProbing
+from arithprobe.callbacks.watch import Observed
+from arithprobe.data.dataset import ArithmeticDataset
+from arithprobe.probes.tags import Tag
+from arithprobe.probes.targets import target_values
+from arithprobe.training.module import ArithmeticModule
 
 PROBE = ("--trainer.callbacks", "FourierProbing", "--trainer.callbacks.frequencies", 3)
 BEST_IN_IT = ("--checkpoint.monitor", "fourier_residuemod7/final@last/r2_max", "--checkpoint.mode", "max")
@@ -44,7 +51,7 @@ def test_it_logs_curves_writes_records_and_draws_the_map(probed):
     events = EventAccumulator(str(folder)).Reload().Tags()
     for metric in ("r2", "null_high", "r2_max", "null_max", "accuracy"):
         assert f"fourier_residuemod7/resid_post.1@last/{metric}" in events["scalars"]
-    assert "fourier_residuemod7/frequency x step" in events["images"]
+    assert "fourier_residuemod7/Frequency by step, residuemod7" in events["images"]
 
 
 @pytest.mark.slow
@@ -54,6 +61,36 @@ def test_a_checkpoint_can_be_best_in_a_fourier_score(probed):
     r2 = [point.value for point in curve]
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert len(r2) == 2 and best["epoch"] == r2.index(max(r2))
+
+
+def test_what_is_planted_is_a_key_frequency_in_every_place_where_it_is_said(files):
+    """In words, in the cells behind the map, and below the picture; at the other sites there is none."""
+    rows, probing = ArithmeticDataset.from_tsv(files["val"]), FourierProbing(frequencies=3, figure_site="final")
+    module = ArithmeticModule(**SMALL)
+    watch = probing.prepare(module, rows)
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(rows), int(rows.lengths.max()), module.model.d_model)
+    states = {site: torch.randn(shape, generator=generator) for site in module.model.residual_sites}
+    angle = 2 * torch.pi * 2 * target_values("residue", rows) / 7
+    states["final"][:, :, :2] = 5 * torch.stack([angle.cos(), angle.sin()], dim=1)[:, None].float()
+    watch.start()
+    for part in torch.arange(len(rows)).split(40):
+        watch.update({site: one[part] for site, one in states.items()}, part)
+    said = probing.said([Observed(9, watch.result())])
+    assert {(cell["site"], cell["frequency"]) for cell in said.line["cells"] if cell["key"]} == {("final", 2)}
+    assert all(type(cell["key"]) is bool for cell in said.line["cells"])
+    assert said.line["key_frequencies"]["final"] == [2]
+    words, band, best, cells, picture = said.blocks
+    assert "fourier probes of 'residue' mod 7 at final@last: mean R2" in words.text
+    assert "key frequencies: 2" in words.text
+    assert picture.finding.startswith("Key frequencies at final after 10 steps: 2")
+    assert (picture.name, cells.mark, cells.column) == ("fourier_residuemod7", "key", "frequency")
+    assert set(said.scalars) == set(watch.tags)
+    for chart in (band, best):
+        assert {str(Tag("fourier", chart.target, "final", "last", metric)) for metric in chart.metrics} <= set(
+            watch.tags
+        )
+        assert set(chart.headlines) <= set(chart.metrics)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arithprobe.callbacks.mlp import MLPProbing
+from arithprobe.callbacks.watch import Observed
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
@@ -16,6 +17,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.nonlinear import mlp_scores
 from arithprobe.problems.rows import Inputs
+from arithprobe.said.content import Chart, Words
 from arithprobe.training.module import ArithmeticModule
 
 pytestmark = pytest.mark.slow(seconds=0.1)
@@ -126,6 +128,36 @@ def test_a_model_that_diverges_is_observed_to_its_end(small_data, tmp_path):
     fit([probe], small_data, tmp_path, lr=1e30)
     assert "final: its states overflow" in records(tmp_path)[-1]["skipped"]
     assert any("left out: final" in line for line in probe.findings())
+
+
+def test_each_target_has_a_chart_and_what_was_left_out_is_said(small_data):
+    """Also where nothing could be scored; and scores stand beside their null, by kind of probe."""
+    rows, module = ArithmeticDataset.from_tsv(small_data["val"]), ArithmeticModule(**SMALL)
+    probe = MLPProbing(["sum", "carry1"], sites=["embed", "final"], name="hidden", **LEAN)
+    watch = probe.prepare(module, rows)
+    shape = (len(rows), int(rows.lengths.max()), module.model.d_model)
+    for overflow in (False, True):
+        states = {site: torch.randn(shape, generator=torch.Generator().manual_seed(0)) for site in ("embed", "final")}
+        for one in states.values() if overflow else ():
+            one.fill_(torch.inf)
+        watch.start()
+        watch.update(states, torch.arange(len(rows)))
+        said = probe.said([Observed(3, watch.result())])
+        charts = {one.target: one for one in said.blocks if isinstance(one, Chart)}
+        assert {name: one.metrics for name, one in charts.items()} == {
+            "sum": ("r2", "null_max"),
+            "carry1": ("accuracy", "null_max"),
+        }
+        assert [one.score for one in charts.values()] == ["held-out R2", "held-out accuracy"]
+        words = [one.text for one in said.blocks if isinstance(one, Words)]
+        if overflow:
+            assert words == [f"hidden probing left out: {site}: its states overflow" for site in ("embed", "final")]
+            assert not said.scalars and not said.line["cells"]
+        else:
+            assert [text.split(":")[0] for text in words] == [
+                f"hidden probe of '{name}' at final@last" for name in charts
+            ]
+            assert set(said.scalars) == set(watch.tags)
 
 
 @pytest.mark.parametrize(("batch_size", "probed"), [(64, True), (8, False)])

@@ -179,7 +179,7 @@ def test_live_probes_of_a_network_and_rows_of_ones_own(tmp_path):
     module = ProbedModule(hooked(factory=None).train(), ResidueCrossEntropy(P), lr=1e-2)
     trainer = fit(module, callbacks, RowsDataModule(train, val, batch_size=20), tmp_path)
     folder = next((tmp_path / "lightning_logs").iterdir())
-    lines = {path.stem: path.read_text().splitlines() for path in (folder / "probes").iterdir()}
+    lines = {path.stem: path.read_text().splitlines() for path in (folder / "probes").glob("*.jsonl")}
     assert lines.keys() == {"ridge", "fourier", "ablation", "emergence"} and {len(one) for one in lines.values()} == {2}
     for name, records in lines.items():
         assert json.loads(records[-1])["fidelity"]["problems"] == [], name

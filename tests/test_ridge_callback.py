@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import read_jsonl
+from conftest import assert_refused, read_jsonl
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
@@ -104,7 +104,7 @@ def test_curves_pictures_and_records_stand_where_people_look(probed, lines):
         assert len(curve) == 2
         assert curve[-1].value == pytest.approx(cell[metric], abs=1e-6)
         assert curve[-1].step == line["step"]
-    assert "ridge_sum/site x position" in tags["images"]
+    assert "ridge_sum/Held-out R2 of sum by site and position" in tags["images"]
     pixels = np.asarray(Image.open(folder / "figures" / "ridge_sum.png"))
     assert pixels.shape[0] > 300
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
@@ -139,7 +139,9 @@ def test_cross_validation_scores_every_row(run, small_fit, tmp_path):
 def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
     assert run(*small_fit, *PROBE, *LAST, *words)[0] == 0
-    images = EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/site x position")
+    images = (
+        EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/Held-out R2 of sum by site and position")
+    )
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
 
@@ -170,6 +172,48 @@ def test_one_trainer_may_fit_and_then_validate(files, tmp_path):
     assert module.behaviour is not None
     texts = EventAccumulator(str(folder)).Reload().Tags()["tensors"]
     assert "behaviour/text_summary" in texts
+
+
+def two(name):
+    """Words for two ridge probes, the second of other options."""
+    first = {"class_path": "RidgeProbing", "init_args": {"positions": ["last"]}}
+    second = {"class_path": "RidgeProbing", "init_args": {"positions": ["last"], "alphas": 1000, "name": name}}
+    return [f"--trainer.callbacks={json.dumps([first, second])}"]
+
+
+@pytest.mark.slow
+def test_two_of_different_names_have_tags_files_and_pictures_of_their_own(run, small_fit, tmp_path):
+    code, out, err = run(*small_fit, *two("stiff"), "--trainer.max_epochs", 1)
+    assert code == 0, err
+    folder = run_of(tmp_path)
+    found = {
+        name: {cell["site"]: cell["r2"] for cell in read_jsonl(folder / "probes" / f"{name}.jsonl")[-1]["cells"]}
+        for name in ("ridge", "stiff")
+    }
+    assert found["ridge"].keys() == found["stiff"].keys() and found["ridge"] != found["stiff"]
+    assert {f"{name}.page.json" for name in found} <= {path.name for path in (folder / "probes").iterdir()}
+    pictures = [(folder / "figures" / f"{name}_sum.png").read_bytes() for name in found]
+    assert pictures[0] != pictures[1]
+    events = EventAccumulator(str(folder)).Reload()
+    for name, cells in found.items():
+        assert events.Scalars(f"{name}_sum/final@last/r2")[-1].value == pytest.approx(cells["final"], abs=1e-6)
+        assert any(tag.startswith(f"{name}_sum/") for tag in events.Tags()["images"])
+        assert f"{name} probe of 'sum' at final@last" in out and f"{name} probing took" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "ridge",
+            r"two RidgeProbing both write probes/ridge.jsonl and tags 'ridge_...'; .* give one a 'name' of its own",
+        ),
+        ("Stiff 1", "name is 'Stiff 1'; expected small letters"),
+    ],
+)
+def test_two_of_one_name_and_names_that_are_none_are_one_line(run, small_fit, tmp_path, name, message):
+    assert_refused(run(*small_fit, *two(name)), message)
+    assert not (tmp_path / "lightning_logs").exists()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_logger_without_a_folder_leaves_the_users_files_alone(run, small_fit, 
     assert second.keys() == first.keys() >= {Path("config.yaml"), Path("checkpoints/best.ckpt"), Path("behaviour.json")}
     assert len(read_jsonl(tmp_path / "lightning_logs/run/version_1/probes/ridge.jsonl")) == 1
     ((name, images, _), *_) = Bare.images
-    assert name == "ridge_sum/site x position"
+    assert name == "ridge_sum/Held-out R2 of sum by site and position"
     assert images[0].ndim == 3
 
 

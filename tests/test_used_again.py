@@ -13,11 +13,13 @@ from short_fits import files_in
 from arithprobe import HeadOptions, InterveneOptions, analyse_heads, intervene, probe, reproduce
 from arithprobe.callbacks import BehaviourReport, DirectionAblation, EmergenceProbing, FourierProbing, MLPProbing
 from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.watch import Watch
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.said.content import Said
 from arithprobe.training.module import ArithmeticModule
 
 ROWS = {"rows": 200, "split": "sum", "val_fraction": 0.5, "max_operand": 60}
@@ -45,39 +47,36 @@ def trainer(callbacks, **options):
     return Trainer(**given | quiet | options)
 
 
+class Nothing(Watch):
+    """Looks at nothing, and finds that there was a validation."""
+
+    state = ()
+
+    def start(self):
+        pass
+
+    def update(self, states, rows):
+        pass
+
+    def result(self):
+        return 1
+
+
 class Prepared(ValidationProbe):
     """A probe as the guide has it: it prepares whatever it is given, and knows nothing of earlier runs."""
 
-    analysis = "prepared"
-    remembered = ("history",)
+    name = "prepared"
 
     def __init__(self):
         super().__init__()
-        self.prepared, self.history = [], []
-
-    def forget(self):
-        self.history = []
+        self.prepared = []
 
     def prepare(self, module, dataset):
         self.prepared.append((module.model.d_model, dataset.path))
+        return Nothing()
 
-    def begin(self, module):
-        self.history.append(1)
-
-    def observe(self, output, batch):
-        pass
-
-    def finish(self, trainer, module):
-        return {}
-
-    def report(self, trainer, module):
-        pass
-
-    def findings(self):
-        return []
-
-    def tags(self):
-        return []
+    def said(self, history):
+        return Said(name=self.name, title="Prepared", behaviour=self.behaviour)
 
 
 @pytest.mark.slow
@@ -127,7 +126,7 @@ def test_used_on_another_network_it_finds_what_a_new_one_finds(make, files):
 
     def look(callback, model):
         run = trainer([callback])
-        if callback.analysis == "emergence":  # which looks at fits only
+        if callback.name == "emergence":  # which looks at fits only
             run.fit(copy.deepcopy(model), rows)
         else:
             run.validate(model, rows, verbose=False)

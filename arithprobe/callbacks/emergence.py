@@ -27,6 +27,8 @@ from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
 from arithprobe.training.probed import ProbedModule
 
+_FILES_OF_THE_RUN = ("behaviour", "provenance")
+
 
 class EmergenceProbing(ValidationProbe[EmergenceFound]):
     """The first validation of a fit from which on each variable is readable.
@@ -83,6 +85,10 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
+        if self.name in _FILES_OF_THE_RUN:
+            raise ArithprobeError(
+                f"EmergenceProbing: name is {self.name!r}; {self.name}.json is another file of the run"
+            )
         require_at_least(
             "EmergenceProbing: ",
             folds=(folds, 2),

@@ -10,7 +10,6 @@ from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.plotting.frequencies import frequency_step_map
-from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.neighbours import grouped_waves
@@ -205,11 +204,5 @@ class FourierProbing(ValidationProbe[FourierFound]):
                 }
                 for row, site in enumerate(scores.sites)
             },
-            "cells": [cell for site in scores.sites for cell in _cells(scores, site)],
+            "cells": list(scores.cells()),
         }
-
-
-def _cells(scores: FourierScores, site: str) -> list[dict[str, Any]]:
-    """The cells of a site, a frequency each."""
-    key = scores.key_frequencies(site)
-    return [{"site": site} | cell | {"key": cell["frequency"] in key} for cell in scores.at(site)]
