@@ -12,6 +12,7 @@ from short_fits import command, files_in
 
 from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.analysis.intervene.run import intervene
+from arithprobe.analysis.progress import Progress
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.erasure import load_eraser
 from arithprobe.models.checkpoints import load_model
@@ -73,6 +74,17 @@ def told(words, **options):
     checkpoint, data = (words[words.index(name) + 1] for name in ("--checkpoint", "--data"))
     options = InterveneOptions(**options, no_mlp=True, no_patching=True, draws=19, variable_draws=19)
     return intervene(load_model(checkpoint, 2, None), ArithmeticDataset.from_tsv(data), options)
+
+
+@pytest.mark.parametrize("more", [{}, {"no_mlp": True}, {"no_patching": True}])
+@pytest.mark.slow
+def test_every_step_was_expected_before_it_came(words, more):
+    checkpoint, data = (words[words.index(name) + 1] for name in ("--checkpoint", "--data"))
+    totals = []
+    progress = Progress(lambda name, done, total: totals.append(total))
+    options = InterveneOptions(sites=("resid_post.0",), positions=("last",), draws=19, variable_draws=19, **more)
+    intervene(load_model(checkpoint, 2, None), ArithmeticDataset.from_tsv(data), options, progress)
+    assert progress.done == progress.total == len(totals) and set(totals) == {progress.total}
 
 
 def ledger_in(folder):
