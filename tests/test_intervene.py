@@ -214,6 +214,27 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, me
     assert not (tmp_path / "out" / "ledger.json").exists()
 
 
+def test_a_file_in_the_place_of_the_erasers_is_found_before_any_work(words, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "erasers").write_text("")
+    assert_refused(run(*words), "erasers: output folder cannot be written")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["erasers"]
+
+
+@pytest.mark.usefixtures("white")
+@pytest.mark.slow
+def test_erasers_of_an_earlier_run_are_removed_and_nothing_outside_of_the_folder(words, run, tmp_path):
+    brief = (*QUICK, "--sites", "resid_post.0", "--erasers", "probe", "--ablations", "mean", "--families", "isotropic")
+    assert run(*words, *brief, "--positions", "last", "all")[0] == 0
+    page, kept = tmp_path / "out" / "intervene.page.json", tmp_path / "kept.pt"
+    kept.write_text("")
+    record = json.loads(page.read_text())
+    page.write_text(json.dumps(record | {"files": [*record["files"], str(kept), "../kept.pt"]}))
+    assert run(*words, *brief, "--positions", "last")[0] == 0
+    assert [path.name for path in (tmp_path / "out" / "erasers").iterdir()] == ["resid_post.0@last.sum.probe.pt"]
+    assert kept.exists()
+
+
 @pytest.mark.slow
 def test_an_eraser_of_another_width_and_a_file_that_is_none_are_refused(whole, words, run, tmp_path):
     kept = whole[0] / "erasers" / "embed@last.sum.probe.pt"
