@@ -202,6 +202,27 @@ def test_heads_that_cost_nothing_are_not_ranked(shallow, tmp_path, capsys):
     assert to_rgb(report.figure("head_ablation")).std() > 0 < to_rgb(report.figure("head_effects")).std()
 
 
+@pytest.mark.slow
+def test_scores_and_findings_are_those_of_the_report(loaded, rows):
+    report = analyse_heads(loaded, rows, replace(QUICK, draws=19))
+    found = {(one.site, one.target, one.score): one for one in report.scores()}
+    assert len(found) == len(list(report.scores()))  # no two rows of one name
+    main = report.causal.main
+    for layer, head in itertools.product(range(2), range(2)):
+        name = f"L{layer}H{head}"
+        cost, mass = found[f"z.{layer}", name, "mean_delta_rmse"], found[f"pattern.{layer}", name, "operand_mass"]
+        assert cost.value == float(main.delta_rmse[layer, head]) and cost.n == main.n
+        assert cost.null_high == pytest.approx(float(main.random[layer].quantile(0.95)))
+        assert mass.value == float(operand_mass(report.statistics.mass)[layer, head]) and mass.n == len(rows)
+    said = {picture.name: picture.finding for picture in report.said.pictures}
+    layer, head = divmod(int(operand_mass(report.statistics.mass).argmax()), 2)
+    assert said["head_categories"].startswith(f"L{layer}H{head} gives the operands most of its attention, ")
+    last = report.samples[0].patterns[..., -1, :]
+    layer, head, key = (int(one) for one in (last == last.max()).nonzero()[0])
+    assert f"L{layer}H{head} to character {key + 1}, " in said["attention_0"]
+    assert all(finding.endswith(".") and "nan" not in finding for finding in said.values())
+
+
 @pytest.mark.parametrize("name", ["head_scores.png", "head_scores.svg"])
 def test_a_folder_in_the_place_of_a_picture_is_found_before_any_work(name, words, run, tmp_path):
     (tmp_path / "out" / "figures" / name).mkdir(parents=True)

@@ -12,6 +12,7 @@ from short_fits import command, files_in
 
 from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.analysis.intervene.run import intervene
+from arithprobe.analysis.progress import Progress
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.interventions.erasure import load_eraser
 from arithprobe.models.checkpoints import load_model
@@ -73,6 +74,17 @@ def told(words, **options):
     checkpoint, data = (words[words.index(name) + 1] for name in ("--checkpoint", "--data"))
     options = InterveneOptions(**options, no_mlp=True, no_patching=True, draws=19, variable_draws=19)
     return intervene(load_model(checkpoint, 2, None), ArithmeticDataset.from_tsv(data), options)
+
+
+@pytest.mark.parametrize("more", [{}, {"no_mlp": True}, {"no_patching": True}])
+@pytest.mark.slow
+def test_every_step_was_expected_before_it_came(words, more):
+    checkpoint, data = (words[words.index(name) + 1] for name in ("--checkpoint", "--data"))
+    totals = []
+    progress = Progress(lambda name, done, total: totals.append(total))
+    options = InterveneOptions(sites=("resid_post.0",), positions=("last",), draws=19, variable_draws=19, **more)
+    intervene(load_model(checkpoint, 2, None), ArithmeticDataset.from_tsv(data), options, progress)
+    assert progress.done == progress.total == len(totals) and set(totals) == {progress.total}
 
 
 def ledger_in(folder):
@@ -200,6 +212,27 @@ def test_a_frozen_eraser_does_what_it_did_and_another_model_is_warned_of(whole, 
 def test_a_mistake_is_one_line_and_leaves_nothing(words, run, tmp_path, more, message):
     assert_refused(run(*words, *more), message)
     assert not (tmp_path / "out" / "ledger.json").exists()
+
+
+def test_a_file_in_the_place_of_the_erasers_is_found_before_any_work(words, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "erasers").write_text("")
+    assert_refused(run(*words), "erasers: output folder cannot be written")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["erasers"]
+
+
+@pytest.mark.usefixtures("white")
+@pytest.mark.slow
+def test_erasers_of_an_earlier_run_are_removed_and_nothing_outside_of_the_folder(words, run, tmp_path):
+    brief = (*QUICK, "--sites", "resid_post.0", "--erasers", "probe", "--ablations", "mean", "--families", "isotropic")
+    assert run(*words, *brief, "--positions", "last", "all")[0] == 0
+    page, kept = tmp_path / "out" / "intervene.page.json", tmp_path / "kept.pt"
+    kept.write_text("")
+    record = json.loads(page.read_text())
+    page.write_text(json.dumps(record | {"files": [*record["files"], str(kept), "../kept.pt"]}))
+    assert run(*words, *brief, "--positions", "last")[0] == 0
+    assert [path.name for path in (tmp_path / "out" / "erasers").iterdir()] == ["resid_post.0@last.sum.probe.pt"]
+    assert kept.exists()
 
 
 @pytest.mark.slow

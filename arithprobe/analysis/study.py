@@ -45,6 +45,8 @@ class Study(ABC, Generic[OptionsT, ResultT]):
     """Names of what it says, one page file and one section each, its own first; its name alone by default."""
     records: ClassVar[tuple[str, ...]] = ()
     """Names of its JSON files, without the ending; its name alone by default."""
+    folders: ClassVar[tuple[str, ...]] = ()
+    """Names of the folders that its other files go to; proved to be writable before it starts."""
 
     @abstractmethod
     def run(self, loaded: "LoadedModel", rows: "Rows", options: OptionsT, progress: "Progress") -> ResultT:

@@ -17,7 +17,9 @@ _ENDINGS = (".png", ".svg")
 
 
 @contextmanager
-def claimed(folder: Path, study: str, names: Sequence[str], records: Sequence[str]) -> Iterator[None]:
+def claimed(
+    folder: Path, study: str, names: Sequence[str], records: Sequence[str], folders: Sequence[str] = ()
+) -> Iterator[None]:
     """Within the block a folder's files of some names are this process's: checked to be free, and kept from others.
 
     Args:
@@ -25,13 +27,15 @@ def claimed(folder: Path, study: str, names: Sequence[str], records: Sequence[st
         study: What is to write them: the class's full name.
         names: Names of its page files.
         records: Names of its JSON files, without the ending.
+        folders: Names of the folders inside it that other files go to.
 
     Raises:
         ArithprobeError: If the folder cannot be written, a file's name is taken by a folder, they are of another study,
             or another process writes them now.
     """
     require_writable(folder)
-    require_writable(folder / "figures")
+    for name in ("figures", *folders):
+        require_writable(folder / name)
     taken = [folder / f"{name}{ENDING}" for name in names] + [folder / f"{name}.json" for name in records]
     taken += [path for ending in _ENDINGS for path in (folder / "figures").glob(f"*{ending}")]
     for path in taken:
@@ -130,7 +134,7 @@ def _tidy(folder: Path, earlier: list[StoredPage], parts: list[Said]) -> None:
     files = {name for one in parts for name in one.files}
     old = [page.picture(one.name) for page in earlier for one in page.said.pictures if one.name not in kept]
     gone = [path.with_name(path.name + ending) for path in old for ending in _ENDINGS]
-    gone += [folder / name for page in earlier for name in page.files if name not in files and ".." not in name]
+    gone += [folder / name for page in earlier for name in page.files if name not in files]
     for path in gone:
-        if path.is_file():
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):  # a page file can name any path
             path.unlink()

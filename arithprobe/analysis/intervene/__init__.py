@@ -23,6 +23,7 @@ class InterveneStudy(Study[InterveneOptions, "InterventionReport"]):
     )
     options = InterveneOptions
     pages, records = ("intervene",), ("ledger", "intervene")
+    folders = ("erasers",)
 
     def run(
         self, loaded: "LoadedModel", rows: "Rows", options: InterveneOptions, progress: "Progress"

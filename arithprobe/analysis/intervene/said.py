@@ -92,11 +92,15 @@ def _symmetry_lines(found: InterventionReport) -> list[str]:
         for size in sorted({abs(one.d) for one in tests}):
             both = [one.distance for one in tests if abs(one.d) == size]
             off[size] = sum(both) / len(both)
-        shown = ", ".join(f"{size}: {distance:.3g}" for size, distance in off.items())
+        shown = ", ".join(f"{size}: {_short(distance)}" for size, distance in off.items())
         compared = f"{min(one.n for one in tests)} to {max(one.n for one in tests)} of {found.rows} rows are compared"
-        unrelated = f"unrelated problems: {tests[0].unrelated:.3g}"
+        unrelated = f"unrelated problems: {_short(tests[0].unrelated)}"
         lines.append(f"({what}), by size: answers are off by {shown} ({unrelated}; {compared})")
     return lines
+
+
+def _short(distance: float) -> str:
+    return "-" if math.isnan(distance) else f"{distance:.3g}"
 
 
 def _untold(found: InterventionReport) -> Iterator[str]:

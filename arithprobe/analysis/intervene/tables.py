@@ -146,4 +146,4 @@ def interchange_table(found: InterventionReport) -> Table:
 
 def _swap(one: Interchange) -> str:
     mark = "*" if one.p <= LEVEL else " "
-    return f"{one.recovered.fraction:.2f}{mark} ({one.whole_state:.2f}, {one.exact_match:.1%})"
+    return f"{_short(one.recovered.fraction)}{mark} ({_short(one.whole_state)}, {one.exact_match:.1%})"
