@@ -24,6 +24,11 @@ NOT_LEARNED_WARNING = (
     "an untrained network can score as high."
 )
 """What stands between that verdict and results of probes."""
+UNKNOWN_WARNING = (
+    "Whether the model has learned the task cannot be told. What follows may not be about the task: an untrained "
+    "network can score as high."
+)
+"""The same where the gate cannot be told."""
 _CONSTANT = 0.1  # predictions that vary less than this, as a share of what the answers do, are one residue
 
 
@@ -77,6 +82,11 @@ class Behaviour:
         if self.verdict != "NOT LEARNED":
             return HOLDS
         return CANNOT_BE_TOLD if self.reason.startswith(CANNOT_BE_TOLD) else FAILS
+
+    @property
+    def warning(self) -> str:
+        """What stands between the verdict and results of probes; nothing where the gate is passed."""
+        return {HOLDS: "", FAILS: NOT_LEARNED_WARNING, CANNOT_BE_TOLD: UNKNOWN_WARNING}[self.state]
 
     def __str__(self) -> str:
         """The verdict and its reason, as shown above every probe result."""

@@ -19,8 +19,8 @@ def run(words: Sequence[str] | None) -> None:
     parser = command_parser(
         "report",
         "One self-contained HTML page about a run: whether it has learned, how far the evidence reaches, curves, maps, "
-        "interventions, heads, and where it comes from. Results of 'probe', 'intervene', 'heads' and 'reproduce' are "
-        "on it if their --output_dir lies in the run folder. Several runs stand side by side.",
+        "interventions, heads, and where it comes from. Results of a study are on it if its --output_dir lies in the run "
+        "folder. Several runs stand side by side.",
     )
     parser.add_argument("runs", type=str, nargs="+", help="Run folders, lightning_logs/NAME/version_N.")
     parser.add_argument(
@@ -37,11 +37,11 @@ def run(words: Sequence[str] | None) -> None:
     from rich.markup import escape
 
     from arithprobe.cli.verdict import print_verdict
-    from arithprobe.reports.page import page_of, read_runs, step_count  # imports PyTorch; options need not wait for it
+    from arithprobe.reports.page import page_of, read_runs  # imports PyTorch; options need not wait for it
 
     runs = read_runs(given.runs)
     require_writable(path.parent)
-    with steps(step_count()) as progress:
+    with steps() as progress:
         page = page_of(runs, progress)
     write_whole(path, page)
     console = Console(soft_wrap=True)
