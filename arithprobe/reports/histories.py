@@ -176,7 +176,7 @@ def _best(
 ) -> str:
     if np.isnan(score).all():
         return "nothing could be scored"
-    row, column = np.unravel_index(int(np.nanargmax(score)), score.shape)
+    row, column = divmod(int(np.nanargmax(score)), len(columns))
     stands = of.marked if beaten[row, column] else f"not {of.marked}"
     where = f"{sites[row]} at {columns[column]}"
     return f"the best cell is {where}, {of.score_name} {score[row, column]:.3f}, {stands}"

@@ -52,7 +52,7 @@ def _studies(run: Run, shown: Collection[str]) -> Iterator[Missing]:
             text = f"{files}: written by an earlier version, without what this page is made of. Measure again."
             yield Missing(text, analysis_command(run, full))
         elif full not in shown:
-            yield Missing(f"Not measured with '{name}'{_finding(path)}.", analysis_command(run, full))
+            yield Missing(f"'{name}' has not been run{_finding(path)}.", analysis_command(run, full))
 
 
 def _finding(path: str) -> str:

@@ -121,7 +121,7 @@ def _block(record: Mapping[str, Any], path: Path) -> Content:
 
 def _checked(block: Checked) -> Checked:
     """The same; words are text, what is true or false is that, and a choice is one of its values."""
-    for field in fields(block):  # type: ignore[arg-type]
+    for field in fields(block):
         value = getattr(block, field.name)
         if get_origin(field.type) is Literal:
             fits = value in get_args(field.type)
