@@ -70,10 +70,7 @@ def test_every_module_is_on_one_page_of_the_reference():
 
 
 def test_every_public_name_is_on_the_reference():
-    homes = {
-        name: getattr(getattr(arithprobe, name), "__module__", f"arithprobe.{home}")
-        for name, home in arithprobe._HOME.items()
-    }
+    homes = {name: getattr(getattr(arithprobe, name), "__module__", home) for name, home in arithprobe._HOME.items()}
     areas = _areas()
     assert not [name for name, home in homes.items() if not any(f"{home}.".startswith(f"{area}.") for area in areas)]
 

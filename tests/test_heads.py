@@ -18,10 +18,10 @@ from rendered import white_figures
 from arithprobe import cli
 from arithprobe.analysis.heads.options import HeadOptions
 from arithprobe.analysis.heads.record import record_of
-from arithprobe.analysis.heads.run import analyse_heads, step_count
+from arithprobe.analysis.heads.run import analyse_heads
+from arithprobe.analysis.progress import Progress
 from arithprobe.attention.heads import operand_mass
-from arithprobe.cli.heads import _draw
-from arithprobe.cli.heads_table import print_report
+from arithprobe.cli.terminal import print_said
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
@@ -55,6 +55,11 @@ def untrained(path, **sizes):
 def words_of(**given):
     given |= {"n_heads": 2, "draws": 5, "twins": 1}
     return ["heads", *(str(word) for name, value in given.items() for word in (f"--{name}", value))]
+
+
+def names_of(report):
+    """Of its pictures."""
+    return {picture.name for picture in report.said.pictures}
 
 
 class Made(NamedTuple):
@@ -186,16 +191,15 @@ def test_heads_that_cost_nothing_are_not_ranked(shallow, tmp_path, capsys):
     tsv = tmp_path / "same.tsv"
     tsv.write_text("12 + 30 = ?\t42\n" * 30)
     report = analyse_heads(shallow, ArithmeticDataset.from_tsv(tsv), QUICK)
-    print_report(report, [])
+    print_said(report.said)
     out = capsys.readouterr().out
     assert "mean ablation of no head costs anything" in out
     assert "nothing to compare (2 heads)" in out
-    cost = record_of(report, QUICK)["heads"][0][0]["delta_rmse"]
+    cost = record_of(report)["heads"][0][0]["delta_rmse"]
     assert cost["mean"] == 0.0
     assert abs(cost["zero"]) > 0  # the control
-    figures = _draw(report)
-    assert {"head_ablation", "head_effects", "head_patching"} < set(figures)
-    assert to_rgb(figures["head_ablation"]).std() > 0 < to_rgb(figures["head_effects"]).std()
+    assert {"head_ablation", "head_effects", "head_patching"} < names_of(report)
+    assert to_rgb(report.figure("head_ablation")).std() > 0 < to_rgb(report.figure("head_effects")).std()
 
 
 @pytest.mark.parametrize("name", ["head_scores.png", "head_scores.svg"])
@@ -213,9 +217,9 @@ def test_the_rows_asked_for_are_drawn_and_those_of_an_earlier_run_are_gone(words
     words[2] = untrained(tmp_path / "shallow.pt", n_layers=1)
     figures = tmp_path / "out" / "figures"
     figures.mkdir(parents=True)
-    for name in ("attention_0", "head_ablation", "head_shot"):
-        (figures / f"{name}.png").write_bytes(b"")
-        (figures / f"{name}.svg").write_bytes(b"")
+    (figures / "head_shot.png").write_bytes(b"")  # nobody's
+    assert run(*words)[0] == 0
+    assert {"attention_0", "head_ablation"} < {path.stem for path in figures.iterdir()}
     code, _, err = run(*words, "--sample_idx", 7, 7, 3, "--no_causal")
     assert (code, err) == (0, "")
     pictures = {path.stem for path in figures.iterdir()}
@@ -242,9 +246,10 @@ def test_a_sample_has_the_pattern_of_its_prompt_alone(loaded, rows):
 
 
 def test_progress_is_told_as_often_as_announced_and_the_seed_decides_the_draws(loaded, rows):
-    steps = []
-    one = analyse_heads(loaded, rows, QUICK, steps.append)
-    assert len(steps) == step_count(QUICK)
+    totals = []
+    progress = Progress(lambda name, done, total: totals.append(total))
+    one = analyse_heads(loaded, rows, QUICK, progress)
+    assert progress.done == progress.total == len(totals) and set(totals) == {progress.total}
     same, other = (analyse_heads(loaded, rows, replace(QUICK, seed=seed)) for seed in (0, 1))
     assert torch.equal(one.causal.main.random, same.causal.main.random)
     assert not torch.equal(one.causal.main.random, other.causal.main.random)
@@ -268,12 +273,12 @@ def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(
     tsv = tmp_path / "few.tsv"
     tsv.write_text("1 + 2 = ?\t3\n10 + 2 = ?\t12\n")
     report = analyse_heads(shallow, ArithmeticDataset.from_tsv(tsv), QUICK)
-    print_report(report, [])
+    print_said(report.said)
     said = "left out: patching and resample ablation: fewer than 2 rows have another of the same layout"
     assert said in capsys.readouterr().out
-    figures = _draw(report)
-    assert {name for name in figures if name.startswith("attention")} == {"attention_0", "attention_1"}
-    assert "head_patching" not in figures and "head_ablation" in figures
+    names = names_of(report)
+    assert {name for name in names if name.startswith("attention")} == {"attention_0", "attention_1"}
+    assert "head_patching" not in names and "head_ablation" in names
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,12 @@
 """The figures of interventions show what was found, where it was found, and whether the model has learned."""
 
 import functools
-import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from made_up_results import FAILED, LEARNED, NAN, NO_MATCH, change, curve, draws, family, patched, row, swap, unlearned
 from rendered import rendered, title_of
 
-from arithprobe.behaviour import judge_rows
-from arithprobe.interventions.ablation import AblationEffect, RandomFamily
-from arithprobe.interventions.interchange import Interchange
-from arithprobe.interventions.ledger_row import LedgerRow
-from arithprobe.interventions.patching import PatchingMap, Recovered
-from arithprobe.interventions.steering_curve import SteeringCurve
-from arithprobe.interventions.symmetry import SymmetryTest
 from arithprobe.plotting.ablations import ablation_against_random
 from arithprobe.plotting.ledger import decodable_against_used
 from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
@@ -23,111 +14,6 @@ from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.steering import steering_curves
 
 pytestmark = pytest.mark.slow(seconds=0.2)
-
-NAN = math.nan
-ANSWERS = torch.arange(200)
-FAILED = judge_rows(ANSWERS.flip(0).double(), ANSWERS, 99.5)
-LEARNED = judge_rows(ANSWERS.double(), ANSWERS, 99.5)
-NO_MATCH = "3 of the 20 subspaces wanted change last as much as this one, within 10%; the nearest changes it 2 times"
-
-
-def draws(*ends, n=20):
-    return torch.linspace(*ends, n, dtype=torch.float64)
-
-
-def family(name="matched", rmse=(0.0, 2.0), lost=(0.0, 0.2), p=0.05, note=""):
-    n = 0 if note == NO_MATCH else 20
-    null = name != "isotropic"
-    return RandomFamily(
-        name, draws(*rmse, n=n), draws(*lost, n=n), torch.ones(n), 0.01, null, p if null else NAN, 50.0, note
-    )
-
-
-def effect(lost=0.5, rmse=10.0, families=None, kind="mean"):
-    families = (family("isotropic", (-1.0, 1.0)), family()) if families is None else families
-    intervals = {"interval": (rmse - 2.0, rmse + 2.0), "fit_blocks": 10, "lost_interval": (lost - 0.2, lost + 0.2)}
-    return AblationEffect(
-        kind=kind,
-        n=100,
-        rmse=rmse,
-        delta_rmse=rmse,
-        delta_loss=0.1,
-        skill=0.5,
-        skill_lost=lost,
-        exact_match=0.1,
-        delta_exact_match=-0.1,
-        removed=3.0,
-        displaced=0.25,
-        families=families,
-        **intervals,
-    )
-
-
-def row(site="embed", position="last", subspace="sum:probe", r2=0.5, near=False, **about):
-    return LedgerRow(
-        site=site,
-        position=position,
-        subspace=subspace,
-        target=subspace.split(":")[0],
-        rank=1,
-        best_position="last",
-        held_out_r2=r2,
-        mlp_r2=NAN,
-        effects=(effect(**about),),
-        refit_mse=1.0,
-        refit_delta_mse=0.1,
-        refit_r2=0.9,
-        residual_r2_linear=0.0,
-        residual_r2_mlp=NAN,
-        steering=None,
-        interchange=None,
-        near_tautological=near,
-    )
-
-
-def unlearned(one):
-    """As it is where there was no skill to lose."""
-    (known,) = one.effects
-    lost = [replace(part, skill_lost=torch.full_like(part.skill_lost, NAN)) for part in known.families]
-    return replace(one, effects=(replace(known, skill_lost=NAN, families=tuple(lost)),))
-
-
-def curve(site="embed", target="sum", positions=("last",), response=0.5, random=20):
-    deltas = torch.tensor([-3.0, -1.0, -0.1, 0.1, 1.0, 3.0], dtype=torch.float64)
-    at = response * deltas
-    return SteeringCurve(
-        target,
-        site,
-        positions,
-        deltas,
-        1.0,
-        at,
-        at - 0.1,
-        at + 0.1,
-        torch.zeros(6),
-        Recovered(response, 0.4, 0.6),
-        10,
-        draws(-0.1, 0.2, n=random),
-        (-1.0, 1.0),
-        (-3.0, 3.0),
-    )
-
-
-def swap(share=0.8, whole=1.0, row_space=0.7, p=0.05, random=20):
-    recovered = Recovered(share, share - 0.1, share + 0.1)
-    return Interchange(100, 12.5, recovered, 10, 0.0, whole, 0.0, draws(-0.1, 0.1, n=random), p, row_space, 0.0, 0)
-
-
-def change(kind="x + d, y - d", d=1, demanded=0.0, share=0.1, distance=2.0, unrelated=40.0, hidden=0.2):
-    states = {"embed": NAN, "final": hidden}
-    return SymmetryTest(kind, d, 50, demanded, Recovered(share, share - 1, share + 1), distance, unrelated, states)
-
-
-def patched(recovered=((0.5, NAN), (-0.04, 12.3))):
-    found = torch.tensor(recovered, dtype=torch.float64)
-    sites, positions = ("embed", "final")[: len(found)], ("x10", "last")[: found.shape[1]]
-    return PatchingMap(sites, positions, found, found, found, (5, 7)[: found.shape[1]], 30.0)
-
 
 LEDGER = [
     row("embed", r2=0.2, lost=0.02),
@@ -284,7 +170,8 @@ def test_hollow_points_have_only_the_readout_after_them():
 def test_without_skill_the_loss_is_in_answer_units():
     plain = decodable_against_used([row(rmse=0.4)], LEARNED).axes[1]
     axes = decodable_against_used([unlearned(row(rmse=0.4))], FAILED).axes[1]
-    assert ("skill" in plain.get_ylabel(), axes.get_ylabel()) == (True, "increase of the RMSE (answer units)")
+    assert plain.get_ylabel() == "share of the skill lost"
+    assert axes.get_ylabel() == "increase of the RMSE (answer units);\nthere is no skill to lose"
     assert named(axes, "embed@last sum:probe").get_ydata()[0] == 0.4
 
 

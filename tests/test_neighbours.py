@@ -1,13 +1,22 @@
 """Key frequencies beside neighbouring periods: a circle of the modulus keeps them, waves of other periods have none."""
 
+import math
+
 import pytest
 import torch
 from random_problems import RandomProblems
 
-from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS
+from arithprobe.analysis.ladder.rules import CARRIED
+from arithprobe.analysis.ladder.run import climb
+from arithprobe.analysis.probe.planes import plane_targets
+from arithprobe.behaviour import Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL
 from arithprobe.probes.circles import best_periods
+from arithprobe.probes.claims import Claim, ClaimSurvey
+from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched
 from arithprobe.probes.fourier import FourierSurvey
-from arithprobe.probes.neighbours import Neighbours, neighbours_of, state_of_lead
+from arithprobe.probes.neighbours import Neighbours, is_key_frequency, neighbours_of, state_of_lead
+from arithprobe.probes.selective import beside_untrained
 from arithprobe.probes.survey import Split
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.positions import PositionTable
@@ -128,3 +137,69 @@ def test_the_waves_compared_with_are_those_of_the_periods_beside_and_of_the_span
 def test_where_no_neighbour_varies_it_cannot_be_told():
     best, lead = Neighbours((), ()).compare(torch.ones(2, 1, 1), [], 40)
     assert best.isnan().all() and lead.isnan().all() and state_of_lead(float(lead[0])) == CANNOT_BE_TOLD
+
+
+# one function says what a key frequency is, wherever frequencies are named
+
+CIRCLE = Circle("residue", 97, (1, 2, 3, 4, 5, 6))
+
+
+def seen(survey, columns):
+    """A survey, after states at one site that hold some columns."""
+    states = 0.02 * torch.randn(N, 1, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    states[:, 0, : columns.shape[1]] += columns
+    survey.update({"s0": states}, torch.arange(N))
+    return survey
+
+
+def named_everywhere(columns):
+    """The key frequencies of states that hold some columns, as each analysis names them, and the Fourier scores."""
+    rows, where = rows_of(97), (["s0"], LAST)
+    rows.positions = lambda names: LAST
+    circled = seen(FourierSurvey(rows, *where, [CIRCLE], ALL_FOLDS, 8, relabellings=0), columns)
+    (scores,), _ = circled.scores()
+    claim = seen(ClaimSurvey(Claim("residue", CIRCLE), rows, *where, ALL_FOLDS, 8), columns).scores()
+    unlearned = Behaviour("NOT LEARNED", "of no matter", N, *[math.nan] * 11)
+    (ladder,) = climb(unlearned, [claim], beside_untrained([claim.r2], [[]]), None)
+    watched = seen(EmergenceSurvey(rows, ["s0"], Watched((), CIRCLE, ()), ALL_FOLDS, 8), columns)
+    cleared = watched.readings(0).cleared[:, 0]
+    planes = {name for name in plane_targets(scores) if "+" in name}
+    return scores, {
+        "fourier": sorted(scores.key_frequencies("s0")),
+        "cells": [cell["frequency"] for cell in scores.cells() if cell["key"]],
+        "planes": sorted(int(n) for name in planes for n in name.rpartition("f")[2].split("+")),
+        "ladder": list(ladder.own.frequencies),
+        "emergence": [n for n, kept in zip(CIRCLE.frequencies, cleared.tolist(), strict=True) if kept],
+    }
+
+
+@pytest.mark.slow
+def test_no_analysis_names_a_wave_above_its_null_that_a_neighbouring_period_reads_as_well():
+    """A circle of 100 is read as frequency 1 of 97, with more than half of the variance; 3 and 5 are the control."""
+    rows = rows_of(97)
+    scores, found = named_everywhere(torch.cat([waves(rows, 100, 1), waves(rows, 97, 3, 5)], dim=1))
+    assert scores.r2[0, 0, 0] > CARRIED and scores.p_max[0, 0, 0] <= LEVEL and not scores.key[0, 0, 0]
+    assert found == {name: [3, 5] for name in found}
+
+
+@pytest.mark.slow
+def test_every_analysis_names_the_frequencies_that_are_of_the_period():
+    _, found = named_everywhere(waves(rows_of(97), 97, 1, 3, 5))
+    assert found == {name: [1, 3, 5] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"r2": 0.0}, False),
+        ({"p": 0.051}, False),
+        ({"lead": 1.95}, False),
+        ({"lead": -5.0}, False),
+        *(({name: math.nan}, False) for name in ("r2", "p", "lead")),
+    ],
+)
+def test_a_key_frequency_is_above_its_null_and_its_neighbours_as_a_number_and_as_a_tensor(changed, expected):
+    given = {"r2": 0.3, "p": 0.05, "lead": 2.0} | changed
+    assert is_key_frequency(**given) is expected
+    assert bool(is_key_frequency(**{name: torch.tensor(value) for name, value in given.items()})) is expected

@@ -101,7 +101,7 @@ def test_interventions_on_a_network_of_ones_own(learned):
         variables=("residue",),
     )
     found = intervene(loaded, rows, options)
-    record = json.loads(to_json(intervene_record(found, options)))
+    record = json.loads(to_json(intervene_record(found)))
     assert record["fidelity"]["problems"] == [] and len(found.ledger) == 4
     by_name = {(row.site, row.subspace.partition(":")[2]): row for row in found.ledger}
     whole = by_name["resid_post.0", "probe"]
@@ -209,7 +209,7 @@ def test_rows_that_are_no_sums_go_through_all_that_needs_none():
     found = intervene(loaded, rows, options)
     assert found.notebook is None and found.symmetry == () and [one for _, one, _ in found.variables] == ["product"] * 1
     assert found.left_out == ("interchange of 'a': these rows do not say what the answer would be",)
-    assert json.loads(to_json(intervene_record(found, options)))["notebook_removal"] is None
+    assert json.loads(to_json(intervene_record(found)))["notebook_removal"] is None
 
 
 def test_what_a_network_or_rows_lack_is_one_line():

@@ -23,7 +23,7 @@ from arithprobe import cli, report
 from arithprobe.analysis.progress import Progress
 from arithprobe.analysis.study import STUDIES
 from arithprobe.behaviour import NOT_LEARNED_WARNING
-from arithprobe.behaviour.verdict import UNKNOWN_WARNING
+from arithprobe.behaviour.verdict import UNTOLD_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.errors import ArithprobeError
@@ -205,15 +205,15 @@ def test_a_model_of_which_it_cannot_be_told_is_not_called_one_that_has_not_learn
     path = folder / "behaviour.json"
     found = json.loads(path.read_text())
     for reason, warned, shown in (
-        ("cannot be told: too few rows (9)", UNKNOWN_WARNING, "cannot be told: what is shown here may not be about it"),
+        ("cannot be told: too few rows (9)", UNTOLD_WARNING, "cannot be told: what is shown here may not be about it"),
         ("predicts the mean", NOT_LEARNED_WARNING, "NOT LEARNED: what is shown here is not about the task"),
     ):
         of = {"verdict": "NOT LEARNED", "reason": reason}
         path.write_text(json.dumps({name: one | of for name, one in found.items()}))
         text = report(folder)
         assert text.count(shown) == len(OWN) - 3
-        assert [one in text for one in (UNKNOWN_WARNING, NOT_LEARNED_WARNING)] == [
-            one == warned for one in (UNKNOWN_WARNING, NOT_LEARNED_WARNING)
+        assert [one in text for one in (UNTOLD_WARNING, NOT_LEARNED_WARNING)] == [
+            one == warned for one in (UNTOLD_WARNING, NOT_LEARNED_WARNING)
         ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from arithprobe.cli.reproduce import run as command
 from conftest import SMALL
 from looped import looped_statistics
 from sklearn.linear_model import Ridge
@@ -29,7 +30,6 @@ from arithprobe.analysis.reproduce.notebook import (
 from arithprobe.analysis.reproduce.options import ReproduceOptions
 from arithprobe.analysis.reproduce.rows import examine
 from arithprobe.analysis.reproduce.run import reproduce, step_count
-from arithprobe.cli.reproduce import run as command
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import read_tsv, write_tsv

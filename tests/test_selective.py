@@ -11,10 +11,11 @@ from random_problems import RandomProblems
 from scipy.stats import binom
 from short_fits import command, files_in, fit_words, run_of
 
+from arithprobe.analysis.probe import untrained
 from arithprobe.analysis.probe.initialisation import own_initialisation
 from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.record import record_of
-from arithprobe.analysis.probe.run import probe, untrained
+from arithprobe.analysis.probe.run import probe
 from arithprobe.analysis.probe.untrained import TABLE_TWINS, ClaimsUntrained
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset

@@ -31,7 +31,7 @@ class Progress:
         return cls(lambda name, done, total: told(name))
 
     def expect(self, count: int) -> None:
-        """Steps that will come."""
+        """Steps that will come; a negative number of such as were expected and do not."""
         self.total += count
 
     def __call__(self, name: str) -> None:

@@ -41,10 +41,10 @@ class Study(ABC, Generic[OptionsT, ResultT]):
     """The same in a few sentences, for its help."""
     options: ClassVar[type[Any]]
     """A frozen dataclass, a docstring per field."""
-    pages: ClassVar[tuple[str, ...]]
-    """Names of what it says, one page file and one section each; the first is its own."""
-    records: ClassVar[tuple[str, ...]]
-    """Names of its JSON files, without the ending."""
+    pages: ClassVar[tuple[str, ...]] = ()
+    """Names of what it says, one page file and one section each, its own first; its name alone by default."""
+    records: ClassVar[tuple[str, ...]] = ()
+    """Names of its JSON files, without the ending; its name alone by default."""
 
     @abstractmethod
     def run(self, loaded: "LoadedModel", rows: "Rows", options: OptionsT, progress: "Progress") -> ResultT:

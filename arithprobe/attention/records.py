@@ -6,23 +6,11 @@ from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, group_entropy, operand_imbalance, operand_mass
 from arithprobe.attention.roles import GROUPS
+from arithprobe.models.headed import head_name as head_name
+from arithprobe.models.headed import head_names as head_names
 
 Records = list[list[dict[str, Any]]]
 """One record a head, by layer and head."""
-
-
-def head_name(layer: int, head: int) -> str:
-    """What a head is called in tables and figures.
-
-    >>> head_name(0, 2)
-    'L0H2'
-    """
-    return f"L{layer}H{head}"
-
-
-def head_names(layers: int, heads: int) -> list[str]:
-    """The names of all heads, layer by layer."""
-    return [head_name(layer, head) for layer in range(layers) for head in range(heads)]
 
 
 def head_records(statistics: HeadStatistics, copying: Tensor) -> Records:

@@ -24,15 +24,15 @@ NOT_LEARNED_WARNING = (
     "an untrained network can score as high."
 )
 """What stands between that verdict and results of probes."""
-UNKNOWN_WARNING = (
-    "Whether the model has learned the task cannot be told. What follows may not be about the task: an untrained "
-    "network can score as high."
+UNTOLD_WARNING = (
+    "Whether what follows is about the task cannot be told: it is read from a model of which that is not known, and an "
+    "untrained network can score as high."
 )
-"""The same where the gate cannot be told."""
+"""What stands there where the verdict is NOT LEARNED because it cannot be told."""
 _CONSTANT = 0.1  # predictions that vary less than this, as a share of what the answers do, are one residue
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Behaviour:
     """How well the answers are, and the verdict."""
 
@@ -85,8 +85,11 @@ class Behaviour:
 
     @property
     def warning(self) -> str:
-        """What stands between the verdict and results of probes; nothing where the gate is passed."""
-        return {HOLDS: "", FAILS: NOT_LEARNED_WARNING, CANNOT_BE_TOLD: UNKNOWN_WARNING}[self.state]
+        """What to say before results of probes; nothing where the gate is passed."""
+        return {HOLDS: "", FAILS: NOT_LEARNED_WARNING, CANNOT_BE_TOLD: UNTOLD_WARNING}[self.state]
+
+    def __repr__(self) -> str:
+        return f"Behaviour({self})"
 
     def __str__(self) -> str:
         """The verdict and its reason, as shown above every probe result."""

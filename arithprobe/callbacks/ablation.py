@@ -1,20 +1,16 @@
 """Live ablation: what the model's own answers lose without what the probes read, while it trains."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from lightning.pytorch import Trainer
-
+from arithprobe.callbacks.ablation_watch import FAMILIES, METRICS, AblationWatch, LiveEffect
 from arithprobe.callbacks.base import ValidationProbe
-from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
-from arithprobe.data.dataset import Batch
+from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.interventions.ablation import AblationEffect, displaced_by
-from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
 from arithprobe.interventions.random_family import RandomFamily
-from arithprobe.interventions.round_cell import round_cell
 from arithprobe.limits import require_within
 from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
@@ -23,28 +19,12 @@ from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.variables import variable_of
-from arithprobe.problems.circles import planes_of
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
-
-_FAMILIES: tuple[FamilyName, ...] = ("isotropic", "permuted")
-_METRICS = ("delta_rmse", *(f"{family}_high" for family in _FAMILIES))
+from arithprobe.said.content import Chart, Content, Picture, Said, Words
+from arithprobe.training.probed import ProbedModule
 
 
-class LiveEffect(NamedTuple):
-    """The effect of one ablation at one validation."""
-
-    step: int | None
-    """Training step; None outside a fit."""
-    target: str
-    """What was taken out."""
-    site: str
-    """Where, at the last token."""
-    effect: AblationEffect
-    """What the answers lost."""
-
-
-class DirectionAblation(ValidationProbe):
+class DirectionAblation(ValidationProbe[list[LiveEffect]]):
     """Takes the directions that live probes read out of the last token's state, and runs the rest of the model.
 
     At every n-th validation of a fit, and at every validation outside one, for each target and site: the
@@ -71,13 +51,13 @@ class DirectionAblation(ValidationProbe):
         every: Ablate at validation n, 2 n, ... of a fit.
         max_examples: At most so many of the held-out rows are run; the probes are fitted on all others.
         seed: Seed of random subspaces and donors.
+        name: First word of its tags and files; two of a run need two names.
 
     Raises:
         ArithprobeError: If an option is out of range, a target is unknown or constant, or a fold is empty.
     """
 
-    analysis = "ablation"
-    remembered = ("_history", "_latest", "_count")
+    name = "ablation"
 
     def __init__(
         self,
@@ -91,8 +71,9 @@ class DirectionAblation(ValidationProbe):
         every: int = 5,
         max_examples: int = 2000,
         seed: int = 0,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name)
         require_at_least(
             "DirectionAblation: ",
             draws=(draws, FEWEST_DRAWS),
@@ -113,20 +94,9 @@ class DirectionAblation(ValidationProbe):
         self.eraser, self.ablation = eraser, ablation
         self.draws, self.every, self.max_examples, self.seed = draws, every, max_examples, seed
         self.alphas = penalties("DirectionAblation: alphas", alphas)
-        self.split = Split("sum", folds, (0,), draws, seed)
-        self._survey: RidgeSurvey | None = None
-        self._dataset: Rows | None = None
-        self._at_the_head: set[str] = set()
-        self._history: list[LiveEffect] = []
-        self._latest: list[LiveEffect] = []
-        self._count = 0
-        self._turn = False
+        self.split = Split("sum", folds, (0,), draws, seed, self.alphas)
 
-    def forget(self) -> None:
-        """Forget earlier runs."""
-        self._history, self._latest, self._count = [], [], 0
-
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> AblationWatch:
         """Fix folds and columns."""
         along = module.model.residual_sites
         usual = tuple(site for site in along if site != "embed") or along
@@ -135,115 +105,72 @@ class DirectionAblation(ValidationProbe):
             if site not in module.model.sites:
                 raise no_such_site(site, module.model.sites)
         width, split = common_width(module.model, sites), self.split._replace(group=dataset.group_of(dataset.answer))
-        self._dataset = dataset
-        self._at_the_head = {site for site in sites if module.model.only_readout_remains(site)}
-        variables = [variable_of(name, dataset) for name in self.targets]
-        last = dataset.positions(["last"])
-        columns = [Target(one.name, one.columns) for one in variables]
-        self._survey = RidgeSurvey(dataset, sites, last, columns, split, width)
-
-    def begin(self, module: ProbedModule) -> None:
-        """Start with empty moments, if it is this validation's turn."""
-        self._count += 1
-        self._turn = self._survey is not None and is_turn(module, self._count, self.every)
-        if self._survey is not None and self._turn:
-            self._survey.start()
-
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
-        """Add a batch to the moments."""
-        if self._survey is not None and self._turn:
-            self._survey.update(output["states"], batch.rows)
-
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Merge the ranks, fit the subspaces, run the model without them; on every rank alike."""
-        self._latest = []
-        if self._survey is None or not self._turn:
-            return {}
-        sum_over_ranks(trainer, self._survey.fitter.state)
-        if not bool(self._survey.fitter.gram.isfinite().all()):  # the model has diverged
-            return {}
-        step = moment(trainer)["step"]
-        self._latest = [LiveEffect(step, *found) for found in self._effects(module)]
-        self._history += self._latest
-        scalars: dict[str, float] = {}
-        for one in self._latest:
-            values = (one.effect.delta_rmse, *(_high(one.effect, family) for family in _FAMILIES))
-            tags = (self._tag(one.target, one.site, metric) for metric in _METRICS)
-            scalars.update(zip(tags, values, strict=True))
-        return scalars
-
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
-        sites = self._survey.sites if self._survey is not None else ()
-        return [self._tag(target, site, metric) for target in self.targets for site in sites for metric in _METRICS]
-
-    def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write the record and the figure."""
-        if not self._latest:
-            return
-        with self.timed("figure"):
-            for target in self.targets:
-                history = [one for one in self._history if one.target == target]
-                figure = ablation_curves(
-                    [(one.step, one.site, one.effect) for one in history], target, module.behaviour, self._at_the_head
-                )
-                self.show(trainer, figure, target, "site x step", self._latest[-1].step)
-        with self.timed("files"):
-            self.append_line(
-                trainer,
-                self.gate(module)
-                | {
-                    "eraser": self.eraser,
-                    "ablation": self.ablation,
-                    "alphas": self.alphas,
-                    "folds": self.split.folds,
-                    "cells": [_record(one, one.site in self._at_the_head) for one in self._latest],
-                },
-            )
-
-    def findings(self) -> list[str]:
-        """What the last ablation did, one line a target: where it costs most, more than a readout away from the end."""
-        lines = []
-        for target in self.targets:
-            own = [one for one in self._latest if one.target == target and one.site not in self._at_the_head]
-            if own:
-                most = max(own, key=lambda one: one.effect.delta_rmse)
-                shown = ", ".join(_beside(most.effect, family) for family in _FAMILIES)
-                lines.append(
-                    f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
-                    f"displacing {most.effect.displaced:.2g} of the variance ({shown}; {most.effect.n} held-out rows)"
-                )
-        return lines
-
-    def _effects(self, module: ProbedModule) -> Iterator[tuple[str, str, AblationEffect]]:
-        """Target, site and effect, from moments that are complete."""
-        survey, dataset = self._survey, self._dataset
-        if survey is None or dataset is None:
-            return
-        rows = (survey.fold == 0).nonzero()[: self.max_examples, 0]
-        columns = {target.name: target.columns for target in survey.targets}
-        bench = Bench(
-            module.model,
-            module.objective,
-            dataset,
-            dataset.constant(module.train_mean),
-            rows,
-            columns=columns,
-            sites=survey.sites,
-            seed=self.seed,
-            alphas=self.alphas,
+        columns = [Target(one.name, one.columns) for one in (variable_of(name, dataset) for name in self.targets)]
+        survey = RidgeSurvey(dataset, sites, dataset.positions(["last"]), columns, split, width)
+        return AblationWatch(
+            module, dataset, survey, self.eraser, self.ablation, max_examples=self.max_examples, tag=self.tag
         )
-        width = sum(target.width for target in survey.targets)
-        for number, site in enumerate(survey.sites):
-            _, fit = survey.fitter.select([number], width * (1 + self.draws)).moments()
-            null = {target: fit.columns(survey.permuted(index)) for index, target in enumerate(columns)}
-            cell = bench.cell(site, "last", fit.columns(slice(width)), null)
-            for target in columns:
-                eraser, judged = cell.eraser(target, self.eraser), round_cell(cell, planes_of(target))
-                yield target, site, judged.ablate(eraser, self.ablation, _FAMILIES, self.draws, self.seed).effect
 
-    def _tag(self, target: str, site: str, metric: str) -> str:
-        return str(Tag(self.analysis, target, site, "last", metric))
+    def said(self, history: Sequence[Observed[list[LiveEffect]]]) -> Said:
+        """Each target beside its controls: where it costs most in words, by step and site in curves."""
+        latest = history[-1].result
+        scalars = {
+            self.tag(one.target, one.site, metric): value
+            for one in latest
+            for metric, value in zip(
+                METRICS, (one.effect.delta_rmse, *(_high(one.effect, family) for family in FAMILIES)), strict=True
+            )
+        }
+        return Said(
+            name=self.name,
+            title="Ablation over training",
+            behaviour=self.behaviour,
+            blocks=tuple(block for target in self.targets for block in self._blocks(target, history)),
+            shows="What the model's own answers lose without what is readable, while it trains.",
+            does_not_show="That nothing else would do: compare the random subspaces.",
+            rank=50,
+            scalars=scalars,
+            line={
+                "eraser": self.eraser,
+                "ablation": self.ablation,
+                "alphas": self.alphas,
+                "folds": self.split.folds,
+                "cells": [_record(one) for one in latest],
+            },
+        )
+
+    def tag(self, target: str, site: str, metric: str) -> str:
+        """The tag of a number that it logs."""
+        return str(Tag(self.name, target, site, "last", metric))
+
+    def _blocks(self, target: str, history: Sequence[Observed[list[LiveEffect]]]) -> Iterator[Content]:
+        yield Words(finding := _finding(target, history[-1].result))
+        yield Chart(
+            target,
+            "rise of the RMSE, 95 % of permuted labels, and of blind subspaces (no test)",
+            ("delta_rmse", "permuted_high", "isotropic_high"),
+        )
+        own = [(step, one.site, one.effect) for step, found in history for one in found if one.target == target]
+        head = {one.site for one in history[-1].result if one.at_the_head}
+        yield Picture(
+            f"{self.name}_{target}",
+            lambda: ablation_curves(own, target, self.behaviour, head),
+            finding,
+            f"Ablation of {target} by step and site",
+        )
+
+
+def _finding(target: str, latest: Sequence[LiveEffect]) -> str:
+    """Where the ablation of a target costs most, more than a readout away from the end."""
+    own = [one for one in latest if one.target == target and not one.at_the_head]
+    if not own:
+        return f"ablation of {target!r} was tried just before the readout only, where it is nearly a tautology"
+    most = max(own, key=lambda one: -math.inf if math.isnan(one.effect.delta_rmse) else one.effect.delta_rmse)
+    shown = ", ".join(_beside(most.effect, family) for family in FAMILIES)
+    return (
+        f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
+        f"displacing {most.effect.displaced:.2g} of the variance ({shown}; {most.effect.n} held-out rows)"
+    )
 
 
 def _beside(effect: AblationEffect, name: FamilyName) -> str:
@@ -265,10 +192,10 @@ def _high(effect: AblationEffect, name: FamilyName) -> float:
     return math.nan if math.isnan(family.percentile) else float(family.delta_rmse.quantile(0.95))
 
 
-def _record(one: LiveEffect, at_the_head: bool) -> dict[str, Any]:
+def _record(one: LiveEffect) -> dict[str, Any]:
     effect = {name: value for name, value in vars(one.effect).items() if name != "families"}
     return (
-        {"target": one.target, "site": one.site, "position": "last", "near_tautological": at_the_head}
+        {"target": one.target, "site": one.site, "position": "last", "near_tautological": one.at_the_head}
         | effect
         | {
             "random": {

@@ -1,61 +1,78 @@
-"""What all observers of validation share: the run folder, the clock, and when to look away."""
+"""What all observers of validation share: whose turn it is, the clock, the run folder, and where what they say goes."""
 
-import time
+import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from arithprobe.analysis.forward import fidelity_of
-from arithprobe.callbacks.loggers import log_image, takes_images
+from arithprobe.behaviour import Behaviour
+from arithprobe.callbacks.clock import Timed
+from arithprobe.callbacks.custom_scalars import with_charts
 from arithprobe.callbacks.run_folder import run_folder
-from arithprobe.callbacks.single import SingleCallback
-from arithprobe.callbacks.single import probed_module as probed_module
-from arithprobe.callbacks.trainers import moment, quiet, rows_behind, same_rows
-from arithprobe.callbacks.trainers import sum_over_ranks as sum_over_ranks
-from arithprobe.data.dataset import Batch
-from arithprobe.files import to_json as to_json
-from arithprobe.files import write_whole
-from arithprobe.models.checkpoints import is_ours
-from arithprobe.models.fidelity import fidelity_record
-from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
+from arithprobe.callbacks.single import SingleCallback, probed_module
+from arithprobe.callbacks.telling import add_line, gate, show_pictures, write_run
+from arithprobe.callbacks.trainers import is_turn, moment, quiet, rows_behind, same_rows, sum_over_ranks, verify
+from arithprobe.callbacks.watch import Observed, ResultT, Watch
+from arithprobe.errors import ArithprobeError
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
+from arithprobe.said.content import Said, Words
+from arithprobe.training.probed import ProbedModule
 
-_CHECKS = 2  # of a network of one's own, at least
+_NAME = re.compile(r"[a-z]+")
 
 
-class ValidationProbe(SingleCallback):
-    """Watches the validation pass, and reports at its end; the sanity check is not watched.
+class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
+    """Watches the validation pass, and says at its end what it found; the sanity check is not watched.
 
-    Subclasses fold each batch into something of bounded size, never keep states, and draw randomness from generators of
-    their own.
+    A subclass has two methods: :meth:`prepare` makes a :class:`~arithprobe.callbacks.watch.Watch`, which folds the
+    batches into sums and makes a result of them; :meth:`said` says what the results so far mean. All else is done here:
+    scalars go to the loggers, pictures to TensorBoard and ``figures/``, a line to ``probes/<name>.jsonl``, and the
+    blocks to ``probes/<name>.page.json``, which ``arithprobe report`` reads.
 
     One callback may watch several fits and passes, of other modules and rows too. Each begins anew, but for a further
-    ``fit`` of the same trainer, module and rows: it goes on in the same run folder, and so do the histories. What is
+    ``fit`` of the same trainer, module and rows: it goes on in the same run folder, with the results so far. What is
     validated between the two is no part of them.
 
+    Args:
+        name: First word of its tags, and name of its files; small letters. Two of one class in a run need two names.
+
     Attributes:
-        seconds: Wall time spent in the callback, by part, over the whole fit.
-        fit_seconds: Wall time of the fit so far, the callback included.
+        behaviour: Verdict on the model at the last validation; None before it.
+        history: Results so far; of the last validation alone where ``keeps`` is 1.
+        last: What it said last; None before its first result, and where nothing can be said.
+
+    Raises:
+        ArithprobeError: If the name is of other than small letters.
     """
 
-    analysis: str
-    """First word of its tags, and name of its file ``probes/<analysis>.jsonl``; of one callback of a run."""
+    name: str
+    """Its name where none is given."""
     every: int = 1
-    """It reports at validation n, 2 n, ... of a fit."""
+    """It looks at validation n, 2 n, ... of a fit, and at every validation outside one."""
+    figure_every: int = 1
+    """It draws its pictures at the first result, at every n-th, and at the end of the fit."""
+    keeps: int | None = None
+    """How many results it remembers, the last ones; None for all."""
     remembered: tuple[str, ...] = ()
-    """Names of the attributes that a further fit of the same run goes on with; ``forget`` sets them to nothing."""
+    """Names of further attributes that a further fit of the same run goes on with; ``forget`` sets them to nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
         super().__init__()
-        self.seconds: dict[str, float] = {}
-        self.fit_seconds = 0.0
-        self._fit_started = 0.0
+        self.name = type(self).name if name is None else name
+        if not _NAME.fullmatch(self.name):
+            raise ArithprobeError(f"{type(self).__name__}: name is {self.name!r}; expected small letters")
+        self.behaviour: Behaviour | None = None
+        self.history: list[Observed[ResultT]] = []
+        self._validations = self._results = self._drawn = 0
+        self.last: Said | None = None
+        self._watch: Watch[ResultT] | None = None
+        self._tags: tuple[str, ...] = ()
+        self._turn = False
         self._run_folder: Path | None = None
         self._planned: tuple[object, object, Rows] | None = None
         self._fit: tuple[Trainer, LightningModule] | None = None
@@ -63,50 +80,42 @@ class ValidationProbe(SingleCallback):
         self._aside: dict[str, Any] = {}
 
     @abstractmethod
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
-        """Check the options against model and rows, and fix what depends on these.
+    def prepare(self, module: ProbedModule, dataset: Rows) -> Watch[ResultT]:
+        """Check the options against model and rows, and make what watches them.
 
         Called before the first validation of a run, so that a mistake in an option shows before any training, and again
         for another network, objective or other rows.
         """
 
     @abstractmethod
-    def begin(self, module: ProbedModule) -> None:
-        """Start a pass over the rows prepared for."""
+    def said(self, history: Sequence[Observed[ResultT]]) -> Said:
+        """What the results so far mean; the last is of the validation that has just ended.
 
-    @abstractmethod
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
-        """Take in one batch."""
-
-    @abstractmethod
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Compute, on every rank, and return the scalars to log, by tag."""
-
-    @abstractmethod
-    def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write files and figures; called on rank 0, once the module has judged the behaviour."""
-
-    @abstractmethod
-    def findings(self) -> list[str]:
-        """What the last validation found at the readout, one line each."""
-
-    @abstractmethod
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
+        Called on every process, before the module has judged: pictures ask for ``behaviour`` as they are drawn.
+        """
 
     def forget(self) -> None:
-        """Forget what was found in earlier fits and passes; for those that keep anything between validations."""
+        """Forget what was found in earlier fits and passes; for those that keep more than the results."""
+
+    def findings(self) -> list[str]:
+        """What it said last in words, one line each."""
+        blocks = () if self.last is None else self.last.blocks
+        return [line for one in blocks if isinstance(one, Words) for line in one.text.splitlines()]
+
+    def tags(self) -> list[str]:
+        """The tags it may log, once prepared."""
+        return list(self._tags)
 
     @property
     def writes(self) -> str:
         """Its records and tags."""
-        return f"probes/{self.analysis}.jsonl and tags '{self.analysis}_...'"
+        return f"probes/{self.name}.jsonl and tags '{self.name}_...'"
 
     @property
     def remedy(self) -> str:
         """What to do about a second one."""
         first = "name all targets in one" if hasattr(self, "targets") else "keep one of them"
-        return f"{first}, or make one a subclass with an 'analysis' of its own (small letters)"
+        return f"{first}, or give one a 'name' of its own (small letters)"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder, and forget earlier runs, unless this is a fit that goes on."""
@@ -114,8 +123,9 @@ class ValidationProbe(SingleCallback):
         self._run_folder = run_folder(trainer)
         self.seconds, self.fit_seconds = {}, 0.0
         if stage != "fit":
-            self._aside = self._aside or {name: getattr(self, name) for name in self.remembered}
-            self.forget()
+            names = ("history", "_validations", "_results", "_drawn", "last", *self.remembered)
+            self._aside = self._aside or {name: getattr(self, name) for name in names}
+            self._forget_all()
         elif self._fit == (trainer, pl_module):
             vars(self).update(self._aside)
             self._aside = {}
@@ -124,7 +134,7 @@ class ValidationProbe(SingleCallback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare anew next time: an option may have been changed until then."""
-        self._planned = None
+        self._planned = self._watch = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Begin anew, in a fit: what came before is not known, or is of later steps."""
@@ -132,49 +142,46 @@ class ValidationProbe(SingleCallback):
             self._begin_fit(trainer, pl_module)
 
     def plan(self, module: ProbedModule, dataset: Rows) -> None:
-        """Prepare for a module and its rows, unless that has been done.
-
-        A network of one's own is verified first; once more when steps were made, since weights that are zero at first
-        hide what goes past a site; and at every validation as long as an edit of some site reaches no output.
-        """
-        known, step = module.fidelity, module.global_step
-        open_yet = known is None or len(module.checked_at) < _CHECKS or known.unreached or known.coarse
-        if open_yet and step not in module.checked_at and not is_ours(module.model):
-            with quiet(module):
-                module.fidelity = fidelity_of(module.model, dataset)
-            module.checked_at += (step,)
+        """Verify a network of one's own, and prepare for module and rows, unless that has been done."""
+        verify(module, dataset)
         planned = self._planned
         if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
             return
         self._planned = None
         with quiet(module):
-            self.prepare(module, dataset)
+            self._watch = self.prepare(module, dataset)
+        self._tags = self._watch.tags
         self._planned = module.model, module.objective, dataset
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy watches other runs."""
-        return vars(self) | {"_fit": None, "_planned": None}
+        return vars(self) | {"_fit": None, "_planned": None, "_watch": None}
+
+    def _forget_all(self) -> None:
+        self.history, self.last, self._validations, self._results, self._drawn = [], None, 0, 0, 0
+        self.forget()
 
     def _begin_fit(self, trainer: Trainer, module: LightningModule) -> None:
         self._fit, self._rows, self._aside = (trainer, module), None, {}
-        self.forget()
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the fit."""
-        self._fit_started = time.perf_counter()
+        self._forget_all()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prepare; and begin, unless this is the sanity check."""
+        """Prepare; and begin, unless this is the sanity check or another's turn."""
         module, rows = probed_module(pl_module), rows_behind(trainer.val_dataloaders)
+        self._turn = False
         with self.timed("prepare"):
             self.plan(module, rows)
             if trainer.state.fn == TrainerFn.FITTING:
                 if self._rows is not None and not same_rows(self._rows, rows):
-                    self.forget()
+                    self._forget_all()
                 self._rows = rows
-            if not trainer.sanity_checking:
+            if trainer.sanity_checking or self._watch is None:
+                return
+            self._validations += 1
+            self._turn = is_turn(module, self._validations, self.every)
+            if self._turn:
                 with quiet(module):
-                    self.begin(module)
+                    self._watch.start()
 
     def on_validation_batch_end(
         self,
@@ -186,70 +193,65 @@ class ValidationProbe(SingleCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take in a batch."""
-        if not trainer.sanity_checking:
+        if self._turn and self._watch is not None:
             with self.timed("gather"):
-                self.observe(outputs, batch)
+                self._watch.update(outputs["states"], batch.rows)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute and log."""
-        if not trainer.sanity_checking:
-            module = probed_module(pl_module)
-            with self.timed("compute"), quiet(module):
-                scalars = self.finish(trainer, module)
-            pl_module.log_dict({tag: value for tag, value in scalars.items() if value == value}, sync_dist=True)
+        """Add up the processes, and log what was found; on every process alike."""
+        if not self._turn or self._watch is None:
+            return
+        with self.timed("compute"), quiet(probed_module(pl_module)):
+            sum_over_ranks(trainer, self._watch.state)
+            result = self._watch.result()
+            if result is None:
+                self._turn, self.last = False, None
+                return
+            earlier = self.history if self.keeps is None else self.history[len(self.history) + 1 - self.keeps :]
+            self.history = [*earlier, Observed(moment(trainer)["step"], result)]
+            self._results += 1
+            self.last = with_charts(self.said(self.history))
+        known = {tag: value for tag, value in self.last.scalars.items() if value == value}
+        pl_module.log_dict(known, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write."""
-        if not trainer.sanity_checking and trainer.is_global_zero:
+        """Say it, once the module has judged the behaviour, on the first process."""
+        if self._turn and trainer.is_global_zero:
             self.report(trainer, probed_module(pl_module))
+        self._turn = False
+
+    def report(self, trainer: Trainer, module: ProbedModule) -> None:
+        """Tell what was said: the line of this validation, the page file, and now and then the pictures."""
+        self.behaviour = module.behaviour
+        if self.last is not None:
+            self.last = replace(self.last, behaviour=self.behaviour)
+        if self._results == 1 or self._results % self.figure_every == 0:
+            self._draw(trainer)
+        with self.timed("files"):
+            if self._run_folder is not None and self.last is not None:
+                line = moment(trainer) | gate(module, self.seconds) | dict(self.last.line)
+                add_line(self._run_folder, self.name, line)
+            self._write(module)
+
+    def _write(self, module: ProbedModule) -> None:
+        if self._run_folder is not None and self.last is not None:
+            speaker = f"{type(self).__module__}.{type(self).__qualname__}"
+            write_run(self._run_folder, self.last, speaker, gate(module, self.seconds))
+
+    def _draw(self, trainer: Trainer) -> None:
+        self._drawn = self._results
+        if self.last is not None:
+            with self.timed("figure"):
+                show_pictures(trainer, self._run_folder, self.last, self.history[-1].step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock of the fit."""
-        self.fit_seconds = time.perf_counter() - self._fit_started
+        """Draw the last state, and stop the clock of the fit."""
+        if trainer.is_global_zero and self._drawn < self._results:
+            self.behaviour = probed_module(pl_module).behaviour
+            self._draw(trainer)
+        super().on_fit_end(trainer, pl_module)
 
     def summary(self) -> list[str]:
         """What the last validation found, and what the callback cost, one line each."""
-        spent = sum(self.seconds.values())
-        if not (self.fit_seconds and spent):
-            return self.findings()
-        parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self.seconds.items())
-        share = f"{spent:.1f} s of the fit's {self.fit_seconds:.1f} s ({spent / self.fit_seconds:.1%})"
-        return [*self.findings(), f"{self.analysis} probing took {share}: {parts}"]
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the time of the block to a part of ``seconds``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
-
-    def append_line(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        """Add a record to ``probes/<analysis>.jsonl``, with its moment; without a run folder, nothing."""
-        if self._run_folder is not None:
-            path = self._run_folder / "probes" / f"{self.analysis}.jsonl"
-            earlier = path.read_text() if path.exists() else ""
-            write_whole(path, f"{earlier}{to_json(moment(trainer) | record)}\n")
-
-    def gate(self, module: ProbedModule) -> dict[str, Any]:
-        """What stands first in every record: has the model learned."""
-        behaviour = module.behaviour
-        return {
-            "verdict": behaviour.verdict if behaviour else None,
-            "skill": behaviour.skill if behaviour else None,
-            "seconds": self.seconds,
-        } | fidelity_record(module.fidelity)
-
-    def show(self, trainer: Trainer, figure: Figure, target: str, name: str, step: int | None) -> None:
-        """Give a figure to every logger that takes images, and to ``figures/<analysis>_<target>`` as PNG and SVG."""
-        loggers = [logger for logger in trainer.loggers if takes_images(logger)]
-        if not loggers and self._run_folder is None:
-            return
-        image = to_rgb(figure)
-        for logger in loggers:
-            log_image(logger, f"{self.analysis}_{target}/{name}", image, step or 0)
-        if self._run_folder is not None:
-            path = self._run_folder / "figures" / f"{self.analysis}_{target}"
-            write_whole(f"{path}.png", to_png(image))
-            write_whole(f"{path}.svg", to_svg(figure))
+        cost = self.cost()
+        return [*self.findings(), *([f"{self.name} probing took {cost}"] if cost else [])]

@@ -13,13 +13,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.callbacks.base import probed_module, to_json
 from arithprobe.callbacks.checkpoints import BestCheckpoint
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
-from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.trainers import find_callback, logged_step, moment, rows_behind, same_rows
-from arithprobe.files import write_whole
+from arithprobe.files import to_json, write_whole
 from arithprobe.models.checkpoints import is_ours
 from arithprobe.models.network import uncompiled
 from arithprobe.problems.rows import Rows

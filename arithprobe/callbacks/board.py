@@ -11,25 +11,18 @@ from lightning.pytorch.trainer.states import TrainerFn
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
-from arithprobe.behaviour import NOT_LEARNED_WARNING
-from arithprobe.callbacks.base import ValidationProbe, probed_module
-from arithprobe.callbacks.custom_scalars import BoardLayout, overview
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.custom_scalars import BoardLayout, headlines, overview
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
-from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.trainers import callbacks_of, logged_step
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
-from arithprobe.probes.tags import Tag
+from arithprobe.said.content import Said
 from arithprobe.training.probed import ProbedModule
 
 _COMPARED = {"hp/skill": "val/skill", "hp/exact_match": "val/exact_match", "hp/val_loss": "val/loss"}
 _FIRST_COLUMNS = ("d_model", "lr", "n_layers", "objective", "task")  # TensorBoard opens with five that "differ"
-_HEADLINES = {
-    "ridge": ("r2", "null_high"),
-    "fourier": ("r2_max", "null_max"),
-    "mlp": ("r2", "accuracy", "null_max"),
-    "emergence": ("emerged",),
-}
 
 
 class TensorBoardOverview(SingleCallback):
@@ -102,7 +95,7 @@ class TensorBoardOverview(SingleCallback):
         logged, every = set(trainer.logged_metrics), vars(trainer)["log_every_n_steps"]
         if not every or self._start // every == (self._step + 1) // every:  # Lightning lists it, but has not logged it
             logged.discard("train/loss")
-        layout = overview(_probe_tags(trainer), logged)
+        layout = overview(_said(trainer), logged)
         if layout != self._layout:
             self._layout = layout
             for writer in tensorboard(trainer):
@@ -145,8 +138,8 @@ def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) ->
     behaviour = module.behaviour
     findings = [line for probe in _probes(trainer) for line in probe.findings()]
     parts = [f"**{behaviour}**"]
-    if behaviour is not None and behaviour.verdict == "NOT LEARNED" and findings:
-        parts.append(NOT_LEARNED_WARNING)
+    if behaviour is not None and behaviour.warning and findings:
+        parts.append(behaviour.warning)
     parts.append("\n".join(f"- {line}" for line in findings))
     rows = [f"| {name} | {value} |" for name, value in _facts(trainer, module, folder)]
     parts.append("\n".join(["| | |", "|---|---|", *rows]))
@@ -169,36 +162,36 @@ def _facts(trainer: Trainer, module: ProbedModule, folder: Path | None) -> Itera
 
 
 def _write_row(
-    logger: TensorBoardLogger, parameters: dict[str, str | float], figures: dict[str, float], step: int
+    logger: TensorBoardLogger, parameters: dict[str, str | float], values: dict[str, float], step: int
 ) -> None:
-    """Write a row of HPARAMS: its columns, hyperparameters and end, and the figures that it names."""
-    columns, start, end = hparams(parameters, figures)  # type: ignore[no-untyped-call]
+    """Write a row of HPARAMS: its columns, hyperparameters and end, and the values that it names."""
+    columns, start, end = hparams(parameters, values)  # type: ignore[no-untyped-call]
     about = columns.value[0].metadata.plugin_data
     content = HParamsPluginData.FromString(about.content)
     for column in content.experiment.hparam_infos:
         column.differs = column.name in _FIRST_COLUMNS
     about.content = content.SerializeToString()
-    logger.log_metrics(figures, step)
+    logger.log_metrics(values, step)
     for part in (columns, start, end):
         logger.experiment._get_file_writer().add_summary(part, step)
 
 
 def _final(trainer: Trainer) -> dict[str, float]:
-    """The figures of the last validation, behaviour first."""
+    """The values of the last validation, behaviour first."""
     found: Mapping[str, Any] = trainer.callback_metrics
-    figures = {name: found[source] for name, source in _COMPARED.items() if source in found}
-    for tag in map(Tag.parse, _probe_tags(trainer)):
-        if tag.site == "final" and tag.metric in _HEADLINES.get(tag.analysis, ()) and str(tag) in found:
-            figures[f"hp/{tag.analysis}_{tag.target}_{tag.metric}"] = found[str(tag)]
-    return {name: float(value) for name, value in figures.items()}
+    values = {name: found[source] for name, source in _COMPARED.items() if source in found}
+    for one in _said(trainer):
+        values |= {f"hp/{name}": found[tag] for name, tag in headlines(one) if tag in found}
+    return {name: float(value) for name, value in values.items()}
 
 
-def _probes(trainer: Trainer) -> list[ValidationProbe]:
+def _probes(trainer: Trainer) -> list[ValidationProbe[Any]]:
     return [one for one in callbacks_of(trainer) if isinstance(one, ValidationProbe)]
 
 
-def _probe_tags(trainer: Trainer) -> list[str]:
-    return [tag for probe in _probes(trainer) for tag in probe.tags()]
+def _said(trainer: Trainer) -> list[Said]:
+    """What each live probe said last."""
+    return [probe.last for probe in _probes(trainer) if probe.last is not None]
 
 
 def _boards(trainer: Trainer) -> list[TensorBoardLogger]:

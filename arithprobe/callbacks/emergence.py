@@ -2,37 +2,33 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
-from arithprobe.analysis.emergence.drift import DriftControl, r2_of_each
-from arithprobe.analysis.forward import random_init_twin
-from arithprobe.callbacks.base import ValidationProbe, probed_module, to_json
-from arithprobe.callbacks.trainers import moment, quiet, sum_over_ranks
-from arithprobe.data.dataset import Batch
+from arithprobe.analysis.emergence.drift import DriftControl
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.emergence_watch import EmergenceFound, EmergenceWatch, SoFar
+from arithprobe.callbacks.single import probed_module
+from arithprobe.callbacks.trainers import quiet
+from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.files import write_whole
 from arithprobe.limits import require_within
 from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS, LEVEL
-from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.network import frozen_copy
 from arithprobe.plotting.emergence import emergence_map
-from arithprobe.probes.emergence import IN_A_ROW, Emergence, Readings, emergences, in_order, in_words
-from arithprobe.probes.emergence_survey import EmergenceSurvey, Watched, watched
+from arithprobe.probes.emergence import IN_A_ROW, Emergence, emergences, in_order, in_words, listed
+from arithprobe.probes.emergence_survey import watched
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
+from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
+from arithprobe.training.probed import ProbedModule
 
-_TAG = Tag("emergence", "variables", "final", "last", "emerged")
 
-
-class EmergenceProbing(ValidationProbe):
+class EmergenceProbing(ValidationProbe[EmergenceFound]):
     """The first validation of a fit from which on each variable is readable.
 
     At every validation of a fit, ridge probes of the last token at every residual site. A variable is *cleared* at a
@@ -64,13 +60,14 @@ class EmergenceProbing(ValidationProbe):
         drifts: Networks that only drift, at least 19, run over the rows at every comparison; with 0 nothing emerges.
         figure_every: Draw the figure at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of the permutations and of the untrained networks.
+        name: First word of its tag and files, ``<name>.json`` too; two of a run need two names.
 
     Raises:
         ArithprobeError: If an option is out of range, or what is named cannot be probed in these rows.
     """
 
-    analysis = "emergence"
-    remembered = ("_history", "_losses", "_found", "_drift", "_drawn")
+    name = "emergence"
+    remembered = ("_losses", "_drift")
 
     def __init__(
         self,
@@ -83,8 +80,9 @@ class EmergenceProbing(ValidationProbe):
         drifts: int = 19,
         figure_every: int = 5,
         seed: int = 0,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name)
         require_at_least(
             "EmergenceProbing: ",
             folds=(folds, 2),
@@ -117,145 +115,98 @@ class EmergenceProbing(ValidationProbe):
         self.frequencies = frequencies
         self.split = Split("sum", folds, None, permutations, seed, penalties("EmergenceProbing: alphas", alphas))
         self.twins, self.drifts, self.figure_every = twins, drifts, figure_every
-        self._dataset: Rows | None = None
-        self._what: Watched | None = None
-        self._survey: EmergenceSurvey | None = None
-        self._untrained: Tensor | None = None
-        self._active = False
-        self._history: list[Readings] = []
         self._losses: list[float] = []
-        self._found: list[Emergence] = []
         self._drift = DriftControl(drifts, seed)
-        self._drawn = 0
+        self._task = ""
+
+    @property
+    def found(self) -> list[Emergence]:
+        """When each variable emerged, as far as it can be told now."""
+        return emergences(self._so_far().readings, self._drift.readings)
 
     def forget(self) -> None:
-        """Forget earlier runs."""
-        self._history, self._losses, self._found = [], [], []
-        self._drift, self._drawn, self._active = DriftControl(self.drifts, self.split.seed), 0, False
+        """Forget losses and drift of earlier runs."""
+        self._losses, self._drift = [], DriftControl(self.drifts, self.split.seed)
+
+    def _so_far(self) -> SoFar:
+        return SoFar([one.result.readings for one in self.history], self._drift)
+
+    def prepare(self, module: ProbedModule, dataset: Rows) -> EmergenceWatch:
+        """Fix variables, folds and permutations."""
+        self._task, what = dataset.task, watched(dataset, self.targets, self.frequencies, self.split)
+        tag = str(Tag(self.name, "variables", "final", "last", "emerged"))
+        return EmergenceWatch(module, dataset, what, self.split, twins=self.twins, so_far=self._so_far, tag=tag)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the network as it is before the first step."""
         if trainer.global_step == 0:
             self._drift.beginning = frozen_copy(probed_module(pl_module).model)
 
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
-        """Fix variables, folds and permutations."""
-        self._what = watched(dataset, self.targets, self.frequencies, self.split)
-        self._survey = self._survey_of(module, dataset, self._what, self.split)
-        self._dataset, self._untrained = dataset, None
-
-    def begin(self, module: ProbedModule) -> None:
-        """Start with empty moments; before the first time, read the untrained networks."""
-        self._active = module.trainer.state.fn == TrainerFn.FITTING
-        if not self._active or self._survey is None or self._what is None or self._dataset is None:
-            return
-        if self._untrained is None:
-            self._untrained = self._read_untrained(module, self._dataset, self._what)
-        self._survey.start()
-
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
-        """Add a batch to the moments."""
-        if self._active and self._survey is not None:
-            self._survey.update(output["states"], batch.rows)
-
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Merge the ranks, fit, score, and look back."""
-        if not self._active or self._survey is None:
-            return {}
-        sum_over_ranks(trainer, self._survey.state)
-        self._history.append(self._survey.readings(moment(trainer)["step"], self._untrained))
-        if self._drift.is_due(self._history, trainer.estimated_stepping_batches - trainer.global_step):
-            self._compare(module)
-        self._found = emergences(self._history, self._drift.readings)
-        return {str(_TAG): float(sum(one.emerged for one in self._found))}
-
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
-        return [str(_TAG)]
-
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write the record of this validation, the emergences so far, and now and then the figure."""
-        if not self._active:
-            return
-        loss = trainer.callback_metrics.get("val/loss")  # of this validation: the module logs it before this hook
+        """Take in the loss of this validation, which the module logs before this hook; then say all again."""
+        loss = trainer.callback_metrics.get("val/loss")
         self._losses.append(math.nan if loss is None else float(loss))
-        if len(self._history) == 1 or len(self._history) % self.figure_every == 0:
-            self._draw(trainer, module)
-        with self.timed("files"):
-            self.append_line(trainer, self.gate(module) | self._line())
-            self._write(module)
+        self.behaviour = module.behaviour
+        self.last = self.said(self.history)
+        super().report(trainer, module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the last validation with drift, where it was not foreseen to be the last."""
-        if trainer.is_global_zero and self._drift.is_behind(self._history):
+        behind = self._drift.is_behind(self._so_far().readings)
+        if trainer.is_global_zero and behind and isinstance(self._watch, EmergenceWatch):
             module = probed_module(pl_module)
             with self.timed("compute"), quiet(module):
-                self._compare(module)
+                self._watch.compare(len(self.history) - 1, self._drift)
+                self.last = self.said(self.history)
             self._drawn = 0
             with self.timed("files"):
                 self._write(module)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last state."""
-        if trainer.is_global_zero and self._drawn < len(self._history):
-            self._draw(trainer, probed_module(pl_module))
-        super().on_fit_end(trainer, pl_module)
+    def said(self, history: Sequence[Observed[EmergenceFound]]) -> Said:
+        """The order of emergence, in words, in a table and over the course of the fit."""
+        readings = [one.result.readings for one in history]
+        losses = (self._losses + [math.nan] * len(history))[: len(history)]  # the last is known when it is reported
+        found = emergences(readings, self._drift.readings)
+        left_out = (*history[-1].result.left_out, *filter(None, [self._drift.problem]))
+        drift = None if self._drift.is_behind(readings) else self._drift.readings[-1].r2.amax(dim=0)
+        return Said(
+            name=self.name,
+            title="Emergence",
+            behaviour=self.behaviour,
+            blocks=(
+                *_words(self.name, found, len(history), left_out),
+                Chart("variables", "how many variables have emerged", ("emerged",), headlines=("emerged",)),
+                Picture(
+                    f"{self.name}_variables",
+                    lambda: emergence_map(readings, losses, found, self.behaviour),
+                    f"Emerged, by steps: {_by_steps(found)}.",
+                    "Emergence of each variable",
+                    "When between two validations a variable emerged: a dot stands at the first of three.",
+                ),
+                _table(found),
+            ),
+            records={self.name: self._record(history, found, left_out, losses)},
+            shows="From which validation on each variable is readable, three times in a row, above untrained networks "
+            "and drift.",
+            does_not_show="Causes: what emerges first need not be used.",
+            rank=45,
+            scalars={
+                str(Tag(self.name, "variables", "final", "last", "emerged")): float(sum(one.emerged for one in found))
+            },
+            line={"loss": losses[-1], "sites": readings[-1].sites, "variables": readings[-1].by_variable(drift)},
+        )
 
-    def findings(self) -> list[str]:
-        """The order of emergence."""
-        if not self._history:
-            return []
-        line = in_words(self._found)
-        if len(self._history) < IN_A_ROW:
-            line = f"emerged: {CANNOT_BE_TOLD} from {len(self._history)} validations, it takes {IN_A_ROW} in a row"
-        return [line, *(f"emergence probing left out {reason}" for reason in self._left_out)]
-
-    @property
-    def _left_out(self) -> tuple[str, ...]:
-        of_rows = () if self._what is None else self._what.left_out
-        return (*of_rows, *filter(None, [self._drift.problem]))
-
-    def _survey_of(self, module: ProbedModule, dataset: Rows, what: Watched, split: Split) -> EmergenceSurvey:
-        return EmergenceSurvey(dataset, module.model.residual_sites, what, split, module.model.d_model)
-
-    def _read_untrained(self, module: ProbedModule, dataset: Rows, what: Watched) -> Tensor | None:
-        """(V, S) the largest R2 of the network before its first step and the other untrained ones; None without any."""
-        trained = self._loaded(module, dataset)
-        untrained = []
-        try:
-            untrained += [random_init_twin(trained, self.split.seed + number) for number in range(self.twins)]
-        except ArithprobeError as error:
-            self._what = what._replace(left_out=(*what.left_out, f"untrained networks: {error}"))
-        if self._drift.beginning is not None:
-            untrained.append(trained._replace(path="the run's beginning", model=self._drift.beginning))
-        survey = self._survey_of(module, dataset, what, self.split._replace(permutations=0))
-        return r2_of_each(untrained, dataset, survey).amax(dim=0) if untrained else None
-
-    def _loaded(self, module: ProbedModule, dataset: Rows) -> LoadedModel:
-        return LoadedModel("the run", "live", module.model, module.objective, module.train_mean, dataset.task)
-
-    def _compare(self, module: ProbedModule) -> None:
-        """Read the networks that only drift."""
-        if self._dataset is not None and self._what is not None:
-            survey = self._survey_of(module, self._dataset, self._what, self.split._replace(permutations=0))
-            self._drift.read(len(self._history) - 1, self._loaded(module, self._dataset), self._dataset, survey)
-        self._found = emergences(self._history, self._drift.readings)
-
-    def _write(self, module: ProbedModule) -> None:
-        if self._run_folder is not None:
-            write_whole(self._run_folder / "emergence.json", f"{to_json(self.gate(module) | self._record(module))}\n")
-
-    def _line(self) -> dict[str, Any]:
-        """Every variable and site of the last validation."""
-        behind = self._drift.is_behind(self._history)
-        rows = self._history[-1].by_variable(None if behind else self._drift.readings[-1].r2.amax(dim=0))
-        return {"loss": self._losses[-1], "sites": self._history[-1].sites, "variables": rows}
-
-    def _record(self, module: ProbedModule) -> dict[str, Any]:
+    def _record(
+        self,
+        history: Sequence[Observed[EmergenceFound]],
+        found: Sequence[Emergence],
+        left_out: Sequence[str],
+        losses: Sequence[float],
+    ) -> Mapping[str, Any]:
         """The history so far."""
         return {
-            "behaviour": None if module.behaviour is None else dataclasses.asdict(module.behaviour),
-            "task": "" if self._dataset is None else self._dataset.task,
+            "behaviour": None if self.behaviour is None else dataclasses.asdict(self.behaviour),
+            "task": self._task,
             "level": LEVEL,
             "in_a_row": IN_A_ROW,
             "folds": self.split.folds,
@@ -263,15 +214,34 @@ class EmergenceProbing(ValidationProbe):
             "twins": self.twins,
             "own_beginning": self._drift.beginning is not None,
             "drifts": self.drifts,
-            "drift_compared_at": [self._history[one.at].step for one in self._drift.readings],
-            "left_out": self._left_out,
-            "steps": [one.step for one in self._history],
-            "loss": self._losses,
-            "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(self._found)],
+            "drift_compared_at": [history[one.at].step for one in self._drift.readings],
+            "left_out": left_out,
+            "steps": [one.step for one in history],
+            "loss": losses,
+            "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(found)],
         }
 
-    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
-        self._drawn = len(self._history)
-        with self.timed("figure"):
-            figure = emergence_map(self._history, self._losses, self._found, module.behaviour)
-            self.show(trainer, figure, "variables", "variable x step", self._history[-1].step)
+
+def _words(name: str, found: Sequence[Emergence], validations: int, left_out: Sequence[str]) -> Iterator[Content]:
+    """The order of emergence, and what was left out."""
+    few = f"emerged: {CANNOT_BE_TOLD} from {validations} validations, it takes {IN_A_ROW} in a row"
+    yield Words(few if validations < IN_A_ROW else in_words(found))
+    yield from (Words(f"{name} probing left out {reason}", "doubtful") for reason in left_out)
+
+
+def _steps_made(one: Emergence) -> int:
+    """Training steps behind the step of an emergence, which counts from 0."""
+    return 0 if one.step is None else one.step + 1
+
+
+def _by_steps(found: Sequence[Emergence]) -> str:
+    """What emerged after how many steps, and of what it cannot be told."""
+    perhaps = [one.variable for one in in_order(found) if one.state == CANNOT_BE_TOLD]
+    said = ", ".join(f"{one.variable} at {_steps_made(one)}" for one in in_order(found) if one.emerged) or "nothing"
+    return said + (f"; {CANNOT_BE_TOLD} from drift: {', '.join(listed(perhaps))}" if perhaps else "")
+
+
+def _table(found: Sequence[Emergence]) -> Table:
+    rows = tuple((one.variable, str(_steps_made(one)), str(one.site)) for one in in_order(found) if one.emerged)
+    columns = (Column("variable", is_text=True), Column("after steps"), Column("site", is_text=True))
+    return Table("What became readable, in order", columns, rows)

@@ -1,33 +1,28 @@
 """Live Fourier probes: is the residue laid out on a circle, and from when on?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-
-from arithprobe.callbacks.base import ValidationProbe, probed_module
-from arithprobe.callbacks.trainers import moment, sum_over_ranks
-from arithprobe.data.dataset import Batch
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.fourier_watch import METRICS, FourierFound, FourierWatch
+from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.circles import FourierScores
-from arithprobe.probes.decode import AngleDecoding, decode_angles
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.neighbours import grouped_waves
-from arithprobe.probes.sample import StateSample
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
+from arithprobe.said.content import CellMap, Chart, Content, Picture, Said, Words
+from arithprobe.training.probed import ProbedModule
 
-_METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "neighbour", "accuracy")
 
-
-class FourierProbing(ValidationProbe):
+class FourierProbing(ValidationProbe[FourierFound]):
     """Ridge probes of ``cos`` and ``sin`` of ``2 pi n q / k`` at the last token, fitted anew at every validation.
 
     For every residual site it logs ``fourier_<q>mod<k>/<site>@last/``: ``r2`` (mean over frequencies of the held-out
@@ -51,13 +46,13 @@ class FourierProbing(ValidationProbe):
         figure_site: Site of the heatmap; the last by default.
         figure_every: Draw the heatmap at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of permutations and relabellings.
+        name: First word of its tags and files; two of a run need two names.
 
     Raises:
         ArithprobeError: If an option is out of range, k is unknown, the site does not exist, or a fold is empty.
     """
 
-    analysis = "fourier"
-    remembered = ("_steps", "_history", "_drawn", "_decoding")
+    name = "fourier"
 
     def __init__(
         self,
@@ -72,8 +67,9 @@ class FourierProbing(ValidationProbe):
         figure_site: str | None = None,
         figure_every: int = 5,
         seed: int = 0,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name)
         largest = frequencies if isinstance(frequencies, int) else 0
         wanted = () if isinstance(frequencies, int) else several("FourierProbing: frequencies", frequencies, int)
         require_within(
@@ -106,18 +102,8 @@ class FourierProbing(ValidationProbe):
             penalties("FourierProbing: alphas", alphas),
         )
         self.figure_site, self.figure_every = figure_site, figure_every
-        self._survey: FourierSurvey | None = None
-        self._sample: StateSample | None = None
-        self._decoding: AngleDecoding | None = None
-        self._steps: list[int | None] = []
-        self._history: list[FourierScores] = []
-        self._drawn = 0
 
-    def forget(self) -> None:
-        """Forget earlier runs."""
-        self._steps, self._history, self._drawn, self._decoding = [], [], 0, None
-
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> FourierWatch:
         """Fix folds, angles and permutations."""
         period, sites = self.period or dataset.circle, module.model.residual_sites
         if period is None:
@@ -127,87 +113,79 @@ class FourierProbing(ValidationProbe):
             )
         if self.figure_site is not None and self.figure_site not in sites:
             raise ArithprobeError(f"FourierProbing: no site {self.figure_site!r} (sites: {', '.join(sites)})")
-        positions = dataset.positions(["last"])
-        circle = Circle(self.quantity or dataset.answer, period, self.frequencies)
-        self._survey = FourierSurvey(dataset, sites, positions, [circle], self.split, module.model.d_model)
+        circle, width = Circle(self.quantity or dataset.answer, period, self.frequencies), module.model.d_model
+        survey = FourierSurvey(dataset, sites, dataset.positions(["last"]), [circle], self.split, width)
+        return FourierWatch(survey, self.name, width, self.max_examples)
 
-    def begin(self, module: ProbedModule) -> None:
-        """Start with empty moments."""
-        if self._survey is not None:
-            ridge = self._survey.ridge
-            self._survey.start()
-            self._sample = StateSample(ridge.rows.lengths, ridge.sites, module.model.d_model, self.max_examples)
+    def said(self, history: Sequence[Observed[FourierFound]]) -> Said:
+        """The mean over frequencies, key frequencies and what is decoded at the last site; every frequency in maps."""
+        found = history[-1].result
+        scores = found.scores
+        return Said(
+            name=self.name,
+            title="Frequencies",
+            behaviour=self.behaviour,
+            blocks=tuple(self._blocks(history)),
+            shows="Held-out R2 of cosine and sine of each frequency, by site.",
+            does_not_show="That the model turns on that circle: that takes ablation and steering.",
+            rank=41,
+            scalars={
+                str(Tag(self.name, scores.circle.name, site, "last", metric)): value
+                for site, values in zip(scores.sites, found.logged, strict=True)
+                for metric, value in zip(METRICS, values, strict=True)
+            },
+            line=self._line(found),
+        )
 
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
-        """Add a batch to the moments and the sample."""
-        if self._survey is not None and self._sample is not None:
-            self._survey.update(output["states"], batch.rows)
-            self._sample.update(output["states"], batch.rows)
+    def _blocks(self, history: Sequence[Observed[FourierFound]]) -> Iterator[Content]:
+        target = history[-1].result.scores.circle.name
+        yield Words(self._finding(history[-1].result))
+        yield Chart(
+            target,
+            "mean R2 over frequencies; the band is 5 to 95 % of shuffled labels",
+            ("r2", "null_low", "null_high"),
+            is_band=True,
+            score="held-out R2",
+            null="permuted labels",
+        )
+        yield Chart(
+            target,
+            "R2 of the best frequency, of its neighbouring periods, and 95 % of the largest of shuffled labels",
+            ("r2_max", "neighbour", "null_max"),
+            headlines=("r2_max", "null_max"),
+        )
+        yield CellMap(f"Held-out R2: Fourier probes of {target}", "frequency", "frequency", "key")
+        yield self._picture(history)
 
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Merge the ranks, fit, score."""
-        if self._survey is None or self._sample is None:
-            return {}
-        sum_over_ranks(trainer, (*self._survey.state, *self._sample.state))
-        (scores,), _ = self._survey.scores()
-        self._decoding, self._sample = decode_angles(self._survey, self._sample), None
-        self._history.append(scores)
-        self._steps.append(moment(trainer)["step"])
-        found: dict[str, float] = {}
-        for row, site in enumerate(scores.sites):
-            values = (
-                scores.macro[row, 0],
-                *(scores.macro_null[row, 0].quantile(q) for q in (0.05, 0.95)),
-                scores.r2[:, row, 0].max(),
-                scores.max_null[row, 0].quantile(0.95),
-                scores.neighbour[scores.r2[:, row, 0].argmax(), row, 0],
-                self._decoding.accuracy[row],
-            )
-            tags = (self._tag(site, metric) for metric in _METRICS)
-            found |= {tag: float(value) for tag, value in zip(tags, values, strict=True)}
-        return found
-
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
-        sites = self._survey.ridge.sites if self._survey is not None else ()
-        return [self._tag(site, metric) for site in sites for metric in _METRICS]
-
-    def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write the record of all frequencies, and now and then the figure."""
-        count = len(self._history)
-        if count == 1 or count % self.figure_every == 0:
-            self._draw(trainer, module)
-        with self.timed("files"):
-            self.append_line(trainer, self.gate(module) | self._record())
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last state."""
-        if trainer.is_global_zero and self._drawn < len(self._history):
-            self._draw(trainer, probed_module(pl_module))
-        super().on_fit_end(trainer, pl_module)
-
-    def findings(self) -> list[str]:
-        """What the last validation found at the readout, one line each."""
-        if not self._history or self._decoding is None:
-            return []
-        scores, decoding = self._history[-1], self._decoding
+    def _finding(self, found: FourierFound) -> str:
+        """What the validation found at the readout."""
+        scores, decoding = found
         row, site = len(scores.sites) - 1, scores.sites[-1]
         key = ", ".join(map(str, scores.key_frequencies(site))) or "none"
         others = "".join(f"; {one}" for one in grouped_waves(scores.other_waves(site)))
-        return [
-            f"fourier probes of {scores.circle.quantity!r} mod {scores.circle.period} at {site}@last: mean R2 "
+        return (
+            f"{self.name} probes of {scores.circle.quantity!r} mod {scores.circle.period} at {site}@last: mean R2 "
             f"{float(scores.macro[row, 0]):.3f} (null below {float(scores.macro_null[row, 0].quantile(0.95)):.3f}), "
             f"key frequencies: {key}{others}; {float(decoding.accuracy[row]):.1%} decoded "
             f"(chance {decoding.chance:.1%}, {decoding.n} held-out rows)"
-        ]
+        )
 
-    def _tag(self, site: str, metric: str) -> str:
-        circle = self._survey.parts[0].circle.name if self._survey is not None else ""
-        return str(Tag(self.analysis, circle, site, "last", metric))
+    def _picture(self, history: Sequence[Observed[FourierFound]]) -> Picture:
+        steps, every = [one.step for one in history], [one.result.scores for one in history]
+        last, step = every[-1], steps[-1]
+        site = self.figure_site or last.sites[-1]
+        key = ", ".join(map(str, sorted(last.key_frequencies(site)))) or "none"
+        others = "".join(f"; {one}" for one in grouped_waves(last.other_waves(site)))
+        return Picture(
+            f"{self.name}_{last.circle.name}",
+            lambda: frequency_step_map(steps, every, site, self.behaviour),
+            f"Key frequencies at {site} after {0 if step is None else step + 1} steps: {key}{others}.",
+            f"Frequency by step, {last.circle.name}",
+            "A circle, where a cross is: that frequency is of another period, or not told from one.",
+        )
 
-    def _record(self) -> dict[str, Any]:
-        scores, decoding = self._history[-1], self._decoding
-        rows = range(len(scores.sites)) if decoding is not None else ()
+    def _line(self, found: FourierFound) -> Mapping[str, Any]:
+        scores, decoding = found
         return {
             "quantity": scores.circle.quantity,
             "period": scores.circle.period,
@@ -218,23 +196,20 @@ class FourierProbing(ValidationProbe):
             "key_frequencies": {site: scores.key_frequencies(site) for site in scores.sites},
             "other_waves": {site: scores.other_waves(site) for site in scores.sites},
             "decoding": {
-                scores.sites[row]: {
+                site: {
                     "accuracy": float(decoding.accuracy[row]),
                     "low": float(decoding.low[row]),
                     "high": float(decoding.high[row]),
                     "circular_error": float(decoding.error[row]),
                     "n": decoding.n,
                 }
-                for row in rows
-                if decoding is not None
+                for row, site in enumerate(scores.sites)
             },
-            "cells": [{"site": site} | cell for site in scores.sites for cell in scores.at(site)],
+            "cells": [cell for site in scores.sites for cell in _cells(scores, site)],
         }
 
-    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
-        self._drawn = len(self._history)
-        with self.timed("figure"):
-            figure = frequency_step_map(
-                self._steps, self._history, self.figure_site or self._history[0].sites[-1], module.behaviour
-            )
-            self.show(trainer, figure, self._history[0].circle.name, "frequency x step", self._steps[-1])
+
+def _cells(scores: FourierScores, site: str) -> list[dict[str, Any]]:
+    """The cells of a site, a frequency each."""
+    key = scores.key_frequencies(site)
+    return [{"site": site} | cell | {"key": cell["frequency"] in key} for cell in scores.at(site)]

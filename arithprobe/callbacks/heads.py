@@ -1,29 +1,40 @@
 """Live attention heads: what they look at, and what the answers lose without them, while the model trains."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.attention.records import head_name, head_records, uniform_record
 from arithprobe.callbacks.base import ValidationProbe
-from arithprobe.callbacks.trainers import is_turn, moment, sum_over_ranks
-from arithprobe.data.dataset import Batch
+from arithprobe.callbacks.watch import Observed, Watch
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.heads import HeadAblation, ablate_heads
 from arithprobe.interventions.kinds import AblationKind, require_kind
 from arithprobe.limits import require_within
-from arithprobe.models.network import HeadedNetwork, require_heads
+from arithprobe.models.network import require_heads
 from arithprobe.plotting.heads import head_scores
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
+from arithprobe.said.content import Chart, Picture, Said, Words
+from arithprobe.training.probed import ProbedModule
 
 
-class HeadAnalysis(ValidationProbe):
+class LiveHeads(NamedTuple):
+    """What one validation found of the heads."""
+
+    statistics: HeadStatistics
+    """What each head looks at, over the rows validated."""
+    copying: Tensor
+    """(L, H) OV copying scores."""
+    ablation: HeadAblation
+    """What the answers lose without each head."""
+
+
+class HeadAnalysis(ValidationProbe[LiveHeads]):
     """Attention from the last token, summed over the validation rows, and the ablation of every head.
 
     At every n-th validation of a fit, and at every validation outside one. Patterns are computed from the states of
@@ -40,120 +51,135 @@ class HeadAnalysis(ValidationProbe):
         every: Look at validation n, 2 n, ... of a fit.
         max_examples: At most so many rows are ablated, the first of those validated; the attention is of all of these.
         seed: Seed of the donors of ``resample``.
+        name: First word of its tags and files; two of a run need two names.
 
     Raises:
         ArithprobeError: If an option is out of range.
     """
 
-    analysis = "heads"
-    remembered = ("_found", "_count", "_step")
+    name = "heads"
+    keeps = 1
 
-    def __init__(self, ablation: AblationKind = "mean", every: int = 5, max_examples: int = 500, seed: int = 0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        ablation: AblationKind = "mean",
+        every: int = 5,
+        max_examples: int = 500,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
         require_at_least("HeadAnalysis: ", every=(every, 1), max_examples=(max_examples, 2), seed=(seed, 0))
         require_within("HeadAnalysis: ", every=every, max_examples=max_examples, seed=seed)
         require_kind(ablation, AblationKind, "ablation")
         self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
-        self._dataset: Rows | None = None
-        self._heads = (0, 0)
-        self._seen = torch.zeros(0)
-        self._model: HeadedNetwork | None = None
-        self._sums: HeadSums | None = None
-        self._found: tuple[HeadStatistics, Tensor, HeadAblation] | None = None
-        self._count = 0
-        self._step: int | None = None
 
-    def forget(self) -> None:
-        """Forget earlier runs."""
-        self._found, self._count, self._step = None, 0, None
-
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> "_HeadWatch":
         """Note the rows, and the heads there are."""
-        self._dataset = dataset
-        network = require_heads(module.model, "HeadAnalysis")
-        self._heads = network.n_layers, network.n_heads
+        return _HeadWatch(self, module, dataset)
 
-    def begin(self, module: ProbedModule) -> None:
-        """Start with empty sums, if it is this validation's turn."""
-        self._count += 1
-        self._model, self._sums = require_heads(module.model, "HeadAnalysis"), None
-        if self._dataset is not None and is_turn(module, self._count, self.every):
-            self._sums = HeadSums.of(self._model, self._dataset)
-            self._seen = torch.zeros(len(self._dataset))
-
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
-        """Add the patterns of a batch."""
-        if self._sums is not None and self._model is not None:
-            self._sums.update(self._model, output["states"], batch.rows)
-            self._seen[batch.rows.cpu()] = 1.0
-
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Merge the ranks, and ablate the heads; on every rank alike."""
-        sums, dataset = self._sums, self._dataset
-        self._found = self._model = self._sums = None
-        if sums is None or dataset is None:
-            return {}
-        sum_over_ranks(trainer, [*sums.state, self._seen])
-        if not all(bool(part.isfinite().all()) for part in sums.state):  # the model has diverged
-            return {}
-        rows = self._seen.nonzero()[: self.max_examples, 0]
-        try:
-            constant = dataset.constant(module.train_mean)
-            bench = Bench(module.model, module.objective, dataset, constant, rows, seed=self.seed)
-        except ArithprobeError:  # a state after the last attention is not finite
-            return {}
-        ablation = ablate_heads(bench.held, self.ablation, bench.donors)
-        statistics = sums.fit()
-        self._found = statistics, ov_copying(require_heads(module.model, "HeadAnalysis")), ablation
-        self._step = moment(trainer)["step"]
-        figures = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
-        return dict(zip(self.tags(), torch.stack(figures).flatten().tolist(), strict=True))
-
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
-        layers, heads = self._heads
-        logged = (
-            ("operandmass", "pattern", "last"),
-            ("entropy", "pattern", "last"),
-            (f"{self.ablation}ablation", "z", "all"),
+    def said(self, history: Sequence[Observed[LiveHeads]]) -> Said:
+        """Which head costs most, and all scores in a picture."""
+        step, (statistics, copying, ablation) = history[-1]
+        scores = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
+        heads = tuple(f"h{head}" for head in range(copying.shape[1]))
+        finding = _costliest(statistics, ablation)
+        return Said(
+            name=self.name,
+            title="Attention heads over training",
+            behaviour=self.behaviour,
+            blocks=(
+                Words(finding),
+                *(Chart(target, heading, heads) for target, heading in self._headings().items()),
+                Picture(
+                    f"{self.name}_scores",
+                    lambda: head_scores(statistics, copying, ablation, None, self.behaviour, step),
+                    finding,
+                    "Scores of the heads by layer",
+                ),
+            ),
+            shows="What the heads look at from the last token, and what the answers lose without each.",
+            does_not_show="Attention is no explanation: heads that look at the operands need not matter.",
+            rank=51,
+            scalars=dict(zip(self.head_tags(*copying.shape), torch.stack(scores).flatten().tolist(), strict=True)),
+            line={
+                "rows": statistics.n,
+                "ablation": vars(ablation),
+                "uniform": uniform_record(statistics),
+                "heads": head_records(statistics, copying),
+            },
         )
-        return [
-            str(Tag(self.analysis, figure, f"{site}.{layer}", position, f"h{head}"))
-            for figure, site, position in logged
+
+    def _headings(self) -> dict[str, str]:
+        return {
+            "operandmass": "attention from the last token to the digits of x and y",
+            "entropy": "entropy of the attention over tokens, in nats",
+            f"{self.ablation}ablation": "rise of the RMSE without the head, in answer units",
+        }
+
+    def head_tags(self, layers: int, heads: int) -> tuple[str, ...]:
+        """The tags of so many heads in so many layers."""
+        places = (("pattern", "last"), ("pattern", "last"), ("z", "all"))
+        return tuple(
+            str(Tag(self.name, target, f"{site}.{layer}", position, f"h{head}"))
+            for target, (site, position) in zip(self._headings(), places, strict=True)
             for layer in range(layers)
             for head in range(heads)
-        ]
+        )
 
-    def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write the record and the figure."""
-        if self._found is None:
-            return
-        statistics, copying, ablation = self._found
-        with self.timed("figure"):
-            figure = head_scores(statistics, copying, ablation, None, module.behaviour, self._step)
-            self.show(trainer, figure, "scores", "layer x head", self._step)
-        with self.timed("files"):
-            self.append_line(
-                trainer,
-                self.gate(module)
-                | {
-                    "rows": statistics.n,
-                    "ablation": vars(ablation),
-                    "uniform": uniform_record(statistics),
-                    "heads": head_records(statistics, copying),
-                },
-            )
 
-    def findings(self) -> list[str]:
-        """Which head costs most, and how much of its attention is on the operands."""
-        if self._found is None:
-            return []
-        statistics, _, ablation = self._found
-        costs = ablation.delta_rmse.nan_to_num(nan=0.0)
-        layer, head = divmod(int(costs.argmax()), self._heads[1])
-        mass, uniform = operand_mass(statistics.mass)[layer, head], operand_mass(statistics.uniform_mass)
-        return [
-            f"{ablation.kind} ablation of one head costs most for {head_name(layer, head)}: RMSE "
-            f"{float(costs[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
-            f"operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
-        ]
+class _HeadWatch(Watch[LiveHeads]):
+    """Sums of the attention from the last token; then a bounded number of rows runs again without each head.
+
+    Args:
+        options: Which ablation, and how many rows.
+        module: The module that trains.
+        dataset: Its validation rows.
+    """
+
+    def __init__(self, options: HeadAnalysis, module: ProbedModule, dataset: Rows) -> None:
+        self._options, self._module, self._dataset = options, module, dataset
+        network = require_heads(module.model, "HeadAnalysis")
+        self.tags = options.head_tags(network.n_layers, network.n_heads)
+        self._sums, self._seen = HeadSums.of(network, dataset), torch.zeros(len(dataset))
+
+    def start(self) -> None:
+        """Begin with empty sums."""
+        self._sums = HeadSums.of(require_heads(self._module.model, "HeadAnalysis"), self._dataset)
+        self._seen = torch.zeros(len(self._dataset))
+
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Add the patterns of a batch."""
+        self._sums.update(require_heads(self._module.model, "HeadAnalysis"), states, rows)
+        self._seen[rows.cpu()] = 1.0
+
+    @property
+    def state(self) -> Iterable[Tensor]:
+        """The sums, and which rows were seen."""
+        return [*self._sums.state, self._seen]
+
+    def result(self) -> LiveHeads | None:
+        """Ablate the heads; None of a model that has diverged."""
+        if not all(bool(part.isfinite().all()) for part in self._sums.state):
+            return None
+        module, options = self._module, self._options
+        rows = self._seen.nonzero()[: options.max_examples, 0]
+        constant = self._dataset.constant(module.train_mean)
+        try:
+            bench = Bench(module.model, module.objective, self._dataset, constant, rows, seed=options.seed)
+        except ArithprobeError:  # a state after the last attention is not finite
+            return None
+        ablation = ablate_heads(bench.held, options.ablation, bench.donors)
+        return LiveHeads(self._sums.fit(), ov_copying(require_heads(module.model, "HeadAnalysis")), ablation)
+
+
+def _costliest(statistics: HeadStatistics, ablation: HeadAblation) -> str:
+    """Which head costs most, and how much of its attention is on the operands."""
+    costs = ablation.delta_rmse.nan_to_num(nan=0.0)
+    layer, head = divmod(int(costs.argmax()), costs.shape[1])
+    mass, uniform = operand_mass(statistics.mass)[layer, head], operand_mass(statistics.uniform_mass)
+    return (
+        f"{ablation.kind} ablation of one head costs most for {head_name(layer, head)}: RMSE "
+        f"{float(costs[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
+        f"operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
+    )

@@ -9,9 +9,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from arithprobe.analysis.provenance import code_hash, file_record, split_record, versions
-from arithprobe.callbacks.base import probed_module
 from arithprobe.callbacks.run_folder import run_folder
-from arithprobe.callbacks.single import SingleCallback
+from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.trainers import rows_behind
 from arithprobe.data.problem_rows import ProblemRows
 from arithprobe.errors import several

@@ -1,27 +1,29 @@
 """Live ridge probes: what is linearly decodable where, while the model trains."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 
-from arithprobe.callbacks.base import ValidationProbe, probed_module
-from arithprobe.callbacks.trainers import moment, sum_over_ranks
-from arithprobe.data.dataset import Batch
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.watch import Observed, Watch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
+from arithprobe.logic import LEVEL
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
-from arithprobe.training.probed import ProbedModule, ValidationOutput
+from arithprobe.said.content import CellMap, Chart, Content, Picture, Said, Words
+from arithprobe.training.probed import ProbedModule
 
 _LOGGED = ("r2", "null_low", "null_high")
 
 
-class RidgeProbing(ValidationProbe):
+class RidgeProbing(ValidationProbe[list[CellScores]]):
     """Ridge probes of every residual site x position, fitted anew at every validation.
 
     The states come from the validation pass itself; each batch is folded into second moments. A probe is fitted on the
@@ -42,13 +44,14 @@ class RidgeProbing(ValidationProbe):
         permutations: Label permutations of the null.
         figure_every: Draw the heatmap at the first validation, at every n-th, and at the end of the fit.
         seed: Seed of the permutations.
+        name: First word of its tags and files; two of a run need two names.
 
     Raises:
         ArithprobeError: If an option is out of range, a target is unknown or constant, or a fold is empty.
     """
 
-    analysis = "ridge"
-    remembered = ("_scores", "_count", "_drawn", "_step")
+    name = "ridge"
+    keeps = 1
 
     def __init__(
         self,
@@ -60,8 +63,9 @@ class RidgeProbing(ValidationProbe):
         permutations: int = 20,
         figure_every: int = 5,
         seed: int = 0,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name)
         require_at_least(
             "RidgeProbing: ", folds=(folds, 2), permutations=(permutations, 1), figure_every=(figure_every, 1)
         )
@@ -75,111 +79,117 @@ class RidgeProbing(ValidationProbe):
         self.folds, self.permutations, self.seed = folds, permutations, seed
         self.held_out = None if cross_validate else (0,)
         self.figure_every = figure_every
-        self._surveys: list[RidgeSurvey] = []
-        self._scores: list[CellScores] = []
-        self._count = 0
-        self._drawn = 0
-        self._step: int | None = None
 
-    def forget(self) -> None:
-        """Forget earlier runs."""
-        self._scores, self._count, self._drawn, self._step = [], 0, 0, None
-
-    def prepare(self, module: ProbedModule, dataset: Rows) -> None:
+    def prepare(self, module: ProbedModule, dataset: Rows) -> "_RidgeWatch":
         """Fix folds, targets and permutations."""
-        self._surveys = self._surveys_of(dataset, module)
+        positions, sites = dataset.positions(self.positions), module.model.residual_sites
+        group = dataset.group_of(dataset.answer)
+        split = Split(group, self.folds, self.held_out, self.permutations, self.seed, self.alphas)
+        surveys = [
+            RidgeSurvey(dataset, sites, positions, targets, split._replace(group=group), module.model.d_model)
+            for group, targets in targets_by_group(self.targets, dataset).items()
+        ]
+        return _RidgeWatch(surveys, self.name, self.targets)
 
-    def begin(self, module: ProbedModule) -> None:
-        """Start with empty moments."""
+    def said(self, history: Sequence[Observed[list[CellScores]]]) -> Said:
+        """Each target beside its null: at the last site in words, everywhere in a map."""
+        step, every = history[-1]
+        return Said(
+            name=self.name,
+            title="Ridge probes over training",
+            behaviour=self.behaviour,
+            blocks=tuple(block for scores in every for block in self._blocks(scores, step)),
+            shows="What a linear probe reads, on sums it was not fitted on, above permuted labels.",
+            does_not_show="Use. An untrained network can score as high; see the ladder.",
+            rank=40,
+            scalars={
+                str(Tag(self.name, scores.target, site, "last", metric)): float(value)
+                for scores in every
+                for metric in _LOGGED
+                for site, value in zip(
+                    scores.sites, getattr(scores, metric)[:, scores.positions.index("last")], strict=True
+                )
+            },
+            line={
+                "alphas": self.alphas,
+                "folds": self.folds,
+                "held_out": self.held_out,
+                "permutations": self.permutations,
+                "cells": [cell | {"readable": _is_readable(cell)} for scores in every for cell in scores.cells()],
+            },
+        )
+
+    def _blocks(self, scores: CellScores, step: int | None) -> Iterator[Content]:
+        cell, site, target = scores.at(scores.sites[-1]), scores.sites[-1], scores.target
+        yield Words(
+            f"{self.name} probe of {target!r} at {site}@last: held-out R2 {cell['r2']:.4f} "
+            f"(null below {cell['null_high']:.3f}, {cell['n_test']:.0f} held-out rows)"
+        )
+        yield Chart(
+            target,
+            "held-out R2; the band is 5 to 95 % of shuffled labels",
+            _LOGGED,
+            is_band=True,
+            headlines=("r2", "null_high"),
+            score="held-out R2",
+            null="permuted labels",
+        )
+        yield CellMap(
+            f"Held-out R2: {self.name} probe of {target}",
+            "token position",
+            "position",
+            "readable",
+            where={"target": target},
+            count="n_test",
+        )
+        yield Picture(
+            f"{self.name}_{target}",
+            lambda: probe_heatmap(scores, self.behaviour, step),
+            _best_cell(scores),
+            f"Held-out R2 of {target} by site and position",
+            "Use; and struck-out cells are not above permuted labels.",
+        )
+
+
+class _RidgeWatch(Watch[list[CellScores]]):
+    """Second moments of the states, and the targets, of every group of rows that is held out together."""
+
+    def __init__(self, surveys: Sequence[RidgeSurvey], name: str, targets: Sequence[str]) -> None:
+        self._surveys, self._name, self._targets = surveys, name, targets
+        of = itertools.product(targets, surveys[0].sites, _LOGGED)
+        self.tags = tuple(str(Tag(name, target, site, "last", metric)) for target, site, metric in of)
+
+    def start(self) -> None:
+        """Begin with empty moments."""
         for survey in self._surveys:
             survey.start()
 
-    def observe(self, output: ValidationOutput, batch: Batch) -> None:
+    def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
         """Add a batch to the moments."""
         for survey in self._surveys:
-            survey.update(output["states"], batch.rows)
+            survey.update(states, rows)
 
-    def finish(self, trainer: Trainer, module: ProbedModule) -> Mapping[str, float]:
-        """Merge the ranks, fit, score."""
-        self._scores = []
-        for survey in self._surveys:
-            sum_over_ranks(trainer, survey.fitter.state)
-            self._scores += survey.scores(self.analysis)[0]
-        self._scores.sort(key=lambda scores: self.targets.index(scores.target))
-        self._count += 1
-        self._step = moment(trainer)["step"]
-        return {
-            str(self._tag(scores.target, site, metric)): float(value)
-            for scores in self._scores
-            for metric in _LOGGED
-            for site, value in zip(
-                scores.sites, getattr(scores, metric)[:, scores.positions.index("last")], strict=True
-            )
-        }
+    @property
+    def state(self) -> Iterable[Tensor]:
+        """The moments."""
+        return [part for survey in self._surveys for part in survey.fitter.state]
 
-    def tags(self) -> list[str]:
-        """The tags it will log, once prepared."""
-        sites = self._surveys[0].sites if self._surveys else ()
-        of = itertools.product(self.targets, sites, _LOGGED)
-        return [str(self._tag(target, site, metric)) for target, site, metric in of]
+    def result(self) -> list[CellScores]:
+        """Fit, score, in the order of the targets."""
+        found = [scores for survey in self._surveys for scores in survey.scores(self._name)[0]]
+        return sorted(found, key=lambda scores: self._targets.index(scores.target))
 
-    def _tag(self, target: str, site: str, metric: str) -> Tag:
-        return Tag(self.analysis, target, site, "last", metric)
 
-    def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Write the record of all cells, and now and then the figure."""
-        if self._count == 1 or self._count % self.figure_every == 0:
-            self._draw(trainer, module)
-        with self.timed("files"):
-            self.append_line(
-                trainer,
-                self.gate(module)
-                | {
-                    "alphas": self.alphas,
-                    "folds": self.folds,
-                    "held_out": self.held_out,
-                    "permutations": self.permutations,
-                    "cells": [cell for scores in self._scores for cell in scores.cells()],
-                },
-            )
+def _is_readable(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell is above permuted labels."""
+    return bool(cell["r2"] > 0 and cell["p"] <= LEVEL)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last state."""
-        if trainer.is_global_zero and self._drawn < self._count:
-            self._draw(trainer, probed_module(pl_module))
-        super().on_fit_end(trainer, pl_module)
 
-    def findings(self) -> list[str]:
-        """What the last validation found at the readout, one line each."""
-        lines = []
-        for scores in self._scores:
-            cell = len(scores.sites) - 1, scores.positions.index("last")
-            r2, null, n = (getattr(scores, name)[cell].item() for name in ("r2", "null_high", "n_test"))
-            lines.append(
-                f"{self.analysis} probe of {scores.target!r} at {scores.sites[-1]}@last: held-out R2 {r2:.4f} "
-                f"(null below {null:.3f}, {n:.0f} held-out rows)"
-            )
-        return lines
-
-    def _draw(self, trainer: Trainer, module: ProbedModule) -> None:
-        self._drawn = self._count
-        with self.timed("figure"):
-            for scores in self._scores:
-                figure = probe_heatmap(scores, module.behaviour, self._step)
-                self.show(trainer, figure, scores.target, "site x position", self._step)
-
-    def _surveys_of(self, dataset: Rows, module: ProbedModule) -> list[RidgeSurvey]:
-        positions = dataset.positions(self.positions)
-        split = Split(
-            dataset.group_of(dataset.answer),
-            folds=self.folds,
-            held_out=self.held_out,
-            permutations=self.permutations,
-            seed=self.seed,
-            alphas=self.alphas,
-        )
-        sites, d_model = module.model.residual_sites, module.model.d_model
-        return [
-            RidgeSurvey(dataset, sites, positions, targets, split._replace(group=group), d_model)
-            for group, targets in targets_by_group(self.targets, dataset).items()
-        ]
+def _best_cell(scores: CellScores) -> str:
+    """Where most is read."""
+    cells = [cell for cell in scores.cells() if cell["r2"] == cell["r2"]]
+    if not cells:
+        return "Nothing could be scored."
+    best = max(cells, key=lambda cell: cell["r2"])
+    beats = "above" if _is_readable(best) else "not above"
+    return f"The best cell is {best['site']} at {best['position']}, held-out R2 {best['r2']:.3f}, {beats} its null."

@@ -10,10 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
+from arithprobe.analysis.forward import fidelity_of
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoints import is_ours
 from arithprobe.problems.rows import Rows, require_rows
 from arithprobe.training.probed import ProbedModule
 
+_CHECKS = 2  # of a network of one's own, at least
 CallbackType = TypeVar("CallbackType", bound=Callback)
 
 
@@ -30,6 +33,23 @@ def quiet(module: ProbedModule) -> Iterator[None]:
     """Leave the random state as it is, also where a network draws numbers in evaluation mode."""
     with isolate_rng(include_cuda=module.device.type == "cuda"):
         yield
+
+
+def verify(module: ProbedModule, rows: Rows) -> None:
+    """Verify that a network of one's own keeps its promises on these rows; of this library's, its tests say so.
+
+    Once more when steps were made, since weights that are zero at first hide what goes past a site; and at every
+    validation as long as an edit of some site reaches no output.
+
+    Raises:
+        ArithprobeError: If it does not, naming the first promise that it breaks.
+    """
+    known, step = module.fidelity, module.global_step
+    open_yet = known is None or len(module.checked_at) < _CHECKS or known.unreached or known.coarse
+    if open_yet and step not in module.checked_at and not is_ours(module.model):
+        with quiet(module):
+            module.fidelity = fidelity_of(module.model, rows)
+        module.checked_at += (step,)
 
 
 def is_turn(module: ProbedModule, count: int, every: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from arithprobe.callbacks.base import probed_module
+from arithprobe.callbacks.single import probed_module
 from arithprobe.files import to_json, write_whole
 
 _EVERY_S = 2.0

@@ -43,7 +43,7 @@ def run(study: Study[Any, Any], words: Sequence[str] | None) -> None:
     from arithprobe.said.folder import claimed, write_said
 
     folder, name = Path(given.output_dir), study.full_name()
-    with claimed(folder, name, study.pages, study.records):
+    with claimed(folder, name, study.pages or (study.name,), study.records or (study.name,)):
         rows, loaded = rows_and_model(given)
         if line := study.warned(rows, options):
             sys.stdout.write(f"{line}\n")

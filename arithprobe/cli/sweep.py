@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arithprobe.cli.output import picture_folder, print_files, replace_pictures
 from arithprobe.cli.sweep_options import SweepOptions, sweep_options
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _SEED = "seed_everything"
 _TABLES = ("table.csv", "table.json", "cells.json")
-_PICTURES = "probe_scaling|ablation_scaling|mlp_scaling"
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -32,8 +30,11 @@ def run(words: Sequence[str] | None) -> None:
     """
     options = sweep_options(words)
     folder = SweepFolder(options.output_dir)
+    from arithprobe.analysis.scale.said import said_of
     from arithprobe.cli.announcements import announcements
+    from arithprobe.cli.terminal import print_files, print_said
     from arithprobe.cli.verdict import console_of
+    from arithprobe.said.folder import claimed, write_said
 
     console = console_of(100)
     with announcements() as held:
@@ -46,15 +47,18 @@ def run(words: Sequence[str] | None) -> None:
             return
         engine = _engine(options)
         engine.check()
-        with folder.hold():
+        with folder.hold(), claimed(folder.path, __name__, ["sweep"], ()):
             folder.check(digests, extend=options.extend)  # again: another sweep may have ended there meanwhile
-            pictures = picture_folder(folder.path / "figures", _PICTURES)
             held.release()
             folder.write(digests, {"name": options.output_dir.name, "measured_with": asdict(options.measure)})
             failed = _run(options, folder, configs, engine)
             rows = _write_table(options, folder)
-            files = [*(folder.path / name for name in _TABLES), *_draw(options, rows, pictures)]
-    _print(folder, rows, files)
+            said = said_of(rows, options.facet, _x(rows, options.shared_keys)) if rows else None
+            drawn = [] if said is None else write_said(said, folder.path, __name__)
+    if said is not None:
+        print_said(said)
+    print_files([*(folder.path / name for name in _TABLES), *drawn])
+    console.print(f"look next: tensorboard --logdir {folder.path}", markup=False, highlight=False)
     if failed:
         first = next(iter(failed))
         raise ArithprobeError(
@@ -142,27 +146,7 @@ def _write_table(options: SweepOptions, folder: SweepFolder) -> list[dict[str, A
     return rows
 
 
-def _draw(options: SweepOptions, rows: Sequence[Mapping[str, Any]], pictures: Path) -> list[Path]:
-    """The figures of what is done."""
-    from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
-
-    x = _x(rows, options.shared_keys)
-    figures = {one.__name__: one(rows, options.facet, x) for one in (probe_scaling, ablation_scaling, mlp_scaling)}
-    return replace_pictures(pictures, _PICTURES, {name: one for name, one in figures.items() if one is not None})
-
-
 def _x(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     """What the figures are drawn against: the size of the models, or the first of the keys that varies."""
     varying = (key for key in ("parameters", *keys) if len({str(row.get(key)) for row in rows}) > 1)
     return next((key for key in varying if key not in (_SEED, "model.n_layers")), "parameters")
-
-
-def _print(folder: SweepFolder, rows: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> None:
-    """The table, and where the rest is."""
-    from arithprobe.cli.sweep_table import print_trials
-    from arithprobe.cli.verdict import console_of
-
-    console = console_of(140)
-    print_trials(console, rows)
-    print_files(console, files)
-    console.print(f"look next: tensorboard --logdir {folder.path}", markup=False, highlight=False)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -12,6 +13,7 @@ from arithprobe.cli.verdict import console_of, print_verdict
 from arithprobe.said.content import Column, Said, Table, Words
 
 _WIDTH = 130  # where there is no terminal to ask
+_WRAPPED = 40  # characters that a column of words needs
 _STYLES = {"plain": "", "good": "green", "doubtful": "yellow", "bad": "bold red"}
 
 
@@ -44,11 +46,19 @@ def print_files(files: Sequence[Path]) -> None:
 def _grid(table: Table, console: Console) -> Grid:
     """The table, without as many optional columns, from the last, as the lines are too short for."""
     shown = list(table.columns)
-    grid = _drawn(table, shown)
-    while console.measure(grid).maximum > console.width and any(column.optional for column in shown):
+    while _width(table, shown) > console.width and any(column.optional for column in shown):
         shown.remove([column for column in shown if column.optional][-1])
-        grid = _drawn(table, shown)
-    return grid
+    return _drawn(table, shown)
+
+
+def _width(table: Table, shown: Sequence[Column]) -> int:
+    """Characters of a line: of long words only as many as they may be wrapped to."""
+    widths = []
+    for column in shown:
+        place = table.columns.index(column)
+        longest = max(cell_len(cell) for cell in (column.name, *(row[place] for row in table.rows)))
+        widths.append(min(longest, _WRAPPED) if column.is_text else longest)
+    return sum(widths) + 2 * len(widths)
 
 
 def _drawn(table: Table, shown: Sequence[Column]) -> Grid:

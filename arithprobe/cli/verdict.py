@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.markup import escape
 
-from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour
+from arithprobe.behaviour import Behaviour
 
 _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
@@ -23,5 +23,5 @@ def print_verdict(console: Console, behaviour: Behaviour, *, probed: bool = True
         probed: Whether results of probes follow.
     """
     console.print(f"[bold {_COLOUR[behaviour.verdict]}]{escape(str(behaviour))}[/]")
-    if probed and behaviour.verdict == "NOT LEARNED":
-        console.print(NOT_LEARNED_WARNING)
+    if probed and behaviour.warning:
+        console.print(behaviour.warning)

@@ -60,6 +60,16 @@ class AblationEffect:
     families: tuple[RandomFamily, ...]
     """Random subspaces in its place, one entry a way of drawing them."""
 
+    @property
+    def nulls(self) -> tuple[RandomFamily, ...]:
+        """The families that stand for its null, fits on permuted labels first."""
+        return tuple(sorted((one for one in self.families if one.is_null), key=lambda one: one.name != "permuted"))
+
+    @property
+    def null(self) -> RandomFamily | None:
+        """The null that it is first compared with: draws that displace as much, or permuted labels; None without p."""
+        return next((one for one in reversed(self.nulls) if one.p == one.p), None)
+
 
 class AblationRun(NamedTuple):
     """An ablation, its effect, and the outputs it was read from."""

@@ -53,6 +53,11 @@ class LedgerRow:
         """Response to small shifts over what arithmetic demands."""
         return None if self.steering is None else self.steering.slope.fraction
 
+    @property
+    def main(self) -> AblationEffect:
+        """The ablation that is spoken of first: ``mean`` where it was made, or else the first."""
+        return self.effect("mean") or self.effects[0]
+
     def effect(self, kind: str) -> AblationEffect | None:
         """The effect of one ablation."""
         return next((one for one in self.effects if one.kind == kind), None)

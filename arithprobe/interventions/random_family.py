@@ -1,5 +1,6 @@
 """Random orthogonal subspaces to stand beside one that is taken out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,11 @@ class RandomFamily:
     """Percent of the draws with a smaller increase; NaN where there is nothing to compare with."""
     note: str
     """Why there is no p, in words; empty where there is one."""
+
+    @property
+    def high(self) -> float:
+        """95 % quantile of its increases of the RMSE, in answer units; NaN where there is nothing to compare with."""
+        return math.nan if math.isnan(self.percentile) else float(self.delta_rmse.quantile(0.95))
 
     @property
     def untold(self) -> str:

@@ -14,6 +14,20 @@ from torch import Tensor, nn
 from arithprobe.models.blocks import Encoder
 
 
+def head_name(layer: int, head: int) -> str:
+    """What a head is called in tables and figures.
+
+    >>> head_name(0, 2)
+    'L0H2'
+    """
+    return f"L{layer}H{head}"
+
+
+def head_names(layers: int, heads: int) -> list[str]:
+    """The names of all heads, layer by layer."""
+    return [head_name(layer, head) for layer in range(layers) for head in range(heads)]
+
+
 class HeadedEncoder(nn.Module):
     """The part of a transformer that takes its heads apart; implements what ``HeadedNetwork`` adds.
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.interventions.ablation import AblationEffect, displaced_by
+from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.intervals import fit_words
 from arithprobe.interventions.ledger_row import LedgerRow
-from arithprobe.interventions.random_family import RandomFamily
+from arithprobe.interventions.words import p_in_short
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.sheets import empty_figure
 from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL, new_figure, row_lines
@@ -79,7 +79,7 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
         )
         if family.is_null:
             axes.annotate(
-                _p_of(effect, family),
+                p_in_short(effect, family),
                 (1, line),
                 (8 + _COLUMN * column, 0),
                 xycoords=axes.get_yaxis_transform(),
@@ -100,13 +100,3 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
 def _named(row: LedgerRow, effect: AblationEffect) -> str:
     """A row's label."""
     return f"{row.site}@{row.position} {row.subspace} ({effect.displaced:.0%})"
-
-
-def _p_of(effect: AblationEffect, family: RandomFamily) -> str:
-    """The p-value, or in short why there is none, and what the draws displace."""
-    if not len(family.delta_rmse):
-        return "no match" if "wanted" in family.note else "no draws"
-    words = {"itself": "itself", "displaces": "all less", "nothing": "no change"}
-    shown = next((words[word] for word in words if word in family.note), f"{family.p:.3f}")
-    sizes = [100 * one for one in displaced_by(effect, family)]
-    return f"{shown} ({sizes[0]:.2g}-{sizes[1]:.2g} %)" if math.isfinite(sizes[0]) else shown

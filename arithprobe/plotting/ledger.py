@@ -13,6 +13,7 @@ from sklearn.isotonic import isotonic_regression
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ledger_row import LedgerRow
+from arithprobe.interventions.words import no_skill
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import GREY, LIGHT, SMALL, TINY, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
@@ -65,7 +66,7 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
             _panel(panel, [one for one in points if (one.row.target, one.row.position) == (target, position)], style)
             where = {"all": "all tokens", "last": "last token"}.get(position, f"token '{position}'")
             panel.set_xlabel(f"held-out R2 of '{target}', {where}")
-        line[0].set_ylabel("share of the skill lost" if lost else "increase of the RMSE (answer units)")
+        line[0].set_ylabel(_upwards(lost, behaviour))
     note = "points of equal R2\nstand side by side"
     figure.legend(
         handles=_legend(points, style), loc="outside right lower", fontsize=SMALL, title=note, title_fontsize=SMALL
@@ -80,12 +81,19 @@ def _found(rows: Sequence[LedgerRow], kind: str) -> tuple[list[_Point], bool]:
     lost, found = any(math.isfinite(effect.skill_lost) for _, effect in pairs), []
     for row, effect in pairs:
         value = effect.skill_lost if lost else effect.delta_rmse
-        tests = {one.name: one for one in effect.families if not math.isnan(one.p)}
-        null = tests.get("matched", tests.get("permuted"))
+        null = effect.null
         bar = None if null is None else np.quantile(null.skill_lost if lost else null.delta_rmse, (0.025, 0.975))
         if math.isfinite(value) and math.isfinite(row.held_out_r2):
             found.append(_Point(row, value, None if bar is None else (float(bar[0]), float(bar[1]))))
     return found, lost
+
+
+def _upwards(lost: bool, behaviour: Behaviour | None) -> str:
+    """What the axis of losses shows; of no share of the skill, why."""
+    if lost:
+        return "share of the skill lost"
+    why = "" if behaviour is None else no_skill(behaviour.state)
+    return "increase of the RMSE (answer units)" + (f";\n{why}" if why else "")
 
 
 def _style(points: Sequence[_Point], lost: bool, behaviour: Behaviour | None) -> _Style:

@@ -38,10 +38,9 @@ def ablation_curves(
         panel.plot(steps, [effect.delta_rmse for _, effect in own], "o-", color=BLUE, markersize=4, label="without it")
         for name, colour, label in _BESIDE:
             families = [one for _, effect in own for one in effect.families if one.name == name]
-            high = [
-                np.nan if np.isnan(one.percentile) else np.quantile(one.delta_rmse.numpy(), 0.95) for one in families
-            ]
-            panel.plot(steps, high, "s--", color=colour, markersize=3, linewidth=1, label=label)
+            panel.plot(
+                steps, [one.high for one in families], "s--", color=colour, markersize=3, linewidth=1, label=label
+            )
         zero_line(panel)
         low, top = panel.get_ylim()
         top = max(top, 1.0)  # noise stays small

@@ -1,6 +1,9 @@
 """One look for all figures: colours that the colour-blind tell apart, sizes of letters, spines and lines."""
 
+import io
+
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
@@ -20,6 +23,15 @@ TITLE, LABEL, SMALL, TINY = 10, 9, 8, 7
 """Sizes of letters, points: titles; names of axes; ticks, legends and cells; numbers beside points."""
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows as it is, whether or not it was told to draw inline."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        FigureCanvasAgg(self).print_png(buffer)  # type: ignore[no-untyped-call]
+        return buffer.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of its own, which no window and no other figure knows of.
 
@@ -27,7 +39,7 @@ def new_figure(width: float, height: float) -> Figure:
         width: Inches.
         height: Inches.
     """
-    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+    return ShownFigure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 
 def tidy(figure: Figure) -> None:

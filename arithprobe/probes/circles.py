@@ -1,16 +1,16 @@
 """The result of Fourier probes of one circle."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from arithprobe.logic import HOLDS, LEVEL, State
+from arithprobe.logic import State
 from arithprobe.probes.metrics import permutation_p
-from arithprobe.probes.neighbours import LEAD, said_of, state_of_lead
+from arithprobe.probes.neighbours import is_above_null, is_key_frequency, said_of, state_of_lead
 from arithprobe.probes.scores import CellScores
 from arithprobe.problems.circles import Circle
 
@@ -58,12 +58,12 @@ class FourierScores:
     @property
     def above_null(self) -> Tensor:
         """Whether it is read better than a constant, and above the max-statistic null at 5 %."""
-        return (self.r2 > 0) & (self.p_max <= LEVEL)
+        return is_above_null(self.r2, self.p_max)
 
     @property
     def key(self) -> Tensor:
         """Whether it is a key frequency: above the null, and of this period rather than of a neighbouring one."""
-        return self.above_null & (self.lead > LEAD)
+        return is_key_frequency(self.r2, self.p_max, self.lead)
 
     def key_frequencies(self, site: str, position: str = "last") -> list[int]:
         """The key frequencies of a cell, best first."""
@@ -100,6 +100,13 @@ class FourierScores:
             for f, n in enumerate(self.circle.frequencies)
         ]
 
+    def cells(self, position: str = "last") -> Iterator[dict[str, Any]]:
+        """One flat record a site and frequency, with ``key``, whether it is a key frequency there."""
+        for site in self.sites:
+            key = self.key_frequencies(site, position)
+            for cell in self.at(site, position):
+                yield {"site": site} | cell | {"key": cell["frequency"] in key}
+
     @property
     def sites(self) -> tuple[str, ...]:
         """The S sites."""
@@ -129,18 +136,23 @@ class PeriodScore(NamedTuple):
     """Family-wise over all small circles of the group of rows (sums, x, or y), by the largest null."""
     neighbour: float
     """R2 of the best wave of a neighbouring period; NaN where none varies."""
-    of_period: State
-    """Whether it is of this period rather than of a neighbouring one."""
+    lead: float
+    """By how many standard errors R2 is above that of every neighbouring period; NaN where none varies."""
+
+    @property
+    def of_period(self) -> State:
+        """Whether it is of this period rather than of a neighbouring one."""
+        return state_of_lead(self.lead)
 
     @property
     def above_null(self) -> bool:
         """Whether it is read better than a constant, and than permuted labels at any of the group's small periods."""
-        return self.r2 > 0 and self.p <= LEVEL
+        return is_above_null(self.r2, self.p)
 
     @property
     def found(self) -> bool:
-        """Whether it is, and is of this period."""
-        return self.above_null and self.of_period == HOLDS
+        """Whether it is a key frequency of the circle: above the null, and of this period."""
+        return is_key_frequency(self.r2, self.p, self.lead)
 
     @property
     def other_wave(self) -> str:
@@ -164,5 +176,5 @@ def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]
             p = float(permutation_p(one.height[best][cell], highest[group]))
             neighbour, lead = float(one.neighbour[best][cell]), float(one.lead[best][cell])
             frequency = one.circle.frequencies[best]
-            found.append(PeriodScore(one.circle, frequency, *scores, p, neighbour, state_of_lead(lead)))
+            found.append(PeriodScore(one.circle, frequency, *scores, p, neighbour, lead))
     return found

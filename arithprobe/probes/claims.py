@@ -19,6 +19,7 @@ from torch import Tensor
 from arithprobe.errors import ArithprobeError
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.fourier import FourierSurvey
+from arithprobe.probes.neighbours import is_key_frequency
 from arithprobe.probes.selectivity import SelectivitySurvey
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.targets import target_values
@@ -94,6 +95,11 @@ class ClaimScores(NamedTuple):
     """R2 of the best wave of a neighbouring period; NaN for a line, or where none varies."""
     lead: Tensor
     """By how many standard errors R2 is above that of every neighbouring period; NaN as there."""
+
+    @property
+    def key(self) -> Tensor:
+        """Whether it is a key frequency; of a line nowhere."""
+        return is_key_frequency(self.r2, self.p, self.lead)
 
     def deciding(self, site: str) -> int:
         """Which of the F decides at a site: the best of the residue's, the worst of planes that are claimed by name."""

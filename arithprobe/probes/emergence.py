@@ -2,10 +2,10 @@
 
 At one validation a variable is *cleared* at a site if what a probe reads there is neither chance nor there without any
 training: the permutation test rejects, R2 is positive, and the lower end of its interval is above the R2 of untrained
-networks; of a frequency also, that no neighbouring period is read as well. One such validation can be luck, and three
-can be drift. So a variable has *emerged* at the first of three in a row at one site, all of them above what the network
-would read if its weights had only drifted (:mod:`arithprobe.probes.drift`). Where that was not compared, or not yet,
-three cleared validations in a row cannot be told from drift.
+networks; a frequency also has to be a key frequency (:mod:`arithprobe.probes.neighbours`). One such validation can be
+luck, and three can be drift. So a variable has *emerged* at the first of three in a row at one site, all of them above
+what the network would read if its weights had only drifted (:mod:`arithprobe.probes.drift`). Where that was not
+compared, or not yet, three cleared validations in a row cannot be told from drift.
 
 The untrained network that counts is the run's own, before its first step: R2 differs between initialisations by more
 than its interval, so of variables read from another initialisation many would be cleared before any training.

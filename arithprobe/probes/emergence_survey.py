@@ -10,7 +10,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.probes.emergence import Readings
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.interval import FEWEST_GROUPS, groups_of
-from arithprobe.probes.neighbours import LEAD
+from arithprobe.probes.neighbours import told_apart
 from arithprobe.probes.survey import RidgeSurvey, Split, folds_of, targets_by_group
 from arithprobe.probes.targets import angle_columns, chosen_targets
 from arithprobe.problems.circles import MOST_FREQUENCIES, Circle
@@ -121,7 +121,7 @@ class EmergenceSurvey:
         untrained = torch.full_like(r2, -torch.inf) if untrained is None else untrained
         of_period = torch.ones_like(r2, dtype=torch.bool)
         if circles:
-            of_period[len(ridge) :] = torch.cat([circle.lead[:, :, 0] > LEAD for circle in circles])
+            of_period[len(ridge) :] = torch.cat([told_apart(circle.lead[:, :, 0]) for circle in circles])
         return Readings(step, self.variables, self.sites, r2, low, p, untrained, of_period)
 
 

@@ -19,16 +19,19 @@ of their R2 has a standard error of about ``2 sqrt((1 - R2) (1 - c) / G)`` over 
 within a group: no less than that where they are not. The *lead* of a frequency is the smallest difference to a
 neighbour, in such standard errors. Above 1.96 it is of this period, below -1.96 it is not, and in between it cannot be
 told from a neighbouring period; nor can it where no neighbour varies.
+
+A *key frequency* is read better than a constant and above permuted labels, and is of this period
+(:func:`is_key_frequency`): whatever names frequencies asks that function.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
-from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, State
+from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
 from arithprobe.probes.repeated import Repeated, narrow
 from arithprobe.probes.survey import Target
 from arithprobe.problems.circles import Circle
@@ -80,6 +83,51 @@ class Neighbours(NamedTuple):
             best[own] = torch.where(counts, torch.fmax(best[own], other), best[own])
             lead[own] = torch.where(counts, torch.fmin(lead[own], ahead), lead[own])
         return best, lead
+
+
+@overload
+def is_above_null(r2: Tensor, p: Tensor) -> Tensor: ...
+
+
+@overload
+def is_above_null(r2: float, p: float) -> bool: ...
+
+
+def is_above_null(r2: Tensor | float, p: Tensor | float) -> Tensor | bool:
+    """Whether a frequency is read better than a constant, and above permuted labels; False where one is NaN.
+
+    Args:
+        r2: Held-out R2.
+        p: p-value against the largest score on permuted labels over all frequencies that are looked at.
+    """
+    return (r2 > 0) & (p <= LEVEL)
+
+
+@overload
+def is_key_frequency(r2: Tensor, p: Tensor, lead: Tensor) -> Tensor: ...
+
+
+@overload
+def is_key_frequency(r2: float, p: float, lead: float) -> bool: ...
+
+
+def is_key_frequency(r2: Tensor | float, p: Tensor | float, lead: Tensor | float) -> Tensor | bool:
+    """Whether a frequency is a key frequency: above its null, and of its own period rather than of a neighbouring one.
+
+    >>> is_key_frequency(0.9, 0.05, 3.0), is_key_frequency(0.9, 0.05, 0.5), is_key_frequency(0.9, 0.05, float("nan"))
+    (True, False, False)
+
+    Args:
+        r2: Held-out R2.
+        p: As in :func:`is_above_null`.
+        lead: Standard errors by which R2 is above that of every neighbouring period.
+    """
+    return (r2 > 0) & (p <= LEVEL) & (lead > LEAD)
+
+
+def told_apart(lead: Tensor) -> Tensor:
+    """Whether frequencies are told from every neighbouring period, as key frequencies have to be; of any shape."""
+    return lead > LEAD
 
 
 def state_of_lead(lead: float) -> State:

@@ -144,6 +144,8 @@ class Said:
     """What else it leaves: paths inside the folder, each with what writes the file."""
     scalars: Mapping[str, float] = field(default_factory=dict)
     """What a live probe logs, by tag."""
+    line: Mapping[str, Any] = field(default_factory=dict)
+    """What a live probe adds to ``probes/<name>.jsonl``, a line a validation."""
     also: tuple["Said", ...] = ()
     """What the same run says of further questions, each with files and a section of its own."""
 

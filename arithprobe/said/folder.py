@@ -1,7 +1,7 @@
 """What an analysis leaves in a folder: numbers, pictures, and its page file; whole, and nothing of another's."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def claimed(folder: Path, study: str, names: Sequence[str], records: Sequence[st
             raise ArithprobeError(f"{folder}: its {what} is of {page.study}; choose another --output_dir")
         if page.live:
             raise ArithprobeError(f"{folder}: has what live probes wrote during a fit; choose another --output_dir")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f".{names[0]}.lock", timeout=0)
     try:
@@ -56,6 +57,10 @@ def claimed(folder: Path, study: str, names: Sequence[str], records: Sequence[st
         raise ArithprobeError(
             f"{folder}: another process writes {names[0]} there now; wait, or choose another --output_dir"
         ) from None
+    finally:
+        for path in made:  # where nothing was written
+            with suppress(OSError):
+                path.rmdir()
 
 
 def pages_in(folder: Path) -> Iterator[StoredPage]:

@@ -1,1 +1,31 @@
 """What the attention heads look at, and what they do."""
+
+from typing import TYPE_CHECKING
+
+from arithprobe.analysis.heads.options import HeadOptions
+from arithprobe.analysis.study import Study
+
+if TYPE_CHECKING:
+    from arithprobe.analysis.heads.run import HeadReport
+    from arithprobe.analysis.progress import Progress
+    from arithprobe.models.checkpoints import LoadedModel
+    from arithprobe.problems.rows import Rows
+
+
+class HeadsStudy(Study[HeadOptions, "HeadReport"]):
+    """``arithprobe heads``."""
+
+    name = "heads"
+    summary = "what the attention heads of a checkpoint look at, and what they do"
+    description = (
+        "What the attention heads of a checkpoint look at, beside uniform attention and untrained networks, and what "
+        "the model's own answers lose without each of them."
+    )
+    options = HeadOptions
+    pages, records = ("heads",), ("head_stats",)
+
+    def run(self, loaded: "LoadedModel", rows: "Rows", options: HeadOptions, progress: "Progress") -> "HeadReport":
+        """Read, ablate and patch them."""
+        from arithprobe.analysis.heads.run import analyse_heads
+
+        return analyse_heads(loaded, rows, options, progress)

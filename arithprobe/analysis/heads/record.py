@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from arithprobe.analysis.heads.options import HeadOptions
 from arithprobe.analysis.heads.run import Causal, HeadReport
 from arithprobe.attention.heads import HeadStatistics
 from arithprobe.attention.records import Records, head_records, notebook_records, uniform_record
@@ -12,7 +11,7 @@ from arithprobe.models.fidelity import fidelity_record
 _BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entropy", "role_norm", "uniform_role_norm")
 
 
-def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
+def record_of(report: HeadReport) -> dict[str, Any]:
     """Everything a report holds, behaviour first; ``per_head`` has the notebook's names."""
     causal, statistics = report.causal, report.statistics
     heads = head_records(statistics, report.copying)
@@ -24,7 +23,7 @@ def record_of(report: HeadReport, options: HeadOptions) -> dict[str, Any]:
         "data": report.data,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour),
-        "options": asdict(options),
+        "options": asdict(report.options),
         "per_head": notebook_records(statistics.mass),
         "heads": heads,
         "uniform": uniform_record(statistics),

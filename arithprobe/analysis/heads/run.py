@@ -1,13 +1,15 @@
 """What the attention heads of a checkpoint look at, and what the model's answers lose without them."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.forward import Progress, check_rows, chosen_options, fidelity_of, random_init_twin, run_over
+from arithprobe.analysis.forward import check_rows, chosen_options, fidelity_of, random_init_twin, run_over
 from arithprobe.analysis.heads.options import HeadOptions
+from arithprobe.analysis.progress import Progress
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
@@ -20,6 +22,8 @@ from arithprobe.models.fidelity import Fidelity
 from arithprobe.models.network import HeadedNetwork, require_heads
 from arithprobe.probes.rank import Agreement, rank_correlation
 from arithprobe.problems.rows import Rows
+from arithprobe.said.content import Said
+from arithprobe.said.notebook import Score, Spoken
 
 _SHOWN = 3  # rows, where none were asked for
 
@@ -59,14 +63,16 @@ class Causal(NamedTuple):
     """Attention, over all rows, against the increase of the RMSE under the main ablation."""
 
 
-@dataclass(frozen=True)
-class HeadReport:
+@dataclass(frozen=True, repr=False)
+class HeadReport(Spoken):
     """What is known of the heads of a checkpoint."""
 
     checkpoint: str
     """The model: path of the checkpoint, or what a model in memory is called."""
     weights: str
     """Hash of its weights."""
+    options: HeadOptions
+    """What was asked for."""
     data: str
     """The rows: path of their file, or what made them."""
     rows: int
@@ -88,14 +94,25 @@ class HeadReport:
     fidelity: Fidelity | None
     """Whether the network keeps its promises on these rows; None for this library's own, whose tests say so."""
 
+    @property
+    def said(self) -> Said:
+        """A line a head, what the answers lose without each, and what attention says about that."""
+        from arithprobe.analysis.heads.said import said_of
 
-def step_count(options: HeadOptions) -> int:
-    """How often :func:`analyse_heads` reports progress."""
-    return 1 + options.twins + (0 if options.no_causal else 3 + len(dict.fromkeys(options.ablations)))
+        return said_of(self)
+
+    def scores(self) -> Iterator[Score]:
+        """What each head looks at from the last token, and what the answers lose without it."""
+        from arithprobe.analysis.heads.scores import scores_of
+
+        return scores_of(self)
 
 
 def analyse_heads(
-    loaded: LoadedModel, dataset: Rows, options: HeadOptions | None = None, progress: Progress = lambda step: None
+    loaded: LoadedModel,
+    dataset: Rows,
+    options: HeadOptions | None = None,
+    progress: Progress | Callable[[str], object] | None = None,
 ) -> HeadReport:
     """Read the attention heads of a checkpoint, ablate them, and patch them.
 
@@ -103,7 +120,7 @@ def analyse_heads(
         loaded: The model.
         dataset: The rows; best ones it was not trained on.
         options: Which rows to show, which ablations, and which controls.
-        progress: Told the name of each step as it starts.
+        progress: Counts the steps, or is told the name of each as it starts.
 
     Raises:
         ArithprobeError: If the rows do not fit the model, or a row to show is not there.
@@ -113,6 +130,9 @@ def analyse_heads(
     _headed(loaded)
     fidelity = fidelity_of(loaded.model, dataset)
     _require_rows(dataset, options)
+    progress = Progress.by_name(progress)
+    progress.expect(1 + options.twins)
+    progress.expect(0 if options.no_causal else 3 + len(dict.fromkeys(options.ablations)))
     progress("attention")
     behaviour, statistics = _examined(loaded, dataset)
     untrained = []
@@ -129,6 +149,7 @@ def analyse_heads(
     return HeadReport(
         checkpoint=loaded.path,
         weights=weights_hash(loaded.model),
+        options=options,
         data=dataset.path,
         rows=len(dataset),
         behaviour=behaviour,

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.analysis.intervene.run import InterventionReport
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
@@ -15,7 +14,7 @@ def ledger_records(report: InterventionReport) -> list[dict[str, Any]]:
     return [_row(row) for row in report.ledger]
 
 
-def record_of(report: InterventionReport, options: InterveneOptions) -> dict[str, Any]:
+def record_of(report: InterventionReport) -> dict[str, Any]:
     """Everything else, behaviour first."""
     patching = report.patching
     return {
@@ -25,7 +24,7 @@ def record_of(report: InterventionReport, options: InterveneOptions) -> dict[str
         "fit_rows": report.fit_rows,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour),
-        "options": asdict(options),
+        "options": asdict(report.options),
         "notebook_removal": None if report.notebook is None else asdict(report.notebook),
         "patching": None if patching is None else asdict(patching),
         "interchange": [{"site": site, "variable": name} | asdict(one) for site, name, one in report.variables],

@@ -5,15 +5,18 @@ other.
 """
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from arithprobe.analysis.forward import Progress, chosen_options
+from arithprobe.analysis.forward import chosen_options
 from arithprobe.analysis.intervene.ledger import ledger_row
 from arithprobe.analysis.intervene.mlp_certificate import with_mlp
 from arithprobe.analysis.intervene.notebook_removal import NotebookRemoval, notebook_removal
 from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.analysis.intervene.plan import IntervenePlan
+from arithprobe.analysis.progress import Progress
 from arithprobe.behaviour import Behaviour
+from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.erasure import Eraser
 from arithprobe.interventions.interchange import Interchange
 from arithprobe.interventions.ledger_row import LedgerRow
@@ -23,16 +26,20 @@ from arithprobe.interventions.symmetry import SymmetryTest, symmetry_tests
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.models.fidelity import Fidelity
 from arithprobe.problems.rows import Rows
+from arithprobe.said.content import Said
+from arithprobe.said.notebook import Score, Spoken
 
 
-@dataclass(frozen=True)
-class InterventionReport:
+@dataclass(frozen=True, repr=False)
+class InterventionReport(Spoken):
     """What the interventions on a checkpoint found."""
 
     checkpoint: str
     """The model: path of the checkpoint, or what a model in memory is called."""
     weights: str
     """Hash of its weights."""
+    options: InterveneOptions
+    """What was asked for."""
     data: str
     """The rows: path of their file, or what made them."""
     fit_rows: int
@@ -61,15 +68,25 @@ class InterventionReport:
     fidelity: Fidelity | None
     """Whether the network keeps its promises on these rows; None for this library's own, whose tests say so."""
 
+    @property
+    def said(self) -> Said:
+        """The ledger, and what the rest comes to."""
+        from arithprobe.analysis.intervene.said import said_of
 
-def step_count(options: InterveneOptions) -> int:
-    """How often :func:`intervene` reports progress on a model of two layers, about."""
-    sites = sum(6 if site == "residual" else 1 for site in options.sites)
-    return 5 + sites * (len(options.positions) + (0 if options.no_patching else 1))
+        return said_of(self)
+
+    def scores(self) -> Iterator[Score]:
+        """What is read, lost and moved, site by site; then single cells, swaps of quantities and symmetries."""
+        from arithprobe.analysis.intervene.scores import scores_of
+
+        return scores_of(self)
 
 
 def intervene(
-    loaded: LoadedModel, dataset: Rows, options: InterveneOptions | None = None, progress: Progress = lambda step: None
+    loaded: LoadedModel,
+    dataset: Rows,
+    options: InterveneOptions | None = None,
+    progress: Progress | Callable[[str], object] | None = None,
 ) -> InterventionReport:
     """Take subspaces out of a checkpoint's forward pass, swap and steer them, and score its own answers.
 
@@ -77,54 +94,39 @@ def intervene(
         loaded: The model.
         dataset: The rows; best ones it was not trained on.
         options: What, where, and against which controls.
-        progress: Told the name of each step as it starts.
+        progress: Counts the steps, or is told the name of each as it starts.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.
     """
-    plan = IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options))
-    options = plan.options
+    plan, progress = (
+        IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options)),
+        Progress.by_name(progress),
+    )
+    options, cells = plan.options, len(plan.ledger_sites) * len(plan.sets)
+    progress.expect(2 + cells + ("sum" in plan.fitted) + (not options.no_mlp))
+    progress.expect(0 if options.no_patching else 1 + len(plan.sites))
     progress("states")
-    bench, costs = plan.bench(), []
-    ledger: list[tuple[LedgerRow, Eraser]] = []
-    variables: list[tuple[str, str, Interchange]] = []
-    for site in plan.ledger_sites:
-        for where in plan.sets:
-            progress(f"{site}@{where}")
-            start = time.perf_counter()
-            cell = bench.cell(site, where)
-            for variable in plan.targets:
-                r2 = cell.r2_of(variable.name)
-                steering = round_cell(cell, variable.circle).steer(variable, options.variable_draws, options.seed, r2)
-                for eraser in plan.erasers(cell, variable.name):
-                    refits = plan.refits(cell, eraser)
-                    ledger.append((ledger_row(cell, eraser, options, r2, steering, refits), eraser))
-            costs.append(f"{site}@{where}: {time.perf_counter() - start:.1f} s")
-    progress("notebook's removal")
-    notebook = notebook_removal(bench) if "sum" in plan.fitted else None
-    patching = None
+    bench = plan.bench()
+    ledger, costs = _ledger(plan, bench, progress)
+    notebook = None
+    if "sum" in plan.fitted:
+        progress("notebook's removal")
+        notebook = notebook_removal(bench)
+    patching, variables = None, list[tuple[str, str, Interchange]]()
     if not options.no_patching:
         progress("patching")
         patching = patching_map(bench.held, plan.sites, bench.held.at(dataset.positions(["all"])), bench.donors)
-        for site in plan.sites:
-            progress(f"interchange at {site}")
-            cell = bench.cell(site, "all")
-            for one in plan.variables:
-                own = round_cell(cell, one.circle)
-                eraser = own.eraser(one.name, "leace")
-                found = own.swap(eraser, options.variable_draws, options.seed, refits=own.refits(eraser))
-                if found is None and dataset.counterfactual(one.name, plan.rows[:1], plan.rows[:1]) is None:
-                    plan.leave_out(f"interchange of {one.name!r}: these rows do not say what the answer would be")
-                elif found is None:
-                    plan.leave_out(f"interchange of {one.name!r}: no two problems whose answers would differ")
-                else:
-                    variables.append((site, one.name, found))
-    progress("MLP probes")
-    rows = [row for row, _ in ledger] if options.no_mlp else with_mlp(bench, ledger)
+        variables = list(_interchanges(plan, bench, progress))
+    rows = [row for row, _ in ledger]
+    if not options.no_mlp:
+        progress("MLP probes")
+        rows = with_mlp(bench, ledger)
     progress("symmetries")
     return InterventionReport(
         checkpoint=loaded.path,
         weights=bench.weights,
+        options=options,
         data=dataset.path,
         fit_rows=len(plan.fit_rows),
         rows=len(plan.rows),
@@ -139,3 +141,39 @@ def intervene(
         costs=tuple(costs),
         fidelity=plan.fidelity,
     )
+
+
+def _ledger(plan: IntervenePlan, bench: Bench, progress: Progress) -> tuple[list[tuple[LedgerRow, Eraser]], list[str]]:
+    """The rows with their erasers, and what each cell cost."""
+    options, found, costs = plan.options, list[tuple[LedgerRow, Eraser]](), []
+    for site in plan.ledger_sites:
+        for where in plan.sets:
+            progress(f"{site}@{where}")
+            start = time.perf_counter()
+            cell = bench.cell(site, where)
+            for variable in plan.targets:
+                r2 = cell.r2_of(variable.name)
+                steering = round_cell(cell, variable.circle).steer(variable, options.variable_draws, options.seed, r2)
+                for eraser in plan.erasers(cell, variable.name):
+                    refits = plan.refits(cell, eraser)
+                    found.append((ledger_row(cell, eraser, options, r2, steering, refits), eraser))
+            costs.append(f"{site}@{where}: {time.perf_counter() - start:.1f} s")
+    return found, costs
+
+
+def _interchanges(plan: IntervenePlan, bench: Bench, progress: Progress) -> Iterator[tuple[str, str, Interchange]]:
+    """Site, variable and result of each interchange at all tokens; what the rows do not allow is noted in the plan."""
+    options = plan.options
+    for site in plan.sites:
+        progress(f"interchange at {site}")
+        cell = bench.cell(site, "all")
+        for one in plan.variables:
+            own = round_cell(cell, one.circle)
+            eraser = own.eraser(one.name, "leace")
+            found = own.swap(eraser, options.variable_draws, options.seed, refits=own.refits(eraser))
+            if found is None and plan.dataset.counterfactual(one.name, plan.rows[:1], plan.rows[:1]) is None:
+                plan.leave_out(f"interchange of {one.name!r}: these rows do not say what the answer would be")
+            elif found is None:
+                plan.leave_out(f"interchange of {one.name!r}: no two problems whose answers would differ")
+            else:
+                yield site, one.name, found

@@ -23,8 +23,9 @@ from arithprobe.analysis.ladder.rules import (
     read_evidence,
     scores_at,
 )
+from arithprobe.analysis.progress import Progress
 from arithprobe.behaviour import Behaviour
-from arithprobe.logic import CANNOT_BE_TOLD, LEVEL
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
 from arithprobe.probes.selective import Untrained
 from arithprobe.problems.circles import planes_name
@@ -39,7 +40,7 @@ class SiteLadder:
     read: ReadScores
     """What a probe reads there, beside its controls; of a circle, at the frequency that decides."""
     frequencies: tuple[int, ...]
-    """The frequencies taken out and turned together; empty for a line."""
+    """The key frequencies with R2 of 0.5 or more, which are taken out and turned together; empty for a line."""
     rung: Rung
     """The highest rung reached."""
     stopped_by: str
@@ -90,7 +91,7 @@ def climb(
     claims: Sequence[ClaimScores],
     untrained: Sequence[Untrained],
     interventions: Callable[[list[str], list[str]], CausalRungs],
-    progress: Callable[[str], object] = lambda step: None,
+    progress: Progress | Callable[[str], object] | None = None,
 ) -> tuple[Ladder, ...]:
     """Climb as far as the evidence reaches.
 
@@ -99,14 +100,16 @@ def climb(
         claims: Scores of each claim, with controls.
         untrained: Each claim beside untrained networks.
         interventions: Makes what intervenes, from the targets and sites that it will be asked for.
-        progress: Told the name of each step as it starts.
+        progress: Counts the steps, or is told the name of each as it starts.
     """
+    progress = Progress.by_name(progress)
     tried = [
         (scores, [_read(scores, beside, site, behaviour) for site in _sites_of(scores)])
         for scores, beside in zip(claims, untrained, strict=True)
     ]
     ready = [(_target(scores.claim, one), one.site) for scores, sites in tried for one in sites if _is_ready(one)]
     if ready:
+        progress.expect(1 + len(ready))
         progress("ladder")
         names = [scores.claim.name for scores in claims]
         rungs = interventions(*(list(dict.fromkeys(some)) for some in zip(*ready, strict=True)))
@@ -143,8 +146,8 @@ def _read(scores: ClaimScores, beside: Untrained, site: str, behaviour: Behaviou
     row, circle = scores.sites.index(site), scores.claim.circle
     frequencies: tuple[int, ...] = ()
     if circle is not None:
-        key = (scores.r2[:, row] >= CARRIED) & (scores.p[:, row] <= LEVEL)
-        frequencies = tuple(n for n, kept in zip(circle.frequencies, key.tolist(), strict=True) if kept)
+        carried = scores.key[:, row] & (scores.r2[:, row] >= CARRIED)
+        frequencies = tuple(n for n, kept in zip(circle.frequencies, carried.tolist(), strict=True) if kept)
     found = scores_at(scores, beside, site)
     best = None if circle is None else circle.frequencies[scores.deciding(site)]
     blank = SiteLadder(site, found, frequencies, "none", "", (), None)

@@ -1,1 +1,41 @@
 """What is decodable where in a checkpoint, against its nulls."""
+
+from typing import TYPE_CHECKING
+
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.study import Study
+from arithprobe.limits import size
+
+if TYPE_CHECKING:
+    from arithprobe.analysis.probe.run import ProbeReport
+    from arithprobe.analysis.progress import Progress
+    from arithprobe.models.checkpoints import LoadedModel
+    from arithprobe.problems.rows import Rows
+
+_WORTH_SAYING = 1e9  # bytes
+
+
+class ProbeStudy(Study[ProbeOptions, "ProbeReport"]):
+    """``arithprobe probe``."""
+
+    name = "probe"
+    summary = "what is decodable where in a checkpoint, against its nulls"
+    description = (
+        "Probe a checkpoint on the rows of a file: ridge, Fourier and MLP probes of every site, held out, beside "
+        "permuted labels, untrained networks and the text alone."
+    )
+    options = ProbeOptions
+    pages = records = ("probe", "ladder")
+
+    def run(self, loaded: "LoadedModel", rows: "Rows", options: ProbeOptions, progress: "Progress") -> "ProbeReport":
+        """All probes, with their controls, and the ladder of evidence."""
+        from arithprobe.analysis.probe.run import probe
+
+        return probe(loaded, rows, options, progress)
+
+    def warned(self, rows: "Rows", options: ProbeOptions) -> str:
+        """The memory that many rows take."""
+        from arithprobe.analysis.probe.plan import memory_of
+
+        needed = memory_of(rows, options)
+        return f"memory:      about {size(needed)} for {len(rows)} rows" if needed > _WORTH_SAYING else ""

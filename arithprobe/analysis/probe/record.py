@@ -8,21 +8,20 @@ from dataclasses import asdict
 from typing import Any
 
 from arithprobe.analysis.probe.initialisation import SinceInitialisation
-from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.run import ProbeReport
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.probes.circles import FourierScores, best_periods
 from arithprobe.probes.decode import AngleDecoding
 
 
-def record_of(report: ProbeReport, options: ProbeOptions) -> dict[str, Any]:
+def record_of(report: ProbeReport) -> dict[str, Any]:
     """Everything a report holds, behaviour first."""
     return {
         "checkpoint": report.checkpoint,
         "data": report.data,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour) | {"constant": report.constant, "constant_from": report.constant_from},
-        "options": asdict(options),
+        "options": asdict(report.options),
         "ridge": _ridge(report),
         "since_initialisation": None if report.since is None else _since(report.since),
         "surface": [

@@ -22,7 +22,7 @@ class ReproduceStudy(Study[ReproduceOptions, "Reproduction"]):
         "held out, on permuted labels and of untrained networks, and what it means."
     )
     options = ReproduceOptions
-    pages, records = ("reproduce",), ("reproduction",)
+    records = ("reproduction",)
 
     def run(
         self, loaded: "LoadedModel", rows: "Rows", options: ReproduceOptions, progress: "Progress"

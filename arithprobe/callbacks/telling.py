@@ -1,0 +1,66 @@
+"""Where what a live probe says goes: lines, records and the page file of its run, and pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from arithprobe.callbacks.loggers import log_image, takes_images
+from arithprobe.files import to_json, write_whole
+from arithprobe.models.fidelity import fidelity_record
+from arithprobe.plotting.render import to_png, to_rgb, to_svg
+from arithprobe.said.content import Said
+from arithprobe.said.page_file import ENDING, page_record
+from arithprobe.training.probed import ProbedModule
+
+
+def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """What stands first in every record of a live probe: has the model learned, and is the network what it says.
+
+    Args:
+        module: The module, its behaviour judged.
+        seconds: Wall time spent so far, by part.
+    """
+    behaviour = module.behaviour
+    return {
+        "verdict": behaviour.verdict if behaviour else None,
+        "skill": behaviour.skill if behaviour else None,
+        "seconds": seconds,
+    } | fidelity_record(module.fidelity)
+
+
+def add_line(folder: Path, name: str, line: Mapping[str, Any]) -> None:
+    """Add a line to ``probes/<name>.jsonl``."""
+    path = folder / "probes" / f"{name}.jsonl"
+    earlier = path.read_text() if path.exists() else ""
+    write_whole(path, f"{earlier}{to_json(line)}\n")
+
+
+def write_run(folder: Path, said: Said, speaker: str, before: Mapping[str, Any]) -> None:
+    """Write what is of the whole run so far: the records, and the page file.
+
+    Args:
+        folder: That of the run.
+        said: What was said.
+        speaker: What said it: the class's full name.
+        before: What stands first in every record.
+    """
+    for name, record in said.records.items():
+        write_whole(folder / f"{name}.json", f"{to_json({**before, **record})}\n")
+    page = page_record(said, speaker, live=True)
+    write_whole(folder / "probes" / f"{said.name}{ENDING}", to_json(page) + "\n")
+
+
+def show_pictures(trainer: Trainer, folder: Path | None, said: Said, step: int | None) -> None:
+    """Give every picture to every logger that takes images, and to ``figures/`` as PNG and SVG."""
+    loggers = [logger for logger in trainer.loggers if takes_images(logger)]
+    for picture in said.pictures if loggers or folder is not None else ():
+        figure = picture.draw()
+        image = to_rgb(figure)
+        for logger in loggers:
+            log_image(logger, f"{picture.name}/{picture.caption}", image, step or 0)
+        if folder is not None:
+            path = folder / "figures" / picture.name
+            write_whole(f"{path}.png", to_png(image))
+            write_whole(f"{path}.svg", to_svg(figure))
