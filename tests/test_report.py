@@ -141,13 +141,8 @@ def judged(made, tmp_path_factory) -> dict[str, str]:
 def test_every_section_is_there_and_the_gate_is_first(page):
     """A study and a live probe of one name have a section each; small ranks stand before the page's own sections."""
     early, late = ["gate", "ladder", "training", "answers", "invariance"], ["unmeasured", "origin"]
-    others = [
-        "live-ridge",
-        "live-fourier",
-        "heads",
-        *(f"live-{name}" for name in ("heads", "ablation", "emergence", "mlp")),
-    ]
-    assert page.headings == [*early, *others, *late]
+    live = [f"live-{name}" for name in ("ridge", "fourier", "mlp", "emergence", "ablation", "heads")]
+    assert page.headings == [*early, *live, "heads", *late]
     assert {f"#{name}" for name in page.headings} < set(page.links)
     titles = re.findall(r"<h2 [^>]*>(.*?)</h2>", page.text)
     assert titles.count("Attention heads") == titles.count("Attention heads, while training") == 1

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from arithprobe.analysis.study import STUDIES, study_of
-from arithprobe.errors import ArithprobeError
 from arithprobe.reports.blocks import Block, Missing
 from arithprobe.reports.run import Run
 
@@ -52,15 +51,7 @@ def _studies(run: Run, shown: Collection[str]) -> Iterator[Missing]:
             text = f"{files}: written by an earlier version, without what this page is made of. Measure again."
             yield Missing(text, analysis_command(run, full))
         elif full not in shown:
-            yield Missing(f"'{name}' has not been run{_finding(path)}.", analysis_command(run, full))
-
-
-def _finding(path: str) -> str:
-    """What a study finds out, in its own words; nothing of one that cannot be imported: the page is of other things."""
-    try:
-        return f": {study_of(path).summary}"
-    except ArithprobeError:
-        return ""
+            yield Missing(f"'{name}' has not been run: {study_of(path).summary}.", analysis_command(run, full))
 
 
 def _newest(folder: Path, name: str) -> Path | None:
