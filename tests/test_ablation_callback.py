@@ -22,6 +22,7 @@ from arithprobe.probes.rare_layouts import rare_rows
 from arithprobe.probes.splits import fold_of
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Inputs
+from arithprobe.said.content import Words
 from arithprobe.training.module import ArithmeticModule
 
 
@@ -86,18 +87,20 @@ def test_everything_announced_is_logged_and_recorded(validated):
 
 
 @pytest.mark.slow
-def test_where_no_random_subspace_compares_the_line_says_that_it_cannot_be_told_and_why(validated, monkeypatch):
+def test_where_no_random_subspace_compares_the_line_says_that_it_cannot_be_told_and_why(validated):
     callback = validated[1]
     assert not any("cannot be told: the reason" in line for line in callback.findings())  # the control
     untold = {"p": math.nan, "percentile": math.nan, "note": "the reason"}
+    (found,) = callback.history
     bare = [
-        replace(one.effect, families=tuple(replace(each, **untold) for each in one.effect.families))
-        for one in callback._latest
+        one._replace(
+            effect=replace(one.effect, families=tuple(replace(each, **untold) for each in one.effect.families))
+        )
+        for one in found.result
     ]
-    monkeypatch.setattr(
-        callback, "_latest", [one._replace(effect=effect) for one, effect in zip(callback._latest, bare, strict=True)]
-    )
-    for line in callback.findings():
+    lines = [one.text for one in callback.said([found._replace(result=bare)]).blocks if isinstance(one, Words)]
+    assert len(lines) == 2
+    for line in lines:
         assert "isotropic cannot be told: the reason, permuted cannot be told: the reason; " in line
 
 

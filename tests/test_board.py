@@ -17,6 +17,7 @@ from arithprobe.callbacks import DirectionAblation, FourierProbing, MLPProbing, 
 from arithprobe.callbacks.custom_scalars import overview
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.sampling import DataRecipe
+from arithprobe.said.content import Chart, Said
 from arithprobe.training.module import ArithmeticModule
 
 RECIPE = DataRecipe(rows=500, split="sum", val_fraction=0.3, max_operand=120)
@@ -139,10 +140,16 @@ def test_a_loss_that_was_never_logged_is_not_in_the_layout(run, small_fit, tmp_p
 def test_tensorboard_reads_tags_as_patterns():
     """``final@last/r2`` alone would draw ``final@last/r2_max`` too, and a dot any character."""
     tags = [f"fourier_sum/resid_post.1@last/{name}" for name in ("r2", "null_low", "null_high", "r2_max", "null_max")]
-    (_, _, lines) = overview(tags, tags).values()
+    band = Chart("sum", "mean", ("r2", "null_low", "null_high"), is_band=True)
+    said = [
+        Said(
+            "fourier", "", None, (band, Chart("sum", "best", ("r2_max", "null_max"))), scalars=dict.fromkeys(tags, 0.5)
+        )
+    ]
+    (_, _, lines) = overview(said, tags).values()
     patterns = [rf"fourier_sum/resid_post\.1@last/{name}$" for name in ("r2_max", "null_max")]
     assert lines == {"resid_post.1@last": ["Multiline", patterns]}
-    assert list(overview(tags, tags[:2])) == ["Has it learned?"]  # half a band is none
+    assert list(overview(said, tags[:2])) == ["Has it learned?"]  # half a band is none
 
 
 @pytest.mark.slow

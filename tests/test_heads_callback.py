@@ -105,9 +105,12 @@ def test_every_second_validation_of_a_fit_is_looked_at_and_drawn_at_the_step_of_
     folder = tmp_path / "board" / "version_0"
     records = read_jsonl(folder / "probes" / "heads.jsonl")
     assert [record["epoch"] for record in records] == [1, 3]
-    assert callback._model is None  # nothing of the model is kept between validations
+    assert callback._watch is None  # nothing of the model is kept between validations
     events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
-    images, curve = events.Images("heads_scores/layer x head"), events.Scalars("heads_operandmass/pattern.1@last/h0")
+    images, curve = (
+        events.Images("heads_scores/Scores of the heads by layer"),
+        events.Scalars("heads_operandmass/pattern.1@last/h0"),
+    )
     assert [image.step for image in images] == [point.step for point in curve] and len(curve) == 2
     assert 0 < curve[0].step < curve[1].step
 

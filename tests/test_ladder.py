@@ -22,10 +22,9 @@ from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder.record import THRESHOLDS, ladder_record, state_of_step
 from arithprobe.analysis.ladder.rules import RUNGS
 from arithprobe.analysis.ladder.run import climb
-from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe import plan as probe_plan
+from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.run import probe
-from arithprobe.analysis.progress import Progress
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json

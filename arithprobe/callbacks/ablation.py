@@ -8,11 +8,10 @@ from arithprobe.callbacks.ablation_watch import FAMILIES, METRICS, AblationWatch
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.interventions.ablation import AblationEffect, displaced_by
-from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
-from arithprobe.interventions.random_family import RandomFamily
+from arithprobe.interventions.kinds import AblationKind, ErasureKind, require_kind
+from arithprobe.interventions.words import cost_beside
 from arithprobe.limits import require_within
-from arithprobe.logic import CANNOT_BE_TOLD, FEWEST_DRAWS
+from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
 from arithprobe.plotting.live_ablation import ablation_curves
 from arithprobe.probes.moments import ALPHAS, penalties
@@ -118,7 +117,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
             self.tag(one.target, one.site, metric): value
             for one in latest
             for metric, value in zip(
-                METRICS, (one.effect.delta_rmse, *(_high(one.effect, family) for family in FAMILIES)), strict=True
+                METRICS, (one.effect.delta_rmse, *(one.effect.beside(family).high for family in FAMILIES)), strict=True
             )
         }
         return Said(
@@ -166,30 +165,11 @@ def _finding(target: str, latest: Sequence[LiveEffect]) -> str:
     if not own:
         return f"ablation of {target!r} was tried just before the readout only, where it is nearly a tautology"
     most = max(own, key=lambda one: -math.inf if math.isnan(one.effect.delta_rmse) else one.effect.delta_rmse)
-    shown = ", ".join(_beside(most.effect, family) for family in FAMILIES)
+    shown = ", ".join(cost_beside(most.effect, most.effect.beside(family)) for family in FAMILIES)
     return (
         f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "
-        f"displacing {most.effect.displaced:.2g} of the variance ({shown}; {most.effect.n} held-out rows)"
+        f"displacing {100 * most.effect.displaced:.2g} % of the variance ({shown}; {most.effect.n} held-out rows)"
     )
-
-
-def _beside(effect: AblationEffect, name: FamilyName) -> str:
-    """What a family costs and displaces, or why that cannot be told."""
-    family, high = _family(effect, name), _high(effect, name)
-    if math.isnan(high):
-        return f"{name} {CANNOT_BE_TOLD}: {family.note}"
-    sizes = " to ".join(f"{one:.2g}" for one in displaced_by(effect, family))
-    return f"{name} below {high:+.3g} displacing {sizes or '-'}"
-
-
-def _family(effect: AblationEffect, name: FamilyName) -> RandomFamily:
-    return next(one for one in effect.families if one.name == name)
-
-
-def _high(effect: AblationEffect, name: FamilyName) -> float:
-    """95 % quantile of the draws' increase of the RMSE; NaN where it cannot be compared with."""
-    family = _family(effect, name)
-    return math.nan if math.isnan(family.percentile) else float(family.delta_rmse.quantile(0.95))
 
 
 def _record(one: LiveEffect) -> dict[str, Any]:
@@ -200,7 +180,7 @@ def _record(one: LiveEffect) -> dict[str, Any]:
         | {
             "random": {
                 family.name: {
-                    "high": _high(one.effect, family.name),
+                    "high": family.high,
                     "p": family.p,
                     "percentile": family.percentile,
                     "overlap": family.overlap,

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
-from arithprobe.attention.records import head_name, head_records, uniform_record
+from arithprobe.attention.records import head_records, uniform_record
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.watch import Observed, Watch
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.heads import HeadAblation, ablate_heads
 from arithprobe.interventions.kinds import AblationKind, require_kind
+from arithprobe.interventions.words import costliest, costliest_words
 from arithprobe.limits import require_within
 from arithprobe.models.network import require_heads
 from arithprobe.plotting.heads import head_scores
@@ -83,7 +84,7 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
         step, (statistics, copying, ablation) = history[-1]
         scores = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
         heads = tuple(f"h{head}" for head in range(copying.shape[1]))
-        finding = _costliest(statistics, ablation)
+        finding = _finding(statistics, ablation)
         return Said(
             name=self.name,
             title="Attention heads over training",
@@ -173,13 +174,14 @@ class _HeadWatch(Watch[LiveHeads]):
         return LiveHeads(self._sums.fit(), ov_copying(require_heads(module.model, "HeadAnalysis")), ablation)
 
 
-def _costliest(statistics: HeadStatistics, ablation: HeadAblation) -> str:
+def _finding(statistics: HeadStatistics, ablation: HeadAblation) -> str:
     """Which head costs most, and how much of its attention is on the operands."""
-    costs = ablation.delta_rmse.nan_to_num(nan=0.0)
-    layer, head = divmod(int(costs.argmax()), costs.shape[1])
-    mass, uniform = operand_mass(statistics.mass)[layer, head], operand_mass(statistics.uniform_mass)
+    found, words = costliest(ablation), f"{costliest_words(ablation)} ({ablation.n} rows)"
+    if found is None:
+        return words
+    mass, uniform = operand_mass(statistics.mass)[found.layer, found.head], operand_mass(statistics.uniform_mass)
     return (
-        f"{ablation.kind} ablation of one head costs most for {head_name(layer, head)}: RMSE "
-        f"{float(costs[layer, head]):+.3g} ({ablation.n} rows); its attention from '?' to the "
-        f"operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
+        f"{words}; its attention from '?' to the operands is {float(mass):.2f} (uniform attention {float(uniform):.2f})"
+        if found.cost > 0
+        else words
     )

@@ -60,6 +60,10 @@ class AblationEffect:
     families: tuple[RandomFamily, ...]
     """Random subspaces in its place, one entry a way of drawing them."""
 
+    def beside(self, name: FamilyName) -> RandomFamily:
+        """One of the families, which was asked for."""
+        return next(one for one in self.families if one.name == name)
+
     @property
     def nulls(self) -> tuple[RandomFamily, ...]:
         """The families that stand for its null, fits on permuted labels first."""
