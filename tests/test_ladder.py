@@ -1,12 +1,13 @@
 """The ladder of evidence: every planted variable ends at its rung, and what stops it is the next."""
 
 import copy
+import dataclasses
 import functools
 import io
 import json
 import math
+import re
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import get_args
 from unittest import mock
 
@@ -22,9 +23,12 @@ from arithprobe.analysis.ladder.causal_rules import necessary, sufficient
 from arithprobe.analysis.ladder.record import THRESHOLDS, ladder_record, state_of_step
 from arithprobe.analysis.ladder.rules import RUNGS
 from arithprobe.analysis.ladder.run import climb
+from arithprobe.analysis.ladder.said import said_of
 from arithprobe.analysis.probe import plan as probe_plan
 from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.run import probe
+from arithprobe.analysis.progress import Progress
+from arithprobe.cli.terminal import print_said
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.tsv import format_tsv, parse_tsv
 from arithprobe.files import to_json
@@ -38,8 +42,7 @@ from arithprobe.probes.interval import TOO_FEW_GROUPS
 from arithprobe.probes.selective import beside_untrained
 from arithprobe.problems.circles import Circle
 from arithprobe.problems.grammar import Problem
-from arithprobe.reports.blocks import Table
-from arithprobe.reports.probe_sections import ladder as page_ladder
+from arithprobe.said.content import Words
 
 pytestmark = pytest.mark.slow  # the thresholds too are told from a report
 MORE = {clock: ["sum", "residuemod13f1+2"]}  # claims that PLANTED does not have
@@ -75,11 +78,12 @@ def options(claims, **more):
 
 @functools.cache
 def told(case):
-    """One probe of a model, with all that is claimed of it; its options, and the steps that were told."""
+    """One probe of a model, with all that is claimed of it; what counted its steps, and the steps that were told."""
     claims = [one.variable for one in PLANTED if one.case is case] + MORE.get(case, [])
     chosen = options(claims, twins=1 if case is untrained else 19)
     steps = []
-    return probe(*some(case, ROWS), chosen, steps.append), chosen, steps
+    progress = Progress(lambda *step: steps.append(step))
+    return probe(*some(case, ROWS), chosen, progress), progress, steps
 
 
 def report(case):
@@ -225,12 +229,17 @@ def test_a_model_that_has_not_learned_is_at_no_rung_and_nothing_is_intervened_on
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_steps_told_are_no_more_than_was_said(case):
-    found, chosen, steps = told(case)
+def test_every_step_is_expected_before_it_starts_and_starts(case):
+    found, progress, steps = told(case)
     tried = [f"ladder: {one.variable} at {at.site}" for one in found.ladder for at in one.sites if at.causal]
-    assert [step for step in steps if step.startswith("ladder: ")] == tried
+    assert [name for name, *_ in steps if name.startswith("ladder: ")] == tried
     assert bool(tried) == (found.behaviour.verdict != "NOT LEARNED")
-    assert len(steps) <= step_count(chosen)
+    assert [done for _, done, _ in steps] == list(range(progress.total)) and progress.done == progress.total
+    totals = [total for *_, total in steps]
+    begins = {name: number for number, (name, *_) in enumerate(steps)}
+    grown = {number for number in range(1, len(totals)) if totals[number] > totals[number - 1]}
+    first_plane = next((number for name, number in begins.items() if name.startswith("frequencies at ")), None)
+    assert grown <= {begins.get("ladder"), first_plane}  # what they take is not known before
 
 
 def problems(pairs):
@@ -623,9 +632,11 @@ def test_a_site_is_intervened_on_from_an_r2_of_95_percent_on():
     assert asked(read(r2=limit - 0.001)).startswith("necessary: cannot be told: R2 0.949 is the highest, below 0.95")
 
 
-def test_frequencies_that_carry_half_or_more_and_are_significant_go_together():
+def test_key_frequencies_that_carry_half_or_more_go_together():
+    """Not what is too weak, not significant, or read as well from a neighbouring period."""
     limit, level = THRESHOLDS["carried_r2"], THRESHOLDS["level"]
-    scores = read("residue", (1, 2, 3, 5), r2=[0.99, limit, limit - JUST, 0.9], p=[level, level, level, level + JUST])
+    r2, p = [0.99, limit, limit - JUST, 0.9, 0.9], [level, level, level, level + JUST, level]
+    scores = read("residue", (1, 2, 3, 5, 6), r2=r2, p=p, lead=[9.0, 9.0, 9.0, 9.0, 1.9])
     assert asked(scores) == (["residuemod13f1to2"], ["resid_post.0"])
 
 
@@ -677,14 +688,20 @@ def test_the_record_says_of_each_claim_its_rung_its_evidence_and_what_stops_it(c
                 assert len(site["causal"]["interchange"]["random"]) == 19
 
 
+def said(case):
+    """What the ladder of a case says, without the verdict, which stands above it."""
+    (ladder,) = report(case).said.also
+    return dataclasses.replace(ladder, behaviour=None)
+
+
 def printed(case):
     text = io.StringIO()
-    print_ladders(Console(file=text, width=3000), report(case).ladder)
+    print_said(said(case), Console(file=text, width=3000))
     return text.getvalue()
 
 
 def test_what_is_printed_names_the_rung_and_what_stops_the_next():
-    lines = printed(adder).splitlines()
+    lines = printed(adder).partition("Told apart")[0].partition("Selective: ")[0].rstrip().splitlines()
     assert lines[0] == f"ladder of evidence ({' < '.join(RUNGS)}):"
     starts = [number for number, line in enumerate(lines) if number and not line.startswith(" ")]
     assert len(starts) == len(report(adder).ladder)
@@ -727,19 +744,42 @@ def test_a_rung_above_one_that_fails_is_printed_in_brackets():
 
 
 def test_without_claims_nothing_is_printed():
-    text = io.StringIO()
-    print_ladders(Console(file=text), [])
+    text, of = io.StringIO(), report(adder)
+    nothing = said_of(of.checkpoint, of.data, of.behaviour, (), ["everything of y: too few"])
+    print_said(dataclasses.replace(nothing, behaviour=None), Console(file=text))
     assert text.getvalue() == ""
+    why = said_of(of.checkpoint, of.data, of.behaviour, (), ["the ladder of evidence: no_ladder"])
+    print_said(dataclasses.replace(why, behaviour=None), Console(file=text))
+    assert text.getvalue() == "left out: the ladder of evidence: no_ladder\n"
+
+
+@pytest.mark.parametrize("case", [adder, untrained])
+def test_a_claim_is_said_in_the_tone_of_its_rung(case):
+    tones = {f"{one.variable} ": one for one in report(case).ladder}
+    headings = [one for one in said(case).blocks if isinstance(one, Words) and one.tone != "plain"]
+    assert len(headings) == len(tones)
+    for heading, (name, one) in zip(headings, tones.items(), strict=True):
+        expected = "bad" if one.rung == "none" else "good" if one.rung in ("necessary", "sufficient") else "doubtful"
+        assert heading.text.startswith(name) and heading.tone == expected
+
+
+def test_the_scores_of_a_ladder_are_a_row_for_each_site_tried():
+    rows = [row for row in report(adder).scores() if row.score == "rungs"]
+    expected = [(at.site, one.variable, at.height) for one in report(adder).ladder for at in one.sites]
+    assert [(row.site, row.target, row.value) for row in rows] == expected
+    slopes = {row.target: row for row in report(adder).scores() if row.score == "slope"}
+    own = ladder(adder, "sum").own.causal.steering.slope
+    assert (slopes["sum"].value, slopes["sum"].low, slopes["sum"].high) == own
 
 
 # what pages and pictures make of it
 
 
-def page_of(record, folder):
-    """The blocks of a run's page, of a run that has nothing else."""
-    (folder / "ladder.json").write_text(json.dumps(record))
-    run = SimpleNamespace(results={"ladder": folder / "ladder.json"}, checkpoint=None, loaded=None)
-    return next(one for one in page_ladder(run) if isinstance(one, Table)).rows
+def lines_of(variable):
+    """What is said below the heading of a claim about the clock."""
+    texts = [one.text for one in said(clock).blocks if isinstance(one, Words)]
+    (at,) = (number for number, text in enumerate(texts) if text.startswith(f"{variable} "))
+    return [line.strip() for line in texts[at + 1].splitlines()]
 
 
 def recorded(one):
@@ -747,16 +787,17 @@ def recorded(one):
     return json.loads(to_json(ladder_record(of.checkpoint, of.data, of.behaviour, [one])))
 
 
-def test_the_page_says_what_cannot_be_told_and_why(tmp_path):
-    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "sum")), tmp_path)
-    assert stopped == "necessary: cannot be told" and "subspaces cost" in because.partition(";")[0]
-    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "y1")), tmp_path)  # the control
-    assert stopped == "geometric" and because.startswith("a line: ")
-    ((*_, stopped, because),) = page_of(recorded(ladder(clock, "residue")), tmp_path)
-    assert (stopped, because) == ("nothing", "every rung holds")
+def test_it_is_said_what_cannot_be_told_and_why():
+    lines = lines_of("sum")
+    assert "stopped by necessary: cannot be told" in lines
+    (why,) = (line.partition("cannot be told: ")[2] for line in lines if line.startswith("? "))
+    assert "subspaces cost" in why.partition(";")[0]
+    lines = lines_of("y1")  # the control
+    assert "stopped by geometric" in lines and any(re.match(r"NO +geometric: a line: ", line) for line in lines)
+    assert not any(line.startswith("stopped by") for line in lines_of("residue"))
 
 
-def test_a_file_of_two_states_makes_a_page_and_a_picture_still(tmp_path):
+def test_a_file_of_two_states_makes_a_picture_still():
     """As earlier versions wrote it."""
     record = recorded(ladder(clock, "sum"))
     steps = record["claims"][0]["evidence"]
@@ -764,11 +805,8 @@ def test_a_file_of_two_states_makes_a_page_and_a_picture_still(tmp_path):
         del step["state"]
     assert [state_of_step(step) for step in steps] == ["holds"] * 4 + ["cannot be told", "holds"]  # its reason says so
     steps[4]["reason"] = steps[4]["reason"].removeprefix("cannot be told: ")
-    record["claims"][0]["stopped_by"] = f"necessary: {steps[4]['reason']}"
     states = [state_of_step(step) for step in steps]
     assert states == ["holds"] * 4 + ["does not hold", "holds"]
-    ((*_, rung, _, stopped, because),) = page_of(record, tmp_path)
-    assert (rung, stopped, because) == ("GEOMETRIC", "necessary", steps[4]["reason"])
     lines = [("sum", [(step["rung"], state, step["figure"]) for step, state in zip(steps, states, strict=True)])]
     assert "cannot be told" not in cells_of(lines)
 

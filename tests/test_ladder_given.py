@@ -5,7 +5,6 @@ import io
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from arithprobe.analysis.ladder.record import ladder_record
 from arithprobe.analysis.ladder.rules import SLOPE
 from arithprobe.analysis.probe.options import ProbeOptions
 from arithprobe.analysis.probe.run import probe
-from arithprobe.cli.ladder_table import print_ladders
+from arithprobe.cli.terminal import print_said
 from arithprobe.files import to_json
 from arithprobe.interventions.partial import given_test
 from arithprobe.interventions.patching import Recovered
@@ -29,8 +28,6 @@ from arithprobe.models.objectives import ResidueCrossEntropy
 from arithprobe.planted import directions, noise, planted_states
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.variables import variable_of
-from arithprobe.reports.blocks import Table
-from arithprobe.reports.probe_sections import ladder as page_ladder
 
 pytestmark = pytest.mark.slow
 SITE, WIDE, PILOT, K = "resid_post.0", 900, 30.0, 31
@@ -289,7 +286,7 @@ def test_the_ladder_of_a_correlate_stops_at_geometric_and_says_from_what_it_cann
     assert by_name["x"].stopped_by.startswith("necessary: cannot be told: x from sum (r = 0.98); ")
     assert "swaps of it exact" in by_name["x"].stopped_by and "the probe's own direction" in by_name["x"].stopped_by
     text = io.StringIO()
-    print_ladders(Console(file=text, width=3000), report().ladder)
+    print_said(report().said.also[0], Console(file=text, width=3000))
     assert "  ?     necessary: cannot be told: x from sum (r = 0.98); " in text.getvalue()
     assert "given x (r = 0.98), what of sum is its own makes 100.0% " in text.getvalue()  # the control
 
@@ -305,24 +302,12 @@ def test_the_record_has_each_test_and_the_rungs_that_stand():
         assert 0 <= site["causal"]["given"]["probe_exact"] <= 1
 
 
-def test_the_page_has_a_table_of_what_was_told_apart_and_older_files_have_none(tmp_path):
-    of = report()
-    record = json.loads(to_json(ladder_record(of.checkpoint, of.data, of.behaviour, of.ladder)))
-
-    def tables():
-        (tmp_path / "ladder.json").write_text(json.dumps(record))
-        run = SimpleNamespace(results={"ladder": tmp_path / "ladder.json"}, checkpoint=None, loaded=None)
-        return [one for one in page_ladder(run) if isinstance(one, Table)]
-
-    _, apart = tables()
+def test_what_was_told_apart_is_a_table_of_what_the_ladder_says():
+    (apart,) = (one for one in report().said.also[0].blocks if one.kind == "table")
     assert [(row[0], row[2], row[-1]) for row in apart.rows] == [
         ("x", "sum", "nothing: cannot be told from it"),
         ("sum", "x", "necessary, sufficient"),
     ]
-    for claim in record["claims"]:
-        for site in claim["sites"]:
-            del site["causal"]["given"]
-    assert len(tables()) == 1
 
 
 def test_the_picture_says_with_what_it_goes():

@@ -84,7 +84,7 @@ def test_probes_and_ladder_of_a_network_of_ones_own(learned):
     assert report.behaviour.verdict == "LEARNED" and report.fidelity.problems == ()
     assert [one.variable for one in report.ladder] == ["sum", "residue"] and len(report.twins) == len(report.ridge)
     assert {one.target: one.sites for one in report.wide}["residue"] == ("mlp_act.0",)
-    record = json.loads(to_json(probe_record(report, BRIEF)))
+    record = json.loads(to_json(probe_record(report)))
     assert record["fidelity"]["whole_source"] <= 1e-5 and record["fidelity"]["unchanged"] == []
     assert {cell["site"] for cell in record["ridge"]} == {"embed", "resid_mid.0", "resid_post.0", "mlp_act.0"}
     assert any("Fourier and MLP probes at mlp_act.0" in reason for reason in report.left_out)

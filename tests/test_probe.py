@@ -9,9 +9,16 @@ import torch
 from conftest import SMALL, read_jsonl
 from short_fits import command
 
+from arithprobe.analysis.probe import ProbeStudy
+from arithprobe.analysis.probe.options import ProbeOptions
+from arithprobe.analysis.probe.run import probe
+from arithprobe.analysis.progress import Progress
+from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
+from arithprobe.models.checkpoints import load_model
 from arithprobe.models.transformer import TinyTransformer
+from arithprobe.said.page_file import read_page
 
 QUICK = (
     "--n_heads",
@@ -105,6 +112,81 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole)
     assert periods == {(quantity, k) for quantity in ("sum", "x", "y", "residue") for k in (2, 3)}
     assert "summod2sin1 (constant)" in [name for one in found["small_periods"] for name in one["refused"]]
     assert {one["kind"] for one in found["mlp"]} == {"regression", "classification"}
+
+
+@pytest.mark.slow
+def test_each_of_the_two_questions_has_a_page_file_of_its_own(whole):
+    """With every picture that lies there, and a sentence for each."""
+    folder, out = whole
+    pages = {name: read_page(folder / f"{name}.page.json") for name in ("probe", "ladder")}
+    assert [list(page.records) for page in pages.values()] == [["probe"], ["ladder"]]
+    assert [one.name for one in pages["ladder"].said.pictures] == ["ladder"]
+    pictures = [one for page in pages.values() for one in page.said.pictures]
+    assert sorted(one.name for one in pictures) == sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    assert all(one.finding.endswith(".") and one.caption for one in pictures)
+    for block in (block for page in pages.values() for block in page.said.blocks if block.kind == "words"):
+        assert all(line in out for line in block.text.splitlines())
+    assert pages["ladder"].said.rank < pages["probe"].said.rank
+
+
+@pytest.fixture(scope="module")
+def found(plain, tmp_path_factory):
+    """A report of everything but the ladder, and what counted its steps."""
+    data = problems(tmp_path_factory.mktemp("found"), task="mod", modulus=11)
+    progress = Progress()
+    few = {"twins": 1, "mlp_shuffles": 1, "mlp_hidden": 8, "subspace_draws": 2, "frequencies": 3}
+    options = ProbeOptions(no_ladder=True, fourier_permutations=19, small_periods=(2, 3), **few)
+    return probe(load_model(plain, 2, None), ArithmeticDataset.from_tsv(data), options, progress), progress
+
+
+@pytest.mark.slow
+def test_every_step_of_a_probe_is_expected_and_made(found):
+    report, progress = found
+    assert progress.done == progress.total == 6 + 1 + len(report.mlp)
+
+
+@pytest.mark.slow
+def test_the_scores_of_a_report_are_those_of_its_record(found):
+    report, _ = found
+    record, rows = report.said.records["probe"], list(report.scores())
+    assert len({row[:4] for row in rows}) == len(rows)
+    by_name = {row[:4]: row for row in rows}
+    for cell in record["ridge"]:
+        row = by_name[cell["site"], cell["position"], cell["target"], "r2"]
+        expected = [cell[name] for name in ("r2", "low", "high", "null_high", "n_test")]
+        assert [row.value, row.low, row.high, row.null_high, row.n] == pytest.approx(expected, nan_ok=True)
+    for site, one in record["fourier"]["sites"].items():
+        key = [n for n in (1, 2, 3) if by_name[site, "last", f"residuemod11f{n}", "key"].value == 1]
+        assert key == sorted(one["key_frequencies"])
+        assert by_name[site, "last", "residuemod11", "decoded"].value == one["decoding"]["accuracy"]
+    for cell in record["mlp"]:
+        assert by_name[cell["site"], "last", cell["target"], f"mlp_{cell['metric']}"].value == cell["score"]
+    assert len(report.to_frame()) == len(rows)
+
+
+@pytest.mark.slow
+def test_a_report_is_short_in_a_notebook_and_shows_everything_when_asked(found):
+    report, _ = found
+    lines = repr(report).splitlines()
+    assert lines[0] == "ProbeReport: What can be read, beside its controls" and lines[1].startswith("NOT LEARNED: ")
+    assert "fourier_residuemod11" in lines[2] and len(lines) == 4
+    page = report._repr_html_()
+    assert "ridge probes at final@last" in page and page.count("<img ") == len(list(report.said.pictures))
+    assert "left out: the ladder of evidence: no_ladder" in page
+
+
+def test_the_memory_of_many_rows_is_said_before_they_are_probed():
+    class Many:
+        circle = 97
+
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+    said = [ProbeStudy().warned(Many(count), ProbeOptions()) for count in (10**3, 10**6)]
+    assert said == ["", "memory:      about 2.8 GB for 1000000 rows"]
 
 
 @pytest.mark.slow
@@ -262,7 +344,7 @@ def test_what_the_rows_do_not_allow_is_left_out_and_said_unless_it_was_asked_for
 @pytest.mark.slow
 def test_a_second_run_leaves_no_picture_of_the_first(whole, run, plain, tmp_path):
     """Of targets, circles and probes that the second does not have."""
-    shutil.copytree(whole[0] / "figures", tmp_path / "out" / "figures")
+    shutil.copytree(whole[0], tmp_path / "out")
     words = ("probe", "--checkpoint", plain, "--data", problems(tmp_path), "--output_dir", tmp_path / "out", *QUICK)
     assert run(*words, "--no_mlp", "--targets", "x", "--positions", "last")[0] == 0
     figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}

@@ -145,7 +145,7 @@ def test_every_section_is_there_and_the_gate_is_first(page):
     assert page.headings == [*early, *live, "heads", *late]
     assert {f"#{name}" for name in page.headings} < set(page.links)
     titles = re.findall(r"<h2 [^>]*>(.*?)</h2>", page.text)
-    assert titles.count("Attention heads") == titles.count("Attention heads, while training") == 1
+    assert len(titles) == len(set(titles))
 
 
 def test_what_a_page_file_says_is_on_the_page_of_its_run_and_the_other_run_lacks_it(page):
@@ -284,6 +284,13 @@ def test_a_result_of_another_model_is_said_to_be_one(whole, made):
 
 STUDY = STUDIES["probe"].replace(":", ".")
 LADDER = Said("ladder", "Rungs", None, (Words("All of them."),), rank=10)
+
+
+def test_a_live_probe_with_the_heading_of_a_study_says_that_it_is_of_the_training(whole):
+    live = page_record(replace(LADDER, name="mine", title="How far the evidence reaches"), "my.Probe", live=True)
+    (whole / "probes" / "mine.page.json").write_text(json.dumps(live))
+    titles = {one.name: one.title for one in sections_of([read_run(whole)])}
+    assert titles["live-mine"] == f"{titles['ladder']}, while training" and "," not in titles["live-ridge"]
 
 
 def test_the_newest_of_two_page_files_is_shown_once(whole):

@@ -257,7 +257,7 @@ def test_a_probe_shows_what_training_changed(fitted):
         torch.testing.assert_close(one.difference, one.r2 - one.other)
         assert (one.low < one.difference).all() and (one.difference < one.high).all()
     assert {one.twins for one in report.twins} == {TABLE_TWINS}
-    record = json.loads(to_json(record_of(report, options)))["since_initialisation"]
+    record = json.loads(to_json(record_of(report)))["since_initialisation"]
     assert record["initial"]["seed"] == 5 and record["cells"][0]["target"] == "sum"
     unknown = probe(loaded._replace(initial=None), rows, options)
     assert unknown.since is None and any(one.startswith("own initialisation: ") for one in unknown.left_out)
