@@ -8,7 +8,7 @@ unrelated problems. :mod:`arithprobe.interventions.symmetry` tests more changes,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,10 @@ from arithprobe.behaviour import difference
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.rewriting import rewritten
 from arithprobe.errors import ArithprobeError, several
-from arithprobe.interventions.invariance import Invariance as Invariance
+from arithprobe.interventions.invariance import Invariance
 from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.said.content import Said
+from arithprobe.said.notebook import Score, Spoken
 from arithprobe.tokenizer import encode_column
 
 SHIFTS = (-5, -2, -1, 0, 1, 2, 5)
@@ -44,6 +46,25 @@ class _Shifted:
     index: float
 
 
+@dataclass(frozen=True, repr=False)
+class InvarianceCurve(Invariance, Spoken):
+    """The curve, which says what it shows."""
+
+    @property
+    def said(self) -> Said:
+        """A picture, and the table behind it."""
+        from arithprobe.analysis.invariance_said import said_of
+
+        return said_of(self)
+
+    def scores(self) -> Iterator[Score]:
+        """By shift: the error of all rows and of those kept, and the share of the distance of unrelated problems."""
+        for at, d in enumerate(self.shifts):
+            yield Score("", "", f"d = {d:+d}", "mse", float(self.mse[at]), n=self.n)
+            yield Score("", "", f"d = {d:+d}", "kept_mse", float(self.kept_mse[at]), n=self.kept[at])
+            yield Score("", "", f"d = {d:+d}", "index", float(self.index[at]), n=self.kept[at])
+
+
 def invariance(
     loaded: LoadedModel,
     dataset: ArithmeticDataset,
@@ -51,7 +72,7 @@ def invariance(
     *,
     batch_size: int = 128,
     seed: int = 0,
-) -> Invariance:
+) -> InvarianceCurve:
     """Answer the problems shifted by each d, in one pass over the rows a shift.
 
     Args:
@@ -74,7 +95,7 @@ def invariance(
     scale = unrelated if unrelated > _ROUNDING * float(own.abs().max()) else math.nan
     found = [_shifted(loaded, dataset, d, own, scale, batch_size) for d in shifts]
     every = torch.cat([dataset.x, dataset.y])
-    return Invariance(
+    return InvarianceCurve(
         shifts=shifts,
         n=len(dataset),
         operands=(int(every.min()), int(every.max())),
