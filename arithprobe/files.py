@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from arithprobe.errors import ArithprobeError
 
 _TRIES = 20
+_OF_FIELDS: Mapping[object, tuple[type, ...]] = {float: (float, int), int: (int,), str: (str,)}
 Record = TypeVar("Record")
 
 
@@ -176,10 +177,15 @@ def from_record(record: Mapping[str, Any], kind: type[Record]) -> Record:
     """A dataclass from the record that :func:`to_json` made of it: null is NaN again where the field is a number.
 
     Raises:
-        TypeError: If the record has other fields.
+        TypeError: If the record has other fields, or one that is text or a number is something else.
     """
-    numbers = {field.name for field in fields(kind) if field.type in (float, "float")}  # type: ignore[arg-type]
-    return kind(**{name: math.nan if value is None and name in numbers else value for name, value in record.items()})
+    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    found = {name: math.nan if value is None and types.get(name) is float else value for name, value in record.items()}
+    for name, value in found.items():
+        expected = _OF_FIELDS.get(types.get(name))
+        if expected is not None and type(value) not in expected:
+            raise TypeError(f"{name} is {value!r}")
+    return kind(**found)
 
 
 def sha256_of(path: str | Path) -> str:

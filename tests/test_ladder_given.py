@@ -5,7 +5,6 @@ import io
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,8 +28,6 @@ from arithprobe.models.objectives import ResidueCrossEntropy
 from arithprobe.planted import directions, noise, planted_states
 from arithprobe.plotting.ladder import ladder_chart
 from arithprobe.probes.variables import variable_of
-from arithprobe.reports.blocks import Table
-from arithprobe.reports.probe_sections import ladder as page_ladder
 
 pytestmark = pytest.mark.slow
 SITE, WIDE, PILOT, K = "resid_post.0", 900, 30.0, 31
@@ -311,26 +308,6 @@ def test_what_was_told_apart_is_a_table_of_what_the_ladder_says():
         ("x", "sum", "nothing: cannot be told from it"),
         ("sum", "x", "necessary, sufficient"),
     ]
-
-
-def test_the_page_has_a_table_of_what_was_told_apart_and_older_files_have_none(tmp_path):
-    of = report()
-    record = json.loads(to_json(ladder_record(of.checkpoint, of.data, of.behaviour, of.ladder)))
-
-    def tables():
-        (tmp_path / "ladder.json").write_text(json.dumps(record))
-        run = SimpleNamespace(results={"ladder": tmp_path / "ladder.json"}, checkpoint=None, loaded=None)
-        return [one for one in page_ladder(run) if isinstance(one, Table)]
-
-    _, apart = tables()
-    assert [(row[0], row[2], row[-1]) for row in apart.rows] == [
-        ("x", "sum", "nothing: cannot be told from it"),
-        ("sum", "x", "necessary, sufficient"),
-    ]
-    for claim in record["claims"]:
-        for site in claim["sites"]:
-            del site["causal"]["given"]
-    assert len(tables()) == 1
 
 
 def test_the_picture_says_with_what_it_goes():

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,25 +15,31 @@ import pytest
 import torch
 from browser import started, visited
 from conftest import SMALL, assert_refused, read_jsonl
+from markupsafe import escape
 from rendered import white_figures
+from said_by_hand import say_by_hand
 
 from arithprobe import cli, report
+from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.study import STUDIES
 from arithprobe.behaviour import NOT_LEARNED_WARNING
+from arithprobe.behaviour.verdict import UNTOLD_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.errors import ArithprobeError
 from arithprobe.reports.answer_sections import unchanged
-from arithprobe.reports.blocks import Missing, Table, Words
-from arithprobe.reports.causal_sections import heads, lost_share, p_beside
-from arithprobe.reports.findings import costliest, of_interventions
-from arithprobe.reports.histories import curves, ridge_maps
+from arithprobe.reports.blocks import Drawing, Missing
+from arithprobe.reports.histories import cube_of, history, of_the_fit
 from arithprobe.reports.origin_sections import origin
-from arithprobe.reports.page import SECTIONS
-from arithprobe.reports.probe_sections import ladder as evidence
+from arithprobe.reports.page import page_of, read_runs, sections_of
 from arithprobe.reports.run import read_run
+from arithprobe.said.content import CellMap, Chart, Column, Picture, Said, Table, Words
+from arithprobe.said.folder import write_said
+from arithprobe.said.page_file import page_record
 
 pytestmark = pytest.mark.slow
 LARGEST_MB = 8
+OWN = ["gate", "training", "answers", "invariance", "unmeasured", "origin"]
 MODEL = SMALL | {"n_layers": 1}
 CALLBACKS = [
     {"class_path": "RidgeProbing", "init_args": {"targets": ["sum", "residue"], "positions": ["last", "role"]}},
@@ -67,7 +75,7 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch, white_figures():  # the page has figures of its own
         patch.setattr("sys.argv", ["arithprobe"])
-        fit(folder, "mod", CALLBACKS, "whole")
+        say_by_hand(fit(folder, "mod", CALLBACKS, "whole"))
         fit(folder, "sum", [], "bare")
     return folder / "lightning_logs"
 
@@ -126,14 +134,32 @@ def judged(made, tmp_path_factory) -> dict[str, str]:
         )
     text = report(folders)
     parts = text.split('<div class="run">')[1:]
-    assert len(parts) == len(verdicts) * len(SECTIONS)
+    assert len(parts) == len(verdicts) * len(OWN)
     return {name: "".join(parts[at :: len(verdicts)]) for at, name in enumerate(verdicts)} | {"all": text}
 
 
 def test_every_section_is_there_and_the_gate_is_first(page):
-    assert page.headings == [section.name for section in SECTIONS]
-    assert page.headings[0] == "gate"
+    """A study and a live probe of one name have a section each; small ranks stand before the page's own sections."""
+    early, late = ["gate", "ladder", "training", "answers", "invariance"], ["unmeasured", "origin"]
+    live = [f"live-{name}" for name in ("ridge", "fourier", "mlp", "emergence", "ablation", "heads")]
+    assert page.headings == [*early, *live, "heads", *late]
     assert {f"#{name}" for name in page.headings} < set(page.links)
+    titles = re.findall(r"<h2 [^>]*>(.*?)</h2>", page.text)
+    assert len(titles) == len(set(titles))
+
+
+def test_what_a_page_file_says_is_on_the_page_of_its_run_and_the_other_run_lacks_it(page):
+    parts = {name: part.split('<div class="run">')[1:] for name, part in sections_in(page.text).items()}
+    for name in ("ladder", "heads", "live-ridge", "live-heads"):
+        theirs, none = parts[name]
+        assert 'class="missing"' not in theirs and 'class="missing"' in none
+    assert "arithprobe probe --checkpoint" in parts["ladder"][1] and "did not watch" in parts["live-heads"][1]
+    for said in ("Rungs &amp; claims", "first line\nsecond line", "what nobody should conclude", "a note on the marks"):
+        assert said in parts["ladder"][0]
+
+
+def sections_in(text: str) -> dict[str, str]:
+    return {part.partition('"')[0]: part for part in text.split('<section id="')[1:]}
 
 
 def test_every_picture_says_what_it_found(page):
@@ -156,7 +182,7 @@ def test_no_id_is_there_twice_and_every_reference_leads_somewhere(page):
 
 
 def test_a_model_that_has_not_learned_is_said_to_in_every_section(judged):
-    assert judged["failed"].count("NOT LEARNED: what is shown here") == len(SECTIONS) - 2  # but gate and origin
+    assert judged["failed"].count("NOT LEARNED: what is shown here") == len(OWN) - 3  # of its own answers
     assert NOT_LEARNED_WARNING in judged["failed"]
     assert "what is shown here" not in judged["good"] and NOT_LEARNED_WARNING not in judged["good"]
 
@@ -164,8 +190,26 @@ def test_a_model_that_has_not_learned_is_said_to_in_every_section(judged):
 def test_a_run_that_had_not_learned_at_its_end_is_warned_of(judged):
     """Maps and curves are of the last validation, whatever the best was."""
     said = "NOT LEARNED at the last validation: what is shown here"
-    assert judged["ended"].count(said) == judged["all"].count(said) == len(SECTIONS) - 2
+    assert judged["ended"].count(said) == judged["all"].count(said) == len(OWN) - 3
     assert '<span class="verdict partly-learned">PARTLY LEARNED</span>' in judged["ended"]
+
+
+def test_a_model_of_which_it_cannot_be_told_is_not_called_one_that_has_not_learned(made, tmp_path):
+    """Too few rows, say: its verdict is NOT LEARNED, and the reason says why that is not known."""
+    folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
+    path = folder / "behaviour.json"
+    found = json.loads(path.read_text())
+    for reason, warned, shown in (
+        ("cannot be told: too few rows (9)", UNTOLD_WARNING, "cannot be told: what is shown here may not be about it"),
+        ("predicts the mean", NOT_LEARNED_WARNING, "NOT LEARNED: what is shown here is not about the task"),
+    ):
+        of = {"verdict": "NOT LEARNED", "reason": reason}
+        path.write_text(json.dumps({name: one | of for name, one in found.items()}))
+        text = report(folder)
+        assert text.count(shown) == len(OWN) - 3
+        assert [one in text for one in (UNTOLD_WARNING, NOT_LEARNED_WARNING)] == [
+            one == warned for one in (UNTOLD_WARNING, NOT_LEARNED_WARNING)
+        ]
 
 
 def test_the_maps_hold_what_the_run_recorded(page, made):
@@ -173,6 +217,7 @@ def test_the_maps_hold_what_the_run_recorded(page, made):
     cubes = page.cubes()
     assert len(cubes) == 3  # two targets, one circle
     assert cubes[0]["steps"] == [line["step"] + 1 for line in lines] and len(lines) == 3
+    (of,) = (one for one in blocks_of(made / "whole" / "version_0", "ridge", CellMap) if one.where == {"target": "sum"})
     cells = [cell for cell in lines[1]["cells"] if cell["target"] == "sum"]
     sites = list(dict.fromkeys(cell["site"] for cell in cells))
     width = len(cells) // len(sites)
@@ -181,54 +226,193 @@ def test_the_maps_hold_what_the_run_recorded(page, made):
         up = len(sites) - 1 - row  # the last layer is on top
         shown = cubes[0]["values"][1][up][column]
         assert shown == (None if cell["r2"] is None else pytest.approx(cell["r2"], abs=6e-4))
-        assert cubes[0]["beaten"][1][up][column] == int(cell["p"] is not None and cell["p"] <= 0.05 and cell["r2"] > 0)
+        assert cubes[0]["beaten"][1][up][column] == int(cell[of.mark])
+    marks = [cell[of.mark] for cell in cells]
+    assert {True, False} == set(marks)  # else nothing is told apart here
+
+
+def blocks_of(folder: Path, name: str, kind: type) -> list:
+    (page,) = (one for one in read_run(folder).pages if one.said.name == name and one.live)
+    return [block for block in page.said.blocks if isinstance(block, kind)]
 
 
 def test_what_was_not_measured_names_its_command(made):
     bare = read_run(made / "bare" / "version_0")
-    missing = {section.name: [one for one in section.of(bare) if isinstance(one, Missing)] for section in SECTIONS[5:]}
-    named = {name: one[0].command.split()[1] for name, one in missing.items() if one and one[0].command}
-    assert named == {"fourier": "probe", "interventions": "intervene", "heads": "heads", "reproduction": "reproduce"}
-    assert "RidgeProbing" in missing["curves"][0].text and "EmergenceProbing" in missing["emergence"][0].text
+    missing = {one.name: [block for block in one.of(bare) if isinstance(block, Missing)] for one in sections_of([bare])}
+    named = [one.command.split()[:2] for one in missing["unmeasured"] if one.command]
+    assert named == [["arithprobe", name] for name in STUDIES]
+    (watched,) = (one.text for one in missing["unmeasured"] if not one.command)
+    assert "RidgeProbing" in watched and "EmergenceProbing" in watched
+    assert not any(found for name, found in missing.items() if name != "unmeasured")
+
+
+def of_section(folder: Path, name: str) -> list:
+    """The blocks of a section of a run's page; none without the section."""
+    run = read_run(folder)
+    return [block for one in sections_of([run]) if one.name == name for block in one.of(run)]
 
 
 def test_results_in_the_folder_are_on_the_page(whole, run):
-    """Before the command has run its section asks for it; afterwards it holds the pictures."""
+    """Before the command has run the page asks for it; afterwards it says what the command said."""
     data = json.loads((whole / "provenance.json").read_text())["data"]["val"]["path"]
-    before = heads(read_run(whole))
-    (asked,) = (one.command.split() for one in before if isinstance(one, Missing))
-    assert asked[asked.index("--data") + 1] == data and asked[asked.index("--output_dir") + 1] == str(whole / "heads")
+    assert not of_section(whole, "reproduce")
+    (asked,) = (one.command.split() for one in of_section(whole, "unmeasured") if " reproduce " in one.command)
+    assert asked[asked.index("--data") + 1] == data and asked[asked.index("--output_dir") + 1] == str(
+        whole / "reproduce"
+    )
     with white_figures():
-        code, _, err = run(*asked[1:], "--twins", 1, "--draws", 19, "--max_examples", 60, "--sample_idx", 0)
+        code, out, err = run(*asked[1:], "--twins", 1, "--shuffles", 2, "--no_mlp", "true")
     assert code == 0, err
-    after = heads(read_run(whole))
-    assert not any(isinstance(one, Missing) for one in after)
-    assert len(after) > len(before) and not any(isinstance(one, Words) for one in after)
-    assert any("ablation of one head costs most for L" in one.finding for one in after)
+    after = of_section(whole, "reproduce")
+    assert not any(" reproduce " in one.command for one in of_section(whole, "unmeasured"))
+    assert [type(one) for one in after] == [Words, Table, Table]  # and no warning that it is of other weights
+    assert " ".join(after[0].text.split()) in " ".join(out.split()) and escape(after[1].title) in report(whole)
 
 
 def test_a_result_of_another_model_is_said_to_be_one(whole, made):
     """The same file in the folder of the run it was measured on is not."""
-    ladder = {"behaviour": {}, "checkpoint": str(whole / "checkpoints" / "best.ckpt"), "rungs": [], "claims": []}
-    (whole / "probe").mkdir()
-    for path, warned in ((ladder["checkpoint"], False), (str(made / "bare" / "version_0" / "best.ckpt"), True)):
-        (whole / "probe" / "ladder.json").write_text(json.dumps(ladder | {"checkpoint": path}))
-        said = [one.text for one in evidence(read_run(whole)) if isinstance(one, Words)]
-        assert [path in text for text in said] == [True] * warned
+    ours, theirs = str(whole / "checkpoints" / "best.ckpt"), str(made / "bare" / "version_0" / "best.ckpt")
+    for path, warned in ((ours, False), (theirs, True), (None, True)):
+        write_said(replace(LADDER, checkpoint=path), whole / "probe", STUDY)
+        said = [one.text for one in of_section(whole, "ladder") if isinstance(one, Words) and one.tone == "bad"]
+        assert [(path or "does not name the checkpoint") in text for text in said] == [True] * warned
+    write_said(
+        replace(LADDER, checkpoint=ours, weights="of another time"), whole / "probe", STUDY
+    )  # under the same name
+    assert any(isinstance(one, Words) and one.tone == "bad" for one in of_section(whole, "ladder"))
+
+
+STUDY = STUDIES["probe"].replace(":", ".")
+LADDER = Said("ladder", "Rungs", None, (Words("All of them."),), rank=10)
+
+
+def test_a_live_probe_with_the_heading_of_a_study_says_that_it_is_of_the_training(whole):
+    live = page_record(replace(LADDER, name="mine", title="How far the evidence reaches"), "my.Probe", live=True)
+    (whole / "probes" / "mine.page.json").write_text(json.dumps(live))
+    titles = {one.name: one.title for one in sections_of([read_run(whole)])}
+    assert titles["live-mine"] == f"{titles['ladder']}, while training" and "," not in titles["live-ridge"]
+
+
+def test_the_newest_of_two_page_files_is_shown_once(whole):
+    for age, (name, text) in enumerate((("new", "the newer"), ("old", "the older"))):
+        write_said(replace(LADDER, blocks=(Words(text),)), whole / name, STUDY)
+        path = whole / name / "ladder.page.json"
+        os.utime(path, (2e9 - age, 2e9 - age))
+    texts = [one.text for one in of_section(whole, "ladder") if isinstance(one, Words)]
+    assert "the newer" in texts and "the older" not in texts
+
+
+def test_a_study_of_ones_own_has_its_section_and_command(whole, made):
+    """Whatever it is called, and whatever is in it: names, markup, no picture file."""
+    draw = pytest.fail
+    table = Table("<b>", (Column("a & b", is_text=True), Column("n")), (("<i>", "1"),), ("<u>",))
+    said = Said("gate", "Mine", None, (table, Words("careful", "bad"), Picture("mine", draw, "f", "c")), shows="x < y")
+    (whole / "own").mkdir()
+    (whole / "own" / "gate.page.json").write_text(json.dumps(page_record(said, "my.studies.Mine")))
+    text = report([whole, made / "bare" / "version_0"])
+    section = sections_in(text)["study-gate"]
+    assert "&lt;b&gt;" in section and "&lt;u&gt;" in section and "x &lt; y" in section and "<b>" not in section
+    assert "c: its file mine.svg is gone" in section and "Does not show" not in section
+    assert "arithprobe my.studies:Mine --checkpoint" in section  # of the run that has none
+
+
+def test_the_folder_of_an_earlier_version_makes_a_page_and_says_what_to_run_again(whole, made):
+    assert "earlier version" not in report(whole)  # the control
+    for path in whole.glob("**/*.page.json"):
+        path.unlink()
+    for name in ("probe/ladder.json", "probe/probe.json", "ledger.json", "reproduction.json"):
+        (whole / name).write_text("whatever")
+    text = report(whole)
+    assert list(sections_in(text)) == OWN
+    said = {one.text.partition(":")[0]: one.command for one in of_section(whole, "unmeasured") if "earlier" in one.text}
+    assert list(said) == [
+        " and ".join(f"probes/{name}.jsonl" for name in sorted(path.stem for path in whole.glob("probes/*.jsonl"))),
+        *("probe/ladder.json and probe/probe.json", "ledger.json", "reproduction.json"),
+    ]
+    assert [command.split()[1:2] for command in said.values()] == [[], ["probe"], ["intervene"], ["reproduce"]]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_page_file_that_is_cut_or_has_an_unknown_block_is_one_line_and_nothing_is_written(run, whole, live):
+    path = whole / ("probes/ridge.page.json" if live else "probe/ladder.page.json")
+    text = path.read_text()
+    record = json.loads(text)
+    for content, said in (
+        (text[: len(text) // 2], "is no whole JSON.*write it again"),
+        (json.dumps(record | {"blocks": [{"kind": "hologram"}]}), "has a block 'hologram'; this version knows words"),
+        (json.dumps(record | {"version": 99}), "is of version 99"),
+        (json.dumps(record | {"blocks": [{"kind": "words", "text": 5, "tone": "plain"}]}), "text of a block is 5"),
+        (
+            json.dumps(record | {"blocks": [{"kind": "words", "text": "a", "tone": "loud"}]}),
+            "tone of a block is 'loud'",
+        ),
+    ):
+        path.write_text(content)
+        assert_refused(run("report", whole), rf"{path.name}: .*{said}")
+        assert not (whole / "report.html").exists()
+    path.write_text(text)
+    code, _, err = run("report", whole)
+    assert code == 0, err
+
+
+def test_a_stored_picture_that_is_cut_is_one_line(run, whole):
+    picture = whole / "probe" / "figures" / "ladder.svg"
+    text = picture.read_text()
+    picture.write_text(text[: len(text) // 2])
+    assert_refused(run("report", whole), r"ladder\.svg: is no whole picture")
+    picture.unlink()  # the PNG beside it is as good
+    assert "data:image/png" in next(one for one in of_section(whole, "ladder") if isinstance(one, Drawing)).markup
+
+
+def test_the_page_counts_its_sections(whole):
+    runs, told = read_runs([whole]), []
+    counter = Progress(lambda name, done, total: told.append((name, done, total)))
+    page_of(runs, counter)
+    titles = [one.title for one in sections_of(runs)]
+    assert told == [(title, at, len(titles)) for at, title in enumerate(titles)] and counter.done == counter.total
+
+
+def histories(folder: Path) -> list:
+    """The curves of the live ridge probes."""
+    return [history(read_run(folder), "ridge", one) for one in blocks_of(folder, "ridge", Chart) if one.score]
 
 
 def test_a_validation_in_the_folder_of_a_fit_is_no_part_of_its_curves(whole):
-    before, maps = list(curves(read_run(whole))), ridge_maps(read_run(whole))
+    before, (of, *_) = histories(whole), blocks_of(whole, "ridge", CellMap)
     ridge = whole / "probes" / "ridge.jsonl"
     extra = read_jsonl(ridge)[-1] | {"stage": "validate", "step": None}
     ridge.write_text(ridge.read_text() + json.dumps(extra) + "\n")
     table = (whole / "metrics.csv").read_text().splitlines()
-    column = table[0].split(",").index("ridge_sum/final@last/r2")
-    row = [""] * len(table[0].split(","))
-    row[column], row[table[0].split(",").index("step")] = "0.77", str(before[0].steps[-1] + 1)
-    (whole / "metrics.csv").write_text("\n".join([*table, ",".join(row)]) + "\n")
-    assert [one.steps for one in curves(read_run(whole))] == [one.steps for one in before]
-    assert ridge_maps(read_run(whole))["sum"].steps == maps["sum"].steps == (3, 6, 9)
+    names = table[0].split(",")
+    for step in (before[0].steps[-1] + 1, before[0].steps[0] + 1):  # after the fit, and between two validations
+        row = [""] * len(names)
+        row[names.index("ridge_sum/final@last/r2")], row[names.index("val/skill")] = "0.77", "0.77"
+        row[names.index("step")] = str(step)
+        table.append(",".join(row))
+    (whole / "metrics.csv").write_text("\n".join(table) + "\n")
+    assert [one.steps for one in histories(whole)] == [one.steps for one in before]
+    assert cube_of(read_run(whole), "ridge", of).steps == [3, 6, 9]
+    run = read_run(whole)
+    assert len(run.scalars["val/skill"]) == 5
+    assert [step + 1 for step, _ in of_the_fit(run, run.scalars["val/skill"])] == [3, 6, 9]
+    for path in whole.glob(
+        "probes/*.jsonl"
+    ):  # the control: those of a probe that looks now and then say nothing of others
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    run = read_run(whole)
+    assert len(of_the_fit(run, run.scalars["val/skill"])) == 4
+
+
+def test_cells_of_which_nobody_said_what_stands_out_are_not_drawn(whole):
+    """As earlier versions recorded them, in a fit that went on with this one."""
+    ridge, (of, *_) = whole / "probes" / "ridge.jsonl", blocks_of(whole, "ridge", CellMap)
+    first, *rest = read_jsonl(ridge)
+    for cell in first["cells"]:
+        del cell[of.mark]
+    ridge.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
+    assert cube_of(read_run(whole), "ridge", of).steps == [6, 9]
+    ridge.write_text(json.dumps(first) + "\n")
+    assert cube_of(read_run(whole), "ridge", of) is None and "nothing was recorded for it" in report(whole)
 
 
 def test_the_curve_says_when_the_checkpoint_is_of_another_moment(page, whole):
@@ -238,59 +422,7 @@ def test_the_curve_says_when_the_checkpoint_is_of_another_moment(page, whole):
     moved = [[*row.split("\t")[:2], *(str(float(value) + 30) for value in row.split("\t")[2:])] for row in rows]
     predictions.write_text("\n".join([heading, *map("\t".join, moved)]) + "\n")
     (warning,) = (one for one in unchanged(read_run(whole)) if isinstance(one, Words))
-    assert warning.bad and "best.ckpt does not give the answers" in warning.text
-
-
-def test_findings_know_gaps():
-    assert costliest([[None, 2.0], [5.0, None]], "mean") == "mean ablation of one head costs most for L1H0: RMSE +5."
-    assert costliest([[-3.0, None]], "mean").endswith("L0H0: RMSE -3.")
-    assert "no cost" in costliest([[None]], "mean")
-    rows = [ledger_row("embed", None, 9.0), ledger_row("resid_mid.1", None, 18.0)]
-    said = of_interventions(rows, {"interchange": [], "patching": None, "symmetry": []}, "mean")
-    assert "no skill to lose" in said["decodable_against_used"]
-    assert "resid_mid.1@last" in said["ablation_against_random"] and "+18" in said["ablation_against_random"]
-    rows = [ledger_row("embed", 0.1, 9.0), ledger_row("resid_mid.1", 0.4, 3.0)]
-    said = of_interventions(rows, {"interchange": [], "patching": None, "symmetry": []}, "mean")
-    assert "resid_mid.1@last" in said["decodable_against_used"] and "40%" in said["decodable_against_used"]
-    assert "embed@last" in said["ablation_against_random"]
-
-
-def test_the_page_says_why_a_p_and_a_loss_of_skill_cannot_be_told():
-    rows = [ledger_row("embed", None, 9.0), ledger_row("resid_mid.1", 0.5, 9.0)]
-    why = {"p": None, "is_null": True, "note": "there is nothing to take out", "removed": []}
-    rows[0]["effects"]["mean"]["random"]["matched"] = why
-    lost, p = _cells_of(rows[0])
-    assert lost == "cannot be told: there was no skill to lose"
-    shown = "displacing 20 %: permuted 0.05 (displacing 10 % to 40 %)"
-    assert p == f"{shown}, matched cannot be told: there is nothing to take out"
-    assert _cells_of(rows[1]) == ("50%", shown)  # the control; blind subspaces are a description
-    del rows[1]["effects"]["mean"]["random"]["permuted"]
-    assert _cells_of(rows[1])[1] == "cannot be told: it stands beside no fit on permuted labels"
-
-
-def _cells_of(row: dict) -> tuple[str, str]:
-    return lost_share(row["effects"]["mean"]["skill_lost"]), p_beside(row["effects"]["mean"])
-
-
-def ledger_row(site: str, lost: float | None, rise: float) -> dict:
-    effect = {
-        "skill_lost": lost,
-        "delta_rmse": rise,
-        "displaced": 0.2,
-        "random": {
-            "isotropic": {"p": None, "is_null": False, "note": "a description", "removed": [0.1]},
-            "permuted": {"p": 0.05, "is_null": True, "note": "", "removed": [0.5, 2.0]},
-        },
-    }
-    return {
-        "site": site,
-        "position": "last",
-        "target": "sum",
-        "subspace": "probe",
-        "held_out_r2": 0.5,
-        "steering_slope": None,
-        "effects": {"mean": effect},
-    }
+    assert warning.tone == "bad" and "best.ckpt does not give the answers" in warning.text
 
 
 def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):
@@ -313,11 +445,11 @@ def test_the_origin_has_the_hashes_of_the_files_and_says_what_changed(whole):
 
 def hashes_of(folder: Path) -> list:
     tables = [one for one in origin(read_run(folder)) if isinstance(one, Table)]
-    return next(one for one in tables if one.caption.startswith("Hashes")).rows
+    return next(one for one in tables if one.title.startswith("Hashes")).rows
 
 
 def test_runs_of_different_tasks_stand_side_by_side_and_it_is_said(page, judged):
-    assert 'id="tasks"' in page.text and page.headings == [section.name for section in SECTIONS]
+    assert 'id="tasks"' in page.text
     assert 'id="tasks"' not in judged["all"]  # the control: three of one task
 
 
@@ -327,10 +459,10 @@ def test_a_run_without_a_table_is_read_from_its_events(whole):
     options = whole / "hparams.yaml"
     options.write_text(options.read_text().replace("betas:", "betas: !!python/tuple"))
     assert read_run(whole).config["betas"] == [0.9, 0.999]
-    with_table = list(curves(read_run(whole)))
+    with_table = histories(whole)
     (whole / "metrics.csv").unlink()
-    from_events = list(curves(read_run(whole)))
-    assert [one.target for one in from_events] == [one.target for one in with_table] and len(with_table) == 4
+    from_events = histories(whole)
+    assert [one.target for one in from_events] == [one.target for one in with_table] and len(with_table) == 2
     for ours, theirs in zip(from_events, with_table, strict=True):
         assert ours.steps == theirs.steps and ours.sites == theirs.sites
         torch.testing.assert_close(ours.score, theirs.score, rtol=1e-5, atol=1e-6, equal_nan=True)
@@ -421,7 +553,7 @@ def other_value(value, rng):
     return rng.choice(others)
 
 
-SPOILT = {".json", ".jsonl", ".csv", ".yaml", ".tsv", ".ckpt"}
+SPOILT = {".json", ".jsonl", ".csv", ".yaml", ".tsv", ".ckpt", ".svg"}
 
 
 @pytest.mark.parametrize(("seed", "times"), [(0, 12), pytest.param(1, 500, marks=pytest.mark.long)])
@@ -458,7 +590,7 @@ def test_the_command_writes_the_page_and_says_where(run, made, tmp_path):
     assert code == 0, err
     assert f"report: {bare / 'report.html'}" in out and "LEARNED" in out
     one = Page(bare / "report.html")
-    assert one.text.startswith("<!doctype html>") and one.headings == [section.name for section in SECTIONS]
+    assert one.text.startswith("<!doctype html>") and one.headings == OWN
     assert "<title>bare/version_0: NOT LEARNED" in one.text and 'id="tasks"' not in one.text
 
 
@@ -489,8 +621,8 @@ def test_the_page_opens_whole_and_the_slider_moves_the_map(page, made, browser):
     with visited(browser) as seen:
         seen.page.goto(one.as_uri())
         assert seen.page.title().startswith("whole/version_0, bare/version_0: NOT LEARNED, NOT LEARNED")
-        for section in SECTIONS:
-            assert seen.page.locator(f"section#{section.name} h2").is_visible()
+        for name in page.headings:
+            assert seen.page.locator(f"section#{name} h2").is_visible()
         cube = seen.page.locator(".cube").first
         data = json.loads(cube.locator("script").text_content())
         slider, cell = cube.locator("input"), cube.locator("tbody td").first

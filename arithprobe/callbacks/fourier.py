@@ -153,7 +153,8 @@ class FourierProbing(ValidationProbe[FourierFound]):
             ("r2_max", "neighbour", "null_max"),
             headlines=("r2_max", "null_max"),
         )
-        yield CellMap(f"Held-out R2: Fourier probes of {target}", "frequency", "frequency", "key")
+        caption = f"Held-out R2: Fourier probes of {target}"
+        yield CellMap(caption, "frequency", "frequency", "key", marked="a key frequency")
         yield self._picture(history)
 
     def _finding(self, found: FourierFound) -> str:

@@ -19,8 +19,9 @@ def run(words: Sequence[str] | None) -> None:
     parser = command_parser(
         "report",
         "One self-contained HTML page about a run: whether it has learned, how far the evidence reaches, curves, maps, "
-        "interventions, heads, and where it comes from. Results of 'probe', 'intervene', 'heads' and 'reproduce' are "
-        "on it if their --output_dir lies in the run folder. Several runs stand side by side.",
+        "interventions, heads, and where it comes from. Results of 'probe', 'intervene', 'heads' and 'reproduce', and "
+        "of studies of your own, are on it if their --output_dir lies in the run folder. Several runs stand side by "
+        "side.",
     )
     parser.add_argument("runs", type=str, nargs="+", help="Run folders, lightning_logs/NAME/version_N.")
     parser.add_argument(

@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 
 from arithprobe.analysis.invariance import invariance
-from arithprobe.behaviour import NOT_LEARNED_WARNING, Behaviour, difference
+from arithprobe.behaviour import Behaviour, difference
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
 from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
-from arithprobe.reports.blocks import Block, Missing, Table, Words, picture
+from arithprobe.reports.blocks import Block, Missing, drawing, table
 from arithprobe.reports.histories import of_the_fit, steps_made
 from arithprobe.reports.run import Run
+from arithprobe.said.content import Words
 
 
 def gate(run: Run) -> list[Block]:
@@ -28,8 +29,8 @@ def gate(run: Run) -> list[Block]:
         "exact [95 %]",
         "off round the circle",
     )
-    blocks: list[Block] = [Words(NOT_LEARNED_WARNING, bad=True)] if run.unlearned else []
-    return [*blocks, Table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
+    blocks: list[Block] = [Words(run.doubt.warning, "bad")] if run.doubt is not None else []
+    return [*blocks, table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
 
 
 def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def training(run: Run) -> list[Block]:
         f"Skill goes from {first:.3f} at the first to {last:.3f} at the last of {len(skill)} validations, with "
         f"{exact:.1%} of the answers exact at the end."
     )
-    return [picture(training_curves(curves, run.at_the_end), finding, "Loss, skill and exact answers by training step")]
+    return [drawing(training_curves(curves, run.at_the_end), finding, "Loss, skill and exact answers by training step")]
 
 
 def _columns(run: Run, tag: str) -> tuple[Sequence[float], Sequence[float]]:
@@ -90,18 +91,18 @@ def answers(run: Run) -> list[Block]:
     where = f"{found.moment} answers to {n} rows"
     doubt = f"predictions.tsv has {n} answers that are numbers, the verdict is of {one.n} rows: not the same."
     return [
-        *([] if n == one.n else [Words(doubt, bad=True)]),
-        picture(
+        *([] if n == one.n else [Words(doubt, "bad")]),
+        drawing(
             parity(*given, one, modulus, constant=constant),
             f"Predictions against the right answers: R2 {one.r2:.3f}; {spread}.",
             f"Parity: {where}",
         ),
-        picture(
+        drawing(
             residual_histogram(*given, one, modulus),
             f"Errors of the answers: RMSE {one.rmse:.3g}, mean {one.bias:+.3g}, {one.exact_match:.1%} exact.",
             f"Residuals: {where}",
         ),
-        picture(
+        drawing(
             residuals_against_truth(*given, one, modulus, constant=constant),
             f"Errors against the right answer: {spread}.",
             f"Residuals against the right answer: {where}",
@@ -159,9 +160,9 @@ def unchanged(run: Run) -> list[Block]:
         "share of the distance of unrelated problems",
     )
     return [
-        *([Words(doubt, bad=True)] if off else []),
-        picture(invariance_chart(found, run.behaviour), finding, f"Answers to (x + d) + (y - d), by {source}"),
-        Table("Kept: in the range of the data, and every operand as long as before", header, rows),
+        *([Words(doubt, "bad")] if off else []),
+        drawing(invariance_chart(found, run.behaviour), finding, f"Answers to (x + d) + (y - d), by {source}"),
+        table("Kept: in the range of the data, and every operand as long as before", header, rows),
     ]
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from arithprobe.errors import ArithprobeError
 from arithprobe.files import read_text
 from arithprobe.plotting.render import Figure, to_svg
+from arithprobe.said.content import Column, Picture, Table, Words
 
 _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')
@@ -18,29 +20,18 @@ _THEMED = {"#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(-
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure."""
+class Drawing:
+    """A picture as it stands on the page."""
 
-    kind: ClassVar[str] = "picture"
+    kind: ClassVar[str] = "drawing"
     markup: str
     """SVG, or an HTML image."""
     finding: str
     """What it says, for those who do not see it."""
     caption: str
     """What it is."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text."""
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    """What it is."""
-    header: Sequence[str]
-    """Names of the columns."""
-    rows: Sequence[Sequence[str]]
-    """The cells; the first of a row is its heading."""
+    does_not_show: str = ""
+    """What nobody should conclude from it."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +56,11 @@ class Cube:
     values: Any
     """(T, S, C) scores, None where there is none."""
     beaten: Any
-    """(T, S, C) 1 where the score is above its null."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """A paragraph."""
-
-    kind: ClassVar[str] = "words"
-    text: str
-    """What it says."""
-    bad: bool = False
-    """Whether it warns."""
+    """(T, S, C) 1 where the score stands out."""
+    score_name: str
+    """What the score is."""
+    marked: str
+    """What it means that it stands out."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +87,41 @@ class Missing:
     """What to type; may be empty."""
 
 
-Block = Picture | Table | Cube | Words | Source | Missing
+Block = Words | Table | Drawing | Cube | Source | Missing
 
 
-def picture(figure: Figure, finding: str, caption: str) -> Picture:
+def table(title: str, names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    """A table that the page makes itself; the first column names the rows."""
+    return Table(title, tuple(Column(name, is_text=at == 0) for at, name in enumerate(names)), tuple(rows))
+
+
+def drawing(figure: Figure, finding: str, caption: str) -> Drawing:
     """A figure as a block."""
-    return Picture(_themed(to_svg(figure)), finding, caption)
+    return Drawing(_themed(to_svg(figure)), finding, caption)
 
 
-def stored_picture(folder: Path, name: str, finding: str, caption: str) -> Picture | None:
-    """A picture that a run or a command left, as SVG, or else as PNG; None where there is none."""
-    drawn, pixels = folder / f"{name}.svg", folder / f"{name}.png"
+def stored_drawing(path: Path, picture: Picture) -> Drawing | Missing:
+    """A picture that lies in files, as SVG, or else as PNG.
+
+    Args:
+        path: Its path without the ending.
+        picture: What its page file says of it.
+
+    Raises:
+        ArithprobeError: If the file is no whole picture.
+    """
+    drawn, pixels = (path.with_name(path.name + ending) for ending in (".svg", ".png"))
     if drawn.is_file():
-        return Picture(_themed(read_text(drawn)), finding, caption)
-    if pixels.is_file():
+        text = read_text(drawn).strip()
+        if "<svg " not in text or not text.endswith("</svg>"):
+            raise ArithprobeError(f"{drawn}: is no whole picture; delete it, or let what wrote it write it again")
+        markup = _themed(text)
+    elif pixels.is_file():
         content = base64.b64encode(pixels.read_bytes()).decode()
-        return Picture(f'<img alt="" src="data:image/png;base64,{content}">', finding, caption)
-    return None
+        markup = f'<img alt="" src="data:image/png;base64,{content}">'
+    else:
+        return Missing(f"{picture.caption}: its file {drawn.name} is gone.", "")
+    return Drawing(markup, picture.finding, picture.caption, picture.does_not_show)
 
 
 def with_own_ids(markup: str, prefix: str) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from arithprobe.analysis.provenance import code_hash, file_record, versions
 from arithprobe.files import sha256_of
-from arithprobe.reports.blocks import Block, Source, Table, Words
+from arithprobe.reports.blocks import Block, Source, table
 from arithprobe.reports.run import Run
+from arithprobe.said.content import Words
 
 
 def origin(run: Run) -> list[Block]:
@@ -24,8 +25,8 @@ def origin(run: Run) -> list[Block]:
     blocks += [
         Source("Run it again", _again(run)),
         Source("Make this page again", shlex.join(["arithprobe", "report", str(run.folder)])),
-        Table("Hashes (SHA-256)", ("what", "where", "hash"), _hashes(run, known)),
-        Table("Versions and machine", ("what", "the run", "this page"), _versions(known)),
+        table("Hashes (SHA-256)", ("what", "where", "hash"), _hashes(run, known)),
+        table("Versions and machine", ("what", "the run", "this page"), _versions(known)),
     ]
     if "split" in known:
         split = known["split"]

@@ -4,52 +4,33 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from arithprobe.analysis.progress import Progress
 from arithprobe.analysis.provenance import versions
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.colours import colour_scale
-from arithprobe.reports import answer_sections, causal_sections, origin_sections, probe_sections
-from arithprobe.reports.blocks import Block, Picture, Words, with_own_ids
-from arithprobe.reports.run import Run, read_run
+from arithprobe.reports import answer_sections, origin_sections
+from arithprobe.reports.blocks import Drawing, with_own_ids
+from arithprobe.reports.measured import measured_sections
+from arithprobe.reports.run import Run, all_readable, read_run
+from arithprobe.reports.section import Section
+from arithprobe.reports.unmeasured import unmeasured
 
-Progress = Callable[[str], None]
-
-
-class Section(NamedTuple):
-    """A section of the page."""
-
-    name: str
-    """Its anchor."""
-    title: str
-    """Its heading."""
-    shows: str
-    """What it can tell."""
-    not_shown: str
-    """What it cannot."""
-    of: Callable[[Run], list[Block]]
-    """What stands there for a run."""
-
-
-SECTIONS = (
-    Section(
-        "gate",
-        "Has it learned the task?",
-        "The model's own answers against the best constant, in the units of the answers.",
-        "How it gets them.",
-        answer_sections.gate,
-    ),
-    Section(
-        "ladder",
-        "How far the evidence reaches",
-        "For each claimed variable the highest rung that holds with all below it, and what stops the next.",
-        "Variables that nobody claimed.",
-        probe_sections.ladder,
-    ),
+_EARLY = 20  # sections of a smaller rank stand before what the model itself did
+GATE = Section(
+    "gate",
+    "Has it learned the task?",
+    "The model's own answers against the best constant, in the units of the answers.",
+    "How it gets them.",
+    answer_sections.gate,
+)
+BEHAVIOUR = (
     Section(
         "training",
         "Training curves",
@@ -71,63 +52,41 @@ SECTIONS = (
         "Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
         answer_sections.unchanged,
     ),
-    Section(
-        "curves",
-        "Probes over training",
-        "What a linear (or MLP) probe reads at the last token, on sums it was not fitted on, above permuted labels.",
-        "Use. An untrained network can score as high; see the ladder.",
-        probe_sections.over_training,
-    ),
-    Section(
-        "maps",
-        "Where it is readable",
-        "Held-out R2 by site and position, at every validation.",
-        "Use; and struck-out cells are not above permuted labels.",
-        probe_sections.maps,
-    ),
-    Section(
-        "fourier",
-        "Frequencies",
-        "Held-out R2 of cosine and sine of each frequency, by site.",
-        "That the model turns on that circle: that takes ablation and steering.",
-        probe_sections.fourier,
-    ),
-    Section(
-        "emergence",
-        "Emergence",
-        "From which validation on each variable is readable, three times in a row, above untrained networks and drift.",
-        "Causes: what emerges first need not be used.",
-        probe_sections.emergence,
-    ),
-    Section(
-        "interventions",
-        "Ablation and steering",
-        "What the model's own answers lose without what is readable, and how they follow when it is moved.",
-        "That nothing else would do: compare the random subspaces.",
-        causal_sections.interventions,
-    ),
-    Section(
-        "heads",
-        "Attention heads",
-        "What the heads look at from the last token, and what the answers lose without each.",
-        "Attention is no explanation: heads that look at the operands need not matter.",
-        causal_sections.heads,
-    ),
-    Section(
-        "reproduction",
-        "The notebook's table",
-        "The original notebook's numbers for this checkpoint.",
-        "What they were taken for, unless the value held out says the same.",
-        causal_sections.reproduction,
-    ),
-    Section(
-        "origin",
-        "Where it comes from",
-        "Configuration, versions, hashes, and the commands that make it again.",
-        "Results of commands that were run outside of the folder.",
-        origin_sections.origin,
-    ),
 )
+ORIGIN = Section(
+    "origin",
+    "Where it comes from",
+    "Configuration, versions, hashes, and the commands that make it again.",
+    "Results of commands that were run outside of the folder.",
+    origin_sections.origin,
+)
+_MISSING = "unmeasured"
+_OF_NO_PROBE = (GATE.name, ORIGIN.name, _MISSING)
+
+
+def sections_of(runs: Sequence[Run]) -> list[Section]:
+    """The sections of a page, in order: the page's own, and one for each name among the runs' page files.
+
+    Args:
+        runs: What is on the page.
+    """
+    own = [section.name for section in (GATE, *BEHAVIOUR, ORIGIN)]
+    found = measured_sections(runs, [*own, _MISSING])
+    missing = Section(
+        _MISSING,
+        "Not measured",
+        "What else can be asked of these weights, and the commands that ask.",
+        "Anything of the model.",
+        partial(unmeasured, shown={page.study for run in runs for page in run.pages}),
+    )
+    return [
+        GATE,
+        *(section for rank, section in found if rank < _EARLY),
+        *BEHAVIOUR,
+        *(section for rank, section in found if rank >= _EARLY),
+        *([missing] if any(map(missing.of, runs)) else []),
+        ORIGIN,
+    ]
 
 
 def report(folders: str | Path | Sequence[str | Path]) -> str:
@@ -164,20 +123,24 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     return runs
 
 
-def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
+def page_of(runs: Sequence[Run], progress: Progress | Callable[[str], object] | None = None) -> str:
     """The page.
 
     Args:
         runs: What is on it, from left to right.
-        progress: Told the name of each section as it starts.
+        progress: Told of each section as it starts.
 
     Raises:
         ArithprobeError: If a file that a section needs cannot be read.
     """
-    sections = []
-    for section in SECTIONS:
-        progress(section.title)
-        sections.append({"section": section, "parts": [_part(run, section) for run in runs]})
+    progress = Progress.by_name(progress)
+    with all_readable(runs[0].folder):
+        sections = sections_of(runs)
+    progress.expect(len(sections))
+    parts = []
+    for section in progress.over(sections, lambda section: section.title):
+        with all_readable(runs[0].folder):
+            parts.append({"section": section, "parts": [section.of(run) for run in runs]})
     environment = Environment(
         loader=PackageLoader("arithprobe.reports"),
         autoescape=True,
@@ -189,7 +152,8 @@ def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
     environment.filters["json"] = _json
     page = environment.get_template("report.html").render(
         runs=runs,
-        sections=sections,
+        sections=parts,
+        of_no_probe=_OF_NO_PROBE,
         tasks=sorted({run.task for run in runs}),
         colours=colour_scale(64),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -198,32 +162,11 @@ def page_of(runs: Sequence[Run], progress: Progress = lambda step: None) -> str:
     return page.encode("utf-8", "backslashreplace").decode()  # JSON and file names can hold what UTF-8 cannot
 
 
-def step_count() -> int:
-    """How often :func:`page_of` reports progress."""
-    return len(SECTIONS)
-
-
-def _part(run: Run, section: Section) -> list[Block]:
-    """What a section says of a run; where a record has another form, that."""
-    try:
-        return section.of(run)
-    except ArithprobeError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        return [
-            Words(
-                f"A record of {run.folder} has not the form that this section needs ({error!r}). It was written by "
-                "another version, or edited: fit or measure again.",
-                bad=True,
-            )
-        ]
-
-
-def _numbered() -> Callable[[Picture], Markup]:
+def _numbered() -> Callable[[Drawing], Markup]:
     """A filter that gives each picture ids of its own, from its place on the page."""
     count = 0
 
-    def own_ids(picture: Picture) -> Markup:
+    def own_ids(picture: Drawing) -> Markup:
         nonlocal count
         count += 1
         return Markup(with_own_ids(picture.markup, f"p{count}"))

@@ -13,13 +13,22 @@ Scalars = dict[str, list[tuple[int, float]]]
 """Step and value of everything logged, by tag."""
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a file with one JSON object a line; none where there is no such file.
+Lines = list[dict[str, Any]]
+"""What a live probe recorded, a line a validation."""
+
+
+def read_steps(path: Path) -> Lines:
+    """What a live probe recorded during the fit; of a folder without a fit, whenever it did.
 
     Raises:
-        ArithprobeError: Naming the line that is not whole.
+        ArithprobeError: Naming the line that is not whole, or says nothing of its step.
     """
-    return list(_lines(path)) if path.is_file() else []
+    found = list(_lines(path))
+    for number, line in enumerate(found, start=1):
+        if type(line.get("step", "")) not in (int, type(None)):
+            raise ArithprobeError(f"{path}:{number}: has no step; delete this line, or fit again")
+    fitted = [line for line in found if line.get("stage", "fit") == "fit"]
+    return fitted or found  # a validation after the fit, in its folder, is no part of the curves
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

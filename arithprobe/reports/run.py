@@ -1,30 +1,27 @@
 """A run folder, read: what a fit and the commands on its checkpoint left there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 import yaml
 
-from arithprobe.behaviour import Behaviour, Verdict
+from arithprobe.behaviour import Behaviour
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import from_record, read_object, read_text
+from arithprobe.files import read_text
+from arithprobe.logic import FAILS, HOLDS
 from arithprobe.models.checkpoints import LoadedModel, load_model
 from arithprobe.reports.predictions import Answers, read_answers
-from arithprobe.reports.records import Scalars, read_lines, read_scalars
+from arithprobe.reports.provenance import read_provenance
+from arithprobe.reports.records import Lines, Scalars, read_scalars, read_steps
+from arithprobe.reports.verdicts import Judged, network_of, read_verdicts
+from arithprobe.said.page_file import ENDING, StoredPage, read_page
 
 _MARKS = ("config.yaml", "hparams.yaml", "metrics.csv", "behaviour.json")
-_RESULTS = ("probe", "ladder", "ledger", "intervene", "head_stats", "reproduction")
-_NEEDED = {
-    "ridge": ("step", "cells"),
-    "fourier": ("step", "cells", "quantity", "period"),
-    "mlp": ("step", "cells"),
-    "ablation": ("step", "cells"),
-    "heads": ("step", "heads", "ablation"),
-}
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # no stubs
@@ -32,19 +29,6 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # no stubs
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_yaml_seq)
-
-
-class Judged(NamedTuple):
-    """The verdict of one moment of a run."""
-
-    behaviour: Behaviour
-    """What the gate said."""
-    epoch: int | None
-    """Epochs before it; None outside a fit."""
-    step: int | None
-    """Logged step, which is one less than the steps made; None outside a fit."""
-    network: str | None
-    """The class of a network of one's own, which no checkpoint alone can make; None of this library's."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +41,16 @@ class Run:
     """``last`` and ``best`` of a fit, or ``validate`` or ``test``."""
     scalars: Scalars
     """Everything logged."""
-    lines: dict[str, list[dict[str, Any]]]
-    """The records of each live analysis, by name, one a validation."""
+    lines: dict[str, Lines]
+    """What each live probe recorded, by name, a line a validation."""
     answers: Answers | None
     """Its answers; None where they were not kept."""
     config_text: str | None
     """``config.yaml``, or ``hparams.yaml`` of a fit from Python."""
     provenance: dict[str, Any] | None
     """``provenance.json``; None of a run without one."""
-    emergence: dict[str, Any] | None
-    """``emergence.json``."""
-    results: dict[str, Path]
-    """Files of the commands on its checkpoint that lie in the folder, by name: ``ladder``, ``ledger``, ..."""
+    pages: tuple[StoredPage, ...]
+    """Page files in the folder: of the studies of its checkpoint, and of its live probes; the newest of each name."""
 
     parts: int = 2
     """How many parts of its folder tell it from the others on the page."""
@@ -79,9 +61,25 @@ class Run:
         return "/".join(self.folder.resolve().parts[-self.parts :])
 
     @property
-    def unlearned(self) -> list[str]:
-        """The moments at which it had not learned; maps and curves are of the last, answers of the best."""
-        return [name for name, one in self.judged.items() if one.behaviour.verdict == "NOT LEARNED"]
+    def doubt(self) -> Behaviour | None:
+        """A verdict after which results are not, or may not be, about the task; None of a run that has learned."""
+        every = [one.behaviour for one in self.judged.values()]
+        doubtful = [one for one in every if one.state != HOLDS]
+        return next((one for one in doubtful if one.state == FAILS), next(iter(doubtful), None))
+
+    @property
+    def warning(self) -> str:
+        """What stands above all but its own answers, in a line; nothing of a run that has learned.
+
+        Live probes are of the last moment, answers of the best.
+        """
+        if self.doubt is None:
+            return ""
+        name = next(name for name, one in self.judged.items() if one.behaviour is self.doubt)
+        when = "" if self.behaviour.state != HOLDS else f" at the {name} validation"
+        if self.doubt.state == FAILS:
+            return f"NOT LEARNED{when}: what is shown here is not about the task."
+        return f"Whether it has learned the task{when} cannot be told: what is shown here may not be about it."
 
     @property
     def at_the_end(self) -> Behaviour:
@@ -147,20 +145,40 @@ class Run:
 
     @property
     def data_file(self) -> str:
-        """The validation rows' file, for commands."""
+        """The validation rows' file, for commands.
+
+        Raises:
+            ArithprobeError: If the configuration does not say it in any form that a fit takes.
+        """
         kept = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
-        data = self.config.get("data", {})
-        if self.moment == "test" and data.get("test_file"):
-            return str(data["test_file"])
-        if kept or data.get("val_file"):
-            return str(kept or data["val_file"])
-        recipe = DataRecipe(**data.get("recipe", {}))
-        return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
+        data = self.config.get("data") or {}
+        try:
+            if self.moment == "test" and data.get("test_file"):
+                return str(data["test_file"])
+            if kept or data.get("val_file"):
+                return str(kept or data["val_file"])
+            recipe = DataRecipe(**data.get("recipe") or {})
+            return str(Path(data.get("data_dir", "data")) / recipe.file_name("val"))
+        except (AttributeError, TypeError) as error:
+            where = self.folder / "config.yaml"
+            raise ArithprobeError(f"{where}: its data are not as a fit takes them ({error}); delete it") from error
 
 
-def network_of(judged: Mapping[str, Judged]) -> str | None:
-    """The class of a network of one's own, as the verdicts say it."""
-    return next((one.network for one in judged.values() if one.network is not None), None)
+@contextmanager
+def all_readable(folder: str | Path) -> Iterator[None]:
+    """Within the block, a file that cannot be read is a user's mistake.
+
+    Args:
+        folder: What is named where nobody knows the file.
+
+    Raises:
+        ArithprobeError: If one cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = folder if error.filename is None else error.filename
+        raise ArithprobeError(f"{where}: cannot be read: {error.strerror}") from error
 
 
 def read_run(folder: str | Path) -> Run:
@@ -169,32 +187,32 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         ArithprobeError: If it is none, has no validation, or a file in it cannot be read.
     """
-    try:
+    with all_readable(folder):
         return _read(Path(folder))
-    except OSError as error:
-        where = folder if error.filename is None else error.filename
-        raise ArithprobeError(f"{where}: cannot be read: {error.strerror}") from error
 
 
 def _read(folder: Path) -> Run:
     _require_run(folder)
     scalars = read_scalars(folder)
-    judged = _judged(folder / "behaviour.json", validated=any(tag.startswith("val/") for tag in scalars))
+    judged = read_verdicts(folder / "behaviour.json", validated=any(tag.startswith("val/") for tag in scalars))
     config = next((path for path in (folder / "config.yaml", folder / "hparams.yaml") if path.is_file()), None)
-    optional = (folder / f"{name}.json" for name in ("provenance", "emergence"))
-    provenance, emergence = (read_object(path) if path.is_file() else None for path in optional)
     moment = "best" if "best" in judged else next(iter(judged))
     return Run(
         folder,
         judged,
         scalars,
-        {name: _records(folder / "probes" / f"{name}.jsonl", needed) for name, needed in _NEEDED.items()},
+        {path.stem: read_steps(path) for path in sorted(folder.glob("probes/*.jsonl"))},
         read_answers(folder, moment) if network_of(judged) is None else None,
         None if config is None else read_text(config),
-        provenance,
-        emergence,
-        results={name: path for name in _RESULTS if (path := _newest(folder, f"{name}.json")) is not None},
+        read_provenance(folder / "provenance.json"),
+        _newest_pages(folder),
     )
+
+
+def _newest_pages(folder: Path) -> tuple[StoredPage, ...]:
+    paths = [path for depth in ("*", "*/*") for path in folder.glob(f"{depth}{ENDING}")]
+    pages = [read_page(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+    return tuple({(page.live, page.said.name): page for page in pages}.values())
 
 
 def _require_run(folder: Path) -> None:
@@ -208,45 +226,3 @@ def _require_run(folder: Path) -> None:
         f"{folder}: is no run folder, it has none of {', '.join(_MARKS)}; expected lightning_logs/NAME/version_N, "
         f"as 'arithprobe fit' writes it{meant}"
     )
-
-
-def _judged(path: Path, *, validated: bool) -> dict[str, Judged]:
-    if not path.is_file() and (validated or any(path.parent.glob("probes/*.jsonl"))):
-        raise ArithprobeError(
-            f"{path.parent}: was validated, and nobody has kept the verdict (no {path.name}), without which probes say "
-            "nothing; give the Trainer the callback BehaviourReport() and fit again, or run "
-            "'arithprobe validate --ckpt_path CHECKPOINT' and report the folder that it names"
-        )
-    if not path.is_file():
-        raise ArithprobeError(
-            f"{path.parent}: has no validation (no {path.name}), so there is nothing to report; fit on until the first "
-            "one, or run 'arithprobe validate --ckpt_path CHECKPOINT' and report the folder that it names"
-        )
-    record = read_object(path)
-    found = {}
-    try:
-        for name, one in record.items():
-            figures = {key: value for key, value in one.items() if key not in ("epoch", "step", "network")}
-            found[name] = Judged(from_record(figures, Behaviour), one["epoch"], one["step"], one.get("network"))
-            if found[name].behaviour.verdict not in get_args(Verdict):
-                raise ValueError(f"verdict {found[name].behaviour.verdict}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArithprobeError(f"{path}: cannot be read as the verdicts of a run: {error!r}") from error
-    if not found:
-        raise ArithprobeError(f"{path}: holds no verdict; fit until the first validation")
-    return found
-
-
-def _records(path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    found = read_lines(path)
-    for number, line in enumerate(found, start=1):
-        missing = [name for name in needed if name not in line]
-        if missing:
-            raise ArithprobeError(f"{path}:{number}: has no {', '.join(missing)}; delete this line, or fit again")
-    fitted = [line for line in found if line.get("stage", "fit") == "fit"]
-    return fitted or found  # a validation after the fit, in its folder, is no part of the curves
-
-
-def _newest(folder: Path, name: str) -> Path | None:
-    found = [*folder.glob(name), *folder.glob(f"*/{name}")]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)

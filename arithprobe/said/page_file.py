@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import read_object
@@ -15,6 +15,7 @@ ENDING = ".page.json"
 _VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][\w.@+-]*")
 _BLOCKS: tuple[type[Content], ...] = (Words, Table, Picture, Chart, CellMap)
+Checked = TypeVar("Checked", bound=Content | Column)
 _AGAIN = "let the command that wrote it write it again, or delete it"
 
 
@@ -86,7 +87,7 @@ def read_page(path: Path) -> StoredPage:
             blocks=blocks,
             shows=_text(record["shows"]),
             does_not_show=_text(record["does_not_show"]),
-            rank=int(record["rank"]),
+            rank=_whole(record["rank"]),
             checkpoint=None if record["checkpoint"] is None else _text(record["checkpoint"]),
             weights=None if record["weights"] is None else _text(record["weights"]),
         )
@@ -103,20 +104,34 @@ def _block(record: Mapping[str, Any], path: Path) -> Content:
     if known is None:
         kinds = ", ".join(one.kind for one in _BLOCKS)
         raise ArithprobeError(f"{path}: has a block {kind!r}; this version knows {kinds}; {_AGAIN}")
-    fields = {name: value for name, value in record.items() if name != "kind"}
+    given = {name: value for name, value in record.items() if name != "kind"}
     if known is Picture:
-        _require_name(fields["name"])
-        return Picture(draw=_drawn_already(path, fields["name"]), **fields)
+        _require_name(given["name"])
+        given["draw"] = _drawn_already(path, given["name"])
     if known is Table:
-        fields["columns"] = tuple(Column(**one) for one in fields["columns"])
-        fields["rows"] = tuple(tuple(_text(cell) for cell in row) for row in fields["rows"])
-        fields["notes"] = tuple(_text(one) for one in fields["notes"])
-        if any(len(row) != len(fields["columns"]) for row in fields["rows"]):
-            raise ValueError(f"rows of {fields['title']!r} are not of {len(fields['columns'])} cells")
-    for name in ("metrics", "headlines"):
-        if name in fields:
-            fields[name] = tuple(_text(one) for one in fields[name])
-    return known(**fields)
+        given["columns"] = tuple(_checked(Column(**one)) for one in given["columns"])
+        given["rows"] = tuple(tuple(_text(cell) for cell in row) for row in given["rows"])
+        if any(len(row) != len(given["columns"]) for row in given["rows"]):
+            raise ValueError(f"rows of {given['title']!r} are not of {len(given['columns'])} cells")
+    for name in ("metrics", "headlines", "notes"):
+        if name in given:
+            given[name] = tuple(_text(one) for one in given[name])
+    return _checked(known(**given))
+
+
+def _checked(block: Checked) -> Checked:
+    """The same; words are text, what is true or false is that, and a choice is one of its values."""
+    for field in fields(block):
+        value = getattr(block, field.name)
+        if get_origin(field.type) is Literal:
+            fits = value in get_args(field.type)
+        elif field.type in (str, bool):
+            fits = type(value) is field.type
+        else:
+            fits = isinstance(value, dict) or field.name != "where"
+        if not fits:
+            raise TypeError(f"{field.name} of a block is {value!r}")
+    return block
 
 
 def _drawn_already(path: Path, name: str) -> Callable[[], Figure]:
@@ -124,6 +139,12 @@ def _drawn_already(path: Path, name: str) -> Callable[[], Figure]:
         raise ArithprobeError(f"{path}: its picture {name!r} is a file, not drawn again")
 
     return draw
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"expected a whole number, got {value!r}")
+    return value
 
 
 def _text(value: Any) -> str:

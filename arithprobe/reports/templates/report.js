@@ -2,7 +2,7 @@
 const colours = JSON.parse(document.getElementById("colours").textContent);
 const bright = 0.45; // of the scale: above, letters are dark
 
-function paint(cell, value, beaten, dense) {
+function paint(cell, value, beaten, dense, marked) {
   cell.textContent = "";
   if (value === null) {
     cell.textContent = "-";
@@ -25,7 +25,7 @@ function paint(cell, value, beaten, dense) {
   if (!beaten) {
     const said = document.createElement("span");
     said.className = "vh";
-    said.textContent = " not above chance";
+    said.textContent = ` not ${marked}`;
     cell.append(said);
   }
 }
@@ -37,7 +37,7 @@ for (const figure of document.querySelectorAll(".cube")) {
   const slider = figure.querySelector("input[type=range]");
   const show = (step) => {
     rows.forEach((row, site) => row.forEach((cell, column) =>
-      paint(cell, data.values[step][site][column], data.beaten[step][site][column], dense)));
+      paint(cell, data.values[step][site][column], data.beaten[step][site][column], dense, figure.dataset.marked)));
     if (slider === null) return;
     const when = `after ${data.steps[step]} steps`;
     figure.querySelector("output").textContent = when;
