@@ -104,9 +104,8 @@ def test_one_site_is_captured():
 @pytest.mark.parametrize("given", [Foreign(), nn.Linear(1, 1), "best.ckpt"], ids=["module", "network", "path"])
 def test_analyses_take_a_loaded_model_only(name, given, small_data):
     rows = ArithmeticDataset.from_tsv(small_data["val"])
-    more = ("REG-SUM",) if name == "reproduce" else ()
     with pytest.raises(ArithprobeError, match=rf"expected a LoadedModel, got a {type(given).__name__}; load_model"):
-        getattr(arithprobe, name)(given, rows, *more)
+        getattr(arithprobe, name)(given, rows)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +126,9 @@ def test_two_that_write_to_one_place_are_refused_before_training(data, trainer):
 
 def test_two_that_write_to_places_of_their_own_are_not_refused():
     class Other(RidgeProbing):
-        analysis = "other"
+        name = "other"
 
-    require_single([RidgeProbing(), Other(), BehaviourReport()])
+    require_single([RidgeProbing(), Other(), RidgeProbing(name="digits"), BehaviourReport()])
 
 
 def test_a_callback_used_again_reads_every_layer_of_the_other_network(data, trainer):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from arithprobe.cli.reproduce import run as command
 from conftest import SMALL
 from looped import looped_statistics
 from sklearn.linear_model import Ridge
@@ -18,6 +17,8 @@ from test_transformer import Original
 from threadpoolctl import threadpool_limits
 
 from arithprobe.analysis.forward import random_init_twin
+from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.reproduce import ReproduceStudy
 from arithprobe.analysis.reproduce.columns import number
 from arithprobe.analysis.reproduce.nonlinear import nonlinear_ridge, nonlinear_split, notebook_mlps
 from arithprobe.analysis.reproduce.notebook import (
@@ -29,7 +30,8 @@ from arithprobe.analysis.reproduce.notebook import (
 )
 from arithprobe.analysis.reproduce.options import ReproduceOptions
 from arithprobe.analysis.reproduce.rows import examine
-from arithprobe.analysis.reproduce.run import reproduce, step_count
+from arithprobe.analysis.reproduce.run import reproduce
+from arithprobe.cli.study import run as run_study
 from arithprobe.data.dataset import ArithmeticDataset
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import read_tsv, write_tsv
@@ -82,7 +84,12 @@ def rows_of(files, task):
 def reproduced(request, files, loaded):
     """Task, rows, what was found, and the steps that were told."""
     steps, rows = [], rows_of(files, f"few {request.param}")
-    return request.param, rows, reproduce(loaded, rows, request.param, QUICK, steps.append), steps
+    progress = Progress(lambda *step: steps.append(step))
+    return request.param, rows, reproduce(loaded, rows, QUICK, progress), steps
+
+
+def command(words):
+    run_study(ReproduceStudy(), words)
 
 
 def notebook_states(files, data):
@@ -312,7 +319,8 @@ KEYS = {
 @pytest.mark.slow
 def test_everything_stands_beside_everything(reproduced):
     task, _, found, steps = reproduced
-    assert len(steps) == step_count(QUICK)
+    assert [done for _, done, _ in steps] == list(range(len(steps)))
+    assert {total for *_, total in steps[1:]} <= {steps[0][2], len(steps)} and steps[-1][2] == len(steps)
     assert set(found.columns.notebook_protocol) == KEYS[task] == set(found.meaning)
     measured = {key for key in KEYS[task] if not key.endswith("label_shuffle")}
     fitted = measured - {"per_head"}  # attention is not fitted to labels
@@ -351,7 +359,7 @@ def test_the_attention_of_each_head_is_that_of_a_plain_loop(loaded, reproduced):
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(files, loaded):
     options = replace(QUICK, no_mlp=True)
     one, same, other = (
-        reproduce(loaded, rows_of(files, "few REG-SUM"), "REG-SUM", replace(options, seed=seed)) for seed in (0, 0, 1)
+        reproduce(loaded, rows_of(files, "few REG-SUM"), replace(options, seed=seed)) for seed in (0, 0, 1)
     )
     assert one.to_dict() == same.to_dict()
     assert one.columns.notebook_protocol == other.columns.notebook_protocol
@@ -402,7 +410,8 @@ def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, c
     command(words)
     out = capsys.readouterr().out
     assert out.startswith("NOT LEARNED")
-    assert max(map(len, out.splitlines()[:-1])) <= 120
+    table = out[out.index("the notebook's numbers for this checkpoint") : out.index("all numbers:")]
+    assert max(map(len, table.splitlines())) <= 130
     written = json.loads((tmp_path / "out" / "reproduction.json").read_text())
     assert written["task"] == "REG-MODK"
     assert written["behaviour"]["verdict"] == "NOT LEARNED"
@@ -416,7 +425,7 @@ def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, c
     [
         ({"task": "REG-MODK"}, "holds plain sums, whose k is unknown"),
         ({"val": "REG-MODK"}, r"holds \(mod 13\) problems; --task REG-SUM needs plain sums"),
-        ({"task": "SUM"}, "task is 'SUM'; expected one of REG-SUM, REG-MODK"),
+        ({"task": "SUM"}, "--task: expected one of 'REG-SUM', 'REG-MODK' or null, got 'SUM'"),
         ({"mlp_settings": "128"}, "mlp_settings has '128'; expected hidden units x layers, such as 128x1"),
         ({"shuffles": 1}, "shuffles is 1; expected 2 or more"),
         ({"shufles": 3}, "unknown option --shufles; did you mean 'shuffles'"),

@@ -166,17 +166,15 @@ def test_best_and_answers_go_on_with_a_further_fit(files, tmp_path):
     assert set(heading.split("\t")[2:]) <= set(report._predictions)
 
 
-@pytest.mark.parametrize(
-    ("call", "more"), [(probe, ()), (intervene, ()), (analyse_heads, ()), (reproduce, ("REG-SUM",))]
-)
-def test_options_of_another_analysis_and_other_networks_are_refused(call, more, files):
+@pytest.mark.parametrize("call", [probe, intervene, analyse_heads, reproduce])
+def test_options_of_another_analysis_and_other_networks_are_refused(call, files):
     rows, model = ArithmeticDataset.from_tsv(files[0]["val"]), module()
     loaded = LoadedModel("here", "live", model.model, model.objective, 0.0, None)
     other = InterveneOptions() if call is not intervene else HeadOptions()
     with pytest.raises(ArithprobeError, match=rf"expected \w+Options\(...\), got a {type(other).__name__}$"):
-        call(loaded, rows, *more, other)
+        call(loaded, rows, other)
     with pytest.raises(ArithprobeError, match=r"a Linear has no d_model, max_len, .*HookedNetwork"):
-        call(loaded._replace(model=model.model.readout), rows, *more)
+        call(loaded._replace(model=model.model.readout), rows)
 
 
 def test_a_data_module_of_another_kind_is_refused():

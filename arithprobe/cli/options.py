@@ -13,7 +13,6 @@ from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.cli.complaints import complaint
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import require_writable
 from arithprobe.threads import use_threads
 
 if TYPE_CHECKING:
@@ -98,19 +97,6 @@ def model_of(given: Namespace) -> "LoadedModel":
     if Path(given.checkpoint).is_dir():
         sys.stdout.write(f"checkpoint:  {loaded.path}\n")
     return loaded
-
-
-def output_file(folder: str, name: str) -> Path:
-    """The file of a command's result.
-
-    Raises:
-        ArithprobeError: If the folder cannot be made or written, or the file is a folder.
-    """
-    require_writable(folder)
-    path = Path(folder) / name
-    if path.is_dir():
-        raise ArithprobeError(f"{path}: is a folder; expected a file to write")
-    return path
 
 
 def options_from(given: Namespace, kind: type[Options]) -> Options:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.style import TITLE, WARNING, tidy
 
+_UNTOLD = "Whether what is found here is about the task cannot be told: an untrained network can score as high."
 _WARNING = "What is found here is not about the task: an untrained network can score as high."
 
 
@@ -25,7 +27,7 @@ def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
     lines = [text, f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown"]
     failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
     if failed:
-        lines.append(_WARNING)
+        lines.append(_UNTOLD if behaviour is not None and behaviour.state == CANNOT_BE_TOLD else _WARNING)
     _write(axes, lines, failed)
 
 
