@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 
 from arithprobe.analysis.invariance import invariance
+from arithprobe.analysis.invariance_said import said_of
 from arithprobe.behaviour import Behaviour, difference
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
-from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.training import TrainingCurves, training_curves
 from arithprobe.reports.blocks import Block, Missing, drawing, table
 from arithprobe.reports.histories import of_the_fit, steps_made
 from arithprobe.reports.run import Run
-from arithprobe.said.content import Words
+from arithprobe.said.content import Picture, Table, Words
 
 
 def gate(run: Run) -> list[Block]:
@@ -125,47 +125,13 @@ def unchanged(run: Run) -> list[Block]:
         found = invariance(run.loaded, run.answers.dataset)
     except ArithprobeError as error:  # rows of another task than the checkpoint's
         return [Missing(f"Not computed: {error}", "")]
-    rows = [
-        (
-            f"{d:+d}",
-            f"{found.mse[at]:.4g}",
-            str(found.out_of_range[at]),
-            str(found.changed_length[at]),
-            str(found.kept[at]),
-            _number(found.kept_mse[at]),
-            _number(found.kept_own_mse[at]),
-            _number(found.index[at]),
-        )
-        for at, d in enumerate(found.shifts)
-    ]
     kept = difference(run.answers.predictions, run.answers.dataset.answers.double(), found.circle)
     known, source = kept[kept.isfinite()], run.checkpoint.name if run.checkpoint is not None else ""
     off = len(known) == found.n and not math.isclose(float(known.square().mean()), found.own_mse, rel_tol=1e-2)
     doubt = f"{source} does not give the answers that the run kept ({run.answers.moment}): this is of other weights."
-    far = [at for at, d in enumerate(found.shifts) if d]
-    index = [float(found.index[at]) for at in far if not math.isnan(found.index[at])]
-    said = f"between {min(index):.3f} and {max(index):.3f}" if index else "nothing that can be told"
-    finding = (
-        "Under (x + d, y - d), which leaves the right answer as it is, the answers of problems that stay in range move "
-        f"by {said} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
-    )
-    header = (
-        "d",
-        "MSE, all rows (the notebook's)",
-        "of these out of range",
-        "of another length",
-        "rows kept",
-        "MSE, kept rows",
-        "their MSE at d = 0",
-        "share of the distance of unrelated problems",
-    )
+    said = said_of(found, run.behaviour, source).blocks
     return [
         *([Words(doubt, "bad")] if off else []),
-        drawing(invariance_chart(found, run.behaviour), finding, f"Answers to (x + d) + (y - d), by {source}"),
-        table("Kept: in the range of the data, and every operand as long as before", header, rows),
+        *(drawing(one.draw(), one.finding, one.caption) for one in said if isinstance(one, Picture)),
+        *(one for one in said if isinstance(one, Table)),
     ]
-
-
-def _number(value: object) -> str:
-    number = float(value)  # type: ignore[arg-type]
-    return "" if math.isnan(number) else f"{number:.4g}"
