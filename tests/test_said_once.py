@@ -1,0 +1,256 @@
+"""A study and a live probe that exist only here: terminal, JSON, page, TensorBoard and notebook say what they found."""
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+from conftest import SMALL, assert_refused, read_jsonl
+from filelock import FileLock
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from arithprobe import ArithmeticDataModule, ArithmeticModule, run_over
+from arithprobe.analysis.study import Study
+from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
+from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.watch import Watch
+from arithprobe.data.sampling import DataRecipe
+from arithprobe.errors import ArithprobeError
+from arithprobe.plotting.style import new_figure
+from arithprobe.probes.tags import Tag
+from arithprobe.reports.page import report
+from arithprobe.said.content import Column, Picture, Said, Table, Words
+from arithprobe.said.notebook import Score, Spoken
+
+WORDS = "a third of the answers are <too high> here"
+
+
+def bars():
+    figure = new_figure(3, 2)
+    figure.subplots().bar(["low", "high"], [1, 2])
+    return figure
+
+
+@dataclass(frozen=True)
+class CountOptions:
+    """What to count."""
+
+    margin: float = 0.5
+    """Answers so much above the right one count."""
+
+
+@dataclass(frozen=True, repr=False)
+class Count(Spoken):
+    """What was counted."""
+
+    checkpoint: str
+    behaviour: object
+    share: float
+
+    @property
+    def said(self):
+        return Said(
+            name="count",
+            title="Answers that are too high",
+            behaviour=self.behaviour,
+            blocks=(
+                Words(WORDS),
+                Table("Both", (Column("which", is_text=True), Column("share")), (("too high", f"{self.share:.3f}"),)),
+                Picture("count_bars", bars, "High is higher.", "Low and high"),
+            ),
+            records={"count": {"share": self.share}},
+            checkpoint=self.checkpoint,
+        )
+
+    def scores(self):
+        yield Score("final", "last", "answers", "too_high", self.share, n=9)
+
+
+class CountStudy(Study[CountOptions, Count]):
+    """Only in this test."""
+
+    name = "count"
+    summary = "how many are too high"
+    description = "Counts."
+    options = CountOptions
+
+    def run(self, loaded, rows, options, progress):
+        progress("answers")
+        found = run_over(loaded, rows)
+        return Count(loaded.path, found.behaviour, float((found.predictions > rows.answers).double().mean()))
+
+
+class Rival(CountStudy):
+    """Another with the same file."""
+
+    name, records = "rival", ("count",)
+
+
+class Widths(Watch[float]):
+    """The mean size of the last state."""
+
+    tags = (str(Tag("width", "state", "final", "last", "size")),)
+
+    def start(self):
+        self._sum = torch.zeros(2, dtype=torch.float64)
+
+    def update(self, states, rows):
+        self._sum += torch.tensor([float(states["final"].square().mean()) * len(rows), len(rows)], dtype=torch.float64)
+
+    @property
+    def state(self):
+        return [self._sum]
+
+    def result(self):
+        return float(self._sum[0] / self._sum[1])
+
+
+class WidthProbing(ValidationProbe[float]):
+    """Only in this test."""
+
+    name = "width"
+
+    def prepare(self, module, dataset):
+        return Widths()
+
+    def said(self, history):
+        size = history[-1].result
+        return Said(
+            name=self.name,
+            title="How large the states are",
+            behaviour=self.behaviour,
+            blocks=(
+                Words(f"the last state has size {size:.3f}"),
+                Picture("width_state", bars, "Bars.", "Sizes"),
+            ),
+            scalars={Widths.tags[0]: size},
+            line={"size": size},
+        )
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A run with the probe, and its folder."""
+    folder = tmp_path_factory.mktemp("once")
+    data = ArithmeticDataModule(
+        recipe=DataRecipe(rows=300, split="sum", val_fraction=0.3, max_operand=60), data_dir=str(folder), batch_size=64
+    )
+    probe = WidthProbing()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=[BehaviourReport(), probe, TensorBoardOverview()],
+        logger=TensorBoardLogger(folder, "run"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(ArithmeticModule(**SMALL), datamodule=data)
+    run = folder / "run" / "version_0"
+    return probe, trainer, run, data.files["val"], next(run.rglob("*.ckpt"))
+
+
+def ran(run, fitted, study=CountStudy, folder="count"):
+    *_, place, rows, checkpoint = fitted
+    name = f"{study.__module__}:{study.__qualname__}"
+    return run(name, "--checkpoint", checkpoint, "--data", rows, "--output_dir", place / folder)
+
+
+@pytest.mark.slow
+def test_a_study_of_ones_own_reaches_terminal_files_page_and_notebook(run, fitted, monkeypatch):
+    place = fitted[2]
+    code, out, err = ran(run, fitted)
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("NOT LEARNED") and WORDS in out and "too high" in out
+    assert set(json.loads((place / "count" / "count.json").read_text())) == {"share"}
+    assert {path.name for path in (place / "count").rglob("*") if path.is_file()} == {
+        "count.json",
+        "count.page.json",
+        "count_bars.png",
+        "count_bars.svg",
+    }
+    page = report(place)
+    section = page[page.index('<section id="count"') :]
+    section = section[: section.index("</section>")]
+    assert (
+        "a third of the answers are &lt;too high&gt; here" in section
+        and "<svg" in section
+        and "High is higher." in section
+    )
+    assert page.count("Answers that are too high") == 2  # in the list of sections, and above its own
+    found = Count("here", None, 0.25)
+    assert len(repr(found)) < 300 and "count_bars" in repr(found)
+    shown = found._repr_html_()
+    assert "&lt;too high&gt;" in shown and "data:image/png;base64," in shown
+    frame = found.to_frame()
+    assert list(frame.columns) == ["site", "position", "target", "score", "value", "low", "high", "null_high", "n"]
+    assert frame.value.tolist() == [0.25] and frame.low.isna().all()
+    assert found.figure("count_bars")._repr_png_().startswith(b"\x89PNG")  # shown without %matplotlib inline
+    with pytest.raises(ArithprobeError, match=r"no picture 'count_bar'; did you mean 'count_bars'\?"):
+        found.show("count_bar")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ArithprobeError, match=r"needs pandas: pip install 'arithprobe\[pandas\]'"):
+        found.to_frame()
+
+
+@pytest.mark.slow
+def test_a_live_probe_of_ones_own_reaches_tensorboard_summary_files_and_page(fitted):
+    probe, _, place, *_ = fitted
+    (tag,) = Widths.tags
+    events = EventAccumulator(str(place), size_guidance={"images": 0}).Reload()
+    assert [point.value for point in events.Scalars(tag)][-1] == pytest.approx(probe.history[-1].result)
+    (text,) = events.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val
+    charts = {chart.title: chart for one in Layout.FromString(text).category for chart in one.chart}
+    assert charts["final@last"].multiline.tag == [f"{re.escape(tag)}$"]
+    columns = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/experiment"]).experiment
+    assert "hp/width_state_size" in {one.name.tag for one in columns.metric_infos}
+    summary = events.Tensors("summary/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert probe.findings()[0] in summary and probe.findings() == probe.summary()[:1]
+    assert "width_state/Sizes" in events.Tags()["images"]
+    lines = read_jsonl(place / "probes" / "width.jsonl")
+    assert [line["size"] for line in lines] == [one.result for one in probe.history] and len(lines) == 2
+    assert {"verdict", "skill", "step"} <= set(lines[0])
+    page = report(place)
+    section = page[page.index('id="live-width"') :] if 'id="live-width"' in page else page[page.index('id="width"') :]
+    section = section[: section.index("</section>")]
+    assert "the last state has size" in section and section.count("<svg") == 2  # its curve and its picture
+
+
+@pytest.mark.slow
+def test_two_studies_into_one_folder_are_refused_where_a_file_would_be_of_both(run, fitted):
+    place = fitted[2]
+    ran(run, fitted)
+    before = {path: path.read_bytes() for path in (place / "count").rglob("*") if path.is_file()}
+    assert_refused(
+        ran(run, fitted, Rival), r"its count.json is of test_said_once.CountStudy; choose another --output_dir"
+    )
+    assert_refused(ran(run, fitted, folder="probes"), "has what live probes wrote during a fit; choose another")
+    assert {path: path.read_bytes() for path in (place / "count").rglob("*") if path.is_file()} == before
+    assert ran(run, fitted)[0] == 0  # the control: the same study again
+
+
+@pytest.mark.slow
+def test_two_of_one_study_at_once_into_one_folder_are_refused(run, fitted):
+    place = fitted[2] / "at_once"
+    place.mkdir(exist_ok=True)
+    with FileLock(place / ".count.lock"):
+        assert_refused(ran(run, fitted, folder="at_once"), "another process writes count there now; wait, or choose")
+    assert ran(run, fitted, folder="at_once")[0] == 0 and not (place / ".count.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:Study", "nowhere:Study: cannot be imported"),
+        ("test_said_once:CountStudi", "has no 'CountStudi'; did you mean 'CountStudy'"),
+        ("test_said_once:Count", "is no subclass of arithprobe.analysis.study.Study"),
+    ],
+)
+def test_what_is_no_study_is_one_line(run, name, message):
+    assert_refused(run(name, "--checkpoint", "x"), message)
