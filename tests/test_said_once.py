@@ -125,10 +125,7 @@ class WidthProbing(ValidationProbe[float]):
             name=self.name,
             title="How large the states are",
             behaviour=self.behaviour,
-            blocks=(
-                Words(f"the last state has size {size:.3f}"),
-                Picture("width_state", bars, "Bars.", "Sizes"),
-            ),
+            blocks=(Words(f"the last state has size {size:.3f}"), Picture("width_state", bars, "Bars.", "Sizes")),
             scalars={Widths.tags[0]: size},
             line={"size": size},
         )

@@ -143,7 +143,8 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
         return str(Tag(self.name, target, site, "last", metric))
 
     def _blocks(self, target: str, history: Sequence[Observed[list[LiveEffect]]]) -> Iterator[Content]:
-        yield Words(finding := _finding(target, history[-1].result))
+        most = _most(target, history[-1].result)
+        yield Words(_words(target, most))
         yield Chart(
             target,
             "rise of the RMSE, 95 % of permuted labels, and of blind subspaces (no test)",
@@ -154,17 +155,21 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
         yield Picture(
             f"{self.name}_{target}",
             lambda: ablation_curves(own, target, self.behaviour, head),
-            finding,
+            f"It costs most at {most.site}." if most is not None else "It was tried just before the readout only.",
             f"Ablation of {target} by step and site",
         )
 
 
-def _finding(target: str, latest: Sequence[LiveEffect]) -> str:
-    """Where the ablation of a target costs most, more than a readout away from the end."""
+def _most(target: str, latest: Sequence[LiveEffect]) -> LiveEffect | None:
+    """Where the ablation of a target costs most, more than a readout away from the end; None where it was not tried."""
     own = [one for one in latest if one.target == target and not one.at_the_head]
-    if not own:
+    costs = [-math.inf if math.isnan(one.effect.delta_rmse) else one.effect.delta_rmse for one in own]
+    return own[costs.index(max(costs))] if own else None
+
+
+def _words(target: str, most: LiveEffect | None) -> str:
+    if most is None:
         return f"ablation of {target!r} was tried just before the readout only, where it is nearly a tautology"
-    most = max(own, key=lambda one: -math.inf if math.isnan(one.effect.delta_rmse) else one.effect.delta_rmse)
     shown = ", ".join(cost_beside(most.effect, most.effect.beside(family)) for family in FAMILIES)
     return (
         f"ablation of {target!r} costs most at {most.site}@last: RMSE {most.effect.delta_rmse:+.3g} "

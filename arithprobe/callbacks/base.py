@@ -210,9 +210,8 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
             earlier = self.history if self.keeps is None else self.history[len(self.history) + 1 - self.keeps :]
             self.history = [*earlier, Observed(moment(trainer)["step"], result)]
             self._results += 1
-            self.last = with_charts(self.said(self.history))
-        known = {tag: value for tag, value in self.last.scalars.items() if value == value}
-        pl_module.log_dict(known, sync_dist=True)
+            self.last = with_charts(self._named(self.said(self.history)))
+        pl_module.log_dict({tag: value for tag, value in self.last.scalars.items() if value == value}, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it, once the module has judged the behaviour, on the first process."""
@@ -232,6 +231,10 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
                 line = moment(trainer) | gate(module, self.seconds) | dict(self.last.line)
                 add_line(self._run_folder, self.name, line)
             self._write(module)
+
+    def _named(self, said: Said) -> Said:
+        """With its own name in the title, where it is not that of its class."""
+        return said if self.name == type(self).name else replace(said, title=f"{said.title} ({self.name})")
 
     def _write(self, module: ProbedModule) -> None:
         if self._run_folder is not None and self.last is not None:

@@ -84,18 +84,17 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
         step, (statistics, copying, ablation) = history[-1]
         scores = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
         heads = tuple(f"h{head}" for head in range(copying.shape[1]))
-        finding = _finding(statistics, ablation)
         return Said(
             name=self.name,
             title="Attention heads over training",
             behaviour=self.behaviour,
             blocks=(
-                Words(finding),
+                Words(_words(statistics, ablation)),
                 *(Chart(target, heading, heads) for target, heading in self._headings().items()),
                 Picture(
                     f"{self.name}_scores",
                     lambda: head_scores(statistics, copying, ablation, None, self.behaviour, step),
-                    finding,
+                    f"{costliest_words(ablation)[0].upper()}{costliest_words(ablation)[1:]}.",
                     "Scores of the heads by layer",
                 ),
             ),
@@ -174,7 +173,7 @@ class _HeadWatch(Watch[LiveHeads]):
         return LiveHeads(self._sums.fit(), ov_copying(require_heads(module.model, "HeadAnalysis")), ablation)
 
 
-def _finding(statistics: HeadStatistics, ablation: HeadAblation) -> str:
+def _words(statistics: HeadStatistics, ablation: HeadAblation) -> str:
     """Which head costs most, and how much of its attention is on the operands."""
     found, words = costliest(ablation), f"{costliest_words(ablation)} ({ablation.n} rows)"
     if found is None:

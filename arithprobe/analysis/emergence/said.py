@@ -48,6 +48,8 @@ def said_of(comparison: EmergenceComparison) -> Said:
     )
     never = listed([one.variable for one in found if one not in shown and not one.of_any_frequency])
     blocks: list[Content] = [_verdict(name, one) for name, one in zip(names, runs, strict=True)]
+    warnings = dict.fromkeys(one.behaviour.warning for one in runs if one.behaviour is not None)
+    blocks += [Words(one, "bad") for one in warnings if one]
     blocks += [table, *([Words(f"in no run: {', '.join(never)}")] if never else []), picture]
     return Said(
         name=RECORD,
