@@ -17,7 +17,10 @@ version = release = arithprobe.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "areas"]
 nitpicky = True  # a reference to a name of this library that is not documented is a warning, and so an error
-nitpick_ignore_regex = [("py:.*", r"(?!arithprobe\.).*")]  # other libraries' names have no page here
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!arithprobe\.).*"),  # other libraries' names have no page here
+    ("py:class", r".*\.(OptionsT|ResultT)"),  # nor have type variables
+]
 
 myst_heading_anchors = 3
 

@@ -54,7 +54,7 @@ def lost_words(lost: float, state: State) -> str:
 
     Args:
         lost: Share of the intact skill that is lost, NaN where there is none.
-        state: Whether the model has learned its task, :attr:`~arithprobe.behaviour.Behaviour.state`.
+        state: Whether the model has learned its task, the ``state`` of its behaviour.
     """
     if math.isnan(lost):
         return f"{CANNOT_BE_TOLD}: {no_skill(state) or 'it is no number'}"

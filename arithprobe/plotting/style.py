@@ -23,7 +23,7 @@ TITLE, LABEL, SMALL, TINY = 10, 9, 8, 7
 """Sizes of letters, points: titles; names of axes; ticks, legends and cells; numbers beside points."""
 
 
-class ShownFigure(Figure):
+class _ShownFigure(Figure):
     """A figure that a notebook shows as it is, whether or not it was told to draw inline."""
 
     def _repr_png_(self) -> bytes:
@@ -39,7 +39,7 @@ def new_figure(width: float, height: float) -> Figure:
         width: Inches.
         height: Inches.
     """
-    return ShownFigure(figsize=(width, height), layout="constrained", dpi=DPI)
+    return _ShownFigure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 
 def tidy(figure: Figure) -> None:
