@@ -355,6 +355,7 @@ def test_a_run_leaves_what_the_design_promises(run, small_fit, tmp_path):
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "probes/ridge.jsonl",
+        "probes/ridge.page.json",
         "figures/ridge_sum.png",
         "figures/ridge_sum.svg",
     }

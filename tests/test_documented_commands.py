@@ -12,6 +12,7 @@ from documented_runs import call
 from documented_settings import quick
 from micro import one_thread  # noqa: F401
 
+from arithprobe.analysis.study import STUDIES
 from arithprobe.cli import _COMMANDS
 
 pytestmark = [
@@ -69,7 +70,7 @@ def test_every_command_that_is_only_named_exists_and_has_the_options_named():
     for path in pages():
         for line, command, options in mentions(parse(path)):
             where = f"{path.relative_to(ROOT)}:{line}: arithprobe {command}"
-            assert command in _COMMANDS, where
+            assert command in (*_COMMANDS, *STUDIES), where
             known = {"--help", "--help_all"} if command in TRAINED else {"--help"}
             for option in set(options) - known:
                 if command not in helped:

@@ -192,7 +192,7 @@ def test_a_study_of_ones_own_reaches_terminal_files_page_and_notebook(run, fitte
     with pytest.raises(ArithprobeError, match=r"no picture 'count_bar'; did you mean 'count_bars'\?"):
         found.show("count_bar")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ArithprobeError, match=r"needs pandas: pip install 'arithprobe\[pandas\]'"):
+    with pytest.raises(ArithprobeError, match=r"needs pandas: pip install 'arithprobe\[notebook\]'"):
         found.to_frame()
 
 

@@ -91,9 +91,10 @@ def _import_for_good(name: str) -> None:
 
 
 def _help() -> str:
+    trained = {name: text for name, (module, text) in _COMMANDS.items() if module == "training"}
     studies = {name: study_of(path).summary for name, path in STUDIES.items()}
-    commands = {name: description for name, (_, description) in _COMMANDS.items()} | studies
-    lines = [f"  {name:<10}{description}" for name, description in commands.items()]
+    commands = trained | studies | {name: text for name, (_, text) in _COMMANDS.items()}
+    lines = [f"  {name:<10}{text}" for name, text in commands.items()]
     return "\n".join(
         [
             "usage: arithprobe COMMAND [OPTIONS]",
@@ -102,7 +103,7 @@ def _help() -> str:
             "",
             "commands:",
             *lines,
-            "  package.module:Study  a study of your own",
+            "  package.module:Class  a study of your own",
             "",
             "start here:  arithprobe fit --config configs/reg_sum.yaml",
             "then look:   tensorboard --logdir lightning_logs",

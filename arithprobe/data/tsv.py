@@ -19,7 +19,7 @@ from arithprobe.problems.grammar import MAX_CHARACTERS, MAX_DIGITS, Layout, Prob
 from arithprobe.tokenizer import VOCABULARY, encode_column, unknown_character
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_WORD, _NUMBER = re.compile(r"[^\W\d_]"), re.compile(r"\b[0-9]")  # a letter; a number, which the 1 of x1 is not
+_WORD, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\b[0-9]")  # a letter; a number, which the 1 of x1 is not
 _TAB, _NEWLINE = 9, 10
 
 
@@ -144,7 +144,7 @@ def _is_header(data: bytes) -> bool:
     names = [field.strip(" '\"").lower() for field in first.split("\t")]
     if names[:2] == ["problem", "answer"]:
         return True
-    return _WORD.search(first) is not None and not _NUMBER.search(first) and any(map(_is_problem, second.split("\t")))
+    return _WORD.search(first) is not None and not _DIGIT.search(first) and any(map(_is_problem, second.split("\t")))
 
 
 def _is_problem(text: str) -> bool:

@@ -86,7 +86,7 @@ class Spoken(ABC):
         try:
             import pandas
         except ImportError:
-            raise ArithprobeError("to_frame() needs pandas: pip install 'arithprobe[pandas]'") from None
+            raise ArithprobeError("to_frame() needs pandas: pip install 'arithprobe[notebook]'") from None
         return pandas.DataFrame(list(self.scores()), columns=list(Score._fields))
 
     def figure(self, name: str) -> "Figure":
