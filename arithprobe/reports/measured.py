@@ -89,8 +89,9 @@ def _curve_finding(one: ProbeHistory) -> str:
     first, last = known[0], known[-1]
     score, null = float(one.score[last, at]), float(one.null_high[last, at])
     compared = "with no null to compare with" if math.isnan(null) else f"above its null ({null:.3f})"
+    moved = "is" if first == last else f"goes from {float(one.score[first, at]):.3f} to"
     return (
-        f"{one.metric} of {one.target} at {one.sites[at]} goes from {float(one.score[first, at]):.3f} to {score:.3f} "
+        f"{one.metric} of {one.target} at {one.sites[at]} {moved} {score:.3f} "
         f"after {steps_made(one.steps[last])} steps, {'not ' if score <= null else ''}{compared}."
     )
 

@@ -18,6 +18,7 @@ def record_of(report: ProbeReport) -> dict[str, Any]:
     """Everything a report holds, behaviour first."""
     return {
         "checkpoint": report.checkpoint,
+        "weights": report.weights,
         "data": report.data,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour) | {"constant": report.constant, "constant_from": report.constant_from},

@@ -15,7 +15,7 @@ from arithprobe.analysis.probe.surveys import Surveys
 from arithprobe.analysis.probe.untrained import TABLE_TWINS, ClaimsUntrained
 from arithprobe.analysis.progress import Progress
 from arithprobe.behaviour import Behaviour
-from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.models.fidelity import Fidelity
 from arithprobe.probes.circles import FourierScores
 from arithprobe.probes.controls import TwinComparison, compare_with_twins
@@ -36,6 +36,8 @@ class ProbeReport(Spoken):
 
     checkpoint: str
     """Where the model comes from."""
+    weights: str
+    """Hash of its weights."""
     data: str
     """Where the rows come from."""
     rows: int
@@ -146,6 +148,7 @@ def probe(
     ladder = climb(behaviour, claims, beside.beside(claims), plan.interventions, progress)
     return ProbeReport(
         checkpoint=loaded.path,
+        weights=weights_hash(loaded.model),
         data=dataset.path,
         rows=len(dataset),
         options=options,

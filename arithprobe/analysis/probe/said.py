@@ -1,6 +1,7 @@
 """What a probe report says: each score beside its controls."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from arithprobe.analysis.ladder import said as ladder
 from arithprobe.analysis.probe.record import record_of
@@ -32,7 +33,8 @@ def said_of(report: ProbeReport) -> Said:
         "steering.",
         rank=60,
         checkpoint=report.checkpoint,
-        also=(ladder.said_of(*of, report.ladder, report.left_out),),
+        weights=report.weights,
+        also=(replace(ladder.said_of(*of, report.ladder, report.left_out), weights=report.weights),),
     )
 
 

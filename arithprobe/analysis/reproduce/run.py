@@ -38,7 +38,7 @@ from arithprobe.attention.heads import operand_mass
 from arithprobe.attention.records import notebook_record, notebook_records
 from arithprobe.behaviour import Behaviour
 from arithprobe.data.dataset import ArithmeticDataset
-from arithprobe.models.checkpoints import LoadedModel
+from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.parallel import one_thread_each
 from arithprobe.probes.splits import fold_of, permuted_rows
@@ -55,6 +55,8 @@ class Reproduction(Spoken):
 
     checkpoint: str
     """Where the model comes from."""
+    weights: str
+    """Hash of its weights."""
     task: NotebookTask
     """REG-SUM or REG-MODK."""
     rows: int
@@ -78,7 +80,9 @@ class Reproduction(Spoken):
         """As written to ``reproduction.json``."""
         whole = asdict(self)
         columns: dict[str, Any] = whole.pop("columns")._asdict()
-        return {name: whole.pop(name) for name in ("checkpoint", "task", "rows", "behaviour")} | columns | whole
+        return (
+            {name: whole.pop(name) for name in ("checkpoint", "weights", "task", "rows", "behaviour")} | columns | whole
+        )
 
     @property
     def said(self) -> Said:
@@ -142,6 +146,7 @@ def reproduce(
     padding = (int((lengths < lengths.max()).sum()), len(lengths))
     return Reproduction(
         checkpoint=loaded.path,
+        weights=weights_hash(loaded.model),
         task=task,
         rows=len(dataset),
         behaviour=behaviour,

@@ -38,9 +38,10 @@ def said_of(found: Reproduction) -> Said:
             numbers,
             meaning,
         ),
-        records={"reproduction": {"checkpoint": found.checkpoint} | found.to_dict()},
+        records={"reproduction": found.to_dict()},
         shows="The original notebook's numbers for this checkpoint.",
         does_not_show="What they were taken for, unless the value held out says the same.",
         rank=90,
         checkpoint=found.checkpoint,
+        weights=found.weights,
     )
