@@ -99,10 +99,8 @@ def intervene(
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.
     """
-    plan, progress = (
-        IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options)),
-        Progress.by_name(progress),
-    )
+    plan = IntervenePlan(loaded, dataset, chosen_options(InterveneOptions, options))
+    progress = Progress.by_name(progress)
     options, cells = plan.options, len(plan.ledger_sites) * len(plan.sets)
     progress.expect(2 + cells + ("sum" in plan.fitted) + (not options.no_mlp))
     progress.expect(0 if options.no_patching else 1 + len(plan.sites))
