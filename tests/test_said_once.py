@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe import ArithmeticDataModule, ArithmeticModule, run_over
 from arithprobe.analysis.study import Study
+from arithprobe.behaviour import judge_rows
 from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.watch import Watch
@@ -185,6 +186,10 @@ def test_a_study_of_ones_own_reaches_terminal_files_page_and_notebook(run, fitte
     assert len(repr(found)) < 300 and "count_bars" in repr(found)
     shown = found._repr_html_()
     assert "&lt;too high&gt;" in shown and "data:image/png;base64," in shown
+    unlearned = judge_rows(torch.zeros(30), torch.arange(30.0), 15.0)  # a constant: it has learned nothing
+    assert (
+        unlearned.warning and unlearned.warning in Count("here", unlearned, 0.25)._repr_html_() and unlearned.warning not in shown
+    )
     frame = found.to_frame()
     assert list(frame.columns) == ["site", "position", "target", "score", "value", "low", "high", "null_high", "n"]
     assert frame.value.tolist() == [0.25] and frame.low.isna().all()

@@ -68,9 +68,10 @@ class Spoken(ABC):
             parts.append(Markup("<h3>{}</h3>").format(one.title))
             if one.behaviour is not None:
                 parts.append(Markup("<p><strong>{}</strong></p>").format(one.behaviour))
+                parts.append(_words(Words(one.behaviour.warning, "bad")) if one.behaviour.warning else Markup(""))
             for block in one.blocks:
                 if isinstance(block, Words):
-                    parts.append(Markup("<p style='white-space:pre-line'>{}</p>").format(block.text))
+                    parts.append(_words(block))
                 elif isinstance(block, Table):
                     parts.append(_table(block))
                 elif isinstance(block, Picture):
@@ -124,6 +125,11 @@ def _pictures(said: Said) -> dict[str, Picture]:
     return {picture.name: picture for one in said.parts for picture in one.pictures}
 
 
+def _words(words: Words) -> Markup:
+    colour = "color:#b22222;" if words.tone == "bad" else ""
+    return Markup("<p style='white-space:pre-line;{}'>{}</p>").format(colour, words.text)
+
+
 def _table(table: Table) -> Markup:
     head = Markup("").join(Markup("<th>{}</th>").format(column.name) for column in table.columns)
     rows = Markup("").join(
@@ -137,5 +143,5 @@ def _table(table: Table) -> Markup:
 
 def _image(picture: Picture) -> Markup:
     content = base64.b64encode(to_png(to_rgb(picture.draw()))).decode()
-    markup = "<figure><img alt='{}' src='data:image/png;base64,{}'><figcaption>{}. {}</figcaption></figure>"
+    markup = "<figure><img style='max-width:100%' alt='{}' src='data:image/png;base64,{}'><figcaption>{}. {}</figcaption></figure>"
     return Markup(markup).format(picture.finding, content, picture.caption, picture.finding)
