@@ -187,9 +187,8 @@ def test_a_study_of_ones_own_reaches_terminal_files_page_and_notebook(run, fitte
     shown = found._repr_html_()
     assert "&lt;too high&gt;" in shown and "data:image/png;base64," in shown
     unlearned = judge_rows(torch.zeros(30), torch.arange(30.0), 15.0)  # a constant: it has learned nothing
-    assert (
-        unlearned.warning and unlearned.warning in Count("here", unlearned, 0.25)._repr_html_() and unlearned.warning not in shown
-    )
+    assert unlearned.warning and unlearned.warning in Count("here", unlearned, 0.25)._repr_html_()
+    assert unlearned.warning not in shown
     frame = found.to_frame()
     assert list(frame.columns) == ["site", "position", "target", "score", "value", "low", "high", "null_high", "n"]
     assert frame.value.tolist() == [0.25] and frame.low.isna().all()

@@ -143,5 +143,8 @@ def _table(table: Table) -> Markup:
 
 def _image(picture: Picture) -> Markup:
     content = base64.b64encode(to_png(to_rgb(picture.draw()))).decode()
-    markup = "<figure><img style='max-width:100%' alt='{}' src='data:image/png;base64,{}'><figcaption>{}. {}</figcaption></figure>"
-    return Markup(markup).format(picture.finding, content, picture.caption, picture.finding)
+    image = Markup("<img style='max-width:100%' alt='{}' src='data:image/png;base64,{}'>").format(
+        picture.finding, content
+    )
+    below = f"{picture.caption}. {picture.finding}"
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, below)
