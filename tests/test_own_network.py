@@ -71,7 +71,7 @@ def learned():
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.0)
     for _ in range(4000):  # how many it takes is not the same on every machine
         loss = nn.functional.cross_entropy(module(rows.ids)[:, -1], rows.answers)
-        if loss < 1e-3:
+        if loss < 1e-2:
             break
         optimiser.zero_grad()
         loss.backward()

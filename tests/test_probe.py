@@ -164,6 +164,7 @@ def test_the_scores_of_a_report_are_those_of_its_record(found):
     assert len(report.to_frame()) == len(rows)
 
 
+@pytest.mark.usefixtures("white")
 @pytest.mark.slow
 def test_a_report_is_short_in_a_notebook_and_shows_everything_when_asked(found):
     report, _ = found

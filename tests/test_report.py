@@ -81,7 +81,7 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def whole(made, tmp_path) -> Path:
+def whole(white, made, tmp_path) -> Path:
     """A copy of the whole run, to be spoiled."""
     return Path(shutil.copytree(made / "whole" / "version_0", tmp_path / "whole" / "version_0"))
 
@@ -194,6 +194,7 @@ def test_a_run_that_had_not_learned_at_its_end_is_warned_of(judged):
     assert '<span class="verdict partly-learned">PARTLY LEARNED</span>' in judged["ended"]
 
 
+@pytest.mark.usefixtures("white")
 def test_a_model_of_which_it_cannot_be_told_is_not_called_one_that_has_not_learned(made, tmp_path):
     """Too few rows, say: its verdict is NOT LEARNED, and the reason says why that is not known."""
     folder = Path(shutil.copytree(made / "bare" / "version_0", tmp_path / "bare"))
