@@ -26,6 +26,7 @@ from arithprobe.plotting.style import new_figure
 from arithprobe.probes.tags import Tag
 from arithprobe.reports.page import report
 from arithprobe.said.content import Column, Picture, Said, Table, Words
+from arithprobe.said.folder import claimed, pages_in, write_said
 from arithprobe.said.notebook import Score, Spoken
 
 WORDS = "a third of the answers are <too high> here"
@@ -84,6 +85,13 @@ class CountStudy(Study[CountOptions, Count]):
         progress("answers")
         found = run_over(loaded, rows)
         return Count(loaded.path, found.behaviour, float((found.predictions > rows.answers).double().mean()))
+
+
+class Nameless(Study[CountOptions, Count]):
+    """One that does not say what it is called."""
+
+    def run(self, loaded, rows, options, progress):
+        raise NotImplementedError
 
 
 class Rival(CountStudy):
@@ -232,6 +240,39 @@ def test_two_studies_into_one_folder_are_refused_where_a_file_would_be_of_both(r
     assert ran(run, fitted)[0] == 0  # the control: the same study again
 
 
+NAMES = ("a/b", "../up", "my study", "", ".hidden", "[bold]x", "a\nb", "<b>")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_said_has_names_that_files_can_have_and_the_page_reads(name, tmp_path):
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Said(name, "Title", None)
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Said("count", "Title", None, records={name: {}})
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Picture(name, bars, "finding", "caption")
+    for names, records in (([name], ["count"]), (["count"], [name])):
+        with pytest.raises(ArithprobeError, match="is no name of a file"), claimed(tmp_path, "a.B", names, records):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["count", "größe", "z.1@all.sum", "1", "a-b+c_d"])
+def test_every_name_that_can_be_said_is_read_again(name, tmp_path):
+    write_said(Said(name, "Title", None, (Picture(name, bars, "finding", "caption"),), {name: {}}), tmp_path, "a.B")
+    (page,) = pages_in(tmp_path)
+    assert page.said.name == name and page.picture(name).with_name(f"{name}.svg").is_file()
+
+
+def test_what_a_study_says_under_a_name_of_another_is_not_written_over_it(tmp_path):
+    write_said(Said("count", "Title", None, records={"numbers": [1]}), tmp_path, "a.B")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for said in (Said("count", "Title", None), Said("other", "Title", None, records={"numbers": [2]})):
+        with pytest.raises(ArithprobeError, match=r"is of a\.B; choose another --output_dir"):
+            write_said(said, tmp_path, "c.D")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.slow
 def test_two_of_one_study_at_once_into_one_folder_are_refused(run, fitted):
     place = fitted[2] / "at_once"
@@ -247,6 +288,8 @@ def test_two_of_one_study_at_once_into_one_folder_are_refused(run, fitted):
         ("nowhere:Study", "nowhere:Study: cannot be imported"),
         ("test_said_once:CountStudi", "has no 'CountStudi'; did you mean 'CountStudy'"),
         ("test_said_once:Count", "is no subclass of arithprobe.analysis.study.Study"),
+        ("test_said_once:Nameless", "test_said_once:Nameless: does not say its name"),
+        ("..test_said_once:CountStudy", "..test_said_once:CountStudy: is relative; expected package.module:Class"),
     ],
 )
 def test_what_is_no_study_is_one_line(run, name, message):

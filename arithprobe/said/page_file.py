@@ -1,6 +1,5 @@
 """``<name>.page.json``: what an analysis said, for the page to say again."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,10 +12,13 @@ from arithprobe.said.content import CellMap, Chart, Column, Content, Picture, Sa
 
 ENDING = ".page.json"
 _VERSION = 1
-_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]*")
 _BLOCKS: tuple[type[Content], ...] = (Words, Table, Picture, Chart, CellMap)
 Checked = TypeVar("Checked", bound=Content | Column)
 _AGAIN = "let the command that wrote it write it again, or delete it"
+
+
+class _UnknownError(ArithprobeError):
+    """Of another version; says so itself."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def read_page(path: Path) -> StoredPage:
     record = read_object(path)
     try:
         if record["version"] != _VERSION:
-            raise ArithprobeError(f"{path}: is of version {record['version']!r} of page files, expected {_VERSION}")
+            raise _UnknownError(
+                f"{path}: is of version {record['version']!r:.80} of page files, expected {_VERSION}; {_AGAIN}"
+            )
         blocks = tuple(_block(one, path) for one in record["blocks"])
         said = Said(
             name=_text(record["name"]),
@@ -91,11 +95,12 @@ def read_page(path: Path) -> StoredPage:
             checkpoint=None if record["checkpoint"] is None else _text(record["checkpoint"]),
             weights=None if record["weights"] is None else _text(record["weights"]),
         )
-        _require_name(said.name)
         records, files = (tuple(_text(one) for one in record[name]) for name in ("records", "files"))
         return StoredPage(path, said, _text(record["study"]), record["live"] is True, records, files)
+    except _UnknownError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArithprobeError(f"{path}: is no page file of this version ({error!r}); {_AGAIN}") from error
+        raise ArithprobeError(f"{path}: is no page file of this version ({error!r:.200}); {_AGAIN}") from error
 
 
 def _block(record: Mapping[str, Any], path: Path) -> Content:
@@ -103,10 +108,9 @@ def _block(record: Mapping[str, Any], path: Path) -> Content:
     known = next((one for one in _BLOCKS if one.kind == kind), None)
     if known is None:
         kinds = ", ".join(one.kind for one in _BLOCKS)
-        raise ArithprobeError(f"{path}: has a block {kind!r}; this version knows {kinds}; {_AGAIN}")
+        raise _UnknownError(f"{path}: has a block {kind!r:.80}; this version knows {kinds}; {_AGAIN}")
     given = {name: value for name, value in record.items() if name != "kind"}
     if known is Picture:
-        _require_name(given["name"])
         given["draw"] = _drawn_already(path, given["name"])
     if known is Table:
         given["columns"] = tuple(_checked(Column(**one)) for one in given["columns"])
@@ -151,9 +155,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {value!r}")
     return value
-
-
-def _require_name(name: Any) -> None:
-    """Refuse what is no plain name: a path could point anywhere."""
-    if not _NAME.fullmatch(_text(name)):
-        raise ValueError(f"{name!r} is no name")
