@@ -1,5 +1,6 @@
 """A study and a live probe that exist only here: terminal, JSON, page, TensorBoard and notebook say what they found."""
 
+import importlib
 import json
 import re
 import sys
@@ -16,7 +17,9 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe import ArithmeticDataModule, ArithmeticModule, run_over
-from arithprobe.analysis.study import Study
+from arithprobe.analysis.emergence.run import EmergenceComparison
+from arithprobe.analysis.invariance import InvarianceCurve
+from arithprobe.analysis.study import STUDIES, Study
 from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.watch import Watch
@@ -238,6 +241,13 @@ def test_two_studies_into_one_folder_are_refused_where_a_file_would_be_of_both(r
     assert_refused(ran(run, fitted, folder="probes"), "has what live probes wrote during a fit; choose another")
     assert {path: path.read_bytes() for path in (place / "count").rglob("*") if path.is_file()} == before
     assert ran(run, fitted)[0] == 0  # the control: the same study again
+
+
+def test_every_result_has_the_short_text_of_what_is_said():
+    for module in STUDIES.values():
+        importlib.import_module(module.partition(":")[0] + ".run")
+    kinds = {*Spoken.__subclasses__(), InvarianceCurve, EmergenceComparison}
+    assert len(kinds) > len(STUDIES) and not [one for one in kinds if one.__repr__ is not Spoken.__repr__]
 
 
 NAMES = ("a/b", "../up", "my study", "", ".hidden", "[bold]x", "a\nb", "<b>")

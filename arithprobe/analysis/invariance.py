@@ -47,7 +47,7 @@ class _Shifted:
 
 
 @dataclass(frozen=True, repr=False)
-class InvarianceCurve(Invariance, Spoken):
+class InvarianceCurve(Spoken, Invariance):
     """The curve, which says what it shows."""
 
     @property
