@@ -22,6 +22,7 @@ from arithprobe.analysis.invariance import InvarianceCurve
 from arithprobe.analysis.study import STUDIES, Study
 from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.telling import FILES_OF_THE_RUN, named, write_run
 from arithprobe.callbacks.watch import Watch
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
@@ -272,6 +273,38 @@ def test_every_name_that_can_be_said_is_read_again(name, tmp_path):
     write_said(Said(name, "Title", None, (Picture(name, bars, "finding", "caption"),), {name: {}}), tmp_path, "a.B")
     (page,) = pages_in(tmp_path)
     assert page.said.name == name and page.picture(name).with_name(f"{name}.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said("count", "Title", None, (Table("t", (Column("a"), Column("b")), (("x", 0.5),)),), {"count": [1]}),
+        Said("count", "Title", None, (Table("t", (Column("a"),), (("x", "y"),)),), {"count": [1]}),
+        Said("count", "Title", None, (Words(5),), {"count": [1]}),
+        Said("count", "Title", None, (Words("w", "loud"),), {"count": [1]}),
+        Said("count", None, None, records={"count": [1]}),
+        Said("count", "Title", None, records={"count": [1]}, rank=1.5),
+    ],
+)
+def test_what_the_page_could_not_read_again_is_refused_and_nothing_is_written(said, tmp_path):
+    with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
+        write_said(said, tmp_path, "a.B")
+    with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
+        write_run(tmp_path, said, "a.B", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES_OF_THE_RUN)
+def test_no_live_probe_writes_over_another_file_of_its_run(name, tmp_path):
+    with pytest.raises(ArithprobeError, match=f"{name}.json is another file of the run"):
+        write_run(tmp_path, Said("width", "Title", None, records={"sizes": {}, name: {}}), "a.B", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_live_probe_says_stands_under_its_own_name():
+    said = Said("other", "Title", None)
+    assert (named(said, "width", "width").name, named(said, "width", "width").title) == ("width", "Title")
+    assert (named(said, "second", "width").name, named(said, "second", "width").title) == ("second", "Title (second)")
 
 
 def test_what_a_study_says_under_a_name_of_another_is_not_written_over_it(tmp_path):

@@ -11,6 +11,7 @@ from arithprobe.analysis.emergence.drift import DriftControl
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.emergence_watch import EmergenceFound, EmergenceWatch, SoFar
 from arithprobe.callbacks.single import probed_module
+from arithprobe.callbacks.telling import FILES_OF_THE_RUN
 from arithprobe.callbacks.trainers import quiet
 from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
@@ -26,8 +27,6 @@ from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
 from arithprobe.training.probed import ProbedModule
-
-_FILES_OF_THE_RUN = ("behaviour", "provenance")
 
 
 class EmergenceProbing(ValidationProbe[EmergenceFound]):
@@ -85,7 +84,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if self.name in _FILES_OF_THE_RUN:
+        if self.name in FILES_OF_THE_RUN:
             raise ArithprobeError(
                 f"EmergenceProbing: name is {self.name!r}; {self.name}.json is another file of the run"
             )
