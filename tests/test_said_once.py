@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from conftest import SMALL, assert_refused, read_jsonl
 from filelock import FileLock
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -24,6 +26,7 @@ from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.telling import FILES_OF_THE_RUN, named, write_run
 from arithprobe.callbacks.watch import Watch
+from arithprobe.cli.terminal import print_said
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.style import new_figure
@@ -229,6 +232,33 @@ def test_a_live_probe_of_ones_own_reaches_tensorboard_summary_files_and_page(fit
     section = page[page.index('id="live-width"') :] if 'id="live-width"' in page else page[page.index('id="width"') :]
     section = section[: section.index("</section>")]
     assert "the last state has size" in section and section.count("<svg") == 2  # its curve and its picture
+
+
+@pytest.mark.slow
+def test_a_validation_after_the_fit_adds_a_line_and_leaves_what_the_fit_said(fitted, tmp_path):
+    probe, trainer, place, *_ = fitted
+    written = [place / "probes" / "width.page.json", *(place / "figures").glob("width*")]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in written}
+    lines = len(read_jsonl(place / "probes" / "width.jsonl"))
+    trainer.validate(ArithmeticModule(**SMALL), datamodule=trainer.datamodule, verbose=False)
+    assert len(before) == 3 and before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in written}
+    assert len(read_jsonl(place / "probes" / "width.jsonl")) == lines + 1
+    alone = Trainer(
+        callbacks=[probe], logger=TensorBoardLogger(tmp_path), enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    alone.validate(ArithmeticModule(**SMALL), datamodule=trainer.datamodule, verbose=False)
+    assert list(tmp_path.rglob("width.page.json")) and list(tmp_path.rglob("width_state.png"))  # the control
+
+
+@pytest.mark.parametrize("width", [10, 40, 80, 200])
+def test_no_line_is_so_short_that_rows_cannot_be_told_apart(width):
+    names = ("resid_mid.1@last", "resid_mid.1@12", "z.0@all")
+    columns = (Column("where", is_text=True), Column("R2"), Column("p", optional=True))
+    text = StringIO()
+    table = Table("Scores", columns, tuple((name, "0.980", "0.050") for name in names))
+    print_said(Said("count", "Title", None, (table,)), Console(file=text, width=width))
+    shown = "".join(line.replace("0.980", "").replace("0.050", "").strip() for line in text.getvalue().splitlines())
+    assert all(name in shown for name in names)
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
         self.name = type(self).name if name is None else name
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(str(self.name)):
             raise ArithprobeError(f"{type(self).__name__}: name is {self.name!r}; expected small letters")
         self.behaviour: Behaviour | None = None
         self.history: list[Observed[ResultT]] = []
@@ -220,17 +220,21 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._turn = False
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Tell what was said: the line of this validation, the page file, and now and then the pictures."""
+        """Tell what was said: a line; and in a fit, or without one, the page file, and now and then the pictures."""
         self.behaviour = module.behaviour
         if self.last is not None:
             self.last = replace(self.last, behaviour=self.behaviour)
-        if self._results == 1 or self._results % self.figure_every == 0:
+        of_fit = (
+            self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
+        )  # stays as it is
+        if not of_fit and (self._results == 1 or self._results % self.figure_every == 0):
             self._draw(trainer)
         with self.timed("files"):
             if self._run_folder is not None and self.last is not None:
                 line = moment(trainer) | gate(module, self.seconds) | dict(self.last.line)
                 add_line(self._run_folder, self.name, line)
-            self._write(module)
+            if not of_fit:
+                self._write(module)
 
     def _write(self, module: ProbedModule) -> None:
         if self._run_folder is not None and self.last is not None:
