@@ -359,11 +359,14 @@ def test_a_page_file_that_is_cut_or_has_an_unknown_block_is_one_line_and_nothing
     assert code == 0, err
 
 
-def test_a_stored_picture_that_is_cut_is_one_line(run, whole):
+def test_a_stored_picture_that_is_cut_or_would_run_is_one_line(run, whole):
     picture = whole / "probe" / "figures" / "ladder.svg"
     text = picture.read_text()
     picture.write_text(text[: len(text) // 2])
     assert_refused(run("report", whole), r"ladder\.svg: is no whole picture")
+    for added in ("<script>alert(1)</script>", '<g onload="alert(1)"/>', '<a href="JavaScript:alert(1)"/>'):
+        picture.write_text(text.replace("</svg>", f"{added}</svg>"))
+        assert_refused(run("report", whole), r"ladder\.svg: is more than a picture")
     picture.unlink()  # the PNG beside it is as good
     assert "data:image/png" in next(one for one in of_section(whole, "ladder") if isinstance(one, Drawing)).markup
 

@@ -24,7 +24,7 @@ from arithprobe.analysis.invariance import InvarianceCurve
 from arithprobe.analysis.study import STUDIES, Study
 from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
-from arithprobe.callbacks.telling import FILES_OF_THE_RUN, named, write_run
+from arithprobe.callbacks.telling import named, write_run
 from arithprobe.callbacks.watch import Watch
 from arithprobe.cli.terminal import print_said
 from arithprobe.data.sampling import DataRecipe
@@ -33,7 +33,7 @@ from arithprobe.plotting.style import new_figure
 from arithprobe.probes.tags import Tag
 from arithprobe.reports.page import report
 from arithprobe.said.content import Column, Picture, Said, Table, Words
-from arithprobe.said.folder import claimed, pages_in, write_said
+from arithprobe.said.folder import FILES_OF_THE_RUN, claimed, pages_in, write_said
 from arithprobe.said.notebook import Score, Spoken
 
 WORDS = "a third of the answers are <too high> here"
@@ -281,7 +281,7 @@ def test_every_result_has_the_short_text_of_what_is_said():
     assert len(kinds) > len(STUDIES) and not [one for one in kinds if one.__repr__ is not Spoken.__repr__]
 
 
-NAMES = ("a/b", "../up", "my study", "", ".hidden", "[bold]x", "a\nb", "<b>")
+NAMES = ("a/b", "../up", "my study", "", ".hidden", "[bold]x", "a\nb", "<b>", "x" * 300)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -329,6 +329,20 @@ def test_no_live_probe_writes_over_another_file_of_its_run(name, tmp_path):
     with pytest.raises(ArithprobeError, match=f"{name}.json is another file of the run"):
         write_run(tmp_path, Said("width", "Title", None, records={"sizes": {}, name: {}}), "a.B", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES_OF_THE_RUN)
+def test_no_study_writes_over_a_file_of_the_run(name, tmp_path):
+    (tmp_path / f"{name}.json").write_text("{}")
+    with (
+        pytest.raises(ArithprobeError, match=f"its {name}.json is of the run; choose another --output_dir"),
+        claimed(tmp_path, "a.B", ["count"], [name]),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.json"]
+    for _ in range(2):  # the control: its own, twice
+        with claimed(tmp_path / "own", "a.B", ["count"], [name]):
+            write_said(Said("count", "Title", None, records={name: [1]}), tmp_path / "own", "a.B")
 
 
 def test_what_a_live_probe_says_stands_under_its_own_name():

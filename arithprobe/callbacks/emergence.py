@@ -11,7 +11,6 @@ from arithprobe.analysis.emergence.drift import DriftControl
 from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.emergence_watch import EmergenceFound, EmergenceWatch, SoFar
 from arithprobe.callbacks.single import probed_module
-from arithprobe.callbacks.telling import FILES_OF_THE_RUN
 from arithprobe.callbacks.trainers import quiet
 from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, require_at_least, several
@@ -26,6 +25,7 @@ from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
+from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.training.probed import ProbedModule
 
 

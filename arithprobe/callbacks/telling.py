@@ -13,11 +13,9 @@ from arithprobe.files import to_json, write_whole
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import to_png, to_rgb, to_svg
 from arithprobe.said.content import Said
+from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.said.page_file import ENDING, page_record
 from arithprobe.training.probed import ProbedModule
-
-FILES_OF_THE_RUN = ("behaviour", "provenance")
-"""Records that no live probe writes, without the ending."""
 
 
 def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.render import Figure
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]*")
+_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]{0,99}")
 Tone = Literal["plain", "good", "doubtful", "bad"]
 """How a line is meant: ``bad`` warns."""
 
@@ -22,7 +22,7 @@ def require_name(name: object) -> None:
         ArithprobeError: If it is none.
     """
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ArithprobeError(f"{name!r:.80} is no name of a file; expected letters, digits and any of . _ @ + -")
+        raise ArithprobeError(f"{name!r:.80} is no name of a file; expected at most 100 letters, digits and . _ @ + -")
 
 
 @dataclass(frozen=True)

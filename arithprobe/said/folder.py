@@ -13,6 +13,8 @@ from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
 from arithprobe.said.content import Picture, Said, require_name
 from arithprobe.said.page_file import ENDING, StoredPage, page_record, read_page
 
+FILES_OF_THE_RUN = ("behaviour", "provenance")
+"""Records of a run that no study and no live probe writes, without the ending."""
 _ENDINGS = (".png", ".svg")
 
 
@@ -66,7 +68,11 @@ def claimed(
 def _require_own(
     folder: Path, pages: Sequence[StoredPage], study: str, names: Sequence[str], records: Sequence[str]
 ) -> None:
-    """Refuse a folder that has files of these names of another study, or of live probes."""
+    """Refuse a folder that has files of these names of another study or of the run, or files of live probes."""
+    ours = {name for page in pages for name in page.records}
+    for name in FILES_OF_THE_RUN:
+        if name in records and name not in ours and (folder / f"{name}.json").exists():
+            raise ArithprobeError(f"{folder}: its {name}.json is of the run; choose another --output_dir")
     for page in pages:
         shared = [one for one in records if one in page.records]
         if page.study != study and (page.said.name in names or shared):
