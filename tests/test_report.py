@@ -341,7 +341,9 @@ def test_a_page_file_that_is_cut_or_has_an_unknown_block_is_one_line_and_nothing
     for content, said in (
         (text[: len(text) // 2], "is no whole JSON.*write it again"),
         (json.dumps(record | {"blocks": [{"kind": "hologram"}]}), "has a block 'hologram'; this version knows words"),
-        (json.dumps(record | {"version": 99}), "is of version 99"),
+        (json.dumps(record | {"version": 99}), "is of version 99.*write it again"),
+        (json.dumps(record | {"name": "../../x"}), "'../../x' is no name"),
+        (json.dumps(record | {"title": 10**1000}), "is no page file of this version"),
         (json.dumps(record | {"blocks": [{"kind": "words", "text": 5, "tone": "plain"}]}), "text of a block is 5"),
         (
             json.dumps(record | {"blocks": [{"kind": "words", "text": "a", "tone": "loud"}]}),
@@ -349,18 +351,23 @@ def test_a_page_file_that_is_cut_or_has_an_unknown_block_is_one_line_and_nothing
         ),
     ):
         path.write_text(content)
-        assert_refused(run("report", whole), rf"{path.name}: .*{said}")
+        refused = run("report", whole)
+        assert_refused(refused, rf"{path.name}: .*{said}")
+        assert refused[2].count(path.name) == 1 and len(refused[2]) < 600  # said once, whatever the file holds
         assert not (whole / "report.html").exists()
     path.write_text(text)
     code, _, err = run("report", whole)
     assert code == 0, err
 
 
-def test_a_stored_picture_that_is_cut_is_one_line(run, whole):
+def test_a_stored_picture_that_is_cut_or_would_run_is_one_line(run, whole):
     picture = whole / "probe" / "figures" / "ladder.svg"
     text = picture.read_text()
     picture.write_text(text[: len(text) // 2])
     assert_refused(run("report", whole), r"ladder\.svg: is no whole picture")
+    for added in ("<script>alert(1)</script>", '<g onload="alert(1)"/>', '<a href="JavaScript:alert(1)"/>'):
+        picture.write_text(text.replace("</svg>", f"{added}</svg>"))
+        assert_refused(run("report", whole), r"ladder\.svg: is more than a picture")
     picture.unlink()  # the PNG beside it is as good
     assert "data:image/png" in next(one for one in of_section(whole, "ladder") if isinstance(one, Drawing)).markup
 

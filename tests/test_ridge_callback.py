@@ -201,6 +201,12 @@ def test_two_of_different_names_have_tags_files_and_pictures_of_their_own(run, s
         assert f"{name} probe of 'sum' at final@last" in out and f"{name} probing took" in out
 
 
+@pytest.mark.parametrize("name", [5, True, "", "A", "a b", "a_b", "ü", "../a", "a\n"])
+def test_a_name_of_other_than_small_letters_is_refused_as_it_is_given(name):
+    with pytest.raises(ArithprobeError, match="expected small letters"):
+        RidgeProbing(name=name)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -1,9 +1,11 @@
 """A study and a live probe that exist only here: terminal, JSON, page, TensorBoard and notebook say what they found."""
 
+import importlib
 import json
 import re
 import sys
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
 import torch
@@ -11,22 +13,28 @@ from conftest import SMALL, assert_refused, read_jsonl
 from filelock import FileLock
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe import ArithmeticDataModule, ArithmeticModule, run_over
-from arithprobe.analysis.study import Study
+from arithprobe.analysis.emergence.run import EmergenceComparison
+from arithprobe.analysis.invariance import InvarianceCurve
+from arithprobe.analysis.study import STUDIES, Study
 from arithprobe.behaviour import judge_rows
 from arithprobe.callbacks import BehaviourReport, TensorBoardOverview
 from arithprobe.callbacks.base import ValidationProbe
+from arithprobe.callbacks.telling import named, write_run
 from arithprobe.callbacks.watch import Watch
+from arithprobe.cli.terminal import print_said
 from arithprobe.data.sampling import DataRecipe
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.style import new_figure
 from arithprobe.probes.tags import Tag
 from arithprobe.reports.page import report
 from arithprobe.said.content import Column, Picture, Said, Table, Words
+from arithprobe.said.folder import FILES_OF_THE_RUN, claimed, pages_in, write_said
 from arithprobe.said.notebook import Score, Spoken
 
 WORDS = "a third of the answers are <too high> here"
@@ -85,6 +93,13 @@ class CountStudy(Study[CountOptions, Count]):
         progress("answers")
         found = run_over(loaded, rows)
         return Count(loaded.path, found.behaviour, float((found.predictions > rows.answers).double().mean()))
+
+
+class Nameless(Study[CountOptions, Count]):
+    """One that does not say what it is called."""
+
+    def run(self, loaded, rows, options, progress):
+        raise NotImplementedError
 
 
 class Rival(CountStudy):
@@ -224,6 +239,33 @@ def test_a_live_probe_of_ones_own_reaches_tensorboard_summary_files_and_page(fit
 
 
 @pytest.mark.slow
+def test_a_validation_after_the_fit_adds_a_line_and_leaves_what_the_fit_said(fitted, tmp_path):
+    probe, trainer, place, *_ = fitted
+    written = [place / "probes" / "width.page.json", *(place / "figures").glob("width*")]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in written}
+    lines = len(read_jsonl(place / "probes" / "width.jsonl"))
+    trainer.validate(ArithmeticModule(**SMALL), datamodule=trainer.datamodule, verbose=False)
+    assert len(before) == 3 and before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in written}
+    assert len(read_jsonl(place / "probes" / "width.jsonl")) == lines + 1
+    alone = Trainer(
+        callbacks=[probe], logger=TensorBoardLogger(tmp_path), enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    alone.validate(ArithmeticModule(**SMALL), datamodule=trainer.datamodule, verbose=False)
+    assert list(tmp_path.rglob("width.page.json")) and list(tmp_path.rglob("width_state.png"))  # the control
+
+
+@pytest.mark.parametrize("width", [10, 40, 80, 200])
+def test_no_line_is_so_short_that_rows_cannot_be_told_apart(width):
+    names = ("resid_mid.1@last", "resid_mid.1@12", "z.0@all")
+    columns = (Column("where", is_text=True), Column("R2"), Column("p", optional=True))
+    text = StringIO()
+    table = Table("Scores", columns, tuple((name, "0.980", "0.050") for name in names))
+    print_said(Said("count", "Title", None, (table,)), Console(file=text, width=width))
+    shown = "".join(line.replace("0.980", "").replace("0.050", "").strip() for line in text.getvalue().splitlines())
+    assert all(name in shown for name in names)
+
+
+@pytest.mark.slow
 def test_two_studies_into_one_folder_are_refused_where_a_file_would_be_of_both(run, fitted):
     place = fitted[2]
     ran(run, fitted)
@@ -234,6 +276,92 @@ def test_two_studies_into_one_folder_are_refused_where_a_file_would_be_of_both(r
     assert_refused(ran(run, fitted, folder="probes"), "has what live probes wrote during a fit; choose another")
     assert {path: path.read_bytes() for path in (place / "count").rglob("*") if path.is_file()} == before
     assert ran(run, fitted)[0] == 0  # the control: the same study again
+
+
+def test_every_result_has_the_short_text_of_what_is_said():
+    for module in STUDIES.values():
+        importlib.import_module(module.partition(":")[0] + ".run")
+    kinds = {*Spoken.__subclasses__(), InvarianceCurve, EmergenceComparison}
+    assert len(kinds) > len(STUDIES) and not [one for one in kinds if one.__repr__ is not Spoken.__repr__]
+
+
+NAMES = ("a/b", "../up", "my study", "", ".hidden", "[bold]x", "a\nb", "<b>", "x" * 300)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_said_has_names_that_files_can_have_and_the_page_reads(name, tmp_path):
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Said(name, "Title", None)
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Said("count", "Title", None, records={name: {}})
+    with pytest.raises(ArithprobeError, match="is no name of a file"):
+        Picture(name, bars, "finding", "caption")
+    for names, records in (([name], ["count"]), (["count"], [name])):
+        with pytest.raises(ArithprobeError, match="is no name of a file"), claimed(tmp_path, "a.B", names, records):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["count", "größe", "z.1@all.sum", "1", "a-b+c_d"])
+def test_every_name_that_can_be_said_is_read_again(name, tmp_path):
+    write_said(Said(name, "Title", None, (Picture(name, bars, "finding", "caption"),), {name: {}}), tmp_path, "a.B")
+    (page,) = pages_in(tmp_path)
+    assert page.said.name == name and page.picture(name).with_name(f"{name}.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said("count", "Title", None, (Table("t", (Column("a"), Column("b")), (("x", 0.5),)),), {"count": [1]}),
+        Said("count", "Title", None, (Table("t", (Column("a"),), (("x", "y"),)),), {"count": [1]}),
+        Said("count", "Title", None, (Words(5),), {"count": [1]}),
+        Said("count", "Title", None, (Words("w", "loud"),), {"count": [1]}),
+        Said("count", None, None, records={"count": [1]}),
+        Said("count", "Title", None, records={"count": [1]}, rank=1.5),
+    ],
+)
+def test_what_the_page_could_not_read_again_is_refused_and_nothing_is_written(said, tmp_path):
+    with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
+        write_said(said, tmp_path, "a.B")
+    with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
+        write_run(tmp_path, said, "a.B", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES_OF_THE_RUN)
+def test_no_live_probe_writes_over_another_file_of_its_run(name, tmp_path):
+    with pytest.raises(ArithprobeError, match=f"{name}.json is another file of the run"):
+        write_run(tmp_path, Said("width", "Title", None, records={"sizes": {}, name: {}}), "a.B", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES_OF_THE_RUN)
+def test_no_study_writes_over_a_file_of_the_run(name, tmp_path):
+    (tmp_path / f"{name}.json").write_text("{}")
+    with (
+        pytest.raises(ArithprobeError, match=f"its {name}.json is of the run; choose another --output_dir"),
+        claimed(tmp_path, "a.B", ["count"], [name]),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.json"]
+    for _ in range(2):  # the control: its own, twice
+        with claimed(tmp_path / "own", "a.B", ["count"], [name]):
+            write_said(Said("count", "Title", None, records={name: [1]}), tmp_path / "own", "a.B")
+
+
+def test_what_a_live_probe_says_stands_under_its_own_name():
+    said = Said("other", "Title", None)
+    assert (named(said, "width", "width").name, named(said, "width", "width").title) == ("width", "Title")
+    assert (named(said, "second", "width").name, named(said, "second", "width").title) == ("second", "Title (second)")
+
+
+def test_what_a_study_says_under_a_name_of_another_is_not_written_over_it(tmp_path):
+    write_said(Said("count", "Title", None, records={"numbers": [1]}), tmp_path, "a.B")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for said in (Said("count", "Title", None), Said("other", "Title", None, records={"numbers": [2]})):
+        with pytest.raises(ArithprobeError, match=r"is of a\.B; choose another --output_dir"):
+            write_said(said, tmp_path, "c.D")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.slow
@@ -251,6 +379,8 @@ def test_two_of_one_study_at_once_into_one_folder_are_refused(run, fitted):
         ("nowhere:Study", "nowhere:Study: cannot be imported"),
         ("test_said_once:CountStudi", "has no 'CountStudi'; did you mean 'CountStudy'"),
         ("test_said_once:Count", "is no subclass of arithprobe.analysis.study.Study"),
+        ("test_said_once:Nameless", "test_said_once:Nameless: does not say its name"),
+        ("..test_said_once:CountStudy", "..test_said_once:CountStudy: is relative; expected package.module:Class"),
     ],
 )
 def test_what_is_no_study_is_one_line(run, name, message):

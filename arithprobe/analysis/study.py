@@ -80,6 +80,8 @@ def study_of(path: str) -> Study[Any, Any]:
         ArithprobeError: If there is none.
     """
     module, _, name = path.partition(":")
+    if module.startswith("."):
+        raise ArithprobeError(f"{path}: is relative; expected package.module:Class")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError) as error:
@@ -89,6 +91,8 @@ def study_of(path: str) -> Study[Any, Any]:
         raise ArithprobeError(f"{path}: {module} has no {name!r}{near}") from None
     if not (isinstance(found, type) and issubclass(found, Study)):
         raise ArithprobeError(f"{path}: is no subclass of arithprobe.analysis.study.Study")
+    for missing in (one for one in ("name", "summary", "description", "options") if not hasattr(found, one)):
+        raise ArithprobeError(f"{path}: does not say its {missing}")
     try:
         return found()
     except TypeError as error:  # something that it has to say for itself is missing

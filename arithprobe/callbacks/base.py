@@ -15,7 +15,7 @@ from arithprobe.callbacks.clock import Timed
 from arithprobe.callbacks.custom_scalars import with_charts
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback, probed_module
-from arithprobe.callbacks.telling import add_line, gate, show_pictures, write_run
+from arithprobe.callbacks.telling import add_line, gate, named, show_pictures, write_run
 from arithprobe.callbacks.trainers import is_turn, moment, quiet, rows_behind, same_rows, sum_over_ranks, verify
 from arithprobe.callbacks.watch import Observed, ResultT, Watch
 from arithprobe.errors import ArithprobeError
@@ -64,7 +64,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
     def __init__(self, name: str | None = None) -> None:
         super().__init__()
         self.name = type(self).name if name is None else name
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(str(self.name)):
             raise ArithprobeError(f"{type(self).__name__}: name is {self.name!r}; expected small letters")
         self.behaviour: Behaviour | None = None
         self.history: list[Observed[ResultT]] = []
@@ -210,7 +210,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
             earlier = self.history if self.keeps is None else self.history[len(self.history) + 1 - self.keeps :]
             self.history = [*earlier, Observed(moment(trainer)["step"], result)]
             self._results += 1
-            self.last = with_charts(self._named(self.said(self.history)))
+            self.last = with_charts(named(self.said(self.history), self.name, type(self).name))
         pl_module.log_dict({tag: value for tag, value in self.last.scalars.items() if value == value}, sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -220,21 +220,21 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._turn = False
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Tell what was said: the line of this validation, the page file, and now and then the pictures."""
+        """Tell what was said: a line; and in a fit, or without one, the page file, and now and then the pictures."""
         self.behaviour = module.behaviour
         if self.last is not None:
             self.last = replace(self.last, behaviour=self.behaviour)
-        if self._results == 1 or self._results % self.figure_every == 0:
+        of_fit = (
+            self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
+        )  # stays as it is
+        if not of_fit and (self._results == 1 or self._results % self.figure_every == 0):
             self._draw(trainer)
         with self.timed("files"):
             if self._run_folder is not None and self.last is not None:
                 line = moment(trainer) | gate(module, self.seconds) | dict(self.last.line)
                 add_line(self._run_folder, self.name, line)
-            self._write(module)
-
-    def _named(self, said: Said) -> Said:
-        """With its own name in the title, where it is not that of its class."""
-        return said if self.name == type(self).name else replace(said, title=f"{said.title} ({self.name})")
+            if not of_fit:
+                self._write(module)
 
     def _write(self, module: ProbedModule) -> None:
         if self._run_folder is not None and self.last is not None:

@@ -25,9 +25,8 @@ from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
+from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.training.probed import ProbedModule
-
-_FILES_OF_THE_RUN = ("behaviour", "provenance")
 
 
 class EmergenceProbing(ValidationProbe[EmergenceFound]):
@@ -85,7 +84,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if self.name in _FILES_OF_THE_RUN:
+        if self.name in FILES_OF_THE_RUN:
             raise ArithprobeError(
                 f"EmergenceProbing: name is {self.name!r}; {self.name}.json is another file of the run"
             )

@@ -1,16 +1,19 @@
 """Where what a live probe says goes: lines, records and the page file of its run, and pictures."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from arithprobe.callbacks.loggers import log_image, takes_images
+from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import to_png, to_rgb, to_svg
 from arithprobe.said.content import Said
+from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.said.page_file import ENDING, page_record
 from arithprobe.training.probed import ProbedModule
 
@@ -30,6 +33,11 @@ def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
     } | fidelity_record(module.fidelity)
 
 
+def named(said: Said, name: str, default: str) -> Said:
+    """The same under a live probe's name, which is in the title too where it is not that of its class."""
+    return replace(said, name=name, title=said.title if name == default else f"{said.title} ({name})")
+
+
 def add_line(folder: Path, name: str, line: Mapping[str, Any]) -> None:
     """Add a line to ``probes/<name>.jsonl``."""
     path = folder / "probes" / f"{name}.jsonl"
@@ -45,11 +53,17 @@ def write_run(folder: Path, said: Said, speaker: str, before: Mapping[str, Any])
         said: What was said.
         speaker: What said it: the class's full name.
         before: What stands first in every record.
+
+    Raises:
+        ArithprobeError: If a record is another file of the run, or the page file could not be read again.
     """
+    page = to_json(page_record(said, speaker, live=True)) + "\n"
+    for name in said.records:
+        if name in FILES_OF_THE_RUN:
+            raise ArithprobeError(f"{said.name}: {name}.json is another file of the run; expected a record's own name")
     for name, record in said.records.items():
         write_whole(folder / f"{name}.json", f"{to_json({**before, **record})}\n")
-    page = page_record(said, speaker, live=True)
-    write_whole(folder / "probes" / f"{said.name}{ENDING}", to_json(page) + "\n")
+    write_whole(folder / "probes" / f"{said.name}{ENDING}", page)
 
 
 def show_pictures(trainer: Trainer, folder: Path | None, said: Said, step: int | None) -> None:

@@ -64,7 +64,12 @@ def _width(table: Table, shown: Sequence[Column]) -> int:
 def _drawn(table: Table, shown: Sequence[Column]) -> Grid:
     grid = Grid(title=escape(table.title), box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     for column in shown:
-        grid.add_column(escape(column.name), justify="left" if column.is_text else "right", no_wrap=not column.is_text)
+        grid.add_column(
+            escape(column.name),
+            justify="left" if column.is_text else "right",
+            no_wrap=not column.is_text,
+            overflow="fold",
+        )
     places = [table.columns.index(column) for column in shown]
     for row in table.rows:
         grid.add_row(*(escape(row[place]) for place in places))

@@ -15,6 +15,7 @@ from arithprobe.said.content import Column, Picture, Table, Words
 _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')
 _USE = re.compile(r'(href="#|url\(#)')
+_RUNS = re.compile(r"<script|<foreignObject|<iframe|\son\w+\s*=|javascript:", re.IGNORECASE)
 _USES = re.compile(r'(?:href="#|url\(#)([^")]+)')
 _THEMED = {"#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(--band)", "#dddddd": "var(--band)"}
 
@@ -108,13 +109,15 @@ def stored_drawing(path: Path, picture: Picture) -> Drawing | Missing:
         picture: What its page file says of it.
 
     Raises:
-        ArithprobeError: If the file is no whole picture.
+        ArithprobeError: If the file is no whole picture, or would do something on the page.
     """
     drawn, pixels = (path.with_name(path.name + ending) for ending in (".svg", ".png"))
     if drawn.is_file():
         text = read_text(drawn).strip()
         if "<svg " not in text or not text.endswith("</svg>"):
             raise ArithprobeError(f"{drawn}: is no whole picture; delete it, or let what wrote it write it again")
+        if _RUNS.search(text):
+            raise ArithprobeError(f"{drawn}: is more than a picture, it has a script; delete it")
         markup = _themed(text)
     elif pixels.is_file():
         content = base64.b64encode(pixels.read_bytes()).decode()

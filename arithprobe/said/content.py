@@ -1,15 +1,28 @@
 """The blocks that an analysis speaks in, and all that it says."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.render import Figure
 
+_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]{0,99}")
 Tone = Literal["plain", "good", "doubtful", "bad"]
 """How a line is meant: ``bad`` warns."""
+
+
+def require_name(name: object) -> None:
+    """Refuse what is no plain name of a file: a path could point anywhere.
+
+    Raises:
+        ArithprobeError: If it is none.
+    """
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ArithprobeError(f"{name!r:.80} is no name of a file; expected at most 100 letters, digits and . _ @ + -")
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn when somebody looks."""
+    """A figure, drawn when somebody looks.
+
+    Raises:
+        ArithprobeError: If its name is no plain name of a file.
+    """
 
     kind: ClassVar[str] = "picture"
     name: str
@@ -65,6 +82,9 @@ class Picture:
     """What it is."""
     does_not_show: str = ""
     """What nobody should conclude from it."""
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,11 @@ Content = Words | Table | Picture | Chart | CellMap
 
 @dataclass(frozen=True)
 class Said:
-    """What an analysis found: numbers for files, and blocks for people."""
+    """What an analysis found: numbers for files, and blocks for people.
+
+    Raises:
+        ArithprobeError: If its name, or that of a record, is no plain name of a file.
+    """
 
     name: str
     """First part of its file ``<name>.page.json``, and the anchor of its section on the page."""
@@ -148,6 +172,10 @@ class Said:
     """What a live probe adds to ``probes/<name>.jsonl``, a line a validation."""
     also: tuple["Said", ...] = ()
     """What the same run says of further questions, each with files and a section of its own."""
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.records):
+            require_name(name)
 
     @property
     def parts(self) -> tuple["Said", ...]:

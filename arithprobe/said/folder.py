@@ -10,9 +10,11 @@ from filelock import FileLock, Timeout
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable, to_json, write_whole
 from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
-from arithprobe.said.content import Picture, Said
+from arithprobe.said.content import Picture, Said, require_name
 from arithprobe.said.page_file import ENDING, StoredPage, page_record, read_page
 
+FILES_OF_THE_RUN = ("behaviour", "provenance")
+"""Records of a run that no study and no live probe writes, without the ending."""
 _ENDINGS = (".png", ".svg")
 
 
@@ -30,9 +32,11 @@ def claimed(
         folders: Names of the folders inside it that other files go to.
 
     Raises:
-        ArithprobeError: If the folder cannot be written, a file's name is taken by a folder, they are of another study,
-            or another process writes them now.
+        ArithprobeError: If a name is none of a file, the folder cannot be written, a file's name is taken by a folder,
+            they are of another study, or another process writes them now.
     """
+    for name in (*names, *records):
+        require_name(name)
     require_writable(folder)
     for name in ("figures", *folders):
         require_writable(folder / name)
@@ -41,13 +45,7 @@ def claimed(
     for path in taken:
         if path.is_dir():
             raise ArithprobeError(f"{path}: is a folder; expected a file to write")
-    for page in pages_in(folder):
-        shared = [one for one in records if one in page.records]
-        if page.study != study and (page.said.name in names or shared):
-            what = f"{shared[0]}.json" if shared else page.path.name
-            raise ArithprobeError(f"{folder}: its {what} is of {page.study}; choose another --output_dir")
-        if page.live:
-            raise ArithprobeError(f"{folder}: has what live probes wrote during a fit; choose another --output_dir")
+    _require_own(folder, list(pages_in(folder)), study, names, records)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f".{names[0]}.lock", timeout=0)
@@ -65,6 +63,23 @@ def claimed(
         for path in made:  # where nothing was written
             with suppress(OSError):
                 path.rmdir()
+
+
+def _require_own(
+    folder: Path, pages: Sequence[StoredPage], study: str, names: Sequence[str], records: Sequence[str]
+) -> None:
+    """Refuse a folder that has files of these names of another study or of the run, or files of live probes."""
+    ours = {name for page in pages for name in page.records}
+    for name in FILES_OF_THE_RUN:
+        if name in records and name not in ours and (folder / f"{name}.json").exists():
+            raise ArithprobeError(f"{folder}: its {name}.json is of the run; choose another --output_dir")
+    for page in pages:
+        shared = [one for one in records if one in page.records]
+        if page.study != study and (page.said.name in names or shared):
+            what = f"{shared[0]}.json" if shared else page.path.name
+            raise ArithprobeError(f"{folder}: its {what} is of {page.study}; choose another --output_dir")
+        if page.live:
+            raise ArithprobeError(f"{folder}: has what live probes wrote during a fit; choose another --output_dir")
 
 
 def pages_in(folder: Path) -> Iterator[StoredPage]:
@@ -89,8 +104,12 @@ def write_said(said: Said, folder: Path, study: str) -> list[Path]:
 
     Returns:
         The files of numbers, and the PNG of each picture; beside it stands the SVG.
+
+    Raises:
+        ArithprobeError: If a file of another study has one of the names that it says, or cannot be written.
     """
     pages = list(pages_in(folder))
+    _require_own(folder, pages, study, [one.name for one in said.parts], [n for one in said.parts for n in one.records])
     parts = [_renamed(one, folder, pages) for one in said.parts]
     drawn = {picture.name: drawn_twice(picture.draw()) for one in parts for picture in one.pictures}
     records = {name: to_json(record) + "\n" for one in parts for name, record in one.records.items()}

@@ -1,22 +1,25 @@
 """``<name>.page.json``: what an analysis said, for the page to say again."""
 
-import re
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from arithprobe.errors import ArithprobeError
-from arithprobe.files import read_object
+from arithprobe.files import read_object, to_json
 from arithprobe.plotting.render import Figure
 from arithprobe.said.content import CellMap, Chart, Column, Content, Picture, Said, Table, Words
 
 ENDING = ".page.json"
 _VERSION = 1
-_NAME = re.compile(r"[A-Za-z0-9][\w.@+-]*")
 _BLOCKS: tuple[type[Content], ...] = (Words, Table, Picture, Chart, CellMap)
 Checked = TypeVar("Checked", bound=Content | Column)
 _AGAIN = "let the command that wrote it write it again, or delete it"
+
+
+class _UnknownError(ArithprobeError):
+    """Of another version; says so itself."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,12 @@ def page_record(said: Said, study: str, *, live: bool = False) -> dict[str, Any]
         said: What is to be said again.
         study: What says it: the class's full name.
         live: Whether a live probe does.
+
+    Raises:
+        ArithprobeError: If it could not be read again, as where a cell of a table is no text.
     """
     names = ("name", "title", "shows", "does_not_show", "rank", "checkpoint", "weights")
-    return {
+    record = {
         "version": _VERSION,
         "study": study,
         "live": live,
@@ -59,6 +65,11 @@ def page_record(said: Said, study: str, *, live: bool = False) -> dict[str, Any]
         "records": list(said.records),
         "files": list(said.files),
     }
+    try:
+        _page_of(json.loads(to_json(record)), Path(f"{said.name}{ENDING}"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArithprobeError(f"{said.name}: what it says makes no page ({error!r:.200})") from error
+    return record
 
 
 def _stored(block: Content) -> dict[str, Any]:
@@ -77,25 +88,32 @@ def read_page(path: Path) -> StoredPage:
     """
     record = read_object(path)
     try:
-        if record["version"] != _VERSION:
-            raise ArithprobeError(f"{path}: is of version {record['version']!r} of page files, expected {_VERSION}")
-        blocks = tuple(_block(one, path) for one in record["blocks"])
-        said = Said(
-            name=_text(record["name"]),
-            title=_text(record["title"]),
-            behaviour=None,
-            blocks=blocks,
-            shows=_text(record["shows"]),
-            does_not_show=_text(record["does_not_show"]),
-            rank=_whole(record["rank"]),
-            checkpoint=None if record["checkpoint"] is None else _text(record["checkpoint"]),
-            weights=None if record["weights"] is None else _text(record["weights"]),
-        )
-        _require_name(said.name)
-        records, files = (tuple(_text(one) for one in record[name]) for name in ("records", "files"))
-        return StoredPage(path, said, _text(record["study"]), record["live"] is True, records, files)
+        return _page_of(record, path)
+    except _UnknownError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArithprobeError(f"{path}: is no page file of this version ({error!r}); {_AGAIN}") from error
+        raise ArithprobeError(f"{path}: is no page file of this version ({error!r:.200}); {_AGAIN}") from error
+
+
+def _page_of(record: Mapping[str, Any], path: Path) -> StoredPage:
+    if record["version"] != _VERSION:
+        raise _UnknownError(
+            f"{path}: is of version {record['version']!r:.80} of page files, expected {_VERSION}; {_AGAIN}"
+        )
+    blocks = tuple(_block(one, path) for one in record["blocks"])
+    said = Said(
+        name=_text(record["name"]),
+        title=_text(record["title"]),
+        behaviour=None,
+        blocks=blocks,
+        shows=_text(record["shows"]),
+        does_not_show=_text(record["does_not_show"]),
+        rank=_whole(record["rank"]),
+        checkpoint=None if record["checkpoint"] is None else _text(record["checkpoint"]),
+        weights=None if record["weights"] is None else _text(record["weights"]),
+    )
+    records, files = (tuple(_text(one) for one in record[name]) for name in ("records", "files"))
+    return StoredPage(path, said, _text(record["study"]), record["live"] is True, records, files)
 
 
 def _block(record: Mapping[str, Any], path: Path) -> Content:
@@ -103,10 +121,9 @@ def _block(record: Mapping[str, Any], path: Path) -> Content:
     known = next((one for one in _BLOCKS if one.kind == kind), None)
     if known is None:
         kinds = ", ".join(one.kind for one in _BLOCKS)
-        raise ArithprobeError(f"{path}: has a block {kind!r}; this version knows {kinds}; {_AGAIN}")
+        raise _UnknownError(f"{path}: has a block {kind!r:.80}; this version knows {kinds}; {_AGAIN}")
     given = {name: value for name, value in record.items() if name != "kind"}
     if known is Picture:
-        _require_name(given["name"])
         given["draw"] = _drawn_already(path, given["name"])
     if known is Table:
         given["columns"] = tuple(_checked(Column(**one)) for one in given["columns"])
@@ -151,9 +168,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {value!r}")
     return value
-
-
-def _require_name(name: Any) -> None:
-    """Refuse what is no plain name: a path could point anywhere."""
-    if not _NAME.fullmatch(_text(name)):
-        raise ValueError(f"{name!r} is no name")
