@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable, to_json, write_whole
-from arithprobe.plotting.render import Figure, to_png, to_rgb, to_svg
+from arithprobe.plotting.render import to_png, to_rgb, to_svg
 from arithprobe.said.content import Picture, Said, require_name
 from arithprobe.said.page_file import ENDING, StoredPage, page_record, read_page
 
@@ -111,7 +111,7 @@ def write_said(said: Said, folder: Path, study: str) -> list[Path]:
     pages = list(pages_in(folder))
     _require_own(folder, pages, study, [one.name for one in said.parts], [n for one in said.parts for n in one.records])
     parts = [_renamed(one, folder, pages) for one in said.parts]
-    drawn = {picture.name: drawn_twice(picture.draw()) for one in parts for picture in one.pictures}
+    drawn = {picture.name: _drawn(picture) for one in parts for picture in one.pictures}
     records = {name: to_json(record) + "\n" for one in parts for name, record in one.records.items()}
     page_files = {one.name: to_json(page_record(one, study)) + "\n" for one in parts}
     for name, (pixels, text) in drawn.items():
@@ -129,16 +129,16 @@ def write_said(said: Said, folder: Path, study: str) -> list[Path]:
     return [*written, *(folder / "figures" / f"{name}.png" for name in drawn)]
 
 
-def drawn_twice(figure: Figure) -> tuple[bytes, str]:
-    """A figure as PNG and as SVG."""
+def _drawn(picture: Picture) -> tuple[bytes, str]:
+    """A picture as PNG and as SVG."""
+    figure = picture.draw()
     return to_png(to_rgb(figure)), to_svg(figure)
 
 
 def _renamed(said: Said, folder: Path, pages: list[StoredPage]) -> Said:
     """The same, without pictures of the names that others have in this folder."""
     others = [page for page in pages if page.said.name != said.name]
-    if (folder.parent / "probes").is_dir() or (folder / "probes").is_dir():
-        others += pages_in(folder / "probes")
+    others += pages_in(folder / "probes")  # of live probes, where this is the folder of a run
     taken = {picture.name for page in others for picture in page.said.pictures}
     blocks = (
         replace(one, name=f"{said.name}_{one.name}") if isinstance(one, Picture) and one.name in taken else one
