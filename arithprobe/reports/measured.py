@@ -88,11 +88,12 @@ def _curve_finding(one: ProbeHistory) -> str:
         return f"The {one.analysis} probe of {one.target} has no score at {one.sites[at]}."
     first, last = known[0], known[-1]
     score, null = float(one.score[last, at]), float(one.null_high[last, at])
-    compared = "with no null to compare with" if math.isnan(null) else f"above its null ({null:.3f})"
+    compared = f"{'' if score > max(null, 0.0) else 'not '}above its null ({null:.3f})"  # below 0 nothing is read
+    compared = "with no null to compare with" if math.isnan(null) else compared
     moved = "is" if first == last else f"goes from {float(one.score[first, at]):.3f} to"
     return (
         f"{one.metric} of {one.target} at {one.sites[at]} {moved} {score:.3f} "
-        f"after {steps_made(one.steps[last])} steps, {'not ' if score <= null else ''}{compared}."
+        f"after {steps_made(one.steps[last])} steps, {compared}."
     )
 
 
