@@ -27,9 +27,11 @@ from arithprobe.behaviour.verdict import UNTOLD_WARNING
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.data.tsv import write_tsv
 from arithprobe.errors import ArithprobeError
+from arithprobe.plotting.probe_curves import ProbeHistory
 from arithprobe.reports.answer_sections import unchanged
 from arithprobe.reports.blocks import Drawing, Missing
 from arithprobe.reports.histories import cube_of, history, of_the_fit
+from arithprobe.reports.measured import _curve_finding
 from arithprobe.reports.origin_sections import origin
 from arithprobe.reports.page import page_of, read_runs, sections_of
 from arithprobe.reports.run import read_run
@@ -683,3 +685,10 @@ def test_a_page_with_an_error_is_found_out(page, tmp_path, browser):
         seen.page.goto(broken.as_uri())
         assert any("missing is not defined" in error for error in seen.errors)
         assert any("Content Security Policy" in error for error in seen.errors)  # the page forbids it
+
+
+@pytest.mark.parametrize(("score", "said"), [(0.2, "steps, above its null"), (-0.01, "steps, not above its null")])
+def test_a_score_below_zero_is_not_called_above_its_null(score, said):
+    values = torch.tensor([[score]], dtype=torch.float64)
+    found = ProbeHistory("ridge", "sum", "held-out R2", (4,), ("final",), values, torch.full((1, 1), -0.05))
+    assert said in _curve_finding(found)
