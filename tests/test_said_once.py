@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pickle
 import re
 import sys
 from dataclasses import dataclass
@@ -263,6 +264,15 @@ def test_no_line_is_so_short_that_rows_cannot_be_told_apart(width):
     print_said(Said("count", "Title", None, (table,)), Console(file=text, width=width))
     shown = "".join(line.replace("0.980", "").replace("0.050", "").strip() for line in text.getvalue().splitlines())
     assert all(name in shown for name in names)
+
+
+def test_a_probe_that_has_said_something_can_be_pickled(fitted):
+    """As processes that are spawned ask for; what it says has pictures that are not drawn yet."""
+    probe = fitted[0]
+    assert list(probe.last.pictures)  # the control
+    copied = pickle.loads(pickle.dumps(probe))
+    assert copied.findings() == probe.findings() and copied.history == probe.history
+    assert list(probe.last.pictures) and not list(copied.last.pictures)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from arithprobe.callbacks.clock import Timed
 from arithprobe.callbacks.custom_scalars import with_charts
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback, probed_module
-from arithprobe.callbacks.telling import add_line, gate, named, show_pictures, write_run
+from arithprobe.callbacks.telling import add_line, gate, named, show_pictures, without_pictures, write_run
 from arithprobe.callbacks.trainers import is_turn, moment, quiet, rows_behind, same_rows, sum_over_ranks, verify
 from arithprobe.callbacks.watch import Observed, ResultT, Watch
 from arithprobe.errors import ArithprobeError
@@ -154,8 +154,9 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._planned = module.model, module.objective, dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy watches other runs."""
-        return vars(self) | {"_fit": None, "_planned": None, "_watch": None}
+        """A copy watches other runs; it keeps the words, as pictures that are still to be drawn cannot be pickled."""
+        last = None if self.last is None else without_pictures(self.last)
+        return vars(self) | {"_fit": None, "_planned": None, "_watch": None, "_aside": {}, "last": last}
 
     def _forget_all(self) -> None:
         self.history, self.last, self._validations, self._results, self._drawn = [], None, 0, 0, 0
@@ -224,9 +225,8 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self.behaviour = module.behaviour
         if self.last is not None:
             self.last = replace(self.last, behaviour=self.behaviour)
-        of_fit = (
-            self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
-        )  # stays as it is
+        # what a fit of this trainer left stays as it is
+        of_fit = self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
         if not of_fit and (self._results == 1 or self._results % self.figure_every == 0):
             self._draw(trainer)
         with self.timed("files"):

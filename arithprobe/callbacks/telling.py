@@ -12,7 +12,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import to_png, to_rgb, to_svg
-from arithprobe.said.content import Said
+from arithprobe.said.content import Picture, Said
 from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.said.page_file import ENDING, page_record
 from arithprobe.training.probed import ProbedModule
@@ -36,6 +36,11 @@ def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
 def named(said: Said, name: str, default: str) -> Said:
     """The same under a live probe's name, which is in the title too where it is not that of its class."""
     return replace(said, name=name, title=said.title if name == default else f"{said.title} ({name})")
+
+
+def without_pictures(said: Said) -> Said:
+    """The same without its pictures."""
+    return replace(said, blocks=tuple(block for block in said.blocks if not isinstance(block, Picture)))
 
 
 def add_line(folder: Path, name: str, line: Mapping[str, Any]) -> None:

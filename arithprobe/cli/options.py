@@ -73,30 +73,23 @@ def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequenc
 
 
 def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
-    """The rows and the model of a command on a checkpoint; here PyTorch is imported, which options need not wait for.
+    """The rows and the model of a command on a checkpoint; of a folder, says which file it is.
+
+    Here PyTorch is imported, which the options need not wait for.
 
     Raises:
-        ArithprobeError: If one of the files is missing or wrong.
+        ArithprobeError: If one of the files is missing or wrong, or the model is another than the options say.
     """
     from arithprobe.data.dataset import ArithmeticDataset
+    from arithprobe.models.checkpoints import load_model
 
     if given.threads is not None:
         use_threads(given.threads)
-    return ArithmeticDataset.from_tsv(given.data), model_of(given)
-
-
-def model_of(given: Namespace) -> "LoadedModel":
-    """The model of a command on a checkpoint; of a folder, says which file it is.
-
-    Raises:
-        ArithprobeError: If there is none, or another than the options say.
-    """
-    from arithprobe.models.checkpoints import load_model
-
+    rows = ArithmeticDataset.from_tsv(given.data)
     loaded = load_model(given.checkpoint, given.n_heads, given.scale)
     if Path(given.checkpoint).is_dir():
         sys.stdout.write(f"checkpoint:  {loaded.path}\n")
-    return loaded
+    return rows, loaded
 
 
 def options_from(given: Namespace, kind: type[Options]) -> Options:
