@@ -496,3 +496,13 @@ def test_other_mistakes_of_the_command_are_one_line(run, two_runs, tmp_path):
     assert_refused(run("emergence", *out), "--runs is missing")
     done = run("emergence", "--runs", two_runs[0], "--output_dir", two_runs[0])
     assert_refused(done, "would be overwritten")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("white")
+def test_a_name_of_its_own_stays_in_the_title_when_all_is_said_again(modular):
+    """The loss of a validation is known after its scores, so emergence says all again then, and at the end."""
+    probing = EmergenceProbing(targets=["x"], frequencies=0, twins=0, drifts=0, name="early")
+    fitted(modular, [probing])
+    assert probing.last.name == "early" and probing.last.title == "Emergence (early)"
+    assert not any(loss != loss for loss in probing.last.records["early"]["loss"])  # the control: it was said again

@@ -334,14 +334,14 @@ def test_what_the_page_could_not_read_again_is_refused_and_nothing_is_written(sa
     with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
         write_said(said, tmp_path, "a.B")
     with pytest.raises(ArithprobeError, match="count: what it says makes no page"):
-        write_run(tmp_path, said, "a.B", {})
+        write_run(tmp_path, said, WidthProbing, {})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", FILES_OF_THE_RUN)
 def test_no_live_probe_writes_over_another_file_of_its_run(name, tmp_path):
     with pytest.raises(ArithprobeError, match=f"{name}.json is another file of the run"):
-        write_run(tmp_path, Said("width", "Title", None, records={"sizes": {}, name: {}}), "a.B", {})
+        write_run(tmp_path, Said("width", "Title", None, records={"sizes": {}, name: {}}), WidthProbing, {})
     assert not list(tmp_path.iterdir())
 
 

@@ -20,7 +20,7 @@ from arithprobe.callbacks.trainers import is_turn, moment, quiet, rows_behind, s
 from arithprobe.callbacks.watch import Observed, ResultT, Watch
 from arithprobe.errors import ArithprobeError
 from arithprobe.problems.rows import Rows
-from arithprobe.said.content import Said, Words
+from arithprobe.said.content import Said
 from arithprobe.training.probed import ProbedModule
 
 _NAME = re.compile(r"[a-z]+")
@@ -99,8 +99,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     def findings(self) -> list[str]:
         """What it said last in words, one line each."""
-        blocks = () if self.last is None else self.last.blocks
-        return [line for one in blocks if isinstance(one, Words) for line in one.text.splitlines()]
+        return [] if self.last is None else self.last.lines
 
     def tags(self) -> list[str]:
         """The tags it may log, once prepared."""
@@ -168,8 +167,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare; and begin, unless this is the sanity check or another's turn."""
-        module, rows = probed_module(pl_module), rows_behind(trainer.val_dataloaders)
-        self._turn = False
+        module, rows, self._turn = probed_module(pl_module), rows_behind(trainer.val_dataloaders), False
         with self.timed("prepare"):
             self.plan(module, rows)
             if trainer.state.fn == TrainerFn.FITTING:
@@ -208,11 +206,15 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
             if result is None:
                 self._turn, self.last = False, None
                 return
-            earlier = self.history if self.keeps is None else self.history[len(self.history) + 1 - self.keeps :]
-            self.history = [*earlier, Observed(moment(trainer)["step"], result)]
+            self.history = [*self.history, Observed(moment(trainer)["step"], result)][-(self.keeps or 0) :]
             self._results += 1
-            self.last = with_charts(named(self.said(self.history), self.name, type(self).name))
-        pl_module.log_dict({tag: value for tag, value in self.last.scalars.items() if value == value}, sync_dist=True)
+            said = self.say()
+        pl_module.log_dict({tag: value for tag, value in said.scalars.items() if value == value}, sync_dist=True)
+
+    def say(self) -> Said:
+        """Say anew what the results so far mean."""
+        self.last = with_charts(named(self.said(self.history), self.name, type(self).name))
+        return self.last
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it, once the module has judged the behaviour, on the first process."""
@@ -221,11 +223,10 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._turn = False
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Tell what was said: a line; and in a fit, or without one, the page file, and now and then the pictures."""
+        """Tell what was said: a line; and, but for what a fit left, the page file, and now and then the pictures."""
         self.behaviour = module.behaviour
         if self.last is not None:
             self.last = replace(self.last, behaviour=self.behaviour)
-        # what a fit of this trainer left stays as it is
         of_fit = self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
         if not of_fit and (self._results == 1 or self._results % self.figure_every == 0):
             self._draw(trainer)
@@ -238,8 +239,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     def _write(self, module: ProbedModule) -> None:
         if self._run_folder is not None and self.last is not None:
-            speaker = f"{type(self).__module__}.{type(self).__qualname__}"
-            write_run(self._run_folder, self.last, speaker, gate(module, self.seconds))
+            write_run(self._run_folder, self.last, type(self), gate(module, self.seconds))
 
     def _draw(self, trainer: Trainer) -> None:
         self._drawn = self._results

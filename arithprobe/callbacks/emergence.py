@@ -152,7 +152,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
         loss = trainer.callback_metrics.get("val/loss")
         self._losses.append(math.nan if loss is None else float(loss))
         self.behaviour = module.behaviour
-        self.last = self.said(self.history)
+        self.say()
         super().report(trainer, module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -162,7 +162,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
             module = probed_module(pl_module)
             with self.timed("compute"), quiet(module):
                 self._watch.compare(len(self.history) - 1, self._drift)
-                self.last = self.said(self.history)
+                self.say()
             self._drawn = 0
             with self.timed("files"):
                 self._write(module)

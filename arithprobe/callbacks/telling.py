@@ -50,19 +50,19 @@ def add_line(folder: Path, name: str, line: Mapping[str, Any]) -> None:
     write_whole(path, f"{earlier}{to_json(line)}\n")
 
 
-def write_run(folder: Path, said: Said, speaker: str, before: Mapping[str, Any]) -> None:
+def write_run(folder: Path, said: Said, speaker: type[object], before: Mapping[str, Any]) -> None:
     """Write what is of the whole run so far: the records, and the page file.
 
     Args:
         folder: That of the run.
         said: What was said.
-        speaker: What said it: the class's full name.
+        speaker: The class that said it.
         before: What stands first in every record.
 
     Raises:
         ArithprobeError: If a record is another file of the run, or the page file could not be read again.
     """
-    page = to_json(page_record(said, speaker, live=True)) + "\n"
+    page = to_json(page_record(said, f"{speaker.__module__}.{speaker.__qualname__}", live=True)) + "\n"
     for name in said.records:
         if name in FILES_OF_THE_RUN:
             raise ArithprobeError(f"{said.name}: {name}.json is another file of the run; expected a record's own name")

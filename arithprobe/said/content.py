@@ -183,6 +183,11 @@ class Said:
         return (self, *self.also)
 
     @property
+    def lines(self) -> list[str]:
+        """What it says in words, line by line."""
+        return [line for block in self.blocks if isinstance(block, Words) for line in block.text.splitlines()]
+
+    @property
     def pictures(self) -> Iterator[Picture]:
         """The pictures among its own blocks."""
         return (block for block in self.blocks if isinstance(block, Picture))
