@@ -6,7 +6,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --di
 
 OLDEST := build/oldest
 
-.PHONY: fit test test-quick test-long test-oldest check docs linkcheck setup clean
+.PHONY: fit test test-quick test-long test-oldest check dist docs linkcheck setup clean
 
 fit: $(READY)  ## train REG-SUM and probe it
 	$(BIN)/arithprobe fit --config configs/reg_sum.yaml
@@ -31,6 +31,10 @@ check: $(READY)  ## lint, types, layers, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(TESTS)
+
+dist: $(READY)  ## wheel and sdist in dist/, tried in a fresh environment and an empty folder; not in 'check'
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python scripts/try_wheel.py dist
 
 docs: $(READY)  ## the documentation site, build/docs/index.html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs

@@ -114,7 +114,7 @@ def test_shared_rows(fails, small_data):
         ),
         (["--data.recipe.task", "modd"], "--data.recipe.task: expected one of 'sum', 'mod', got 'modd'"),
         (["--data.recipe.rows", "1"], "rows is 1; expected 2 to"),
-        (["--config", "nowhere.yaml"], "--config: File does not exist"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
         (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean 'trainer.max_epochs'?"),
         (["--trainer.devices", "x"], "devices"),
         (["--trainer.accumulate_grad_batches", "0"], "--trainer.accumulate_grad_batches is 0; expected 1 or more"),

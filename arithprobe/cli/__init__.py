@@ -24,6 +24,7 @@ _COMMANDS = {
     "sweep": ("sweep", "train and measure a grid of models, on this machine or on a cluster"),
     "emergence": ("emergence", "from which training step on each variable is readable, over runs"),
     "generate": ("generate", "write TSV files of problems"),
+    "configs": ("shipped", "list the shipped configurations, or copy one out to edit it"),
 }
 
 

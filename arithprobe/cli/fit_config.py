@@ -13,6 +13,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from arithprobe.cli.announcements import announcements
+from arithprobe.cli.shipped import config_file
 from arithprobe.cli.training import ArithprobeCLI
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.dataset import ArithmeticDataset
@@ -44,11 +45,8 @@ class FitConfigs:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
-        self._words = ["fit", *(word for file in files for word in ("--config", file))]
+        self._words = ["fit", *(word for file in files for word in ("--config", config_file(file, "--base")))]
         self._rows: dict[str, str] = {}
-        for file in files:
-            if not Path(file).is_file():
-                raise ArithprobeError(f"--base is {file}; no such file")
         with announcements() as held:
             self._cli = _ParsingOnly.of(held, self._words)
 

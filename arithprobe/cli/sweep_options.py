@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.callbacks.run_folder import LOG_FOLDER
 from arithprobe.cli.options import command_parser, options_from, parse
 from arithprobe.cli.run_folder import require_name
+from arithprobe.cli.shipped import ConfigByName
 from arithprobe.errors import ArithprobeError, require_at_least
 from arithprobe.limits import require_within
 from arithprobe.sweeps.grid import Trial, Values, trials_of
@@ -143,7 +144,9 @@ def _shared_keys(trials: Sequence[Trial]) -> list[str]:
 
 def _parser() -> ArgumentParser:
     parser = command_parser("sweep", _DESCRIPTION)
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these options.")
+    parser.add_argument(
+        "--config", action=ConfigByName, help="YAML file with any of these options, or the name of a shipped one."
+    )
     parser.add_argument("--name", type=str, help="Name of the sweep: its folder under lightning_logs.")
     parser.add_argument(
         "--base", type=str | list[str], help="Configurations of 'arithprobe fit' that trials start from."

@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from enum import Enum
+from importlib.metadata import version
 from typing import Any, Self
 
 import yaml
@@ -33,6 +34,7 @@ from arithprobe.cli.preflight import check_checkpoint, check_folders, check_stat
 from arithprobe.cli.ranks import forget_ranks, stands_alone
 from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
 from arithprobe.cli.save_config import SaveConfig
+from arithprobe.cli.shipped import ConfigByName
 from arithprobe.cli.stops import plain_ends, unwritten
 from arithprobe.cli.summary import print_summary
 from arithprobe.cli.training_state import check_training_state
@@ -104,6 +106,12 @@ class ArithprobeCLI(LightningCLI):
             parser_kwargs={"prog": "arithprobe", **options, **per_command},
             args=None if words is None else list(words),
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Lightning's parser, whose ``--config`` takes the name of a shipped configuration too."""
+        parser = LightningArgumentParser(dump_header=[f"lightning.pytorch=={version('lightning')}"], **kwargs)
+        parser.add_argument("-c", "--config", action=ConfigByName, help="A YAML file, or a shipped configuration.")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its checkpoints."""

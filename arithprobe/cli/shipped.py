@@ -1,0 +1,112 @@
+"""The configurations that come with the library: found by name, listed, and copied out to be edited.
+
+They stand in ``configs/`` of the repository; a wheel holds a copy, made from there when it is built.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+
+from arithprobe.cli.options import command_parser, parse
+from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.files import write_whole
+
+_PACKAGE = Path(__file__).parents[1]
+_DESCRIPTION = "List the shipped configurations, print one, or copy one out to edit it."
+_LINES = re.compile(r"# ?(.*)")
+
+
+def shipped() -> dict[str, Path]:
+    """The files of the shipped configurations, by name."""
+    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # of a wheel, of a clone
+    folder = next((one for one in folders if one.is_dir()), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def config_file(given: str, option: str = "--config") -> str:
+    """The file that is meant: a file of that path, also without its ``.yaml``; else the shipped configuration.
+
+    ``reg_sum``, ``reg_sum.yaml`` and ``configs/reg_sum.yaml`` name the same shipped one, in any folder.
+
+    Args:
+        given: A path or a name.
+        option: What it was given as, for the message.
+
+    Raises:
+        ArithprobeError: If there is neither; it lists the shipped ones.
+    """
+    path = Path(given)
+    here = [one for one in (given, f"{given}.yaml") if Path(one).is_file()]
+    if here:
+        return here[0]
+    if path.suffix in ("", ".yaml", ".yml") and str(path.parent) in (".", "configs"):
+        known = shipped()
+        if path.stem in known:
+            return str(known[path.stem])
+        what = "is a folder" if path.is_dir() else "there is no such file, and no shipped configuration of that name"
+        raise ArithprobeError(f"{option} {given}: {what}{did_you_mean(path.stem, known)} (shipped: {', '.join(known)})")
+    raise ArithprobeError(f"{option} {given}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+
+
+class ConfigByName(ActionConfigFile):
+    """``--config``, which takes the name of a shipped configuration too; YAML itself stays as it is."""
+
+    @staticmethod
+    def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
+        """Find the file, and read it."""
+        is_yaml = not Path(value).is_file() and re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value))
+        ActionConfigFile.apply_config(parser, cfg, dest, value if is_yaml else config_file(value))
+
+
+def run(words: Sequence[str] | None) -> None:
+    """List them, print one or copy one.
+
+    Raises:
+        ArithprobeError: If there is none of that name, or the file to write exists.
+    """
+    parser = command_parser("configs", _DESCRIPTION)
+    parser.add_argument("name", type=str, nargs="?", help="Which one to print or to copy; without it all are listed.")
+    parser.add_argument("--copy", type=str, help="File or folder to copy it to; a file that exists is not replaced.")
+    given, known = parse(parser, words), shipped()
+    if given.name is None:
+        if given.copy is not None:
+            raise ArithprobeError(f"--copy needs the name of a configuration (shipped: {', '.join(known)})")
+        sys.stdout.write("\n".join(_listed(known)))
+        return
+    name = Path(given.name).stem
+    if name not in known:
+        raise ArithprobeError(
+            f"no shipped configuration {given.name!r}{did_you_mean(name, known)} (shipped: {', '.join(known)})"
+        )
+    text = known[name].read_text(encoding="utf-8")
+    if given.copy is None:
+        sys.stdout.write(text)
+        return
+    target = Path(given.copy)
+    target = target / known[name].name if target.is_dir() or given.copy.endswith(("/", "\\")) else target
+    if target.exists():
+        raise ArithprobeError(f"{target}: exists; name another file, or remove it first")
+    write_whole(target, text)
+    sys.stdout.write(f"{target}\nnext:  arithprobe {_command(name)} --config {target}\n")
+
+
+def _listed(known: dict[str, Path]) -> list[str]:
+    """Each with the comment at its head."""
+    lines = []
+    for name, path in known.items():
+        head = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not (comment := _LINES.fullmatch(line)):
+                break
+            head.append(f"    {comment[1]}")
+        lines += [name, *head, ""]
+    lines += ["use one:   arithprobe fit --config reg_sum", "edit one:  arithprobe configs reg_sum --copy .", ""]
+    return lines
+
+
+def _command(name: str) -> str:
+    """What takes it."""
+    return "sweep" if name.startswith("scale_") else "fit"
