@@ -4,8 +4,9 @@ An option has one name and one limit wherever it is given; what depends on the d
 """
 
 import os
+from collections.abc import Mapping
 
-from arithprobe.errors import ArithprobeError
+from arithprobe.errors import ArithprobeError, require_at_least
 
 LARGEST_PERIOD = 10_000
 """Of a circle."""
@@ -65,6 +66,31 @@ def require_within(owner: str, **values: float) -> None:
         most, reason = _MOST[name]
         if not value <= most:
             raise ArithprobeError(f"{owner}{name} is {value}; expected at most {most} ({reason})")
+
+
+def require_ranges(owner: str, options: object, least: Mapping[str, float]) -> None:
+    """Refuse options that are too small or too large.
+
+    Args:
+        owner: Whose options, as in ``'RidgeProbing: '``; may be empty.
+        options: Has them as attributes.
+        least: The smallest value of each, by name.
+
+    Raises:
+        ArithprobeError: Naming the first that is out of range.
+    """
+    values = {name: getattr(options, name) for name in least}
+    require_at_least(owner, **{name: (values[name], lowest) for name, lowest in least.items()})
+    require_within(owner, **{name: value for name, value in values.items() if name in _MOST})
+
+
+def range_words(name: str, least: float) -> str:
+    """The range of an option, for its help.
+
+    >>> range_words("draws", 19), range_words("ablate", 1)
+    ('19 to 10000', '1 or more')
+    """
+    return f"{least:g} to {_MOST[name][0]:.15g}" if name in _MOST else f"{least:g} or more"
 
 
 def require_memory(what: str, needed: float) -> None:

@@ -98,7 +98,7 @@ def test_shared_rows(fails, small_data):
     ("words", "message"),
     [
         (["--model.max_len", "9"], "13 tokens, the position table holds 9; pass --model.max_len 13"),
-        (["--model.d_modle", "8"], "unknown option --model.d_modle; did you mean 'model.d_model'?"),
+        (["--model.d_modle", "8"], "unknown option --model.d_modle; did you mean --model.d_model?"),
         (["--model.lr", "fast"], "--model.lr: expected float, got 'fast'"),
         (["--trainer.max_epochs", "few"], "--trainer.max_epochs: expected int or null, got 'few'"),
         (["--model.n_heads", "3"], "n_heads is 3; expected a divisor of d_model, 16"),
@@ -115,7 +115,7 @@ def test_shared_rows(fails, small_data):
         (["--data.recipe.task", "modd"], "--data.recipe.task: expected one of 'sum', 'mod', got 'modd'"),
         (["--data.recipe.rows", "1"], "rows is 1; expected 2 to"),
         (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
-        (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean 'trainer.max_epochs'?"),
+        (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean --trainer.max_epochs?"),
         (["--trainer.devices", "x"], "devices"),
         (["--trainer.accumulate_grad_batches", "0"], "--trainer.accumulate_grad_batches is 0; expected 1 or more"),
         (["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks.seed", "-3"], "seed is -3"),
@@ -137,8 +137,8 @@ def test_bad_options(fails, words, message):
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("model: {d_modle: 8}", "unknown option --model.d_modle; did you mean 'model.d_model'?"),
-        ("modle: {d_model: 8}", "unknown option --modle.d_model; did you mean 'model.d_model'?"),
+        ("model: {d_modle: 8}", "unknown option --model.d_modle; did you mean --model.d_model?"),
+        ("modle: {d_model: 8}", "unknown option --modle.d_model; did you mean --model.d_model?"),
         ("model: {lr: [1]}", "--model.lr: expected float, got '[1]'"),
         (
             "trainer: {callbacks: [{class_path: RidgeProbin}]}",
@@ -253,6 +253,9 @@ def test_last_is_the_last_epoch_and_best_the_best(run, small_fit, tmp_path):
         assert json.loads(again.read_text())["validate"]["rmse"] == pytest.approx(reports[name]["rmse"], rel=1e-5)
 
 
+TO_FIT = ("max_epochs", "--model.lr", "--checkpoint.monitor", "train_file")
+
+
 def test_commands_and_their_near_match(run):
     assert run("--help")[0] == run("--version")[0] == run()[0] == 0
     assert run("--help")[1] == run()[1]
@@ -261,18 +264,22 @@ def test_commands_and_their_near_match(run):
     assert "no command 'fti'; did you mean 'fit'?" in err
 
 
-def test_the_short_help_names_options_as_they_are(run, capsys):
-    """Each option of the quick help, and its default, is the parser's."""
-    code, out, _ = run("fit", "--help")
-    assert code == 0
+@pytest.mark.parametrize(
+    ("command", "least", "never"), [("fit", 25, ()), ("validate", 9, TO_FIT), ("predict", 9, TO_FIT)]
+)
+def test_the_short_help_names_options_as_they_are(command, least, never, run, capsys):
+    """Each option of the quick help, and its default, is the parser's; what only a fit uses is only in its help."""
+    code, out, _ = run(command, "--help")
+    assert code == 0 and f"  arithprobe {command} --config reg_sum" in out
+    assert not [one for one in never if one in out] and all(one in run("fit", "--help")[1] for one in TO_FIT)
     with pytest.raises(SystemExit):
-        run("fit", "--print_config")
+        run(command, "--print_config")
     defaults = yaml.safe_load(capsys.readouterr().out)
     with pytest.raises(SystemExit):
-        run("fit", "--help_all")
+        run(command, "--help_all")
     everything = capsys.readouterr().out
     named = re.findall(r"^  --(\S+) (\S+)", out, flags=re.MULTILINE)
-    assert len(named) > 25
+    assert len(named) > least
     for option, default in named:
         assert (
             f"--{option.removesuffix('.scale')}" in everything

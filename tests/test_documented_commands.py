@@ -196,7 +196,7 @@ def test_an_unknown_command_fails_the_page_wherever_it_stands(run_text, line):
     ("line", "message"),
     [
         ("arithprobe fti", "exit code 2\n(.*\n)*arithprobe: error: no command 'fti'; did you mean 'fit'"),
-        ("arithprobe probe --tragets x", "unknown option --tragets; did you mean 'targets'"),
+        ("arithprobe probe --tragets x", "unknown option --tragets; did you mean --targets"),
         ("cat nowhere.txt", "exit code 1\n(.*\n)*.*nowhere.txt"),
         ("ls $NOT_SET", "NOT_SET: unbound variable"),
         ("python elsewhere.py", "scripts/NAME.py and -m arithprobe only"),

@@ -493,7 +493,7 @@ def test_other_mistakes_of_the_command_are_one_line(run, two_runs, tmp_path):
     done = run("emergence", "--runs", empty, *out)
     assert_refused(done, "empty: has no emergence.json; train with the callback EmergenceProbing")
     assert_refused(run("emergence", "--runs", two_runs[0], two_runs[0], *out), "is named twice")
-    assert_refused(run("emergence", *out), "--runs is missing")
+    assert_refused(run("emergence", *out), "RUN is missing")
     done = run("emergence", "--runs", two_runs[0], "--output_dir", two_runs[0])
     assert_refused(done, "would be overwritten")
 

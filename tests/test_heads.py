@@ -312,7 +312,7 @@ def test_rows_that_are_alone_in_their_layout_have_no_partner_to_be_patched_with(
         (["--ablations"], "ablations is empty"),
         (["--draws", -1], "draws is -1; expected 0 or more"),
         (["--max_examples", 0], "max_examples is 0; expected 1 or more"),
-        (["--sample_id", 1], "unknown option --sample_id; did you mean 'sample_idx'"),
+        (["--sample_id", 1], "unknown option --sample_id; did you mean --sample_idx"),
         (["--n_heads", 3], "n_heads is 3; expected a divisor of d_model"),
         (["--checkpoint", "missing.pt"], "missing.pt: no such file"),
     ],

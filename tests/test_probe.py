@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import SMALL, read_jsonl
+from conftest import SMALL, assert_refused, read_jsonl
 from short_fits import command
 
 from arithprobe.analysis.probe import ProbeStudy
@@ -287,7 +287,7 @@ def test_the_same_probe_gives_the_same_numbers_live_and_afterwards(run, small_fi
         (["--scale", 0], "scale is 0"),
         (["--data", "nowhere.tsv"], "nowhere.tsv: no such file"),
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: no such file"),
-        (["--twinz", 3], "unknown option --twinz; did you mean 'twins'"),
+        (["--twinz", 3], "unknown option --twinz; did you mean --twins"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(run, plain, tmp_path, words, message):
@@ -301,11 +301,18 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run, plain, tmp_path, words, m
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_needed_is_asked_for(run, plain, tmp_path):
-    for missing in ("checkpoint", "data", "output_dir"):
-        given = {"checkpoint": plain, "data": problems(tmp_path), "output_dir": tmp_path / "out"}
-        words = [word for name, value in given.items() if name != missing for word in (f"--{name}", value)]
-        assert run("probe", *words)[::2] == (2, f"arithprobe: error: --{missing} is missing\n")
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("checkpoint", "name a run, as in: arithprobe probe lightning_logs/reg_sum/version_0$"),
+        ("data", "--data is missing, and .* is in no run folder that says its validation rows$"),
+        ("output_dir", "--output_dir is missing, and .* is in no run folder$"),
+    ],
+)
+def test_what_is_needed_is_asked_for(missing, message, run, plain, tmp_path):
+    given = {"checkpoint": plain, "data": problems(tmp_path), "output_dir": tmp_path / "out"}
+    words = [word for name, value in given.items() if name != missing for word in (f"--{name}", value)]
+    assert_refused(run("probe", *words), message)
 
 
 @pytest.mark.usefixtures("white")

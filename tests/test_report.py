@@ -484,7 +484,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path
     assert_refused(run("report", tmp_path / "nowhere"), "nowhere: is no folder")
     assert_refused(run("report", whole.parent), "did you mean .*whole/version_0")
     assert_refused(run("report", whole, whole), "is named twice")
-    assert_refused(run("report"), "runs")
+    assert_refused(run("report"), "RUN is missing")
     ridge = whole / "probes" / "ridge.jsonl"
     text = ridge.read_text()
     ridge.write_text(text[: len(text) // 2])

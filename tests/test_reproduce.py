@@ -428,7 +428,7 @@ def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, c
         ({"task": "SUM"}, "--task: expected one of 'REG-SUM', 'REG-MODK' or null, got 'SUM'"),
         ({"mlp_settings": "128"}, "mlp_settings has '128'; expected hidden units x layers, such as 128x1"),
         ({"shuffles": 1}, "shuffles is 1; expected 2 or more"),
-        ({"shufles": 3}, "unknown option --shufles; did you mean 'shuffles'"),
+        ({"shufles": 3}, "unknown option --shufles; did you mean --shuffles"),
         ({"checkpoint": "nowhere.pt"}, "nowhere.pt: no such file"),
         ({"val": "short"}, "short.tsv: has 12 rows; a tenth of its sums has"),
         ({"val": "rare", "task": "REG-MODK"}, "rare.tsv: residue 12 has one row"),

@@ -104,3 +104,40 @@ def test_the_wheel_holds_the_configurations_as_they_are(tmp_path):
 def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__ and cited["license"] == "MIT"
+
+
+BASH = """
+source completion
+try() {
+    COMP_WORDS=($1)
+    [ "${1: -1}" = " " ] && COMP_WORDS+=("")
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _shtab_arithprobe 2> /dev/null
+    echo "${COMPREPLY[*]}"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("arithprobe int", "intervene"),
+        ("arithprobe fit --config reg_modk_", "reg_modk_circular reg_modk_residue"),
+        ("arithprobe fit --model.d_", "--model.d_model --model.d_ff"),
+        ("arithprobe probe --alpha_by ", "gcv folds"),
+        ("arithprobe configs scale", "scale_reg_modk"),
+        ("arithprobe probe runs/", "runs/one"),
+        ("arithprobe nothing", ""),
+    ],
+)
+def test_bash_completes_commands_options_choices_names_and_folders(typed, expected, elsewhere, run):
+    (elsewhere / "runs" / "one").mkdir(parents=True)
+    (elsewhere / "completion").write_text(run("completion", "bash")[1])
+    script = BASH + f'try "{typed}"\n'
+    done = subprocess.run(["bash", "-c", script], cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_another_shell_is_refused(run):
+    assert_refused(run("completion", "fish"), "SHELL is fish; expected one of bash, zsh, tcsh")
+    assert_refused(run("completion"), "SHELL is missing")

@@ -235,7 +235,7 @@ def assert_one_failed(code, said, out):
 BAD = [
     (
         ["--grid", '{"model.n_layer": [1]}', "--rules", "{}"],
-        r"unknown option --model\.n_layer; did you mean 'model\.n_layers'\?",
+        r"unknown option --model\.n_layer; did you mean --model\.n_layers\?",
     ),
     (["--grid", "{}"], "the grid is empty"),
     (["--grid", '{"model.d_model": ["wide"]}', "--rules", "{}"], "model.d_model: expected int, got 'wide'"),
@@ -243,7 +243,7 @@ BAD = [
     (["--rules", '{"model.n_heads": 3}'], "trial n_layers1-d_model16-seed0: n_heads is 3"),
     (["--engine", "dask"], "expected one of 'loky', 'ray', got 'dask'"),
     (["--address", "auto"], "--address is for a Ray cluster; add --engine ray"),
-    (["--gird", "{}"], "unknown option --gird; did you mean 'grid'"),
+    (["--gird", "{}"], "unknown option --gird; did you mean --grid"),
     (["--base", "nowhere.yaml"], "nowhere.yaml"),
     (["--measure.twins", "0"], "twins is 0; expected 1 or more"),
     (

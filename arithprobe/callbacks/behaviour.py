@@ -192,9 +192,10 @@ class BehaviourReport(SingleCallback):
             return
         loss = trainer.callback_metrics.get("val/loss")
         shown = "" if loss is None else f"val/loss {loss.item():.3g}, "
-        when = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if trainer.max_epochs in (None, -1):
             when = f"step {trainer.global_step}/{trainer.max_steps}"
+        else:  # counted from 0, as Lightning's bar and logs count
+            when = f"epoch {trainer.current_epoch}/{(trainer.max_epochs or 1) - 1}"
         bar.print(f"{when}: {shown}{behaviour}")
 
     def _write_predictions(self, columns: dict[str, Tensor], stage: str) -> None:

@@ -16,15 +16,16 @@ from arithprobe.errors import ArithprobeError, did_you_mean
 from arithprobe.threads import choose_threads
 
 _COMMANDS = {
-    "fit": ("training", "train a model, and probe it while it trains"),
-    "validate": ("training", "judge and probe a checkpoint on the validation rows"),
-    "test": ("training", "judge a checkpoint on the test rows"),
-    "predict": ("training", "write a checkpoint's answers"),
-    "report": ("report", "one page about a run, or several side by side, to look at and to share"),
+    "fit": ("training", "train a model, and probe it during training"),
+    "validate": ("training", "judge and probe a checkpoint on validation rows"),
+    "test": ("training", "judge a checkpoint on test rows"),
+    "predict": ("training", "write the answers of a checkpoint"),
+    "report": ("report", "one HTML page about a run, or about several side by side"),
+    "emergence": ("emergence", "the training step from which each variable is readable, over runs"),
     "sweep": ("sweep", "train and measure a grid of models, on this machine or on a cluster"),
-    "emergence": ("emergence", "from which training step on each variable is readable, over runs"),
-    "generate": ("generate", "write TSV files of problems"),
     "configs": ("shipped", "list the shipped configurations, or copy one out to edit it"),
+    "generate": ("generate", "write TSV files of problems"),
+    "completion": ("completion", "print the shell completion of bash, zsh or tcsh"),
 }
 
 
@@ -92,24 +93,31 @@ def _import_for_good(name: str) -> None:
 
 
 def _help() -> str:
-    trained = {name: text for name, (module, text) in _COMMANDS.items() if module == "training"}
-    studies = {name: study_of(path).summary for name, path in STUDIES.items()}
-    commands = trained | studies | {name: text for name, (_, text) in _COMMANDS.items()}
-    lines = [f"  {name:<10}{text}" for name, text in commands.items()]
+    groups = {
+        "train and judge": ("fit", "validate", "test", "predict", "sweep"),
+        "take a trained model apart": (*STUDIES, "module:Class"),
+        "look at runs": ("report", "emergence"),
+        "before and besides": ("configs", "generate", "completion"),
+    }
+    texts = {name: text for name, (_, text) in _COMMANDS.items()} | {"module:Class": "a study of your own"}
+    texts |= {name: study_of(path).summary for name, path in STUDIES.items()}
+    lines = []
+    for title, names in groups.items():
+        lines += [f"{title}:", *(f"  {name:<13}{texts[name]}" for name in names), ""]
     return "\n".join(
         [
             "usage: arithprobe COMMAND [OPTIONS]",
             "",
-            "Train tiny transformers on arithmetic and probe what they represent.",
+            "Train tiny transformers on arithmetic, and probe what they represent.",
             "",
-            "commands:",
+            "start here:",
+            "  arithprobe fit --config reg_sum                       trains, probes and judges: 1 to 3 minutes",
+            "  tensorboard --logdir lightning_logs                   shows the curves",
+            "  arithprobe probe lightning_logs/reg_sum/version_0     shows what can be read, with controls",
+            "  arithprobe report lightning_logs/reg_sum/version_0    writes it all into one page",
+            "",
             *lines,
-            "  package.module:Class  a study of your own",
-            "",
-            "start here:  arithprobe fit --config configs/reg_sum.yaml",
-            "then look:   tensorboard --logdir lightning_logs",
-            "or share:    arithprobe report lightning_logs/reg_sum/version_0",
-            "options:     arithprobe COMMAND --help        version: arithprobe --version",
+            "arithprobe COMMAND --help shows the options of a command; arithprobe --version the version.",
             "",
         ]
     )

@@ -50,6 +50,10 @@ class Announcements:
         self._held.append(partial(logging.getLogger(record.name).handle, record))
         return False
 
+    def say(self, line: str) -> None:
+        """Hold a line back that is to be known before the run begins, or write it."""
+        self._hold(partial(sys.stdout.write, f"{line}\n"))
+
     def warn(self, line: str, *, first: bool = False) -> None:
         """Hold a warning of ours back, or write it.
 
@@ -57,7 +61,9 @@ class Announcements:
             line: The warning.
             first: Say it before all else that is held back.
         """
-        write = partial(sys.stderr.write, f"arithprobe: warning: {line}\n")
+        self._hold(partial(sys.stderr.write, f"arithprobe: warning: {line}\n"), first=first)
+
+    def _hold(self, write: Callable[[], object], *, first: bool = False) -> None:
         if self._held is None:
             write()
         else:

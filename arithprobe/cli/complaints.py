@@ -17,6 +17,13 @@ _EXPECTED = re.compile(r"Expected an? ([^\n]+?)\.?(?: Got value.*)?(?:\n|$)")
 _REFUSED_BY_CLASS = re.compile(r"Errors:\s+- (?!Expected|Not a valid|Problem)([^\n]+)")
 
 
+_RENAMED = {
+    "alpha": "; it is 'alphas' now, in another unit: a penalty for states scaled to unit variance, one or several to "
+    "choose from"
+}
+_SHORTEST = 4  # letters that a part of a name has, to be meant
+
+
 def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] = ()) -> str:
     """Say in one line what the parser refused.
 
@@ -25,12 +32,12 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
         known_options: Names of all options, ``model.lr``, to find what may have been meant.
         bases: Classes whose subclasses a configuration can name, for the same.
     """
-    key = re.match(r'Parser key "([^"]+)"', message)
+    key = re.match(r'Parser key "([^"]+)"(?: element \d+)?', message)
     where = f"--{key[1]}: " if key else ""
     classes = _by_name(bases)
     if unknown := _UNKNOWN_OPTION.search(message):
         option = unknown[1].split("=")[0]
-        return f"unknown option --{option}{_near(option, known_options)}"
+        return f"unknown option --{option}{_near(option, known_options, '--')}"
     if unknown := _UNKNOWN_CLASS.search(message):
         name = unknown[1] or unknown[2]
         return f"{where}unknown class {name!r}{_near(name, classes)}"
@@ -38,30 +45,44 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
         name = problem[1].rpartition(".")[2]
         if problem[2]:
             options = inspect.signature(classes[name]).parameters if name in classes else ()
-            return f"{where}{name} has no option {problem[2]!r}{_near(problem[2], options)}"
+            return f"{where}{name} has no option {problem[2]!r}{_RENAMED.get(problem[2]) or _near(problem[2], options)}"
         said = " ".join(" ".join(part or "" for part in problem.group(3, 4)).split())
         said = re.sub(r"(following arguments are required: .*) - Expected a .*", r"\1", said)
         return f"{where}{name}: {_plain(said.replace('Parser key ', ''))}"
     if refused := _REFUSED_BY_CLASS.search(message):
         return f"{where}{refused[1]}"
-    given = re.search(r"(?:Given|Got) value: ([^\n]+)", message)
+    given = re.search(r"(?:Given|Got) value: ?([^\n]*)", message)
     expected = list(dict.fromkeys(_plain(found) for found in _EXPECTED.findall(message)))
     if given and expected:
         return f"{where}expected {' or '.join(expected)}, got {given[1]!r}"
     return _shortened(" ".join(_plain(message.replace('Parser key "', "--").replace('":', ":")).split()))
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def _near(name: str, known: Iterable[str], before: str = "") -> str:
     known = sorted(known, key=lambda one: one.rpartition(".")[2] != name.rpartition(".")[2])  # the same last word first
     if known and known[0].rpartition(".")[2] == name.rpartition(".")[2]:
-        return f"; did you mean {known[0]!r}?"
-    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(
-        name.rpartition(".")[2], [one.rpartition(".")[2] for one in known], n=1
+        return f"; did you mean {_as(known[0], before)}?"
+    last = [one.rpartition(".")[2] for one in known]
+    near = (
+        difflib.get_close_matches(name, known, n=1)
+        or difflib.get_close_matches(name.rpartition(".")[2], last, n=1)
+        or [one for one in last if _part_of(name.rpartition(".")[2], one)][:1]
     )
     if not near:
         return ""
     full = next(one for one in known if one == near[0] or one.endswith("." + near[0]))
-    return f"; did you mean {full!r}?"
+    return f"; did you mean {_as(full, before)}?"
+
+
+def _as(name: str, before: str) -> str:
+    """An option as it is typed, a class in quotes."""
+    return f"{before}{name}" if before else repr(name)
+
+
+def _part_of(name: str, known: str) -> bool:
+    """Whether one is in the other, but for what a class and a file spell apart: ``ridge_probing``, or ``Ridge``."""
+    short, whole = (re.sub(r"[_\W]", "", one).lower() for one in (name, known))
+    return len(short) >= _SHORTEST and short in whole
 
 
 def _by_name(bases: Iterable[type]) -> dict[str, type]:
@@ -69,7 +90,8 @@ def _by_name(bases: Iterable[type]) -> dict[str, type]:
     pending = list(bases)
     while pending:
         known = pending.pop()
-        found[known.__name__] = known
+        if not inspect.isabstract(known):
+            found[known.__name__] = known
         pending += known.__subclasses__()
     return found
 

@@ -3,8 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
+
 from arithprobe.cli.options import command_parser, parse
 from arithprobe.errors import ArithprobeError
+
+
+def parser_of() -> ArgumentParser:
+    """The options."""
+    parser = command_parser(
+        "emergence",
+        "Compare the training step from which each variable is readable, over runs that were trained with the callback "
+        "EmergenceProbing.",
+        "RUN [RUN ...] --output_dir FOLDER",
+    )
+    runs = "Run folders, lightning_logs/NAME/version_N."
+    parser.add_argument("folders", type=str, nargs="*", metavar="RUN", help=f"{runs} At least one is required.")
+    parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="The same as RUN.")
+    parser.add_argument("--output_dir", type=str, metavar="FOLDER", help="Folder of the results. Required.")
+    return parser
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -13,14 +30,11 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser = command_parser(
-        "emergence",
-        "From which training step on each variable is readable, side by side for runs that were trained with the "
-        "callback EmergenceProbing.",
-    )
-    parser.add_argument("--runs", type=str, nargs="+", help="Run folders, lightning_logs/NAME/version_N.")
-    parser.add_argument("--output_dir", type=str, help="Folder of the results.")
-    given = parse(parser, words, required=("runs", "output_dir"))
+    given = parse(parser_of(), words)
+    given.runs = [*given.folders, *(given.runs or [])]
+    if not given.runs or given.output_dir is None:
+        what = "RUN" if not given.runs else "--output_dir"
+        raise ArithprobeError(f"{what} is missing; usage: arithprobe emergence RUN [RUN ...] --output_dir FOLDER")
 
     from arithprobe.analysis.emergence.run import RECORD, compare_runs  # and PyTorch; the options need not wait for it
     from arithprobe.cli.terminal import print_files, print_said

@@ -4,9 +4,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from arithprobe.cli.options import command_parser, parse
+from jsonargparse import ArgumentParser
+
+from arithprobe.cli.options import add_options, command_parser, parse
 from arithprobe.data.sampling import DataRecipe, sample
 from arithprobe.errors import ArithprobeError
+
+
+def parser_of() -> ArgumentParser:
+    """The options."""
+    parser = command_parser(
+        "generate", "Write TSV files of problems. The defaults make the original notebook's REG-SUM data."
+    )
+    add_options(parser, DataRecipe)
+    folder = "Folder of the files. [default data]"
+    parser.add_argument("--output_dir", type=str, default="data", metavar="FOLDER", help=folder)
+    parser.add_argument("--overwrite", action="store_true", help="Replace files that exist.")
+    return parser
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -15,13 +29,7 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser = command_parser(
-        "generate", "Write TSV files of problems. The defaults make the original notebook's REG-SUM data."
-    )
-    parser.add_class_arguments(DataRecipe)
-    parser.add_argument("--output_dir", type=str, default="data", help="Folder of the files.")
-    parser.add_argument("--overwrite", action="store_true", help="Replace files that exist.")
-    options = parse(parser, words)
+    options = parse(parser_of(), words)
     folder, overwrite = Path(options.pop("output_dir")), options.pop("overwrite")
     recipe = DataRecipe(**options.as_dict())
     parts = {part: folder / recipe.file_name(part) for part in recipe.parts}

@@ -5,13 +5,14 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_origin, get_type_hints
 
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.cli.complaints import complaint
+from arithprobe.cli.option_help import PlainHelp, option_text, word_for
 from arithprobe.errors import ArithprobeError
 from arithprobe.threads import use_threads
 
@@ -21,39 +22,70 @@ if TYPE_CHECKING:
     from arithprobe.models.checkpoints import LoadedModel
 
 Options = TypeVar("Options")
+_ROWS = "Rows of 'problem<TAB>answer', best ones that the model was not trained on."
 
 
-def command_parser(command: str, description: str) -> ArgumentParser:
-    """A parser that raises instead of leaving, and takes no abbreviations."""
+def command_parser(command: str, description: str, usage: str = "[OPTIONS]") -> ArgumentParser:
+    """A parser that raises instead of leaving, and takes no abbreviations.
+
+    Args:
+        command: Its name.
+        description: What it does.
+        usage: What has to be given, and what can be: ``RUN [OPTIONS]``.
+    """
     return ArgumentParser(
-        prog=f"arithprobe {command}", description=description, exit_on_error=False, allow_abbrev=False
+        prog=f"arithprobe {command}",
+        usage=f"arithprobe {command} {usage}",
+        description=description,
+        formatter_class=PlainHelp,
+        exit_on_error=False,
+        allow_abbrev=False,
     )
 
 
-def add_checkpoint_options(parser: ArgumentParser) -> None:
-    """Add what every command on a checkpoint takes."""
-    parser.add_argument("--checkpoint", type=str, help="A Lightning checkpoint, a plain state_dict, or a run folder.")
-    parser.add_argument("--output_dir", type=str, help="Folder of the results.")
-    parser.add_argument("--n_heads", type=int | None, help="Attention heads of a plain state_dict; 4 if not given.")
-    parser.add_argument("--scale", type=float | None, help="Scale of a plain state_dict's answers; 2000 if not given.")
-    parser.add_argument("--threads", type=int | None, help="Threads that compute; yours or two if not given.")
+def add_checkpoint_options(parser: ArgumentParser, command: str) -> None:
+    """Add what every command on a checkpoint takes.
+
+    Args:
+        parser: What to add to.
+        command: Its name, that of the folder of its results.
+    """
+    add = parser.add_argument
+    add("run", type=str, nargs="?", metavar="RUN", help="Run folder of a fit, or a checkpoint file. Required.")
+    add("--checkpoint", type=str, metavar="FILE", help="The same as RUN: a checkpoint, a state_dict or a run folder.")
+    add("--data", "--val", type=str, metavar="FILE", help=f"{_ROWS} Default: the validation rows of the run.")
+    add("--output_dir", type=str, metavar="FOLDER", help=f"Folder of the results. Default: RUN/{command}.")
+    add("--n_heads", type=int | None, metavar="N", help="Attention heads of a plain state_dict; 4 if not given.")
+    add(
+        "--scale", type=float | None, metavar="X", help="Scale of the answers of a plain state_dict; 2000 if not given."
+    )
+    add("--threads", type=int | None, metavar="N", help="Threads that compute; yours or two if not given.")
 
 
 def add_options(parser: ArgumentParser, kind: type[Any]) -> None:
     """Add an option for every field of a dataclass: lists take several words, switches none or true or false."""
-    described = {one.arg_name: one.description for one in docstring_parser.parse_from_object(kind).params}
-    hints = get_type_hints(kind)
+    hints, texts = get_type_hints(kind), described(kind)
     for field in fields(kind):
-        text, default = described[field.name], field.default
-        if hints[field.name] is bool:
-            parser.add_argument(f"--{field.name}", type=bool, nargs="?", const=True, default=default, help=text)
+        add, hint, default = partial(parser.add_argument, f"--{field.name}"), hints[field.name], field.default
+        text = texts[field.name]
+        if hint is bool:
+            add(type=bool, nargs="?", const=True, default=default, help=text)
         elif isinstance(default, tuple):
             item = type(default[0])
-            parser.add_argument(f"--{field.name}", type=item, nargs="*", default=list(default), help=text)
-        elif hints[field.name] == Sequence[int] | None:
-            parser.add_argument(f"--{field.name}", type=int, nargs="*", help=text)
+            add(type=item, nargs="*", default=list(default), metavar=word_for(item), help=text)
+        elif hint == Sequence[int] | None:
+            add(type=int, nargs="*", metavar="N", help=text)
+        elif get_origin(hint) is Literal:
+            add(type=hint, default=default, help=text)
         else:
-            parser.add_argument(f"--{field.name}", type=hints[field.name], default=default, help=text)
+            add(type=hint, default=default, metavar=word_for(hint), help=text)
+
+
+def described(kind: type[Any]) -> dict[str, str]:
+    """The help of each field of a dataclass, from its docstring, its default and its range."""
+    texts = {one.arg_name: one.description or "" for one in docstring_parser.parse_from_object(kind).params}
+    least = getattr(kind, "least", {})
+    return {one.name: option_text(texts.get(one.name, ""), one.name, one.default, least) for one in fields(kind)}
 
 
 def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequence[str] = ()) -> Namespace:
@@ -66,14 +98,14 @@ def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequenc
         given = parser.parse_args(list(sys.argv[1:] if words is None else words)[1:])
     except ArgumentError as error:
         raise ArithprobeError(complaint(str(error), [action.dest for action in parser._actions])) from error
-    for name in required:
-        if given[name] is None:
-            raise ArithprobeError(f"--{name} is missing")
+    missing = [f"--{name}" for name in required if given[name] is None]
+    if missing:
+        raise ArithprobeError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     return given
 
 
 def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
-    """The rows and the model of a command on a checkpoint; of a folder, says which file it is.
+    """The rows and the model of a command on a checkpoint.
 
     Here PyTorch is imported, which the options need not wait for.
 
@@ -87,8 +119,6 @@ def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
         use_threads(given.threads)
     rows = ArithmeticDataset.from_tsv(given.data)
     loaded = load_model(given.checkpoint, given.n_heads, given.scale)
-    if Path(given.checkpoint).is_dir():
-        sys.stdout.write(f"checkpoint:  {loaded.path}\n")
     return rows, loaded
 
 

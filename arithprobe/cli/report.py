@@ -3,11 +3,37 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import ArgumentParser
+
 from arithprobe.cli.options import command_parser, parse, steps
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import require_writable, write_whole
 
 _NAME = "report.html"
+
+
+def parser_of() -> ArgumentParser:
+    """The options."""
+    parser = command_parser(
+        "report",
+        "Write one self-contained HTML page about a run: the verdict, the ladder of evidence, curves, maps, "
+        "interventions, heads, and the command that remakes it. The page includes results of 'probe', 'intervene', "
+        "'heads', 'reproduce' and your own studies if their --output_dir is in the run folder. Several runs stand "
+        "side by side.",
+        "RUN [RUN ...] [--output FILE]",
+    )
+    parser.add_argument(
+        "folders", type=str, nargs="*", metavar="RUN", help="Run folders, lightning_logs/NAME/version_N. Required."
+    )
+    parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="The same as RUN.")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str | None,
+        metavar="FILE",
+        help=f"File to write. Default: {_NAME} in the run folder, or here for several runs.",
+    )
+    return parser
 
 
 def run(words: Sequence[str] | None) -> None:
@@ -16,18 +42,10 @@ def run(words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser = command_parser(
-        "report",
-        "One self-contained HTML page about a run: whether it has learned, how far the evidence reaches, curves, maps, "
-        "interventions, heads, and where it comes from. Results of 'probe', 'intervene', 'heads' and 'reproduce', and "
-        "of studies of your own, are on it if their --output_dir lies in the run folder. Several runs stand side by "
-        "side.",
-    )
-    parser.add_argument("runs", type=str, nargs="+", help="Run folders, lightning_logs/NAME/version_N.")
-    parser.add_argument(
-        "-o", "--output", type=str | None, help=f"The file; by default {_NAME} in the run folder, or here for several."
-    )
-    given = parse(parser, words)
+    given = parse(parser_of(), words)
+    given.runs = [*given.folders, *(given.runs or [])]
+    if not given.runs:
+        raise ArithprobeError("RUN is missing; usage: arithprobe report RUN [RUN ...] [--output FILE]")
     path = Path(given.output or (Path(given.runs[0]) / _NAME if len(given.runs) == 1 else _NAME))
     if path.is_dir():
         raise ArithprobeError(f"{path}: is a folder; expected a file to write")

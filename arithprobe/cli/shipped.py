@@ -61,16 +61,23 @@ class ConfigByName(ActionConfigFile):
         ActionConfigFile.apply_config(parser, cfg, dest, value if is_yaml else config_file(value))
 
 
+def parser_of() -> ArgumentParser:
+    """The options."""
+    parser = command_parser("configs", _DESCRIPTION, "[NAME] [--copy FILE]")
+    which = "Configuration to print or to copy. Without it all are listed."
+    parser.add_argument("name", type=str, nargs="?", metavar="NAME", help=which)
+    where = "File or folder to copy it to. A file that exists is not replaced."
+    parser.add_argument("--copy", type=str, metavar="FILE", help=where)
+    return parser
+
+
 def run(words: Sequence[str] | None) -> None:
     """List them, print one or copy one.
 
     Raises:
         ArithprobeError: If there is none of that name, or the file to write exists.
     """
-    parser = command_parser("configs", _DESCRIPTION)
-    parser.add_argument("name", type=str, nargs="?", help="Which one to print or to copy; without it all are listed.")
-    parser.add_argument("--copy", type=str, help="File or folder to copy it to; a file that exists is not replaced.")
-    given, known = parse(parser, words), shipped()
+    given, known = parse(parser_of(), words), shipped()
     if given.name is None:
         if given.copy is not None:
             raise ArithprobeError(f"--copy needs the name of a configuration (shipped: {', '.join(known)})")

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ArgumentParser
+
 from arithprobe.analysis.study import Study
+from arithprobe.cli.of_run import complete
 from arithprobe.cli.options import (
     add_checkpoint_options,
     add_options,
@@ -20,6 +23,18 @@ from arithprobe.errors import OtherCheckpointWarning
 from arithprobe.threads import require_threads
 
 
+def parser_of(study: Study[Any, Any]) -> ArgumentParser:
+    """The options.
+
+    Args:
+        study: What is to be run.
+    """
+    parser = command_parser(study.name, study.description, "RUN [--data FILE] [--output_dir FOLDER] [OPTIONS]")
+    add_checkpoint_options(parser, study.name)
+    add_options(parser, study.options)
+    return parser
+
+
 def run(study: Study[Any, Any], words: Sequence[str] | None) -> None:
     """Parse, run, write records, pictures and page files, print.
 
@@ -30,14 +45,11 @@ def run(study: Study[Any, Any], words: Sequence[str] | None) -> None:
     Raises:
         ArithprobeError: For any mistake of the user.
     """
-    parser = command_parser(study.name, study.description)
-    add_checkpoint_options(parser)
-    parser.add_argument("--data", "--val", type=str, help="Rows of 'problem<TAB>answer', best ones not trained on.")
-    add_options(parser, study.options)
-    given = parse(parser, words, required=("checkpoint", "data", "output_dir"))
+    given = parse(parser_of(study), words)
     if given.threads is not None:
         require_threads(given.threads)
     options = options_from(given, study.options)
+    complete(given, study.name)
 
     from arithprobe.cli.terminal import print_files, print_said  # imports PyTorch, which the options need not wait for
     from arithprobe.said.folder import claimed, write_said

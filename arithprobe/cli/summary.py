@@ -81,7 +81,7 @@ def _behaviour_table(report: BehaviourReport, objective: Objective) -> Table:
         table.add_column(column, justify="right" if column not in ("", "verdict") else "left")
     for moment, values in report.reports.items():
         when = (
-            "-" if values["epoch"] is None else str(values["epoch"] + 1),
+            "-" if values["epoch"] is None else str(values["epoch"]),  # from 0, as Lightning counts
             "-" if values["step"] is None else str(values["step"] + 1),
         )
         found = (format(values[name], form) for name, (_, form) in shown.items())

@@ -11,11 +11,11 @@ from jsonargparse import ArgumentParser, Namespace
 
 from arithprobe.analysis.scale.options import ScaleOptions
 from arithprobe.callbacks.run_folder import LOG_FOLDER
-from arithprobe.cli.options import command_parser, options_from, parse
+from arithprobe.cli.options import command_parser, described, options_from, parse
 from arithprobe.cli.run_folder import require_name
 from arithprobe.cli.shipped import ConfigByName
 from arithprobe.errors import ArithprobeError, require_at_least
-from arithprobe.limits import require_within
+from arithprobe.limits import range_words, require_within
 from arithprobe.sweeps.grid import Trial, Values, trials_of
 from arithprobe.threads import require_threads
 
@@ -29,6 +29,7 @@ _OWN = (
     "trainer.logger",
 )
 EngineName = Literal["loky", "ray"]
+_Grid = dict[str, list[Any]] | list[dict[str, list[Any]]]
 _DESCRIPTION = (
     "Train a grid of models, each trial a fit of its own, and measure them all alike. Stopped at any moment, the same "
     "command goes on."
@@ -78,7 +79,7 @@ def sweep_options(words: Sequence[str] | None) -> SweepOptions:
     Raises:
         ArithprobeError: For any mistake, in one line.
     """
-    given = parse(_parser(), words, required=("base", "grid", "name"))
+    given = parse(parser_of(), words, required=("base", "grid", "name"))
     require_at_least("", retries=(given.retries, 0), gpus=(given.gpus, 0))
     require_within("", retries=given.retries, gpus=given.gpus, jobs=given.jobs or 1)
     require_threads(given.threads)
@@ -142,33 +143,32 @@ def _shared_keys(trials: Sequence[Trial]) -> list[str]:
     return [key for key in keys if all(trial.parameters.get(key) is not None for trial in trials)]
 
 
-def _parser() -> ArgumentParser:
-    parser = command_parser("sweep", _DESCRIPTION)
-    parser.add_argument(
-        "--config", action=ConfigByName, help="YAML file with any of these options, or the name of a shipped one."
-    )
-    parser.add_argument("--name", type=str, help="Name of the sweep: its folder under lightning_logs.")
-    parser.add_argument(
-        "--base", type=str | list[str], help="Configurations of 'arithprobe fit' that trials start from."
-    )
-    parser.add_argument("--set", type=Values, default={}, help="Settings of all trials, {model.lr: 0.0003}.")
-    parser.add_argument(
-        "--grid",
-        type=dict[str, list[Any]] | list[dict[str, list[Any]]],
-        help="Values to combine, {model.d_model: [128, 256]}; or a list of such.",
-    )
-    parser.add_argument("--rules", type=Values, default={}, help="What follows, {model.d_ff: 4 * model.d_model}.")
+def parser_of() -> ArgumentParser:
+    """The options."""
+    parser = command_parser("sweep", _DESCRIPTION, "--config FILE [OPTIONS]")
+    add = parser.add_argument
+    own = "A YAML file of these options, or a shipped one: scale_reg_modk."
+    add("--config", action=ConfigByName, metavar="FILE", help=own)
+    add("--name", type=str, metavar="NAME", help="Name of the sweep: its folder under lightning_logs. Required.")
+    add("--base", type=str | list[str], metavar="FILE", help="Configuration that all trials begin with. Required.")
+    add("--grid", type=_Grid, metavar="YAML", help="Values to combine: {model.d_model: [128, 256]}. Required.")
+    add("--set", type=Values, default={}, metavar="YAML", help="Settings of all trials: {model.lr: 0.0003}.")
+    add("--rules", type=Values, default={}, metavar="YAML", help="What follows: {model.d_ff: 4 * model.d_model}.")
     parser.add_class_arguments(ScaleOptions, "measure")
-    parser.add_argument(
-        "--facet", type=str, help="Key of the panels of the figures; model.n_layers if it is in the grid."
+    texts = {f"measure.{name}": text for name, text in described(ScaleOptions).items()}
+    for action in parser._actions:
+        action.help = texts.get(action.dest, action.help)
+    add(
+        "--facet", type=str, metavar="KEY", help="Key of the panels of the figures. Default: model.n_layers, if varied."
     )
-    parser.add_argument("--output_dir", type=str, help="Folder of the sweep; lightning_logs/NAME if not given.")
-    parser.add_argument("--engine", type=EngineName, default="loky", help="loky: this machine. ray: one or many.")
-    parser.add_argument("--address", type=str, help="Cluster for --engine ray: auto, HOST:PORT or ray://HOST:10001.")
-    parser.add_argument("--jobs", type=int | None, help="Trials side by side; as many as fit if not given.")
-    parser.add_argument("--threads", type=int, default=1, help="Threads of each; small models are fastest with one.")
-    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of each, for --engine ray; 0.5: two share one.")
-    parser.add_argument("--retries", type=int, default=2, help="Times that a trial is run again whose worker died.")
+    add("--output_dir", type=str, metavar="FOLDER", help="Folder of the sweep. Default: lightning_logs/NAME.")
+    add("--engine", type=EngineName, default="loky", help="loky: this machine. ray: one or many. [default loky]")
+    add("--address", type=str, metavar="HOST", help="Cluster of --engine ray: auto, HOST:PORT or ray://HOST:10001.")
+    add("--jobs", type=int | None, metavar="N", help="Trials side by side, 1 or more; as many as fit if not given.")
+    add("--threads", type=int, default=1, metavar="N", help="Threads of each trial; one for small models. [default 1]")
+    add("--gpus", type=float, default=0.0, metavar="X", help="GPUs of each trial, for ray; 0.5: two share. [default 0]")
+    again = f"Restarts of a trial whose worker died. [default 2; {range_words('retries', 0)}]"
+    add("--retries", type=int, default=2, metavar="N", help=again)
     for name, text in (("extend", "Add new trials to a folder that has others."), ("dry_run", "Only list the trials.")):
-        parser.add_argument(f"--{name}", type=bool, nargs="?", const=True, default=False, help=text)
+        add(f"--{name}", type=bool, nargs="?", const=True, default=False, help=text)
     return parser

@@ -6,6 +6,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from enum import Enum
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self
 
 import yaml
@@ -42,7 +43,7 @@ from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
 from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
-from arithprobe.models.weights import is_lightning, read_checkpoint
+from arithprobe.models.weights import checkpoint_in, is_lightning, read_checkpoint
 from arithprobe.threads import default_threads, use_chosen_threads, use_threads
 from arithprobe.training.checkpoint_io import WholeCheckpointIO
 from arithprobe.training.module import ArithmeticModule
@@ -148,7 +149,10 @@ class ArithprobeCLI(LightningCLI):
         if path in KEYWORDS:
             root = self._option("trainer").get("default_root_dir")
             path = named_checkpoint(path, root, self._option("name"))
-            self.config[self.config["subcommand"]]["ckpt_path"] = str(path)
+        elif Path(path).is_dir():
+            path = checkpoint_in(path, "last" if self.config["subcommand"] == "fit" else "best")
+            self._held.say(f"checkpoint:  {path}")
+        self.config[self.config["subcommand"]]["ckpt_path"] = str(path)
         if self._option("model").get("weights") is not None:
             raise ArithprobeError("pass --ckpt_path or --model.weights, not both")
         content = read_checkpoint(path)

@@ -30,14 +30,14 @@ class DataRecipe:
     Args:
         task: ``sum`` for ``x + y = ?``, ``mod`` for ``x + y (mod k) = ?``.
         modulus: The modulus k of the ``mod`` task; unused by ``sum``.
-        rows: Number of problems, all parts together.
-        min_operand: Smallest operand.
+        rows: Number of problems in all parts together, 2 or more.
+        min_operand: Smallest operand, 0 or more.
         max_operand: Largest operand.
         seed: Seed of the draw (``numpy.random.default_rng``).
-        split: What keeps the parts apart. ``pair``: rows as drawn, so a pair may come twice (the notebook's);
+        split: What the parts must not share. ``pair``: rows as drawn, and a pair can come twice (the notebook's);
             ``unordered_pair``: no {x, y} in two parts; ``sum``: no x + y in two parts.
-        val_fraction: Share of the rows that validates.
-        test_fraction: Share of the rows kept for a last look; 0 makes no test file.
+        val_fraction: Share of the rows for validation, between 0 and 1.
+        test_fraction: Share of the rows for a last look, from 0 to below 1; 0 makes no test file.
 
     Raises:
         ArithprobeError: If an option is out of range.

@@ -5,7 +5,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,12 @@ _NO_CHECKPOINT = (
 """What PyTorch raises of bytes that it did not write."""
 
 
-def checkpoint_in(path: str | Path) -> Path:
-    """The checkpoint that is meant: a file is meant itself, of the folder of a run the best, or else the last.
+def checkpoint_in(path: str | Path, first: Literal["best", "last"] = "best") -> Path:
+    """The checkpoint that is meant: a file itself, or that of the folder of a run.
+
+    Args:
+        path: The file or the folder.
+        first: Which of a folder; the other where there is none.
 
     Raises:
         ArithprobeError: If a folder has neither.
@@ -40,12 +44,13 @@ def checkpoint_in(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    found = next((path / name for name in _IN_A_RUN if (path / name).is_file()), None)
+    names = sorted(_IN_A_RUN, key=lambda name: first not in name)
+    found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:
-        raise ArithprobeError(
-            f"{path}: is a folder without a checkpoint; expected a file, or the folder of a run "
-            f"({' or '.join(_IN_A_RUN[:2])})"
-        )
+        runs = [one.parent.parent for one in path.glob("version_*/checkpoints/*.ckpt")]
+        newest = max(runs, key=lambda run: (len(run.name), run.name), default=None)
+        expected = f"or the folder of a run ({' or '.join(_IN_A_RUN[:2])})" if newest is None else f"or a run: {newest}"
+        raise ArithprobeError(f"{path}: is a folder without a checkpoint; expected a file, {expected}")
     return found
 
 
@@ -63,6 +68,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArithprobeError(f"{path}: no such file; expected a checkpoint") from None
+    except IsADirectoryError:
+        raise ArithprobeError(
+            f"{path}: is a folder; expected a file of weights (a run folder is for --ckpt_path)"
+        ) from None
     except OSError as error:
         raise ArithprobeError(f"{path}: cannot be read: {error.strerror or error}") from error
     except _NO_CHECKPOINT as error:

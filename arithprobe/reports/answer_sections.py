@@ -39,7 +39,7 @@ def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None)
         name,
         one.verdict,
         "" if step is None else str(steps_made(step)),
-        "" if epoch is None else str(epoch + 1),
+        "" if epoch is None else str(epoch),  # from 0, as Lightning counts
         f"{one.skill:.3f} [{one.skill_low:.3f}, {one.skill_high:.3f}]",
         f"{one.r2:.4f}",
         f"{one.rmse:.4g}",

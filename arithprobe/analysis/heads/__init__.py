@@ -16,10 +16,10 @@ class HeadsStudy(Study[HeadOptions, "HeadReport"]):
     """``arithprobe heads``."""
 
     name = "heads"
-    summary = "what the attention heads of a checkpoint look at, and what they do"
+    summary = "what each attention head attends to, and what the model loses without it"
     description = (
-        "What the attention heads of a checkpoint look at, beside uniform attention and untrained networks, and what "
-        "the model's own answers lose without each of them."
+        "Show what each attention head attends to, with uniform attention and untrained networks as controls, and what "
+        "the model's own answers lose when the head is ablated."
     )
     options = HeadOptions
     pages, records = ("heads",), ("head_stats",)

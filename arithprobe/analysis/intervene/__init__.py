@@ -1,4 +1,4 @@
-"""What the answers lose without what is decodable."""
+"""Causal ablation of probe directions, patching, interchange and steering."""
 
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ class InterveneStudy(Study[InterveneOptions, "InterventionReport"]):
     """``arithprobe intervene``."""
 
     name = "intervene"
-    summary = "what a checkpoint loses when what is decodable is taken out of it"
+    summary = "causal ablation of probe directions, patching, interchange and steering"
     description = (
-        "Take what a probe reads out of a checkpoint's forward pass, swap it between problems and move it, and score "
-        "the model's own answers, beside random subspaces."
+        "Ablate what a probe reads in the model's own forward pass, swap it between problems, and steer it. Scores are "
+        "those of the model's own answers, with control subspaces."
     )
     options = InterveneOptions
     pages, records = ("intervene",), ("ledger", "intervene")

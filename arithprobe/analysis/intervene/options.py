@@ -1,11 +1,12 @@
 """What ``arithprobe intervene`` can be asked for; without PyTorch, so that its help is quick."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from arithprobe.errors import ArithprobeError, require_at_least, several
+from arithprobe.errors import ArithprobeError, several
 from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName, require_kind
-from arithprobe.limits import require_within
+from arithprobe.limits import require_ranges
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.moments import ALPHAS, penalties
 
@@ -21,49 +22,55 @@ class InterveneOptions:
     """
 
     targets: Sequence[str] = ("all",)
-    """What to erase: x, y, sum, residue, digits (x100), carries (carry1), planes of a circle (residuemod97f1, or f1to3
-    for three frequencies); all is the sum, and the residue where there is a modulus."""
+    """Variables to erase: x, y, sum, residue, digits (x100), carries (carry1), planes of a circle (residuemod97f1, or
+    f1to3 for three frequencies). all: the sum, and the residue where there is a modulus."""
     erasers: Sequence[ErasureKind] = ("probe", "leace")
-    """How: probe, mean_difference, leace, inlp."""
+    """Erasure methods: probe, mean_difference, leace, inlp."""
     inlp_rank: int = 4
-    """Directions that inlp takes out."""
+    """Directions that inlp removes."""
     sites: Sequence[str] = ("residual",)
-    """Sites: residual (embed to final), or names such as resid_post.1, attn_out.0 and z.0 (what the heads read)."""
+    """Sites to edit: residual (embed to final), or names such as resid_post.1, attn_out.0, z.0 (heads' outputs)."""
     positions: Sequence[str] = ("last", "all")
-    """Sets of positions edited together, a row each: last, all (every token), plus, 5, x100+x10+x1."""
+    """Positions to edit together, one set a row of the ledger: last, all (every token), plus, 5, x100+x10+x1."""
     ablations: Sequence[AblationKind] = ("zero", "mean", "resample")
-    """What takes the place of the erased part: zero, mean, resample."""
+    """What replaces the erased part: zero, mean, resample."""
     families: Sequence[FamilyName] = ("isotropic", "permuted", "matched")
-    """What each stands beside: permuted (the same fit on permuted labels), matched (random ones that change the states
-    as much), outside (the same, without a part in it), isotropic (blind). Only permuted has a p, and
-    for oblique erasers (leace) matched; the others are descriptions."""
+    """Control subspaces: permuted (the same fit on permuted labels), matched (random, with as large a change of the
+    states), outside (matched, and orthogonal to the erased one), isotropic (random). Only permuted has a p-value, and
+    matched for oblique erasers (leace); the others describe."""
     draws: int = 200
-    """Draws of each family that has a p; 20 of the others."""
+    """Draws of each control family that has a p-value; the others have 20."""
     variables: Sequence[str] = ("x", "y", "sum", "carry1", "residue")
-    """Quantities to interchange between two problems at every site, all tokens at once."""
+    """Variables to interchange between two problems at every site, at all tokens at once."""
     variable_draws: int = 20
-    """Random subspaces beside each of these, and random patterns beside each steering curve."""
+    """Random subspaces for each interchange, and random directions for each steering curve."""
     eraser: str | None = None
-    """A frozen eraser, a file of an earlier run's folder erasers, in the place of targets and erasers."""
+    """A frozen eraser: a file of the folder erasers of an earlier run. It replaces targets and erasers."""
     max_examples: int = 2000
-    """At most so many rows are used: 3 in 5 (by sum) to fit on, the others to intervene on."""
+    """Largest number of rows to use: 3 in 5 (by sum) to fit on, the others to intervene on."""
     no_mlp: bool = False
-    """Leave the MLP certificate out."""
+    """Leave out the MLP certificate."""
     no_patching: bool = False
-    """Leave the patching map and the interchange of variables out."""
+    """Leave out activation patching and the interchange of variables."""
     alphas: Sequence[float] = ALPHAS
-    """Ridge penalties to choose from, of states of unit variance in each dimension; 1e-6 to 1e6. INLP takes none."""
+    """Ridge penalties to choose from, for states scaled to unit variance. inlp has no penalty."""
     seed: int = 0
     """Seed of random subspaces, donors and MLPs."""
+
+    least: ClassVar[Mapping[str, float]] = {
+        "draws": FEWEST_DRAWS,
+        "variable_draws": FEWEST_DRAWS,
+        "inlp_rank": 1,
+        "max_examples": 20,
+        "seed": 0,
+    }
+    """The smallest value of each number."""
 
     def __post_init__(self) -> None:
         for name in ("targets", "sites", "positions", "variables", *_CHOICES):
             object.__setattr__(self, name, several(name, getattr(self, name)))
         object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
-        draws = dict.fromkeys(("draws", "variable_draws"), FEWEST_DRAWS)
-        least = draws | {"inlp_rank": 1, "max_examples": 20, "seed": 0}
-        require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_within("", **{name: getattr(self, name) for name in least})
+        require_ranges("", self, self.least)
         for name in ("targets", "sites", "positions", *_CHOICES):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")

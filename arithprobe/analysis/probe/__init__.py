@@ -1,4 +1,4 @@
-"""What is decodable where in a checkpoint, against its nulls."""
+"""Linear, Fourier and MLP probes at every site, with controls."""
 
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ class ProbeStudy(Study[ProbeOptions, "ProbeReport"]):
     """``arithprobe probe``."""
 
     name = "probe"
-    summary = "what is decodable where in a checkpoint, against its nulls"
+    summary = "linear, Fourier and MLP probes at every site, with controls; the ladder of evidence"
     description = (
-        "Probe a checkpoint on the rows of a file: ridge, Fourier and MLP probes of every site, held out, beside "
-        "permuted labels, untrained networks and the text alone."
+        "Probe a checkpoint with ridge, Fourier and MLP probes at every site. Scores are held out, with controls: "
+        "permuted labels, untrained networks and the text alone. The ladder of evidence follows."
     )
     options = ProbeOptions
     pages = records = ("probe", "ladder")

@@ -1,11 +1,11 @@
 """What ``arithprobe probe`` can be asked for; without PyTorch, so that its help is quick."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
-from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.limits import LARGEST_PERIOD, require_within
+from arithprobe.errors import ArithprobeError, several
+from arithprobe.limits import LARGEST_PERIOD, require_ranges
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.moments import ALPHAS, ChosenBy, penalties
 
@@ -21,50 +21,66 @@ class ProbeOptions:
     """
 
     targets: Sequence[str] = ("all",)
-    """Targets of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4); or all."""
+    """Variables of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4), all."""
     sites: Sequence[str] = ("residual",)
-    """Sites: residual (embed to final), or names such as resid_post.1, attn_out.0 and z.0 (what the heads read)."""
+    """Sites to probe: residual (embed to final), or names such as resid_post.1, attn_out.0, z.0 (heads' outputs)."""
     positions: Sequence[str] = ("last", "index")
-    """Positions of the ridge probes: last, index (all), role (all), or single ones such as 5 or plus."""
+    """Positions for the ridge probes: last, index (every index), role (every role), or single ones (5, plus)."""
     period: int | None = None
-    """Period of the Fourier probes; the modulus of the problems by default."""
+    """Period of the Fourier probes; the modulus of the problems if not given."""
     frequencies: int = 48
-    """Largest frequency of the Fourier probes; half the period is the end (48 for 97)."""
+    """Highest frequency of the Fourier probes, at most half the period (48 for 97)."""
     small_periods: Sequence[int] = (2, 3, 4, 5, 7, 8, 10)
-    """Small periods to look for, in the sum, x, y and the residue."""
+    """Small periods to look for in the sum, x, y and the residue."""
     folds: int = 5
-    """Folds of groups, each held out in turn."""
+    """Folds of groups (sums); each is held out once."""
     alphas: Sequence[float] = ALPHAS
-    """Ridge penalties to choose from, of states of unit variance in each dimension; 1e-6 to 1e6."""
+    """Ridge penalties to choose from, for states scaled to unit variance."""
     alpha_by: ChosenBy = "gcv"
-    """How the ridge penalty is chosen inside the training folds."""
+    """How to choose the penalty inside the training folds: gcv (generalised cross-validation) or folds."""
     permutations: int = 19
     """Label permutations for each ridge probe."""
     fourier_permutations: int = 39
     """Label permutations for the Fourier probes."""
     twins: int = FEWEST_DRAWS
-    """Untrained networks of the same architecture; of fewer than 19 the ladder cannot tell what is selective."""
+    """Untrained networks of the same architecture. The rung selective needs 19."""
     subspace_draws: int = 20
-    """Random subspaces beside each probe subspace that is removed."""
+    """Random subspaces as controls for each probe subspace that is removed."""
     claims: Sequence[str] = ("all",)
-    """Variables to climb the ladder of evidence with: sum, x, digits, ... (lines), residue, planes such as summod10f1
-    (circles); all is the sum, and the residue where there is a modulus."""
+    """Variables for the ladder of evidence: sum, x, digits, ... (lines); residue, planes such as summod10f1 (circles).
+    all: the sum, and the residue where there is a modulus."""
     no_ladder: bool = False
-    """Leave the ladder of evidence out, and the frequencies taken out of the forward pass."""
+    """Leave out the ladder of evidence and the ablation of frequencies."""
     no_mlp: bool = False
-    """Leave the MLP probes out."""
+    """Leave out the MLP probes."""
     mlp_hidden: int = 128
-    """Their hidden units."""
+    """Hidden units of the MLP probes."""
     mlp_depth: int = 1
-    """Their hidden layers."""
+    """Hidden layers of the MLP probes."""
     mlp_shuffles: int = 19
-    """Label permutations of the MLP probes, each trained anew."""
+    """Label permutations for the MLP probes; each trains a new probe."""
     mlp_within: float = 1.0
-    """MLP predictions at most this far off count as close."""
+    """An MLP prediction counts as close if it is off by at most this much."""
     max_examples: int = 2000
-    """Rows kept for MLP probes and for decoding angles; the others see all rows."""
+    """Largest number of rows for MLP probes and for decoding angles. Other probes see all rows."""
     seed: int = 0
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
+
+    least: ClassVar[Mapping[str, float]] = {
+        "permutations": FEWEST_DRAWS,
+        "fourier_permutations": FEWEST_DRAWS,
+        "frequencies": 1,
+        "folds": 3,
+        "twins": 0,
+        "subspace_draws": 1,
+        "mlp_hidden": 1,
+        "mlp_depth": 1,
+        "mlp_shuffles": 1,
+        "mlp_within": 0,
+        "max_examples": 100,
+        "seed": 0,
+    }
+    """The smallest value of each number."""
 
     def __post_init__(self) -> None:
         numbers: dict[str, type[int] | type[float]] = {"small_periods": int}
@@ -72,22 +88,7 @@ class ProbeOptions:
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
-        least = {
-            "permutations": FEWEST_DRAWS,
-            "fourier_permutations": FEWEST_DRAWS,
-            "frequencies": 1,
-            "folds": 3,
-            "twins": 0,
-            "subspace_draws": 1,
-            "mlp_hidden": 1,
-            "mlp_depth": 1,
-            "mlp_shuffles": 1,
-            "mlp_within": 0,
-            "max_examples": 100,
-            "seed": 0,
-        }
-        require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_within("", **{name: getattr(self, name) for name in least})
+        require_ranges("", self, self.least)
         for name in ("targets", "sites", "positions", "claims"):
             if not getattr(self, name):
                 raise ArithprobeError(f"{name} is empty; expected at least one")

@@ -1,4 +1,4 @@
-"""The original notebook's numbers, beside the honest ones."""
+"""The original notebook's numbers, with held-out values and controls."""
 
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ class ReproduceStudy(Study[ReproduceOptions, "Reproduction"]):
     """``arithprobe reproduce``."""
 
     name = "reproduce"
-    summary = "the original notebook's numbers, beside the honest ones"
+    summary = "the original notebook's tables, with held-out values and controls"
     description = (
-        "The numbers that the original notebook prints, by its own protocol, for any checkpoint; beside each the value "
-        "held out, on permuted labels and of untrained networks, and what it means."
+        "Make the tables of the original notebook for any checkpoint, by the notebook's own protocol. Beside each "
+        "number stand the held-out value, permuted labels and untrained networks, and what the number means."
     )
     options = ReproduceOptions
     records = ("reproduction",)

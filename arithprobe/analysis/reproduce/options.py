@@ -1,11 +1,12 @@
 """What ``arithprobe reproduce`` can be asked for; without PyTorch, so that its help is quick."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
-from arithprobe.errors import ArithprobeError, require_at_least, several
-from arithprobe.limits import require_within
+from arithprobe.errors import ArithprobeError, several
+from arithprobe.limits import require_ranges, require_within
 
 NotebookTask = Literal["REG-SUM", "REG-MODK"]
 _SETTING = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]?)")
@@ -20,29 +21,30 @@ class ReproduceOptions:
     """
 
     task: NotebookTask | None = None
-    """REG-SUM or REG-MODK; that of the rows by default."""
+    """REG-SUM or REG-MODK; the task of the rows if not given."""
     mlp_settings: tuple[str, ...] = ("128x1",)
-    """Hidden units x layers of the MLP probes; the notebook's are 128x1 128x2 256x2 256x4 512x4."""
+    """Hidden units x layers of the MLP probes. The notebook has 128x1 128x2 256x2 256x4 512x4."""
     no_mlp: bool = False
-    """Leave the MLP probes out; they take most of the time."""
+    """Leave out the MLP probes, which take most of the time."""
     shuffles: int = 30
-    """Permutations of the labels for the null."""
+    """Label permutations for the null."""
     mlp_shuffles: int = 5
-    """The same for the MLP probes, each of them trained anew."""
+    """Label permutations for the MLP probes; each trains a new probe."""
     twins: int = 3
     """Untrained networks of the same architecture."""
     seed: int = 0
-    """Seed of the permutations and of the untrained networks; the notebook's own seeds stay."""
+    """Seed of permutations and untrained networks. The notebook's own seeds do not change."""
     mlp_epochs: int = 200
-    """Epochs of the MLP probes at most; the notebook's 200."""
+    """Largest number of epochs of an MLP probe; the notebook has 200."""
+
+    least: ClassVar[Mapping[str, float]] = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
+    """The smallest value of each number."""
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in get_args(NotebookTask):
             raise ArithprobeError(f"task is {self.task!r}; expected one of {', '.join(get_args(NotebookTask))}")
         object.__setattr__(self, "mlp_settings", several("mlp_settings", self.mlp_settings))
-        least = {"shuffles": 2, "mlp_shuffles": 2, "twins": 1, "seed": 0, "mlp_epochs": 1}
-        require_at_least("", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
-        require_within("", **{name: getattr(self, name) for name in least})
+        require_ranges("", self, self.least)
         for hidden, depth in self.layers():
             require_within("mlp_settings: ", hidden=hidden, depth=depth)
 

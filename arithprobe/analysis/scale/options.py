@@ -1,10 +1,11 @@
 """How each trial of a sweep is measured; without PyTorch, so that help is quick."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from arithprobe.errors import ArithprobeError, require_at_least, require_at_most, several
-from arithprobe.limits import require_within
+from arithprobe.errors import ArithprobeError, require_at_most, several
+from arithprobe.limits import require_ranges
 from arithprobe.logic import FEWEST_DRAWS
 
 _LARGEST_FREQUENCY = 48  # as far as other Fourier probes look unless asked for more; all there are of 97
@@ -19,11 +20,11 @@ class ScaleOptions:
     """
 
     frequencies: Sequence[int] = (1, 3, 6, 12)
-    """Fourier probes of the residue: of the frequencies 1 to N, for each N up to half the modulus."""
+    """Fourier probes of the residue use the frequencies 1 to N, for each of these N up to half the modulus."""
     ablate: int = 6
-    """The planes of the frequencies 1 to so many, up to half the modulus, are taken out; without one the sum is."""
+    """Highest frequency whose plane is ablated, up to half the modulus. Without a modulus the sum is ablated."""
     probe_dimension: int = 64
-    """Leading principal components that the probes of equal dimension read; a narrower model is read whole."""
+    """Principal components that probes of equal dimension read. A narrower model is read whole."""
     folds: int = 5
     """Folds of sums, each held out in turn."""
     permutations: int = 39
@@ -31,38 +32,39 @@ class ScaleOptions:
     twins: int = 3
     """Untrained networks of the same architecture."""
     draws: int = 20
-    """Random subspaces beside the one that is taken out."""
+    """Random subspaces as controls for the ablation."""
     no_mlp: bool = False
-    """Leave the MLP probes out."""
+    """Leave out the MLP probes."""
     mlp_hidden: int = 128
-    """Their hidden units."""
+    """Hidden units of the MLP probes."""
     mlp_depth: int = 1
-    """Their hidden layers."""
+    """Hidden layers of the MLP probes."""
     mlp_shuffles: int = 9
-    """Label permutations of the MLP probes, each trained anew."""
+    """Label permutations for the MLP probes; each trains a new probe."""
     max_examples: int = 2000
-    """Rows for MLP probes and ablation, from all over the file; the other probes see all rows."""
+    """Largest number of rows for MLP probes and ablation, from all over the file. Other probes see all rows."""
     seed: int = 0
     """Seed of permutations, untrained networks, random subspaces and MLPs."""
 
+    least: ClassVar[Mapping[str, float]] = {
+        "permutations": FEWEST_DRAWS,
+        "draws": FEWEST_DRAWS,
+        "folds": 3,
+        "twins": 1,
+        "ablate": 1,
+        "probe_dimension": 1,
+        "mlp_hidden": 1,
+        "mlp_depth": 1,
+        "mlp_shuffles": 1,
+        "max_examples": 100,
+        "seed": 0,
+    }
+    """The smallest value of each number."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "frequencies", several("measure: frequencies", self.frequencies, int))
-        least = {
-            "permutations": FEWEST_DRAWS,
-            "draws": FEWEST_DRAWS,
-            "folds": 3,
-            "twins": 1,
-            "ablate": 1,
-            "probe_dimension": 1,
-            "mlp_hidden": 1,
-            "mlp_depth": 1,
-            "mlp_shuffles": 1,
-            "max_examples": 100,
-            "seed": 0,
-        }
-        require_at_least("measure: ", **{name: (getattr(self, name), lowest) for name, lowest in least.items()})
+        require_ranges("measure: ", self, self.least)
         require_at_most("measure: ", ablate=(self.ablate, _LARGEST_FREQUENCY))
-        require_within("measure: ", **{name: getattr(self, name) for name in least if name != "ablate"})
         wanted = list(self.frequencies)
         if not wanted or wanted != sorted(set(wanted)) or not 1 <= wanted[0] <= wanted[-1] <= _LARGEST_FREQUENCY:
             raise ArithprobeError(

@@ -1,0 +1,69 @@
+"""What a run folder says where an option is not given: the checkpoint, the rows, the folder of the results."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import sha256_of
+
+_PROVENANCE = "provenance.json"
+
+
+def complete(given: Namespace, command: str) -> None:
+    """Fill in the checkpoint, the rows and the folder of the results from the run, and say which they are.
+
+    Args:
+        given: The options ``run``, ``checkpoint``, ``data`` and ``output_dir``; changed in place.
+        command: Name of the folder in the run that results go to.
+
+    Raises:
+        ArithprobeError: If no checkpoint is named, or two; or if the run does not say what is missing.
+    """
+    from arithprobe.models.weights import checkpoint_in  # imports PyTorch, which help need not wait for
+
+    if given.run is not None and given.checkpoint is not None:
+        raise ArithprobeError(f"{given.run} and --checkpoint {given.checkpoint} both name a model; give one")
+    named = given.checkpoint if given.run is None else given.run
+    if named is None:
+        raise ArithprobeError(f"name a run, as in: arithprobe {command} lightning_logs/reg_sum/version_0")
+    path = checkpoint_in(named)
+    given.checkpoint = str(path)
+    if Path(named).is_dir():
+        sys.stdout.write(f"checkpoint:  {path}\n")
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    is_run = (folder / _PROVENANCE).is_file() or (folder / "config.yaml").is_file()
+    if given.data is None:
+        given.data = str(_validation_rows(folder, named))
+        sys.stdout.write(f"rows:        {given.data}, the validation rows of the run\n")
+    if given.output_dir is None:
+        if not is_run:
+            raise ArithprobeError(f"--output_dir is missing, and {named} is in no run folder")
+        given.output_dir = str(folder / command)
+
+
+def _validation_rows(folder: Path, named: str) -> Path:
+    """The file that the run was judged on."""
+    record = _provenance(folder)
+    if record is None:
+        raise ArithprobeError(f"--data is missing, and {named} is in no run folder that says its validation rows")
+    path, root = Path(record["data"]["val"]["path"]), Path(record["folder"])
+    found = next((one for one in (path, root / path) if one.is_file()), None)
+    if found is None:
+        raise ArithprobeError(f"--data is missing: the validation rows of the run, {path}, are not here")
+    if sha256_of(found) != record["data"]["val"]["sha256"]:
+        raise ArithprobeError(f"--data is missing: {found} has changed since the run; pass --data {found} to use it")
+    return found
+
+
+def _provenance(folder: Path) -> dict[str, Any] | None:
+    """What the run says of itself; None where it says nothing that can be read."""
+    try:
+        found = json.loads((folder / _PROVENANCE).read_text(encoding="utf-8"))
+        _ = found["data"]["val"]["path"], found["data"]["val"]["sha256"], found["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found)

@@ -1,0 +1,87 @@
+"""A run folder is enough for a command: it says the checkpoint, the rows and where results go."""
+
+import json
+import os
+import shutil
+
+import pytest
+from conftest import assert_refused
+from jsonargparse import Namespace
+
+from arithprobe.cli.of_run import complete
+from arithprobe.errors import ArithprobeError
+from arithprobe.files import sha256_of
+from arithprobe.models.weights import checkpoint_in
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A run folder with two empty checkpoints, and its rows."""
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "lightning_logs" / "run" / "version_0"
+    (made / "checkpoints").mkdir(parents=True)
+    for name in ("best", "last"):
+        (made / "checkpoints" / f"{name}.ckpt").write_text(name)
+    (tmp_path / "val.tsv").write_text("1 + 2 = ?\t3\n")
+    rows = {"path": "val.tsv", "sha256": sha256_of(tmp_path / "val.tsv")}
+    (made / "provenance.json").write_text(json.dumps({"folder": str(tmp_path), "data": {"val": rows}}))
+    return made.relative_to(tmp_path)
+
+
+def completed(**given):
+    options = Namespace(**({"run": None, "checkpoint": None, "data": None, "output_dir": None} | given))
+    complete(options, "heads")
+    return options.checkpoint, options.data, options.output_dir
+
+
+@pytest.mark.parametrize("option", ["run", "checkpoint"])
+def test_a_run_says_its_best_checkpoint_its_rows_and_its_folder(option, folder, capsys):
+    expected = (str(folder / "checkpoints/best.ckpt"), "val.tsv", str(folder / "heads"))
+    assert completed(**{option: str(folder)}) == expected
+    assert "best.ckpt" in capsys.readouterr().out  # which file it took
+    assert completed(**{option: str(folder / "checkpoints/last.ckpt")}) == (
+        str(folder / "checkpoints/last.ckpt"),
+        *expected[1:],
+    )
+
+
+def test_what_is_given_stands(folder):
+    assert completed(run=str(folder), data="mine.tsv", output_dir="out")[1:] == ("mine.tsv", "out")
+
+
+def test_rows_are_found_from_another_folder(folder, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert completed(run=str(tmp_path / folder))[1] == str(tmp_path / "val.tsv")
+
+
+def test_rows_that_are_gone_or_have_changed_are_not_taken(folder, tmp_path):
+    (tmp_path / "val.tsv").write_text("1 + 2 = ?\t4\n")
+    with pytest.raises(ArithprobeError, match=r"val\.tsv has changed since the run; pass --data val\.tsv to use it"):
+        completed(run=str(folder))
+    (tmp_path / "val.tsv").unlink()
+    with pytest.raises(ArithprobeError, match=r"the validation rows of the run, val\.tsv, are not here"):
+        completed(run=str(folder))
+    shutil.copy(folder / "checkpoints/best.ckpt", "alone.ckpt")
+    with pytest.raises(ArithprobeError, match=r"alone\.ckpt is in no run folder"):
+        completed(run="alone.ckpt")
+
+
+def test_two_models_are_refused(folder):
+    with pytest.raises(ArithprobeError, match="both name a model; give one"):
+        completed(run=str(folder), checkpoint="other.ckpt")
+
+
+def test_of_several_runs_one_has_to_be_named(folder):
+    for number in (2, 10):
+        shutil.copytree(folder, folder.parent / f"version_{number}")
+    with pytest.raises(ArithprobeError, match=f"or a run: {folder.parent}{os.sep}version_10"):
+        completed(run=str(folder.parent))
+
+
+def test_a_fit_goes_on_from_the_last_checkpoint_of_a_run_and_is_judged_by_the_best(folder, run):
+    assert checkpoint_in(folder, "last").name == "last.ckpt" and checkpoint_in(folder).name == "best.ckpt"
+    (folder / "checkpoints/last.ckpt").unlink()
+    assert checkpoint_in(folder, "last").name == "best.ckpt"
+    assert_refused(run("validate", "--ckpt_path", folder), "best.ckpt: not a checkpoint")
+    assert_refused(run("validate", "--model.weights", folder), "is a folder; expected a file of weights .*--ckpt_path")
