@@ -422,7 +422,7 @@ def test_the_command_sets_runs_side_by_side(run, two_runs, observed, tmp_path):
     assert (out_dir / "figures" / "emergence_runs.png").stat().st_size > 5000
     code, out, err = run("emergence", "--runs", observed.folder, "--output_dir", out_dir)
     assert code == 0, err
-    assert "NOT LEARNED" in out and "not about the task" in out and "went on from a checkpoint" not in out
+    assert "NOT LEARNED" in out and "nothing about the task" in out and "went on from a checkpoint" not in out
     assert_refused(
         run("emergence", "--runs", two_runs[0], observed.folder, "--output_dir", out_dir),
         r"'x \+ y \(mod 7\)'.* expected one task",

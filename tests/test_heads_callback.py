@@ -75,7 +75,7 @@ def test_what_is_logged_is_what_the_pure_functions_find(small_data, tmp_path):
     assert len(record["ablation"]["delta_rmse"]) == 2
     assert record["uniform"]["operand_mass"] == pytest.approx(float(operand_mass(statistics.uniform_mass)))
     assert next(tmp_path.glob("lightning_logs/version_*/figures/heads_scores.png")).stat().st_size > 5000
-    assert "ablation of one head costs most for L" in callback.findings()[0]
+    assert "ablation costs most for head L" in callback.findings()[0]
 
 
 def test_states_that_overflow_after_the_last_attention_are_no_reason_to_stop(small_data, tmp_path):

@@ -95,7 +95,7 @@ def ledger_in(folder):
 def test_the_ledger_has_a_row_for_every_site_position_and_subspace(whole, ledger):
     folder, out = whole
     assert out.startswith("NOT LEARNED")
-    assert "the model's own head has" in out
+    assert "the model's own head with" in out
     notes = {
         family["note"]
         for row in ledger

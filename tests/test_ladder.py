@@ -407,14 +407,14 @@ def test_a_swap_makes_the_whole_shift_within_a_tenth_and_more_than_random_ones()
         assert sufficient(causal(interchange=swapped(null_space=sign * (THRESHOLDS["slope"] - JUST)))).passed
         assert not sufficient(causal(interchange=swapped(null_space=sign * (THRESHOLDS["slope"] + JUST)))).passed
     shown = sufficient(causal(interchange=swapped(null_space=0.07, p=0.25))).reason
-    assert "p = 0.25; what the rest of the model does not see of it 7.0%)" in shown
+    assert "p = 0.25; the part that the rest of the model does not see 7.0%)" in shown
 
 
 @pytest.mark.parametrize("missing", ["steering", "interchange"])
 def test_where_arithmetic_says_nothing_or_figures_are_missing_nothing_is_sufficient(missing):
     found = sufficient(causal(**{missing: None}))
     assert found.state == "cannot be told"
-    why = "arithmetic does not say where the answer goes with sum, or it never differs"
+    why = "arithmetic does not say how the answer changes with sum, or sum never differs"
     assert found.reason.startswith(f"cannot be told: {why}; ")
     other = {"steering": {"interchange": swapped(0.5)}, "interchange": {"steering": steered(0.5)}}[missing]
     fails = sufficient(causal(**{missing: None}, **other))  # what is known is enough
@@ -428,10 +428,10 @@ def test_where_arithmetic_says_nothing_or_figures_are_missing_nothing_is_suffici
 @pytest.mark.parametrize(
     ("target", "r2", "reason"),
     [
-        ("sum", 0.5 - JUST, "sum is read with R2 0.50 only from the rows intervened on"),
-        ("sum", 0.5, "arithmetic does not say where the answer goes with sum, or it never differs"),
-        ("residuemod4f1+2", 0.9, "frequency 2 of 4 has a cosine only, and cannot be turned"),
-        ("residuemod5f1+2", 0.9, "arithmetic does not say where the answer goes with residuemod5f1+2"),
+        ("sum", 0.5 - JUST, "the probe reads sum with R2 0.50 only from the rows intervened on"),
+        ("sum", 0.5, "arithmetic does not say how the answer changes with sum, or sum never differs"),
+        ("residuemod4f1+2", 0.9, "frequency 2 of 4 has only a cosine, so it cannot be turned"),
+        ("residuemod5f1+2", 0.9, "arithmetic does not say how the answer changes with residuemod5f1+2"),
     ],
 )
 def test_why_it_cannot_be_told_is_said(target, r2, reason):
@@ -511,7 +511,7 @@ def test_selective_is_above_the_control_task_and_the_untrained_network():
 def test_where_nothing_can_be_memorised_the_untrained_network_decides_and_it_is_said():
     nothing = read(task_on_pairs=math.nan, control_on_pairs=math.nan)
     found = evidence(nothing, 0.94 - JUST)["selective"]
-    assert found.passed and found.reason.endswith("no control task: nothing occurs often enough to be memorised")
+    assert found.passed and found.reason.endswith("no control task: no value occurs often enough to be memorised")
     assert not evidence(nothing, 0.94)["selective"].passed
     assert "no control task" not in evidence(read(), 0.5)["selective"].reason  # the control
 
@@ -552,7 +552,7 @@ def test_geometric_is_above_its_values_renamed_by_a_margin_and_above_other_perio
 
 @pytest.mark.parametrize(
     ("frequencies", "reason"),
-    [(None, "two values lie on a line in any order"), ((3,), "two or three values are a circle anyhow")],
+    [(None, "two values lie on a line in any order"), ((3,), "two or three values always lie on a circle")],
 )
 def test_of_too_few_values_no_shape_can_be_told_and_nothing_is_geometric(frequencies, reason):
     name = "sum" if frequencies is None else "residue"
@@ -726,8 +726,8 @@ def test_what_is_printed_names_the_rung_and_what_stops_the_next():
 
 
 def test_what_is_higher_further_along_is_printed_and_where_only_the_readout_is_left_too():
-    assert "  further along: sufficient at resid_mid.1@last\n" in printed(backed_up)
-    assert "further along" not in printed(many_handed_clock)
+    assert "  at a later site: sufficient at resid_mid.1@last\n" in printed(backed_up)
+    assert "at a later site" not in printed(many_handed_clock)
     assert "residue round a circle at frequency 1, 3, 5: SUFFICIENT at resid_post.0@last" in printed(many_handed_clock)
 
 

@@ -284,11 +284,11 @@ def test_the_ladder_of_a_correlate_stops_at_geometric_and_says_from_what_it_cann
     by_name = {one.variable: one for one in report().ladder}
     assert (by_name["x"].rung, by_name["sum"].rung) == ("geometric", "sufficient")
     assert by_name["x"].stopped_by.startswith("necessary: cannot be told: x from sum (r = 0.98); ")
-    assert "swaps of it exact" in by_name["x"].stopped_by and "the probe's own direction" in by_name["x"].stopped_by
+    assert "; swapped, " in by_name["x"].stopped_by and "the probe's own direction" in by_name["x"].stopped_by
     text = io.StringIO()
     print_said(report().said.also[0], Console(file=text, width=3000))
     assert "  ?     necessary: cannot be told: x from sum (r = 0.98); " in text.getvalue()
-    assert "given x (r = 0.98), what of sum is its own makes 100.0% " in text.getvalue()  # the control
+    assert "given x (r = 0.98), the rest of sum makes 100.0% " in text.getvalue()  # the control
 
 
 def test_the_record_has_each_test_and_the_rungs_that_stand():

@@ -317,7 +317,7 @@ def probed():
 def test_each_site_is_a_step_and_a_line():
     report, progress = probed()
     assert progress.done == progress.total == 6 + 1 + len(report.planes)
-    (words,) = (one.text for one in report.said.blocks if one.kind == "words" and "taken out by LEACE" in one.text)
+    (words,) = (one.text for one in report.said.blocks if one.kind == "words" and "removed by LEACE" in one.text)
     lines = words.splitlines()[1:]
     assert [line.split(":")[0].strip() for line in lines] == [one.site for one in report.planes]
     assert [line.endswith("no key frequency") for line in lines] == [not one.key for one in report.planes]

@@ -78,7 +78,7 @@ def test_a_network_that_was_never_trained_is_said_to_have_learned_nothing(whole)
         "Fourier probes of 'residue' mod 11",
         "decoded from the angles",
         "small periods",
-        "readout refitted",
+        "refitted readout",
         "MLP regression of 'residue'",
         "MLP classification of 'residue'",
         "cells x",
@@ -169,7 +169,7 @@ def test_the_scores_of_a_report_are_those_of_its_record(found):
 def test_a_report_is_short_in_a_notebook_and_shows_everything_when_asked(found):
     report, _ = found
     lines = repr(report).splitlines()
-    assert lines[0] == "ProbeReport: What can be read, beside its controls" and lines[1].startswith("NOT LEARNED: ")
+    assert lines[0] == "ProbeReport: What can be read, with controls" and lines[1].startswith("NOT LEARNED: ")
     assert "fourier_residuemod11" in lines[2] and len(lines) == 4
     page = report._repr_html_()
     assert "ridge probes at final@last" in page and page.count("<img ") == len(list(report.said.pictures))

@@ -76,7 +76,7 @@ def test_a_p_stands_with_what_is_displaced_or_with_why_it_cannot_be_told():
     )
     assert p_words(effect(families=(family("isotropic"), null))) == f"displacing 25 %: {shown}"  # the control
     alone = p_words(effect(families=(family("isotropic"),)))
-    assert alone == "p cannot be told: it stands beside no fit on permuted labels"
+    assert alone == "p cannot be told: there is no fit on permuted labels to compare with"
     assert cost_beside(effect(), null) == "permuted below +1.9 (displacing 12 % to 50 %)"
     assert cost_beside(effect(), untold) == f"matched cannot be told: {WHY}"
     assert p_in_short(effect(), untold) == "no change (25-25 %)"
@@ -113,7 +113,7 @@ def test_findings_speak_of_rows_after_which_more_than_the_readout_comes():
     assert (
         said["symmetry"] == "Under x + d, y - d the answers move by at most 3 (d = 2); unrelated problems are 40 apart."
     )
-    nothing = "Nothing was ablated where more than the readout comes after."
+    nothing = "Only the readout follows each site that was ablated. Choose an earlier site too."
     assert nothing not in words_in(report(*rows)) and nothing in words_in(report(rows[-1]))
     assert "Most is lost at final@last" in findings(report(rows[-1]))["decodable_against_used"]
 
@@ -187,9 +187,7 @@ def test_erasers_are_files_of_what_was_said():
 
 def test_the_costliest_head_knows_gaps():
     assert costliest(heads([[NAN, 2.0], [5.0, NAN]])) == (1, 0, 5.0)
-    assert costliest_words(heads([[NAN, 2.0], [5.0, NAN]])) == (
-        "mean ablation of one head costs most for L1H0: RMSE +5"
-    )
-    assert costliest_words(heads([[-3.0, NAN]])) == "mean ablation of no head costs anything"
+    assert costliest_words(heads([[NAN, 2.0], [5.0, NAN]])) == ("mean ablation costs most for head L1H0: RMSE +5")
+    assert costliest_words(heads([[-3.0, NAN]])) == "no head costs anything under mean ablation"
     assert costliest(heads([[NAN]])) is None
-    assert costliest_words(heads([[NAN]])) == "what mean ablation of a head costs cannot be told: it is no number"
+    assert costliest_words(heads([[NAN]])) == "the cost of mean ablation of a head cannot be told: it is not a number"

@@ -119,7 +119,7 @@ def test_of_rows_that_err_alone_2000_settle_what_200_sums_do_not():
     assert many.verdict == "LEARNED" and "of answers exact, at least 98." in many.reason
     assert few.verdict == "PARTLY LEARNED" and few.exact_match > 0.99
     assert few.reason.startswith("at the edge: R2 ") and few.groups == 187
-    assert "but over 187 groups of rows only 97." in few.reason and "would settle it" in few.reason
+    assert "but the lower 95 % bound over 187 groups of rows is 97." in few.reason and "would settle it" in few.reason
 
 
 def test_below_99_percent_nothing_is_at_the_edge():

@@ -30,8 +30,8 @@ def said_of(found: Invariance, behaviour: Behaviour | None = None, source: str =
     index = [float(found.index[at]) for at, d in enumerate(found.shifts) if d and not math.isnan(found.index[at])]
     span = f"between {min(index):.3f} and {max(index):.3f}" if index else "nothing that can be told"
     finding = (
-        "Under (x + d, y - d), which leaves the right answer as it is, the answers of problems that stay in range move "
-        f"by {span} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
+        "(x + d, y - d) has the same right answer. For problems that stay in range, the model's answers move by "
+        f"{span} of the distance between unrelated problems (0 is invariant, 1 is as far as any two)."
     )
     rows = tuple(
         (
@@ -44,7 +44,7 @@ def said_of(found: Invariance, behaviour: Behaviour | None = None, source: str =
         )
         for at, d in enumerate(found.shifts)
     )
-    title = "Kept: in the range of the data, and every operand as long as before"
+    title = "Kept rows: in the range of the data, with every operand as long as before"
     return Said(
         name="invariance",
         title="Invariance under (x + d, y - d)",
@@ -59,7 +59,7 @@ def said_of(found: Invariance, behaviour: Behaviour | None = None, source: str =
             Table(title, tuple(map(Column, _COLUMNS)), rows),
         ),
         shows="Whether problems with the same answer get the same answer.",
-        does_not_show="Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
+        does_not_show="Anything about rows out of range. The notebook's curve has numbers that the model never saw.",
     )
 
 

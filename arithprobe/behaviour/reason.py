@@ -42,7 +42,7 @@ def reason_of(of: Behaviour, modulus: int | None, residues: bool, more: float) -
         return f"answers one residue: {skill}, {spread}, {exact}"
     if of.skill_low > SKILL_FLOOR:
         return (
-            f"no better than the mean of these answers, which are unlike the training answers: R2 {of.r2:.2f}, {exact}"
+            f"no better than the mean of these answers, which differ from the training answers: R2 {of.r2:.2f}, {exact}"
         )
     return f"{_against_the_baseline(of, residues)}: {skill}, {spread}, {exact}"
 
@@ -62,8 +62,8 @@ def _against_the_baseline(of: Behaviour, residues: bool) -> str:
 
 def _what_would_settle_it(of: Behaviour, more: float) -> str:
     return (
-        f"but over {of.groups} groups of rows only {_down(of.exact_match_low)} for sure; {math.ceil(more * of.groups)} "
-        f"groups like them ({math.ceil(more * of.n)} rows) would settle it"
+        f"but the lower 95 % bound over {of.groups} groups of rows is {_down(of.exact_match_low)}; "
+        f"{math.ceil(more * of.groups)} such groups ({math.ceil(more * of.n)} rows) would settle it"
     )
 
 

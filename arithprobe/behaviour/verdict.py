@@ -20,13 +20,13 @@ EXACT_MATCH_LEARNED = 0.99
 EXACT_MATCH_LOW = 0.98
 """... if the lower 95 % bound of it, over groups, is not below this; of a population the rate is enough."""
 NOT_LEARNED_WARNING = (
-    "What follows is read from a model that has not learned the task. Whatever it shows is not about the task: "
-    "an untrained network can score as high."
+    "The results below are from a model that has not learned the task. They say nothing about the task: an untrained "
+    "network can score as high."
 )
 """What stands between that verdict and results of probes."""
 UNTOLD_WARNING = (
-    "Whether what follows is about the task cannot be told: it is read from a model of which that is not known, and an "
-    "untrained network can score as high."
+    "It cannot be told whether the results below are about the task, because it is not known whether this model has "
+    "learned it: an untrained network can score as high."
 )
 """What stands there where the verdict is NOT LEARNED because it cannot be told."""
 _CONSTANT = 0.1  # predictions that vary less than this, as a share of what the answers do, are one residue

@@ -13,7 +13,7 @@ from arithprobe.models.headed import head_name
 def p_words(effect: AblationEffect) -> str:
     """The p-value against each null with the variance displaced, or why it cannot be told; descriptions have none."""
     if not effect.nulls:
-        return f"p {CANNOT_BE_TOLD}: it stands beside no fit on permuted labels"
+        return f"p {CANNOT_BE_TOLD}: there is no fit on permuted labels to compare with"
     return f"displacing {_percent(effect.displaced)}: {', '.join(p_beside(effect, one) for one in effect.nulls)}"
 
 
@@ -98,11 +98,11 @@ def costliest_words(ablation: HeadAblation) -> str:
     """Which head costs most and how much, without a full stop."""
     found = costliest(ablation)
     if found is None:
-        return f"what {ablation.kind} ablation of a head costs {CANNOT_BE_TOLD}: it is no number"
+        return f"the cost of {ablation.kind} ablation of a head {CANNOT_BE_TOLD}: it is not a number"
     if found.cost <= 0:
-        return f"{ablation.kind} ablation of no head costs anything"
+        return f"no head costs anything under {ablation.kind} ablation"
     name = head_name(found.layer, found.head)
-    return f"{ablation.kind} ablation of one head costs most for {name}: RMSE {found.cost:+.3g}"
+    return f"{ablation.kind} ablation costs most for head {name}: RMSE {found.cost:+.3g}"
 
 
 def _displacing(effect: AblationEffect, family: RandomFamily) -> str:

@@ -32,9 +32,9 @@ def said_of(comparison: EmergenceComparison) -> Said:
         for one in shown
     ]
     untold = any(CANNOT_BE_TOLD in one.states for one in shown)
-    note = f"?: {CANNOT_BE_TOLD} from drift, which the run did not compare with, or not to its end"
+    note = f"?: {CANNOT_BE_TOLD} from drift, because the run did not compare with drift, or not to its end"
     table = Table(
-        f"{runs[0].task}: step from which on each variable is readable at the last token",
+        f"{runs[0].task}: the training step from which each variable is readable at the last token",
         tuple(Column(name, is_text=name in ("variable", "site")) for name in ("variable", *names, *_COLUMNS)),
         tuple(rows),
         (note,) if untold else (),
@@ -43,8 +43,8 @@ def said_of(comparison: EmergenceComparison) -> Said:
         "emergence_runs",
         lambda: emergence_runs(found, [one.behaviour for one in runs], names),
         f"{len(shown)} variables became readable in one run or more.",
-        "Steps from which on each variable is readable, by run",
-        "Causes: what emerges first need not be used.",
+        "Step from which each variable is readable, by run",
+        "Causes. The model need not use what emerges first.",
     )
     never = listed([one.variable for one in found if one not in shown and not one.of_any_frequency])
     blocks: list[Content] = [_verdict(name, one) for name, one in zip(names, runs, strict=True)]
@@ -57,8 +57,8 @@ def said_of(comparison: EmergenceComparison) -> Said:
         behaviour=None,
         blocks=tuple(blocks),
         records={RECORD: _record(comparison)},
-        shows="From which validation on each variable is readable, above untrained networks and drift.",
-        does_not_show="Causes: what emerges first need not be used.",
+        shows="The validation from which each variable is readable, above untrained networks and drift.",
+        does_not_show="Causes. The model need not use what emerges first.",
     )
 
 

@@ -29,8 +29,8 @@ def said_of(found: HeadReport) -> Said:
         behaviour=found.behaviour,
         blocks=(*_blocks(found), *pictures_of(found)),
         records={"head_stats": record_of(found)},
-        shows="What the heads look at from the last token, and what the answers lose without each.",
-        does_not_show="Attention is no explanation: heads that look at the operands need not matter.",
+        shows="What each head attends to from the last token, and what the answers lose when it is ablated.",
+        does_not_show="Why the model answers as it does: a head that attends to the operands need not matter.",
         rank=80,
         checkpoint=found.checkpoint,
         weights=found.weights,
@@ -74,7 +74,7 @@ def _sentences(causal: Causal, behaviour: Behaviour) -> Iterator[str]:
     shares = dict(zip(causal.direct.parts, causal.direct.share.tolist(), strict=True))
     heads = sum(value for name, value in shares.items() if name.startswith("z."))
     others = ", ".join(f"{name} {share(value)}" for name, value in shares.items() if not name.startswith("z."))
-    yield f"share of the outputs' variance written directly: all heads {share(heads)}, {others}"
+    yield f"share of the outputs' variance that each part writes directly: all heads {share(heads)}, {others}"
 
 
 def _costs(causal: Causal, behaviour: Behaviour) -> Iterator[str]:

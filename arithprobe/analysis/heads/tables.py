@@ -36,18 +36,18 @@ def attention_table(found: HeadReport) -> Table:
         found: What is known of the heads.
     """
     below = ("uniform", "untrained") if found.untrained else ("uniform",)
-    untrained = f"untrained: {CANNOT_BE_TOLD}, no untrained network was read (twins is 0)."
+    untrained = f"untrained: {CANNOT_BE_TOLD}, because no untrained network was read (twins is 0)."
     if found.untrained:
-        untrained = f"untrained: mean over the heads of {len(found.untrained)} networks before any training."
+        untrained = f"untrained: mean over the heads of {len(found.untrained)} untrained networks."
     return _table(
         f"heads: attention from '?', the last token, over {found.rows} rows",
         list(_attention_columns(found)),
         found.copying,
         (
-            "x, y, +, mod: attention. most: the role with most of it. tokens: entropy over tokens, in nats.",
-            "norm: share of x and y in the value-weighted norms. OV: copying score, 1 writes what it reads, -1 its "
-            "opposite.",
-            f"uniform: a head that looks at all tokens alike. {untrained}",
+            "x, y, +, mod: share of the attention. most: the role with most of it. tokens: entropy over tokens, nats.",
+            "norm: share of x and y in the value-weighted norms. OV: copying score; a head with 1 writes what it "
+            "reads, with -1 the opposite.",
+            f"uniform: a head that attends to all tokens equally. {untrained}",
         ),
         below,
     )
@@ -62,18 +62,20 @@ def effect_table(causal: Causal) -> Table:
     main = causal.main
     tested = f"*: p <= {LEVEL} for {main.kind}, against random dimensions of z, each head by itself."
     if not is_tested(causal):
-        tested = f"p against random dimensions of z: {CANNOT_BE_TOLD}, {main.random.shape[1]} draws are too few."
+        tested = (
+            f"p against random dimensions of z: {CANNOT_BE_TOLD}, because {main.random.shape[1]} draws are too few."
+        )
     kinds = ", ".join(one.kind for one in causal.ablations)
     return _table(
-        f"heads: what the answers lose without each, {main.n} rows",
+        f"heads: what the answers lose when each is ablated, {main.n} rows",
         list(_effect_columns(causal)),
         main.p,
         (
-            f"{kinds}: change of the RMSE in answer units when the head's output is ablated so at every token.",
+            f"{kinds}: change of the RMSE, in answer units, under that ablation of the head's output at every token.",
             tested,
             "patched: share of the gap to another problem's answer that the head's output brings.",
-            "direct: share of the outputs' variance that the head writes by itself, with every LayerNorm's scale held "
-            "fixed; it may be below 0 or above 1.",
+            "direct: share of the outputs' variance that the head writes by itself, with the scale of every LayerNorm "
+            "held fixed; it can be below 0 or above 1.",
         ),
     )
 

@@ -30,8 +30,9 @@ def said_of(found: InterventionReport) -> Said:
         behaviour=found.behaviour,
         blocks=(*_blocks(found), *pictures_of(found)),
         records={"ledger": ledger_records(found), "intervene": record_of(found)},
-        shows="What the model's own answers lose without what is readable, and how they follow when it is moved.",
-        does_not_show="That nothing else would do: compare the random subspaces.",
+        shows="What the model's own answers lose when a readable direction is ablated, and how they respond when it is "
+        "moved.",
+        does_not_show="That only this subspace has the effect. Compare the random subspaces.",
         rank=70,
         checkpoint=found.checkpoint,
         weights=found.weights,
@@ -43,11 +44,11 @@ def _blocks(found: InterventionReport) -> Iterator[Content]:
     """Words and tables."""
     yield Words(
         f"{found.checkpoint} (weights {found.weights}) on {found.rows} rows of {found.data}; subspaces, means and "
-        f"probes are from {found.fit_rows} others, of other sums"
+        f"probes were fitted on {found.fit_rows} other rows, of other sums"
     )
     yield ledger_table(found)
     if all(row.near_tautological for row in found.ledger):
-        yield Words("Nothing was ablated where more than the readout comes after.", "doubtful")
+        yield Words("Only the readout follows each site that was ablated. Choose an earlier site too.", "doubtful")
     for lines in (_notebook_lines(found), _patching_lines(found), _symmetry_lines(found)):
         if lines:
             yield Words("\n".join(lines))
@@ -65,8 +66,8 @@ def _notebook_lines(found: InterventionReport) -> list[str]:
     if one is None:
         return []
     return [
-        f"after removing the notebook's rank-1 direction of the sum at final@last a refitted readout still has R2 "
-        f"{one.refit:.3f} (intact {one.refit_intact:.3f}), the model's own head has {one.own:.3f} (intact "
+        f"removing the notebook's rank-1 direction of the sum at final@last leaves a refitted readout with R2 "
+        f"{one.refit:.3f} (intact {one.refit_intact:.3f}) and the model's own head with {one.own:.3f} (intact "
         f"{one.own_intact:.3f}), on {one.n} rows"
     ]
 
@@ -81,7 +82,7 @@ def _patching_lines(found: InterventionReport) -> list[str]:
         best = known.argsort(descending=True)[:3].tolist()
         cells = ", ".join(f"{patched.positions[p]} {float(known[p]):.2f}" for p in best if known[p] >= _CARRIES)
         lines.append(f"patching {site}: {cells or 'no single cell carries 5 % of the gap'}")
-    return ["share of the answer gap that comes with the whole state of one cell:", *lines]
+    return ["activation patching: share of the answer gap that the whole state of one cell brings", *lines]
 
 
 def _symmetry_lines(found: InterventionReport) -> list[str]:
@@ -95,7 +96,7 @@ def _symmetry_lines(found: InterventionReport) -> list[str]:
         shown = ", ".join(f"{size}: {_short(distance)}" for size, distance in off.items())
         compared = f"{min(one.n for one in tests)} to {max(one.n for one in tests)} of {found.rows} rows are compared"
         unrelated = f"unrelated problems: {_short(tests[0].unrelated)}"
-        lines.append(f"({what}), by size: answers are off by {shown} ({unrelated}; {compared})")
+        lines.append(f"rewritten to ({what}), answers are off, by size of d: {shown} ({unrelated}; {compared})")
     return lines
 
 

@@ -15,7 +15,7 @@ from arithprobe.said.numbers import change, number, share
 
 _NULLS = {
     "permuted": "the same fit on permuted labels",
-    "matched": "LEACE of random functions of the states that displace as much (of oblique erasers only)",
+    "matched": "LEACE of random functions of the states that displace as much (oblique erasers only)",
 }
 
 
@@ -38,7 +38,8 @@ def ledger_table(found: InterventionReport) -> Table:
         *(Column(name, optional=True) for name in ("steer", "swap", "refit", "ridge", "MLP")),
     ]
     return Table(
-        f"ledger: what is read there, and what the model's own answers lose without it ({found.rows} rows)",
+        f"ledger: held-out R2 of each subspace, and what the model's own answers lose when it is ablated ({found.rows} "
+        "rows)",
         tuple(columns),
         tuple(tuple(_cells(row, bool(tested))) for row in found.ledger),
         tuple(_notes(found, tested)),
@@ -55,26 +56,26 @@ def _notes(found: InterventionReport, tested: list[str]) -> Iterator[str]:
     """What headings and marks mean."""
     first = found.ledger[0]
     yield (
-        f"{', '.join(effect.kind for effect in first.effects)}: change of the RMSE in answer units when the subspace "
-        "is ablated so."
+        f"{', '.join(effect.kind for effect in first.effects)}: change of the RMSE, in answer units, under that "
+        "ablation of the subspace."
     )
-    yield f"lost: share of the intact skill, under {first.main.kind}."
-    draws = ", and that the draws behind each p do" if tested else ""
-    yield f"displaced: percent of the variance that it displaces{draws}."
+    yield f"lost: share of the intact skill that is lost under {first.main.kind} ablation."
+    draws = " (in brackets: that the control draws behind each p displace)" if tested else ""
+    yield f"displaced: percent of the variance that the ablation displaces{draws}."
     if tested:
         yield f"p: against {' / against '.join(_NULLS[name] for name in tested)}; *: p <= {LEVEL}."
     yield (
-        "steer: response of the answer over what arithmetic demands. swap: share of the demanded shift when the "
-        "subspace is another problem's."
+        "steer: response of the answer to steering, divided by what arithmetic demands. swap: share of the demanded "
+        "shift when the subspace is taken from another problem."
     )
     fit = fit_words(effect.fit_blocks for row in found.ledger for effect in row.effects)
     yield f"95 % intervals of both and of the changes are in ledger.json ({fit})."
     yield (
-        "refit: R2 of a readout of the answer fitted anew without the subspace: what another readout could use, not "
-        "what the model uses. ridge, MLP: R2 of new probes for the target afterwards."
+        "refit: R2 of a readout that is refitted without the subspace: what another readout could use, not what the "
+        "model uses. ridge, MLP: R2 of new probes of the target after the ablation."
     )
     if any(row.near_tautological for row in found.ledger):
-        yield "~: only the last LayerNorm and a linear head come after: nearly a tautology."
+        yield "~: only the last LayerNorm and a linear head follow this site, so the result is nearly a tautology."
     yield f"-: {CANNOT_BE_TOLD}: {'; '.join(_whys(found))}."
 
 
@@ -137,10 +138,13 @@ def interchange_table(found: InterventionReport) -> Table:
         for site in dict.fromkeys(site for site, _, _ in found.variables)
     ]
     return Table(
-        "interchange at all tokens (leace): share of the intended shift of the answer",
+        "interchange interventions at all tokens (leace): share of the intended shift of the answer",
         (Column("site", is_text=True), *(Column(f"{name} (whole, exact)", is_text=True) for name in names)),
         tuple(rows),
-        (f"whole: with the whole state. exact: answers as arithmetic demands. *: p <= {LEVEL} (random ones).",),
+        (
+            "whole: the whole state is swapped. exact: answers that are what arithmetic demands. "
+            f"*: p <= {LEVEL} against random subspaces.",
+        ),
     )
 
 

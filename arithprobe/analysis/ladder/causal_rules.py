@@ -57,11 +57,11 @@ def necessary(found: CausalEvidence) -> Evidence:
         "necessary",
         parts,
         value_given(found.given, "necessary") or f"skill {found.skill:.2f}, {found.exact:.1%}",
-        f"without {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance) "
+        f"ablating {found.target} at {found.site}@last (rank {found.rank}, {found.variance:.0%} of the variance): "
         f"skill {found.intact_skill:.3f} -> {found.skill:.3f}, exact {found.intact_exact:.1%} -> {found.exact:.1%} (a "
         f"guess {found.chance:.1%}, {found.n} rows)",
         *shown,
-        f"with nothing but it, skill {found.kept_skill:.3f}, exact {found.kept_exact:.1%}",
+        f"keeping only {found.target}: skill {found.kept_skill:.3f}, exact {found.kept_exact:.1%}",
         *words_given(found.given, found.target),
     )
 
@@ -104,21 +104,24 @@ def sufficient(found: CausalEvidence) -> Evidence:
         ]
         value = f"slope {slope:.2f}"
         told.append(
-            f"moved, the answer follows with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}] "
-            f"(95 %, {fit_words([curve.fit_blocks])}), random patterns up to {random:.2f}"
+            f"steering moves the answer with slope {slope:.3f} [{curve.slope.low:.3f}, {curve.slope.high:.3f}] "
+            f"(95 %, {fit_words([curve.fit_blocks])}; random patterns up to {random:.2f})"
         )
     if swap is not None:
         share = swap.recovered.fraction
         parts += [
             Part(at_most(abs(share - 1), SWAPPED)),
-            Part(swap.p <= LEVEL or None, "swapped, random subspaces make as much of the shift"),
-            Part(abs(swap.null_space) <= SLOPE or None, "what the rest of the model does not see makes some of it"),
+            Part(swap.p <= LEVEL or None, "swapped random subspaces make as much of the shift"),
+            Part(
+                abs(swap.null_space) <= SLOPE or None,
+                "the part that the rest of the model does not see makes some of it",
+            ),
         ]
         value = value or f"swapped {share:.2f}"
         told.append(
-            f"swapped, it makes {share:.1%} of the intended shift (the whole state {swap.whole_state:.1%}, random "
-            f"subspaces up to {float(swap.random.max()):.1%}, p = {swap.p:.2f}; what the rest of the model does not "
-            f"see of it {swap.null_space:.1%})"
+            f"swapping it makes {share:.1%} of the intended shift (the whole state {swap.whole_state:.1%}, random "
+            f"subspaces up to {float(swap.random.max()):.1%}, p = {swap.p:.2f}; the part that the rest of the model "
+            f"does not see {swap.null_space:.1%})"
         )
     if curve is None or swap is None:
         parts.append(Part(None, _why_not(found)))
@@ -130,7 +133,7 @@ def _why_not(found: CausalEvidence) -> str:
     """Why the answer cannot be followed."""
     circle = planes_of(found.target)
     if circle is not None and 2 * max(circle.frequencies) == circle.period:
-        return f"frequency {max(circle.frequencies)} of {circle.period} has a cosine only, and cannot be turned"
+        return f"frequency {max(circle.frequencies)} of {circle.period} has only a cosine, so it cannot be turned"
     if found.held_out_r2 < CARRIED:
-        return f"{found.target} is read with R2 {found.held_out_r2:.2f} only from the rows intervened on"
-    return f"arithmetic does not say where the answer goes with {found.target}, or it never differs"
+        return f"the probe reads {found.target} with R2 {found.held_out_r2:.2f} only from the rows intervened on"
+    return f"arithmetic does not say how the answer changes with {found.target}, or {found.target} never differs"

@@ -91,15 +91,15 @@ def words_given(found: GivenTests | None, target: str) -> list[str]:
     """The numbers of the tests."""
     if found is None or not found.tests:
         return []
-    probe = f"without the probe's own direction skill {found.probe_skill:.3f}, exact {found.probe_exact:.1%}"
+    probe = f"ablating the probe's own direction: skill {found.probe_skill:.3f}, exact {found.probe_exact:.1%}"
     return [probe, *(_words(one, target) for one in found.tests)]
 
 
 def _words(one: GivenTest, target: str) -> str:
-    swapped = f", {one.swapped_exact:.1%} of {one.swapped} swaps of it exact" if one.swapped else ""
+    swapped = f"; swapped, {one.swapped_exact:.1%} of {one.swapped} answers exact" if one.swapped else ""
     return (
-        f"given {one.given} (r = {one.r:.2f}), what of {target} is its own makes {one.share.fraction:.1%} "
-        f"[{one.share.low:.1%}, {one.share.high:.1%}] of the demanded change (without it skill {one.skill:.3f}, exact "
+        f"given {one.given} (r = {one.r:.2f}), the rest of {target} makes {one.share.fraction:.1%} "
+        f"[{one.share.low:.1%}, {one.share.high:.1%}] of the demanded change (ablated: skill {one.skill:.3f}, exact "
         f"{one.exact:.1%}{swapped})"
     )
 

@@ -207,7 +207,7 @@ def _selective(found: ReadScores, shown: str) -> Evidence:
         parts.append(Part(above(found.task_on_pairs - max(found.control_on_pairs, 0.0), MARGIN)))
         told.append(f"under a split by pairs {found.task_on_pairs:.3f}, control task {found.control_on_pairs:.3f}")
     else:
-        told.append("no control task: nothing occurs often enough to be memorised")
+        told.append("no control task: no value occurs often enough to be memorised")
     return tried("selective", parts, value, *told)
 
 
@@ -224,7 +224,7 @@ def _above_untrained(found: ReadScores) -> Part:
 def _geometric(claim: Claim, found: ReadScores, shown: str) -> Evidence:
     """Whether the order of the values is that of a line or a circle."""
     line = claim.circle is None
-    few = "two values lie on a line in any order" if line else "two or three values are a circle anyhow"
+    few = "two values lie on a line in any order" if line else "two or three values always lie on a circle"
     parts = [_part(found, 0.0), _part(found, found.relabelled + MARGIN, few)]
     known = {"renamed": found.relabelled, "other": found.neighbour}
     known = {name: value for name, value in known.items() if value == value}
@@ -233,6 +233,6 @@ def _geometric(claim: Claim, found: ReadScores, shown: str) -> Evidence:
         told.append(f"values renamed at random {found.relabelled:.3f}")
     if not line:
         told.append(f"neighbouring periods {found.neighbour:.3f}" if "other" in known else "none of them varies")
-        parts.append(Part(part_of(state_of_lead(found.lead)), "it is not told from neighbouring periods"))
+        parts.append(Part(part_of(state_of_lead(found.lead)), "it is not distinguished from neighbouring periods"))
     value = f"{'renamed' if line else 'other'} {max(known.values()):.3f}" if known else ""
     return tried("geometric", parts, value, *told)

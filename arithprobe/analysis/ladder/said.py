@@ -19,9 +19,9 @@ LEFT_OUT = "the ladder of evidence: "
 _TONES: dict[str, Tone] = {"none": "bad", "behaviour": "bad", "necessary": "good", "sufficient": "good"}
 _MARKS: dict[State, str] = {HOLDS: "yes", FAILS: "NO", CANNOT_BE_TOLD: "?"}
 _SELECTIVE = (
-    f"Selective: more is read than from any of {FEWEST_TWINS} or more untrained networks, compared by the largest over "
-    "all claims, sites and frequencies. The chance that an untrained network has a selective claim anywhere is "
-    f"{LEVEL} at most; with fewer of them it {CANNOT_BE_TOLD}."
+    f"Selective: the probe reads more than from any of {FEWEST_TWINS} or more untrained networks, compared by the "
+    "largest score over all claims, sites and frequencies. An untrained network has a selective claim anywhere with "
+    f"probability {LEVEL} at most. With fewer untrained networks it {CANNOT_BE_TOLD}."
 )
 _TOLD_APART = (
     Column("claim", is_text=True),
@@ -57,8 +57,8 @@ def said_of(
             *(Words(f"left out: {reason}") for reason in left_out if reason.startswith(LEFT_OUT)),
         ),
         records={"ladder": ladder_record(checkpoint, data, behaviour, ladders, left_out)},
-        shows="For each claimed variable the highest rung that holds with all below it, and what stops the next.",
-        does_not_show="Variables that nobody claimed.",
+        shows="The highest rung that each claimed variable reaches, with all rungs below it, and what stops the next.",
+        does_not_show="Anything about variables that were not claimed.",
         rank=10,
         checkpoint=checkpoint,
     )
@@ -90,7 +90,7 @@ def _blocks(ladders: Sequence[Ladder], behaviour: Behaviour) -> Iterator[Content
         yield Words("\n".join(_lines(one)))
     rows = tuple(_given(claim, test) for claim in ladders for test in _tests(claim))
     if rows:
-        title = "Told apart from what it may stand for: what of a claim is its own, given another variable"
+        title = "Correlates: what remains of each claim, given another variable"
         yield Table(title, _TOLD_APART, rows)
     yield Words(_SELECTIVE)
     reached = "; ".join(f"{one.variable} on a {one.shape}: {one.rung}" for one in ladders)
@@ -110,7 +110,7 @@ def _shape(one: Ladder) -> str:
 
 def _where(one: SiteLadder) -> str:
     head = one.causal is not None and one.causal.only_head_remains
-    return f"{one.site}@last" + (" (nothing but LayerNorm and readout comes after)" if head else "")
+    return f"{one.site}@last" + (" (only LayerNorm and readout follow)" if head else "")
 
 
 def _lines(one: Ladder) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _lines(one: Ladder) -> Iterator[str]:
     if one.stopped_by:
         yield f"  stopped by {what_stops(one.stopped_by)[0]}"
     if (higher := one.higher) is not None:
-        yield f"  further along: {higher.rung} at {_where(higher)}"
+        yield f"  at a later site: {higher.rung} at {_where(higher)}"
 
 
 def _tests(claim: Ladder) -> Sequence[GivenTest]:

@@ -23,14 +23,13 @@ def said_of(report: ProbeReport) -> Said:
     of = (report.checkpoint, report.data, report.behaviour)
     return Said(
         name="probe",
-        title="What can be read, beside its controls",
+        title="What can be read, with controls",
         behaviour=report.behaviour,
         blocks=tuple(_blocks(report)),
         records={"probe": record_of(report)},
-        shows="What linear, Fourier and MLP probes read from the states, on groups that they were not fitted on; and "
-        "beside it permuted labels, untrained networks and the text alone.",
-        does_not_show="Use: what is read need not be used, and that the model turns on a circle takes ablation and "
-        "steering.",
+        shows="What linear, Fourier and MLP probes read from the hidden states on held-out groups, with controls: "
+        "permuted labels, untrained networks and the text alone.",
+        does_not_show="Whether the model uses what a probe reads. Ablation and steering test that, for circles too.",
         rank=60,
         checkpoint=report.checkpoint,
         weights=report.weights,
@@ -41,7 +40,7 @@ def said_of(report: ProbeReport) -> Said:
 def _blocks(report: ProbeReport) -> Iterator[Content]:
     site = report.refit.site
     yield Words(
-        f"{report.checkpoint} on {report.rows} rows of {report.data}; skill is against the mean of "
+        f"{report.checkpoint} on {report.rows} rows of {report.data}; skill is measured against the mean of "
         f"{report.constant_from}, {report.constant:.4g}"
     )
     yield from ridge_blocks(report, site)
@@ -65,15 +64,16 @@ def _refit_blocks(report: ProbeReport) -> Iterator[Content]:
     random, count, added = sorted(curve.random_delta_mse[-1]), curve.dimension[-1], curve.delta_mse[-1]
     controls = f"{len(random)} random subspaces add {random[0]:.3g} to {random[-1]:.3g}"
     yield Words(
-        f"readout refitted without {count} probe direction{'s' * (count > 1)} at {curve.site}@last: held-out MSE "
+        f"refitted readout, {count} probe direction{'s' * (count > 1)} removed at {curve.site}@last: held-out MSE "
         f"{curve.base_mse:.4g} -> {curve.base_mse + added:.4g} (a constant: {curve.answer_variance:.4g}; {controls}). "
         "It measures what another readout could still use, not what the model uses."
     )
     yield Picture(
         "refitted_readout",
         lambda: refitted_readout(curve, report.circle, report.behaviour),
-        f"Without {count} probe direction{'s' * (count > 1)} the held-out MSE rises by {added:.3g}; {controls}.",
-        "Refitted readout, by dimensions taken out",
+        f"The held-out MSE rises by {added:.3g} when {count} probe direction{'s' * (count > 1)} "
+        f"{'are' if count > 1 else 'is'} removed; {controls}.",
+        "Refitted readout, by dimensions removed",
     )
 
 

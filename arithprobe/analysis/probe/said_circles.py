@@ -13,11 +13,14 @@ from arithprobe.probes.decode import AngleDecoding
 from arithprobe.probes.neighbours import grouped_waves
 from arithprobe.said.content import Column, Content, Picture, Table, Words
 
-_CIRCLE = "That the model turns on that circle: that takes ablation and steering."
+_CIRCLE = "Whether the model uses that circle. Ablation and steering test that."
 _SMALL = (
-    "in brackets: the relabelled circle; as high means that values are told apart, not that there is a circle.",
-    "*: above permuted labels at any small period of sums, of x or of y (5 %), and above neighbouring periods;",
-    f"~: above permuted labels, and a wave of another period; ?: {CANNOT_BE_TOLD} from a neighbouring period.",
+    "in brackets: the same circle with its values renamed at random. If that is as high, the probe tells values apart, "
+    "and there need not be a circle.",
+    "*: above permuted labels (5 %, the largest over the small periods of sums, of x or of y) and above neighbouring "
+    "periods.",
+    f"~: above permuted labels, but the wave has another period. ?: above permuted labels, but it {CANNOT_BE_TOLD} "
+    "from a neighbouring period.",
 )
 
 
@@ -99,10 +102,10 @@ def plane_blocks(planes: Sequence[PlaneEffects], behaviour: Behaviour) -> Iterat
         yield Picture(
             "frequencies_left_out",
             lambda: plane_losses(_losses(planes), behaviour),
-            f"At {last.site} {last.without_key.exact:.1%} of the answers are exact without the key frequencies, "
-            f"{last.only_key.exact:.1%} with nothing else.",
+            f"At {last.site} {last.without_key.exact:.1%} of the answers are exact without the key frequencies, and "
+            f"{last.only_key.exact:.1%} with the key frequencies alone.",
             "Excluded and restricted frequencies",
-            "That a frequency matters whose bar ends in the grey band: planes of shuffled labels cost as much.",
+            "That a frequency matters if its bar ends in the grey band: planes of shuffled labels cost as much there.",
         )
 
 
@@ -125,10 +128,10 @@ def _circle_lines(
         if cell["frequency"] in key[:5]
     ]
     yield (
-        f"  key frequencies (above {threshold:.3f}, the largest of shuffled scores, and above neighbouring periods): "
-        + ("; ".join(found) if found else "none")
+        f"  key frequencies (R2 above {threshold:.3f}, where 95 % of the largest shuffled scores are below, and above "
+        "neighbouring periods): " + ("; ".join(found) if found else "none")
     )
-    yield from (f"  above shuffled scores too: {one}" for one in grouped_waves(scores.other_waves(site)))
+    yield from (f"  also above shuffled labels: {one}" for one in grouped_waves(scores.other_waves(site)))
     if decoding is not None:
         yield (
             f"  decoded from the angles: {decoding.accuracy[row]:.1%} right [{decoding.low[row]:.1%}, "
@@ -147,7 +150,7 @@ def _period(one: PeriodScore) -> str:
 
 def _plane_lines(planes: Sequence[PlaneEffects]) -> Iterator[str]:
     yield (
-        f"frequencies of the residue at the last token, taken out by LEACE or kept alone (intact: "
+        f"frequencies of the residue at the last token, removed by LEACE or kept alone (intact: "
         f"{_answers([planes[0].intact])}; {planes[0].n} rows):"
     )
     for one in planes:
@@ -156,9 +159,9 @@ def _plane_lines(planes: Sequence[PlaneEffects]) -> Iterator[str]:
             continue
         yield (
             f"  {one.site}: key {', '.join(map(str, one.key))} (Gini {one.gini:.2f}, carried by "
-            f"{1 / one.participation:.1f}); without their planes (rank {one.rank}) {_answers([one.without_key])}; "
-            f"without as many random dimensions {_answers(one.without_random)}, of shuffled labels "
-            f"{_answers(one.without_shuffled)}; with nothing but them {_answers([one.only_key])}"
+            f"{1 / one.participation:.1f}); their planes removed (rank {one.rank}): {_answers([one.without_key])}; as "
+            f"many random dimensions removed: {_answers(one.without_random)}; planes of shuffled labels removed: "
+            f"{_answers(one.without_shuffled)}; their planes alone: {_answers([one.only_key])}"
         )
 
 

@@ -22,14 +22,14 @@ _COLUMNS = (Column("target", is_text=True), *map(Column, ("R2 [95 %]", "shuffled
 _BEST = Column("best cell", is_text=True, optional=True)
 _SURFACE = {"lengths": ("lengths", "digit counts"), "characters": ("text", "the characters")}
 _UNTRAINED = (
-    "untrained: mean of {} random-init networks of this architecture.",
-    f"explained: the part of R2 that needs no training (reads more: {UNTRAINED_MORE} than trained;\n"
-    f"-: {CANNOT_BE_TOLD}, R2 is not above 0 and shuffled labels).",
+    "untrained: mean R2 of {} untrained networks of this architecture.",
+    f"explained: share of R2 that untrained networks already have (reads more: {UNTRAINED_MORE} than trained;\n"
+    f"-: {CANNOT_BE_TOLD}, because R2 is not above 0 and above shuffled labels).",
 )
 _NO_TWINS = (f"untrained, explained: {CANNOT_BE_TOLD}, no untrained network was probed (twins is 0).",)
 _ENDS = (
-    "R2<, R2>: most penalties chosen are the smallest, the largest of --alphas: a smaller one might read more;\nwith a "
-    "larger one the probe answers the mean, as it nearly does."
+    "R2<: most folds chose the smallest penalty of --alphas; a smaller one might read more.\n"
+    "R2>: most folds chose the largest penalty; the probe nearly answers the mean."
 )
 
 
@@ -64,14 +64,14 @@ def _table(report: ProbeReport, site: str) -> Table:
     names, kinds = ([one[part] for one in surface] for part in (0, 1))
     at_an_end = any(_end_of_grid(scores.at(site)) for scores in report.ridge)
     return Table(
-        f"ridge probes at {site}@last: held-out R2 ({report.ridge[0].at(site)['n_test']:.0f} rows, each held out once) "
-        "and what to compare it with",
+        f"ridge probes at {site}@last: held-out R2 with controls ({report.ridge[0].at(site)['n_test']:.0f} rows, each "
+        "held out once)",
         (*_COLUMNS, *(Column(name, optional=True) for name, _ in surface), _BEST),
         tuple(_row(report, index, site) for index in range(len(report.ridge))),
         (
-            "shuffled: 95 % of permuted labels are below.",
+            "shuffled: 95 % of the fits on permuted labels score below this.",
             *untrained,
-            *([f"{', '.join(names)}: R2 from {', from '.join(kinds)}."] if surface else []),
+            *([f"{', '.join(names)}: R2 of a probe that sees only {', only '.join(kinds)}."] if surface else []),
             *(f"[-]: {reason}." for reason in _no_interval(report.ridge, site)),
             *([_ENDS] if at_an_end else []),
         ),
@@ -116,7 +116,7 @@ def _map(scores: CellScores, behaviour: Behaviour) -> Picture:
         lambda: probe_heatmap(scores, behaviour, None),
         f"The best cell is {at}, held-out R2 {best:.3f}." if known else "Nothing could be scored.",
         f"Held-out R2 of {scores.target} by site and position",
-        "Anything in struck-out cells: they are not above permuted labels.",
+        "Anything about struck-out cells: their scores are not above permuted labels.",
     )
 
 
@@ -141,8 +141,8 @@ def _since_line(since: SinceInitialisation, site: str) -> str:
         ends = f" [{low:+.3f}, {high:+.3f}]" if low == low else ""
         shown.append(f"{one.target} {float(one.difference[row]):+.3f}{ends}")
     return (
-        f"since its own initialisation ({since.initial.origin}), R2 at {site}@last on the same rows and folds: "
-        f"{', '.join(shown)} (95 % over groups of the {since.differences[0].n} rows; a description, no test)"
+        f"change of R2 at {site}@last since initialisation ({since.initial.origin}), on the same rows and folds: "
+        f"{', '.join(shown)} (95 % intervals over groups of the {since.differences[0].n} rows; no test)"
     )
 
 

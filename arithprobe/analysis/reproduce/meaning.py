@@ -6,10 +6,10 @@ from arithprobe.analysis.reproduce.columns import ByProtocol, Protocols, by_prot
 from arithprobe.analysis.reproduce.notebook import SMALL_PERIODS
 from arithprobe.behaviour import Behaviour
 
-_REFIT = "A refitted head tells what another linear readout could still use, not what the model uses."
+_REFIT = "A refitted head shows what another linear readout could still use, not what the model uses."
 _LAST_SITE = "The states are those of `final`, one linear layer before the answer."
 _LEAST_COST = 0.01  # of the MSE; less is no loss
-_STOPPED = "The notebook stops training by the test part it then scores, which can only lift the score"
+_STOPPED = "The notebook stops training by the test part that it then scores, which can only raise the score"
 
 
 class AttentionControls(NamedTuple):
@@ -63,7 +63,7 @@ def _of_sum_probes(columns: Protocols, rows: int, padded: int) -> dict[str, str]
     found = [(position, one) for position, one in cells if one.held_out is not None]
     last = by_protocol(columns, "pos_r2", positions[-1])
     text = (
-        f"{padded} of {rows} rows end in padding, whose state is one constant (PyTorch's fast path), and is scored too"
+        f"{padded} of {rows} rows end in padding. Its state is one constant (PyTorch's fast path), and it is scored too"
     )
     masked = "Real tokens only; no value where fewer than 2 (D + 1) rows have the position"
     if found:
@@ -84,7 +84,7 @@ def _of_heads(columns: Protocols, variance: float) -> dict[str, str]:
     )
     return {
         "ridge_head_mse_before": f"A ridge head fitted and scored on the same rows; {_error_of(before, variance)}",
-        "ridge_head_mse_after": "The same head refitted without the direction that reads x + y; "
+        "ridge_head_mse_after": "The same head, refitted without the direction that reads x + y; "
         + _error_of(after, variance),
         "delta_mse": f"After minus before: {_cost_of(delta, before)} {_LAST_SITE}",
     }
@@ -173,16 +173,18 @@ def _of_mlp(key: str, columns: Protocols) -> str:
         true = by_protocol(columns, key.replace("_label_shuffle", "_residue" if "cls" in key else ""))
         return (
             f"The control: training labels shuffled, {number(one.notebook)} against {number(true.notebook)} with the "
-            "true ones. Early stopping still looks at the true test labels, so what is above nothing is its doing; "
-            f"labels permuted in both parts give {_null_of(true)}."
+            "true ones. Early stopping still looks at the true test labels, and that lifts the score above 0; labels "
+            f"permuted in both parts give {_null_of(true)}."
         )
     accuracy = "accuracy" in key
     verdict = _accuracy_told(one, columns, key) if accuracy else _told(one)
     if key.endswith("numeric_residue") and one.notebook is not None and one.notebook > (one.null_high or 0.0):
-        verdict += " An MLP can compute a residue's rough size from the sum's: that is the probe's work."
+        verdict += (
+            " An MLP can compute the rough size of a residue from that of the sum: the probe does that, not the model."
+        )
     return (
-        f"{_STOPPED}: {number(one.notebook)} (shuffled labels {_null_of(one)}). Stopped by sums of their own and "
-        f"scored on others, {number(one.held_out)}; untrained network {number(one.twin_held_out)}. {verdict}"
+        f"{_STOPPED}: {number(one.notebook)} (shuffled labels {_null_of(one)}). Stopped by one set of sums and scored "
+        f"on another: {number(one.held_out)}; untrained network {number(one.twin_held_out)}. {verdict}"
     )
 
 
@@ -211,11 +213,11 @@ def _told(one: ByProtocol) -> str:
     if twin is None or twin <= 0:
         return "Decodable, and not without training."
     if twin >= held_out:
-        return "Decodable, but as well or better without training: it says nothing about what was learned."
+        return "Decodable, but as well or better without training, so it says nothing about what was learned."
     closed = (held_out - twin) / (1 - twin)
     return (
         f"Decodable, but the untrained network reaches {twin / held_out:.0%} of it; training explains {closed:.0%} of "
-        "what that one leaves."
+        "the rest."
     )
 
 
@@ -241,7 +243,7 @@ def _cost_of(one: ByProtocol, base: ByProtocol) -> str:
     if in_sample is None or held_out is None or null is None or high is None:
         return _REFIT
     lost = held_out > _LEAST_COST and in_sample > high
-    what = "another linear readout would lose by it" if lost else "nothing is lost that another readout could use"
+    what = "another linear readout would lose by it" if lost else "another readout would lose nothing"
     return (
         f"{number(one.notebook)} in-sample ({in_sample:+.1%} of its MSE), {number(one.held_out)} held out "
         f"({held_out:+.1%}), shuffled labels {number(one.null)} ({null:+.1%}), untrained network {number(one.twin)}: "

@@ -25,22 +25,22 @@ def said_of(found: Reproduction) -> Said:
         ("All positions, frequencies and periods are in reproduction.json.",),
     )
     meaning = Table(
-        "What each means",
+        "What each number means",
         (Column("quantity", is_text=True), Column("meaning", is_text=True)),
         tuple(found.meaning.items()),
     )
     return Said(
         name="reproduce",
-        title="The notebook's table",
+        title="The notebook's tables",
         behaviour=found.behaviour,
         blocks=(
-            Words("Numbers by the notebook's protocol (in-sample, padding included) are no evidence by themselves."),
+            Words("The notebook's protocol is in-sample and includes padding. Its numbers alone are no evidence."),
             numbers,
             meaning,
         ),
         records={"reproduction": found.to_dict()},
         shows="The original notebook's numbers for this checkpoint.",
-        does_not_show="What they were taken for, unless the value held out says the same.",
+        does_not_show="What the notebook concluded from them, unless the held-out value agrees.",
         rank=90,
         checkpoint=found.checkpoint,
         weights=found.weights,

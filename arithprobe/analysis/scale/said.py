@@ -13,11 +13,11 @@ _READ = ("r2", "null", "untrained")
 _COLUMNS = ("parameters", "verdict", "skill", "exact", "R2", "null", "untr.", "R2 (k)", "null (k)", "untr. (k)")
 _PICTURES = {
     probe_scaling: "Held-out R2 of the probes, by size",
-    ablation_scaling: "What is lost without the probe's subspace, by size",
+    ablation_scaling: "Loss when the probe's subspace is ablated, by size",
     mlp_scaling: "MLP probes beside ridge, by size",
 }
 _WARNING = (
-    "A trial that is NOT LEARNED says nothing about the task, whatever its probes show: an untrained network can score "
+    "A trial that is NOT LEARNED says nothing about the task, whatever its probes read: an untrained network can score "
     "as high."
 )
 
@@ -38,8 +38,8 @@ def said_of(rows: Sequence[Mapping[str, Any]], facet: str | None, across: str) -
         title="Scale",
         behaviour=None,
         blocks=(counts, *warning, _table(rows), *_pictures(rows, facet, across)),
-        shows="What probes, ablation and MLPs find, against the size of the models.",
-        does_not_show="Anything about the task, for trials that have not learned it.",
+        shows="What probes and ablation find, by size of the model.",
+        does_not_show="Anything about the task in trials that have not learned it.",
     )
 
 
