@@ -14,9 +14,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from arithprobe.behaviour import NOT_LEARNED_WARNING
 from arithprobe.callbacks import DirectionAblation, FourierProbing, MLPProbing, RidgeProbing, TensorBoardOverview
+from arithprobe.callbacks.board_logger import BoardLogger
 from arithprobe.callbacks.custom_scalars import overview
 from arithprobe.data.datamodule import ArithmeticDataModule
 from arithprobe.data.sampling import DataRecipe
+from arithprobe.probes.tags import metric_of
 from arithprobe.said.content import Chart, Said
 from arithprobe.training.module import ArithmeticModule
 
@@ -48,7 +50,7 @@ def python_fit(folder, callbacks, epochs=1):
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
-    """A fit with probes: the MLPs are logged from its second validation on, the ablation never."""
+    """A fit with probes, and Lightning's own logger; all look at its first validation, the ablation at no other."""
     probes = [
         RidgeProbing(),
         FourierProbing("sum", 10, 3),
@@ -96,7 +98,7 @@ def row_of(events):
 
 
 @pytest.mark.slow
-def test_the_layout_grows_with_what_is_logged_and_never_has_more(probed):
+def test_the_layout_has_what_is_logged_and_never_more(probed):
     """Its control: a misspelt tag."""
     first, last = layouts_of(probed.events)
     logged = probed.events.Tags()["scalars"]
@@ -107,12 +109,40 @@ def test_the_layout_grows_with_what_is_logged_and_never_has_more(probed):
         "fourier summod10",
         "fourier summod10",
         "mlp sum",
+        "ablation sum",
     ]
-    assert list(first.category) == list(last.category)[:-1]
+    assert list(first.category) == list(last.category)
     sites = ["embed@last", "resid_post.0@last", "resid_post.1@last", "final@last"]
     assert [chart.title for chart in last.category[1].chart] == sites
     last.category[1].chart[0].margin.series[0].lower += "er"
     assert astray(last, logged) == ["ridge_sum/embed@last/null_lower$"]
+
+
+@pytest.mark.slow
+def test_the_commands_show_few_curves_behaviour_first_and_keep_all_the_rest(run, small_fit, tmp_path):
+    """Every metric is in metrics.csv; the controls are a metric of somebody else, and a run with Lightning's logger."""
+    probes = ["--trainer.callbacks", "RidgeProbing", "--trainer.callbacks+", "HeadAnalysis"]
+    assert run(*small_fit, *probes)[0] == 0
+    events, folder = events_of(run_of(tmp_path)), run_of(tmp_path)
+    shown = sorted(events.Tags()["scalars"])
+    kept = set((folder / "metrics.csv").read_text().splitlines()[0].split(","))
+    assert [tag.partition("/")[0] for tag in shown if tag[0] == "1"] == ["1 train", *["1 val"] * 5]
+    sites = ("embed", "final", "resid_post.0", "resid_post.1")
+    expected = [f"2 ridge_sum/{site}@last/r2" for site in sites] + ["2 ridge_sum/final@last/null_high"]
+    assert [tag for tag in shown if tag[0] == "2"] == sorted(expected)
+    assert {tag.partition("/")[0] for tag in shown if tag[0] == "3"} == {"3 heads_meanablation"}
+    assert {metric_of(tag) for tag in shown} < kept and "ridge_sum/resid_mid.0@last/null_low" in kept
+    assert astray(layouts_of(events)[-1], shown) == []
+    assert row_of(events)[1][:4] == ["1 val/skill", "1 val/exact_match", "1 val/loss", "2 ridge_sum/final@last/r2"]
+    board = BoardLogger(tmp_path, "mine")
+    board.shown = {"theirs": "theirs", "epoch": None}.get
+    board.log_metrics({"theirs": 1.0, "epoch": 2.0}, 3)
+    assert events_of(board.log_dir).Tags()["scalars"] == ["theirs"]
+
+
+def test_everybody_looks_at_the_first_validation_of_a_fit_and_then_at_every_nth(probed):
+    counts = [len(probe.history) for probe in probed.trainer.callbacks[:4]]
+    assert counts == [2, 2, 2, 1]  # every 1, 1, 2 and 3 of two validations
 
 
 @pytest.mark.slow
@@ -156,24 +186,23 @@ def test_tensorboard_reads_tags_as_patterns():
 def test_a_fit_is_one_row_with_its_last_figures(probed, tmp_path):
     """Its control: without the callback Lightning writes a row with a placeholder."""
     given, figures = row_of(probed.events)
-    assert given | {"d_model": 16, "n_layers": 2, "objective": "ScaledMSE", "task": "x + y", "max_epochs": 2} == given
-    assert not any(name.startswith("_") or value == "None" for name, value in given.items())
-    sources = {
-        "skill": "val/skill",
-        "exact_match": "val/exact_match",
-        "val_loss": "val/loss",
-        "ridge_sum_r2": "ridge_sum/final@last/r2",
-        "ridge_sum_null_high": "ridge_sum/final@last/null_high",
-        "fourier_summod10_r2_max": "fourier_summod10/final@last/r2_max",
-        "fourier_summod10_null_max": "fourier_summod10/final@last/null_max",
-        "mlp_sum_r2": "mlp_sum/final@last/r2",
-        "mlp_sum_null_max": "mlp_sum/final@last/null_max",
-    }
-    assert figures == [f"hp/{name}" for name in sources]
-    for name, source in sources.items():
-        (point,) = probed.events.Scalars(f"hp/{name}")
-        assert point.value == pytest.approx(probed.trainer.callback_metrics[source].item(), rel=1e-6)
-        assert point.step == probed.events.Scalars(source)[-1].step
+    changed = "d_model 16, d_ff 32, n_heads 2, split sum, batch_size 64, max_epochs 2"
+    assert given["d_model"] == 16 and set(given) == {"d_model", "lr", "changed"}
+    assert sorted(given["changed"].split(", ")) == sorted(changed.split(", "))
+    assert figures == [
+        "val/skill",
+        "val/exact_match",
+        "val/loss",
+        "ridge_sum/final@last/r2",
+        "ridge_sum/final@last/null_high",
+        "fourier_summod10/final@last/r2_max",
+        "fourier_summod10/final@last/null_max",
+        "mlp_sum/final@last/r2",
+        "mlp_sum/final@last/null_max",
+    ]
+    for name in figures:
+        value = probed.trainer.callback_metrics[name].item()
+        assert probed.events.Scalars(name)[-1].value == pytest.approx(value, rel=1e-6)
     assert row_of(python_fit(tmp_path, []).events)[1] == ["hp_metric"]
 
 
@@ -192,7 +221,7 @@ def test_the_summary_opens_with_the_verdict_and_says_what_was_found(probed):
     assert warning == NOT_LEARNED_WARNING
     found = [line for probe in probed.trainer.callbacks[:4] for line in probe.findings()]
     assert findings.splitlines() == [f"- {line}" for line in found]
-    assert len(found) == 3  # the ablation found nothing
+    assert len(found) == 4
     parameters = sum(parameter.numel() for parameter in probed.module.parameters())
     for fact in (
         "| task | x + y |",

@@ -47,20 +47,16 @@ def test_a_person_sees_curves_over_nulls_pictures_rows_and_the_verdict(run, smal
         visit.page.set_default_timeout(TIMEOUT_MS)
         find = visit.page.locator
         visit.page.goto(address + link)
-        bands, lines = (find(f"tf-custom-scalar-{kind}-chart-card") for kind in ("margin", "multi-line"))
-        for card in (bands.nth(3), lines.nth(1)):
-            card.get_by_text(re.compile(r"Matches \([12]\)")).wait_for()
-        assert (bands.count(), lines.count()) == (4, 2)
-        assert [bands.nth(place).evaluate("card => card.title") for place in range(4)] == [
-            "final@last",
-            "resid_post.1@last",
-            "resid_post.0@last",
-            "embed@last",
-        ]
+        lines = find("tf-custom-scalar-multi-line-chart-card")
+        for place, curves in ((1, 2), (2, 5)):  # four sites, and the null of the last
+            lines.nth(place).get_by_text(f"Matches ({curves})").wait_for()
+        assert lines.count() == 3
+        assert lines.nth(2).evaluate("card => card.title") == "held-out R2, by site; permuted labels"
         assert find("tf-category-paginated-view").first.evaluate("view => view.category.name") == "Has it learned?"
         assert find("tf-custom-scalar-dashboard").evaluate("board => board._smoothingWeight") == 0
-        bands.first.locator("svg path.area[d*=L]").wait_for(state="attached")  # the null
 
+        visit.page.goto(f"{address}/#timeseries")  # what opens first: behaviour, in curves of several points
+        find("metrics-card-groups").get_by_text("1 train").first.wait_for()
         visit.page.goto(f"{address}/#images")
         picture = find("tf-image-loader img")
         picture.wait_for()
@@ -69,7 +65,7 @@ def test_a_person_sees_curves_over_nulls_pictures_rows_and_the_verdict(run, smal
 
         visit.page.goto(f"{address}/#hparams")
         find("tf-hparams-table-view").get_by_text("run/version_0").first.wait_for()
-        find("tf-hparams-query-pane").get_by_text("hp/ridge_sum_r2").first.wait_for()
+        find("tf-hparams-query-pane").get_by_text("2 ridge_sum/final@last/r2").first.wait_for()
 
         visit.page.goto(f"{address}/#text")
         find("tf-text-dashboard strong", has_text="NOT LEARNED: ").wait_for()

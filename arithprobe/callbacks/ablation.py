@@ -149,6 +149,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
             target,
             "rise of the RMSE, 95 % of permuted labels, and of blind subspaces (no test)",
             ("delta_rmse", "permuted_high", "isotropic_high"),
+            sites=tuple(one.site for one in history[-1].result if one.target == target and not one.at_the_head),
         )
         own = [(step, one.site, one.effect) for step, found in history for one in found if one.target == target]
         head = {one.site for one in history[-1].result if one.at_the_head}

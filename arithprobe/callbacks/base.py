@@ -53,7 +53,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
     name: str
     """Its name where none is given."""
     every: int = 1
-    """It looks at validation n, 2 n, ... of a fit, and at every validation outside one."""
+    """It looks at the first validation of a fit and at validations n, 2 n, ...; and at each outside a fit."""
     figure_every: int = 1
     """It draws its pictures at the first result, at every n-th, and at the end of the fit."""
     keeps: int | None = None

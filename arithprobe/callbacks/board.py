@@ -1,37 +1,43 @@
 """What TensorBoard opens with: has it learned, what do the probes read beside their nulls, how do runs compare."""
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
 from arithprobe.callbacks.base import ValidationProbe
-from arithprobe.callbacks.custom_scalars import BoardLayout, headlines, overview
+from arithprobe.callbacks.board_logger import BoardLogger, grouped
+from arithprobe.callbacks.custom_scalars import BoardLayout, board_metrics, headlines, overview, short_overview
 from arithprobe.callbacks.loggers import tensorboard
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback, probed_module
 from arithprobe.callbacks.trainers import callbacks_of, logged_step
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
-from arithprobe.said.content import Said
+from arithprobe.data.sampling import DataRecipe
+from arithprobe.models.objectives import ScaledMSE
+from arithprobe.said.content import Chart, Said
+from arithprobe.training.module import ArithmeticModule
 from arithprobe.training.probed import ProbedModule
 
-_COMPARED = {"hp/skill": "val/skill", "hp/exact_match": "val/exact_match", "hp/val_loss": "val/loss"}
-_FIRST_COLUMNS = ("d_model", "lr", "n_layers", "objective", "task")  # TensorBoard opens with five that "differ"
+_COMPARED = ("val/skill", "val/exact_match", "val/loss")
+_COLUMNS = ("d_model", "lr")  # TensorBoard opens with five hyperparameters, which push the scores out of sight
 
 
 class TensorBoardOverview(SingleCallback):
     """Makes TensorBoard answer, before anything else, whether the model has learned and what the probes say.
 
-    CUSTOM SCALARS has the behaviour first, then for each analysis and target a chart a site: a score as a line over
-    the band of its null, or beside its threshold. HPARAMS has one row a fit: hyperparameters, final skill, exact match
-    and loss, and the probes' scores and nulls at ``final@last``. TEXT has a ``summary``: the verdict, what the probes
-    found, the rows, and where files are. Without a TensorBoard logger it does nothing.
+    CUSTOM SCALARS has the behaviour first. Then each analysis and target has a chart a site: the score over the band of
+    its null, or with its threshold. HPARAMS has one row a fit: hyperparameters, final skill, exact match and loss, and
+    the scores and nulls of the probes at ``final@last``. TEXT has a ``summary``: the verdict, what the probes found,
+    the rows, and where files are. Without a TensorBoard logger the callback does nothing. The logger of the commands
+    (:class:`~arithprobe.callbacks.board_logger.BoardLogger`) shows few curves: a chart a target.
 
     TensorBoard takes the columns of HPARAMS from one of the runs, so a target that only other runs probe has none.
     Lightning's own placeholder ``hp_metric`` is turned off: its row would stand in the way.
@@ -43,7 +49,7 @@ class TensorBoardOverview(SingleCallback):
     def __init__(self, hparams: bool = True) -> None:
         super().__init__()
         self.hparams = hparams
-        self._layout: BoardLayout = {}
+        self._layouts: list[BoardLayout] = []
         self._run_folder: Path | None = None
         self._start = self._step = 0
         self._validated = False
@@ -56,11 +62,14 @@ class TensorBoardOverview(SingleCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run folder, before Lightning writes the hyperparameters."""
         super().setup(trainer, pl_module, stage)
-        self._layout, self._run_folder = {}, run_folder(trainer)
+        self._layouts, self._run_folder = [], run_folder(trainer)
         self._start = self._step = 0
         self._validated = False
-        for logger in _boards(trainer) if self.hparams else ():
-            logger._default_hp_metric = False
+        for logger in _boards(trainer):
+            if self.hparams:
+                logger._default_hp_metric = False
+            if isinstance(logger, BoardLogger):
+                logger.shown = partial(shown_as, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the fit begins: one that goes on from a checkpoint does not begin at 0."""
@@ -88,18 +97,27 @@ class TensorBoardOverview(SingleCallback):
             return
         self._summarise(trainer, module)
         for logger in _boards(trainer) if self.hparams else ():
-            _write_row(logger, hyperparameters(trainer, module), _final(trainer), self._step)
+            shown = logger.shown if isinstance(logger, BoardLogger) else None
+            values = {(shown(name) if shown else name): value for name, value in _final(trainer).items()}
+            named = {name: value for name, value in values.items() if name is not None}
+            _write_row(logger, columns_of(hyperparameters(trainer, module)), named, self._step)
 
     def _lay_out(self, trainer: Trainer) -> None:
         """Write the layout, if anything new has been logged; TensorBoard shows the latest."""
         logged, every = set(trainer.logged_metrics), vars(trainer)["log_every_n_steps"]
         if not every or self._start // every == (self._step + 1) // every:  # Lightning lists it, but has not logged it
             logged.discard("train/loss")
-        layout = overview(_said(trainer), logged)
-        if layout != self._layout:
-            self._layout = layout
-            for writer in tensorboard(trainer):
-                writer.add_custom_scalars(layout)
+        said = _said(trainer)
+        layouts = [
+            short_overview(said, logged, one.shown)
+            if isinstance(one, BoardLogger) and one.shown
+            else overview(said, logged)
+            for one in _boards(trainer)
+        ]
+        if layouts != self._layouts:
+            self._layouts = layouts
+            for logger, layout in zip(_boards(trainer), layouts, strict=True):
+                logger.experiment.add_custom_scalars(layout)
 
     def _summarise(self, trainer: Trainer, module: ProbedModule) -> None:
         if module.behaviour is not None:
@@ -125,6 +143,29 @@ def hyperparameters(trainer: Trainer, module: ProbedModule) -> dict[str, str | f
         for name, value in found.items()
         if value is not None and not name.startswith("_")
     }
+
+
+def columns_of(parameters: Mapping[str, str | float]) -> dict[str, str | float]:
+    """The columns of HPARAMS, the same for every run: a few numbers, and in words all options that are not the default.
+
+    >>> columns_of({"d_model": 64, "lr": 0.002, "n_layers": 2, "seed": 3})
+    {'d_model': 64, 'lr': 0.002, 'changed': 'd_model 64, seed 3'}
+
+    Args:
+        parameters: All that distinguishes the run.
+    """
+    plain = {name: one.default for name, one in inspect.signature(ArithmeticModule).parameters.items()}
+    objective, recipe = ScaledMSE().stored, DataRecipe()
+    plain |= {"objective": objective["name"], "task": recipe.title, "split": recipe.split}
+    plain |= {f"objective.{name}": value for name, value in objective["options"].items()}
+    plain |= {"batch_size": ArithmeticDataModule().batch_size, "max_epochs": 10, "seed": 0}
+    changed = [f"{name} {value}" for name, value in parameters.items() if str(value) != str(_listed(plain.get(name)))]
+    shown = {name: value for name, value in parameters.items() if name in _COLUMNS}
+    return shown | {"changed": ", ".join(changed) or "nothing"}
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) -> str:
@@ -165,24 +206,35 @@ def _write_row(
     logger: TensorBoardLogger, parameters: dict[str, str | float], values: dict[str, float], step: int
 ) -> None:
     """Write a row of HPARAMS: its columns, hyperparameters and end, and the values that it names."""
-    columns, start, end = hparams(parameters, values)  # type: ignore[no-untyped-call]
-    about = columns.value[0].metadata.plugin_data
-    content = HParamsPluginData.FromString(about.content)
-    for column in content.experiment.hparam_infos:
-        column.differs = column.name in _FIRST_COLUMNS
-    about.content = content.SerializeToString()
-    logger.log_metrics(values, step)
-    for part in (columns, start, end):
+    for part in hparams(parameters, values):  # type: ignore[no-untyped-call]
         logger.experiment._get_file_writer().add_summary(part, step)
 
 
 def _final(trainer: Trainer) -> dict[str, float]:
     """The values of the last validation, behaviour first."""
     found: Mapping[str, Any] = trainer.callback_metrics
-    values = {name: found[source] for name, source in _COMPARED.items() if source in found}
-    for one in _said(trainer):
-        values |= {f"hp/{name}": found[tag] for name, tag in headlines(one) if tag in found}
-    return {name: float(value) for name, value in values.items()}
+    names = [*_COMPARED, *(tag for one in _said(trainer) for tag in headlines(one))]
+    return {name: float(found[name]) for name in names if name in found}
+
+
+def shown_as(trainer: Trainer, metric: str) -> str | None:
+    """The tag by which the board shows a metric; None for one that is in the records only.
+
+    Behaviour is group 1, what probes read group 2, what interventions cost group 3; a metric of somebody else keeps its
+    name.
+    """
+    if metric == "epoch":
+        return None
+    if metric.startswith(("train/", "val/", "test/")):
+        return f"1 {metric}"
+    for probe in _probes(trainer):
+        if metric in probe.tags() or (probe.last is not None and metric in probe.last.scalars):
+            said = probe.last
+            charts = [] if said is None else [block for block in said.blocks if isinstance(block, Chart)]
+            if said is None or not any(metric in board_metrics(said, chart) for chart in charts):
+                return None
+            return grouped(metric, said.rank)
+    return metric
 
 
 def _probes(trainer: Trainer) -> list[ValidationProbe[Any]]:

@@ -1,7 +1,7 @@
 """The layout of TensorBoard's CUSTOM SCALARS: has it learned, then every probe beside its null."""
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from arithprobe.said.content import Chart, Said
 BoardLayout = dict[str, dict[str, list[Any]]]
 """Category -> chart -> kind and tags, as ``SummaryWriter.add_custom_scalars`` takes it."""
 
+_FIRST = "Has it learned?"
 _LEARNED = {
     "skill (0: the best constant) and exact match": ("val/skill", "val/exact_match"),
     "loss, training and validation": ("train/loss", "val/loss"),
@@ -19,23 +20,60 @@ _SITES = re.compile(r"embed|resid_post\.\d+|final")
 
 
 def overview(said: Sequence[Said], logged: Container[str]) -> BoardLayout:
-    """The layout of CUSTOM SCALARS.
+    """The layout of CUSTOM SCALARS: a chart a site.
 
     Args:
         said: What each live probe says, its scalars in the order of the network.
         logged: Names of all scalars that TensorBoard has; no other is in the layout.
     """
-    learned = {title: _lines(names, logged) for title, names in _LEARNED.items()}
-    layout: BoardLayout = {"Has it learned?": {title: chart for title, chart in learned.items() if chart[1]}}
+    layout = {_FIRST: _learned(logged, str)}
     for one in said:
-        tags = [Tag.parse(tag) for tag in one.scalars]
         for chart in _charts(one):
-            own = [tag for tag in tags if tag.target == chart.target]
-            own = [tag for tag in own if _SITES.fullmatch(tag.site)] or own
-            drawn = _drawn(one.name, chart, list(dict.fromkeys((tag.site, tag.position) for tag in own)), logged)
-            if drawn:
+            if drawn := _drawn(one.name, chart, _places(one, chart), logged):
                 layout[f"{one.name} {chart.target}: {chart.heading}"] = drawn
     return layout
+
+
+def short_overview(said: Sequence[Said], logged: Container[str], shown: Callable[[str], str | None]) -> BoardLayout:
+    """The layout of CUSTOM SCALARS for few curves: a chart a target, its sites side by side.
+
+    Args:
+        said: As in :func:`overview`.
+        logged: Names of the metrics that were logged.
+        shown: The tag of a metric; None for one that is not shown.
+    """
+    layout = {_FIRST: _learned(logged, shown)}
+    for one in said:
+        for chart in _charts(one):
+            names = [tag for tag in board_metrics(one, chart) if tag in logged]
+            if names:
+                title = f"{chart.score or chart.heading}, by site" + (f"; {chart.null}" if chart.null else "")
+                layout[f"{one.name} {chart.target}"] = {title: _lines(names, shown)}
+    return layout
+
+
+def board_metrics(said: Said, chart: Chart) -> list[str]:
+    """The metrics of a chart that the board shows."""
+    places = _places(said, chart)
+    if chart.board == "none" or not places:
+        return []
+    if chart.board == "all":
+        return [str(Tag(said.name, chart.target, *place, metric)) for place in places for metric in chart.metrics]
+    score, *others = (chart.headlines or chart.metrics)[:2]
+    found = [str(Tag(said.name, chart.target, *place, score)) for place in places]
+    return [*found, *(str(Tag(said.name, chart.target, *places[-1], one)) for one in others)]
+
+
+def _learned(logged: Container[str], shown: Callable[[str], str | None]) -> dict[str, list[Any]]:
+    named = {title: [name for name in names if name in logged] for title, names in _LEARNED.items()}
+    return {title: _lines(names, shown) for title, names in named.items() if names}
+
+
+def _places(said: Said, chart: Chart) -> list[tuple[str, str]]:
+    """Sites and positions that are drawn, in the order of the network."""
+    own = [tag for tag in map(Tag.parse, said.scalars) if tag.target == chart.target]
+    drawn = [tag for tag in own if (tag.site in chart.sites if chart.sites else _SITES.fullmatch(tag.site))]
+    return list(dict.fromkeys((tag.site, tag.position) for tag in drawn or own))
 
 
 def with_charts(said: Said) -> Said:
@@ -52,14 +90,12 @@ def with_charts(said: Said) -> Said:
     return replace(said, blocks=(*said.blocks, *more)) if more else said
 
 
-def headlines(said: Said) -> Iterator[tuple[str, str]]:
-    """Of the scores that runs are compared by, at the last site: name of the column, and tag."""
+def headlines(said: Said) -> Iterator[str]:
+    """The metrics that runs are compared by, at the last site."""
     tags = [Tag.parse(tag) for tag in said.scalars]
     for chart in _charts(said):
         own = [tag for tag in tags if tag.target == chart.target]
-        for tag in own:
-            if tag.metric in chart.headlines and tag.site == own[-1].site:
-                yield f"{said.name}_{tag.target}_{tag.metric}", str(tag)
+        yield from (str(tag) for tag in own if tag.metric in chart.headlines and tag.site == own[-1].site)
 
 
 def _charts(said: Said) -> Iterator[Chart]:
@@ -72,11 +108,11 @@ def _drawn(name: str, chart: Chart, places: Sequence[tuple[str, str]], logged: C
     for place in places if chart.is_band else reversed(places):  # TensorBoard 2.21 turns the order of bands
         names = [str(Tag(name, chart.target, *place, metric)) for metric in chart.metrics]
         if not chart.is_band:
-            drawn["@".join(place)] = _lines(names, logged)
+            drawn["@".join(place)] = _lines([name for name in names if name in logged], str)
         elif all(tag in logged for tag in names):
             drawn["@".join(place)] = ["Margin", names]
     return {title: found for title, found in drawn.items() if found[1]}
 
 
-def _lines(names: Sequence[str], logged: Container[str]) -> list[Any]:
-    return ["Multiline", [f"{re.escape(name)}$" for name in names if name in logged]]  # TensorBoard takes patterns
+def _lines(names: Sequence[str], shown: Callable[[str], str | None]) -> list[Any]:
+    return ["Multiline", [f"{re.escape(tag)}$" for tag in map(shown, names) if tag]]  # TensorBoard takes patterns

@@ -146,6 +146,7 @@ class FourierProbing(ValidationProbe[FourierFound]):
             is_band=True,
             score="held-out R2",
             null="permuted labels",
+            board="none",
         )
         yield Chart(
             target,

@@ -1,6 +1,6 @@
 """Live attention heads: what they look at, and what the answers lose without them, while the model trains."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -90,7 +90,7 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
             behaviour=self.behaviour,
             blocks=(
                 Words(_words(statistics, ablation)),
-                *(Chart(target, heading, heads) for target, heading in self._headings().items()),
+                *self._charts(heads),
                 Picture(
                     f"{self.name}_scores",
                     lambda: head_scores(statistics, copying, ablation, None, self.behaviour, step),
@@ -116,6 +116,11 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
             "entropy": "entropy of the attention over tokens, in nats",
             f"{self.ablation}ablation": "rise of the RMSE without the head, in answer units",
         }
+
+    def _charts(self, heads: tuple[str, ...]) -> Iterator[Chart]:
+        """A chart of each score; the board shows what heads cost."""
+        for target, heading in self._headings().items():
+            yield Chart(target, heading, heads, board="all" if target.endswith("ablation") else "none")
 
     def head_tags(self, layers: int, heads: int) -> tuple[str, ...]:
         """The tags of so many heads in so many layers."""

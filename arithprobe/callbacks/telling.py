@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from arithprobe.callbacks.board_logger import BoardLogger, grouped
 from arithprobe.callbacks.loggers import log_image, takes_images
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
@@ -78,7 +79,8 @@ def show_pictures(trainer: Trainer, folder: Path | None, said: Said, step: int |
         figure = picture.draw()
         image = to_rgb(figure)
         for logger in loggers:
-            log_image(logger, f"{picture.name}/{picture.caption}", image, step or 0)
+            name = f"{picture.name}/{picture.caption}"
+            log_image(logger, grouped(name, said.rank) if isinstance(logger, BoardLogger) else name, image, step or 0)
         if folder is not None:
             path = folder / "figures" / picture.name
             write_whole(f"{path}.png", to_png(image))

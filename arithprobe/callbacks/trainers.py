@@ -53,8 +53,8 @@ def verify(module: ProbedModule, rows: Rows) -> None:
 
 
 def is_turn(module: ProbedModule, count: int, every: int) -> bool:
-    """Whether the count-th validation is one to look at: each n-th of a fit, and every one outside a fit."""
-    return module.trainer.state.fn != TrainerFn.FITTING or count % every == 0
+    """Whether the count-th validation is one to look at: the first and each n-th of a fit, and each outside a fit."""
+    return module.trainer.state.fn != TrainerFn.FITTING or count == 1 or count % every == 0
 
 
 def rows_behind(loader: Any) -> Rows:

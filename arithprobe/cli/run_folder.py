@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
+from arithprobe.callbacks.board_logger import BoardLogger
 from arithprobe.callbacks.run_folder import LOG_FOLDER, keep_folder, make_folder
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import new_version
@@ -36,7 +37,7 @@ def run_loggers(parent: Path, version: str | None = None) -> list[Logger]:
         version: Which; None if it is to be made.
     """
     place, name = parent.parent, parent.name
-    board = TensorBoardLogger(place, name=name, version=version, default_hp_metric=False)
+    board = BoardLogger(place, name=name, version=version, default_hp_metric=False)
     return [CSVLogger(place, name=name, version=version), board]
 
 

@@ -8,6 +8,7 @@ from arithprobe.errors import ArithprobeError
 _GRAMMAR = re.compile(
     r"(?P<analysis>[a-z]+)_(?P<target>[a-z][a-z0-9]*)/(?P<site>[a-z_]+(?:\.[0-9]+)?)@(?P<position>[a-z0-9_]+)/(?P<metric>[a-z0-9_]+)"
 )
+_NUMBER = re.compile(r"^\d ")
 
 
 class Tag(NamedTuple):
@@ -44,3 +45,12 @@ class Tag(NamedTuple):
         if match is None:
             raise ArithprobeError(f"{text!r} is not a tag '<analysis>_<target>/<site>@<position>/<metric>'")
         return cls(**match.groupdict())
+
+
+def metric_of(tag: str) -> str:
+    """The metric behind a tag of the board.
+
+    >>> metric_of("2 ridge_sum/final@last/r2"), metric_of("val/loss")
+    ('ridge_sum/final@last/r2', 'val/loss')
+    """
+    return _NUMBER.sub("", tag)

@@ -8,6 +8,7 @@ from typing import Any
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import read_text
+from arithprobe.probes.tags import metric_of
 
 Scalars = dict[str, list[tuple[int, float]]]
 """Step and value of everything logged, by tag."""
@@ -78,4 +79,4 @@ def _of_events(folder: Path) -> Scalars:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag not in ("epoch", "step", "hp_metric")]
-    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in tags}
+    return {metric_of(tag): [(one.step, one.value) for one in events.Scalars(tag)] for tag in tags}

@@ -106,6 +106,11 @@ class Chart:
     """What the score is, ``held-out R2``, for the axis of the page's curves; empty where the page draws none."""
     null: str = ""
     """What the last metric is, ``permuted labels``."""
+    board: Literal["score", "all", "none"] = "score"
+    """What the TensorBoard logger of the commands shows: the score at each site with the second of ``headlines`` (or of
+    ``metrics``) at the last one, all metrics, or none."""
+    sites: tuple[str, ...] = ()
+    """Sites that are drawn; ``embed``, ``resid_post`` and ``final`` where empty."""
 
 
 @dataclass(frozen=True)
