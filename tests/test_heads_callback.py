@@ -98,21 +98,23 @@ def test_only_rows_that_were_validated_are_ablated(small_data, tmp_path):
 
 @pytest.mark.usefixtures("white")
 @pytest.mark.slow
-def test_every_second_validation_of_a_fit_is_looked_at_and_drawn_at_the_step_of_the_curves(small_data, tmp_path):
+def test_the_first_and_every_second_validation_of_a_fit_is_looked_at_and_drawn_at_the_step_of_the_curves(
+    small_data, tmp_path
+):
     """In a file, and among the images of TensorBoard."""
     callback = HeadAnalysis(every=2)
     trained(small_data, tmp_path, callback, epochs=5, logger=TensorBoardLogger(tmp_path, "board"))
     folder = tmp_path / "board" / "version_0"
     records = read_jsonl(folder / "probes" / "heads.jsonl")
-    assert [record["epoch"] for record in records] == [1, 3]
+    assert [record["epoch"] for record in records] == [0, 1, 3]
     assert callback._watch is None  # nothing of the model is kept between validations
     events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
     images, curve = (
         events.Images("heads_scores/Scores of the heads by layer"),
         events.Scalars("heads_operandmass/pattern.1@last/h0"),
     )
-    assert [image.step for image in images] == [point.step for point in curve] and len(curve) == 2
-    assert 0 < curve[0].step < curve[1].step
+    assert [image.step for image in images] == [point.step for point in curve] and len(curve) == 3
+    assert 0 < curve[0].step < curve[1].step < curve[2].step
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,11 @@ def test_curves_pictures_and_records_stand_where_people_look(probed, lines):
     assert {cell["target"] for cell in line["cells"]} == {"sum", "x10"}
     cell = next(c for c in line["cells"] if (c["target"], c["site"], c["position"]) == ("x10", "final", "last"))
     for metric in ("r2", "null_high"):
-        curve = events.Scalars(f"ridge_x10/final@last/{metric}")
+        curve = events.Scalars(f"2 ridge_x10/final@last/{metric}")
         assert len(curve) == 2
         assert curve[-1].value == pytest.approx(cell[metric], abs=1e-6)
         assert curve[-1].step == line["step"]
-    assert "ridge_sum/Held-out R2 of sum by site and position" in tags["images"]
+    assert "2 ridge_sum/Held-out R2 of sum by site and position" in tags["images"]
     pixels = np.asarray(Image.open(folder / "figures" / "ridge_sum.png"))
     assert pixels.shape[0] > 300
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
@@ -140,7 +140,7 @@ def test_the_figure_is_drawn_now_and_then(run, small_fit, tmp_path):
     words = ["--trainer.callbacks.figure_every", 3, "--trainer.max_epochs", 5]
     assert run(*small_fit, *PROBE, *LAST, *words)[0] == 0
     images = (
-        EventAccumulator(str(run_of(tmp_path))).Reload().Images("ridge_sum/Held-out R2 of sum by site and position")
+        EventAccumulator(str(run_of(tmp_path))).Reload().Images("2 ridge_sum/Held-out R2 of sum by site and position")
     )
     assert [image.step for image in images] == [10, 32, 54]  # validations 1, 3 and the last
 
@@ -196,8 +196,8 @@ def test_two_of_different_names_have_tags_files_and_pictures_of_their_own(run, s
     assert pictures[0] != pictures[1]
     events = EventAccumulator(str(folder)).Reload()
     for name, cells in found.items():
-        assert events.Scalars(f"{name}_sum/final@last/r2")[-1].value == pytest.approx(cells["final"], abs=1e-6)
-        assert any(tag.startswith(f"{name}_sum/") for tag in events.Tags()["images"])
+        assert events.Scalars(f"2 {name}_sum/final@last/r2")[-1].value == pytest.approx(cells["final"], abs=1e-6)
+        assert any(tag.startswith(f"2 {name}_sum/") for tag in events.Tags()["images"])
         assert f"{name} probe of 'sum' at final@last" in out and f"{name} probing took" in out
 
 

@@ -226,7 +226,7 @@ def test_a_live_probe_of_ones_own_reaches_tensorboard_summary_files_and_page(fit
     charts = {chart.title: chart for one in Layout.FromString(text).category for chart in one.chart}
     assert charts["final@last"].multiline.tag == [f"{re.escape(tag)}$"]
     columns = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/experiment"]).experiment
-    assert "hp/width_state_size" in {one.name.tag for one in columns.metric_infos}
+    assert "width_state/final@last/size" in {one.name.tag for one in columns.metric_infos}
     summary = events.Tensors("summary/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert probe.findings()[0] in summary and probe.findings() == probe.summary()[:1]
     assert "width_state/Sizes" in events.Tags()["images"]

@@ -159,13 +159,14 @@ def columns_of(parameters: Mapping[str, str | float]) -> dict[str, str | float]:
     plain |= {"objective": objective["name"], "task": recipe.title, "split": recipe.split}
     plain |= {f"objective.{name}": value for name, value in objective["options"].items()}
     plain |= {"batch_size": ArithmeticDataModule().batch_size, "max_epochs": 10, "seed": 0}
-    changed = [f"{name} {value}" for name, value in parameters.items() if str(value) != str(_listed(plain.get(name)))]
+    changed = [f"{name} {value}" for name, value in parameters.items() if _bare(value) != _bare(plain.get(name))]
     shown = {name: value for name, value in parameters.items() if name in _COLUMNS}
     return shown | {"changed": ", ".join(changed) or "nothing"}
 
 
-def _listed(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def _bare(value: object) -> str:
+    """A value as text, whether it is a list or a tuple."""
+    return str(value).strip("()[]")
 
 
 def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) -> str:
