@@ -15,7 +15,7 @@ from arithprobe.attention.roles import GROUPS, RoleGroup
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.sheets import panels_below_a_title
-from arithprobe.plotting.style import SMALL, TINY, new_figure
+from arithprobe.plotting.style import SMALL, new_figure
 from arithprobe.plotting.titles import set_title
 
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
@@ -113,7 +113,7 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
     table = torch.cat([statistics.last_role_mass.flatten(0, 1), statistics.uniform_last_role_mass[None]])
     figure = new_figure(9.4, 0.24 * len(table) + 1.9)
     panel = figure.add_subplot()
-    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}".format)
+    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, form="{:.0f}".format)
     for layer in range(layers):
         panel.axhline((layer + 1) * heads - 0.5, color="white", linewidth=1.5)
     upright = max(len(role) for role in statistics.roles) > 6
@@ -158,9 +158,9 @@ def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figu
             panel.axhline((layer + 1) * (heads + 1) - 0.5, color="white", linewidth=1.5)
         panel.set_title(f"attention to {IN_WORDS[group]}", fontsize=SMALL, pad=3)
         panel.tick_params(
-            axis="x", labelrotation=90, labelsize=TINY, length=2, labelbottom=panel in lowest(grid, shown)
+            axis="x", labelrotation=90, labelsize=SMALL, length=2, labelbottom=panel in lowest(grid, shown)
         )
-        panel.tick_params(axis="y", labelsize=TINY, length=2)
+        panel.tick_params(axis="y", labelsize=SMALL, length=2)
     shown[0].set_xticks(range(len(statistics.roles)), statistics.roles)
     shown[0].set_yticks(range(len(table)), [*names, "uniform"])
     name_axes(grid, shown, "from role (query)", "head")

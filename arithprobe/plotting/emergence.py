@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.plotting.panels import logarithmic
-from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, TINY, new_figure, row_lines
+from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, Readings, circle_of, in_order
 from arithprobe.probes.emergence_runs import EmergenceOverRuns
@@ -140,13 +140,13 @@ def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> Non
 
 def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
     """Names of variables on the left, sites of emergence on the right."""
-    axes.tick_params(axis="y", labelsize=TINY)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.set_yticks(range(len(drawn)), [one.variable for one in drawn])
     for label, one in zip(axes.get_yticklabels(), drawn, strict=True):
         label.set_color("black" if one.emerged else GREY)
     right = axes.secondary_yaxis("right")
     emerged = [(row, one.site) for row, one in enumerate(drawn) if one.emerged and one.site is not None]
-    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=TINY)
+    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=SMALL)
     right.tick_params(length=0)
     for side in (axes, right):
         side.spines[:].set_visible(False)

@@ -20,7 +20,7 @@ from arithprobe.interventions.heads import HeadAblation
 from arithprobe.plotting.attention import IN_WORDS
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.sheets import panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
+from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 
 _COLOURS: dict[RoleGroup, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
@@ -145,7 +145,7 @@ def _draw(panel: Axes, score: _Score) -> None:
     figure = panel.get_figure(root=True)
     if figure is not None:
         bar = figure.colorbar(image, ax=panel, fraction=0.06, aspect=max(14, 4 * len(score.values)), pad=0.03)
-        bar.ax.tick_params(labelsize=TINY, length=2)
+        bar.ax.tick_params(labelsize=SMALL, length=2)
         bar.ax.locator_params(nbins=3)
         if score.uniform is not None:
             mark_uniform(bar, score.uniform)

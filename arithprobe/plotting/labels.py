@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from arithprobe.plotting.style import GREY, TINY
+from arithprobe.plotting.style import GREY, SMALL
 
 MARKER = 3.5
 """Radius of a point, points."""
@@ -52,7 +52,7 @@ def name_points(panel: Axes, names: Sequence[str], x: Tensor, y: Tensor, upright
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=TINY,
+            fontsize=SMALL,
             arrowprops=line if ring > 1 else None,
         ).set_in_layout(False)
 

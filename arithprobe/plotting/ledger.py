@@ -15,7 +15,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.words import no_skill
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
-from arithprobe.plotting.style import GREY, LIGHT, SMALL, TINY, new_figure, zero_line
+from arithprobe.plotting.style import GREY, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _MARKERS = ("o", "D", "s", "p")
@@ -157,7 +157,7 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
                 ha="center",
                 va=side,
                 rotation=90,
-                fontsize=TINY,
+                fontsize=SMALL,
             )
     panel.set_ylim(low, high)
     panel.update_datalim([(side, 0.0) for side in style.sides])

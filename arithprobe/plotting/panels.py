@@ -9,12 +9,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from torch import Tensor
 
-from arithprobe.plotting.style import GREY, INK, TINY
+from arithprobe.plotting.style import GREY, INK, SMALL
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
 _DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
@@ -27,6 +26,7 @@ def heat(
     colours: str = "viridis",
     gamma: float = 1.0,
     lowest_first: bool = False,
+    norm: Normalize | None = None,
 ) -> AxesImage:
     """Draw a matrix in a fixed colour scale; what is beyond it has the colour of its ends, and NaN none.
 
@@ -37,11 +37,12 @@ def heat(
         colours: Its name.
         gamma: Power of the scale: 0.5 is by square roots.
         lowest_first: Row 0 below.
+        norm: Another scale with the same limits.
     """
     return panel.imshow(
         np.clip(np.asarray(values, dtype=np.float64), *limits),
         cmap=colormaps[colours].with_extremes(bad="none"),
-        norm=PowerNorm(gamma, *limits),
+        norm=PowerNorm(gamma, *limits) if norm is None else norm,
         aspect="auto",
         origin="lower" if lowest_first else "upper",
     )
@@ -61,7 +62,11 @@ def ink(image: ScalarMappable, value: float) -> str:
 
 
 def annotate(
-    panel: Axes, image: AxesImage, values: Tensor, size: float = TINY, form: Callable[[float], str] | None = None
+    panel: Axes,
+    image: AxesImage,
+    values: npt.ArrayLike,
+    size: float = SMALL,
+    form: Callable[[float], str] | None = None,
 ) -> None:
     """Write each value into its cell, dark or white, whichever is seen.
 
@@ -69,7 +74,6 @@ def annotate(
         panel: Where.
         image: The picture of the values.
         values: (rows, columns).
-        size: Of the letters, in points.
         form: How to write a value; by default two decimals, fewer where it is large, and nothing for NaN.
     """
     at = np.asarray(image.get_array(), dtype=np.float64)
@@ -82,7 +86,7 @@ def annotate(
                 text,
                 ha="center",
                 va="center",
-                fontsize=size,
+                fontsize=SMALL,
                 color=ink(image, float(at[row, column])),
                 in_layout=False,  # it is within its cell, and to measure each is slow
             )

@@ -20,7 +20,7 @@ from arithprobe.interventions.symmetry import SymmetryTest
 from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import annotate, heat, shown
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
-from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, TINY, VERMILION, new_figure, zero_line
+from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, VERMILION, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _CELL = (0.42, 0.4)  # width and height of a cell, inches
@@ -43,7 +43,7 @@ def patching_heatmap(found: PatchingMap, behaviour: Behaviour | None) -> Figure:
     figure = new_figure(*size)
     axes = figure.add_subplot()
     image = heat(axes, found.recovered, lowest_first=True)
-    annotate(axes, image, found.recovered, size=7.5, form=lambda value: shown(value) or "-")
+    annotate(axes, image, found.recovered, form=lambda value: shown(value) or "-")
     ticks = [f"{position}\n{n}" for position, n in zip(found.positions, found.n, strict=True)]
     longest = max(len(position) for position in found.positions)
     axes.set_xticks(range(columns), ticks, rotation=90 if longest > 6 else 0)
@@ -130,7 +130,7 @@ def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) ->
             textcoords="offset points",
             ha="center",
             va=side,
-            fontsize=TINY,
+            fontsize=SMALL,
             color=style["color"],
             rotation=90,
         )

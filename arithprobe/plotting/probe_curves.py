@@ -15,7 +15,7 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import lowest, name_axes
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREY, LIGHT, new_figure, zero_line
+from arithprobe.plotting.style import BLUE, GREY, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is
@@ -79,9 +79,9 @@ def probe_curves(history: ProbeHistory, behaviour: Behaviour | None) -> Figure:
         shown[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     labelled = lowest(grid, shown)
     for panel in shown:
-        panel.tick_params(labelbottom=panel in labelled, labelsize=8)
+        panel.tick_params(labelbottom=panel in labelled, labelsize=SMALL)
     name_axes(grid, shown, "training step", history.metric)
-    figure.legend(handles=_legend(score, null), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=_legend(score, null), loc="outside lower center", ncols=3, fontsize=SMALL)
     set_title(strip, title, behaviour)
     return figure
 
@@ -107,7 +107,7 @@ def _draw(
         panel.plot([place], [bottom], "v", color=GREY, markersize=6, clip_on=False, gid="beyond")
         if len(steps) <= 8:
             panel.annotate(
-                f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=7, color="black"
+                f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=SMALL, color="black"
             )
     zero_line(panel)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from arithprobe.plotting.style import LIGHT, TINY
+from arithprobe.plotting.style import LIGHT, SMALL
 from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 
 ScalingRow = Mapping[str, Any]
@@ -193,7 +193,7 @@ def _trials(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve,
                 (5, 3 if below else -3),
                 xycoords=shifted,
                 textcoords="offset points",
-                fontsize=TINY,
+                fontsize=SMALL,
                 color=curve.colour,
                 va="bottom" if below else "top",
             )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import EXACT_MATCH_LEARNED, SKILL_FLOOR, Behaviour
 from arithprobe.plotting.panels import logarithmic_over
-from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, row_lines
+from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 
 _MANY = 100  # training losses; beyond, their running mean is drawn over them
@@ -63,7 +63,7 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
         row_lines(panel)
     for panel in panels[:2]:
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     panels[-1].set_xlabel("training step")
     validations = len(curves.val_step)
     text = f"Training: loss, and how good the answers are ({validations} validation{'s' * (validations != 1)})"
@@ -103,7 +103,7 @@ def _shares(panel: Axes, curves: TrainingCurves) -> None:
             panel.plot(at[low], np.full(low.sum(), _LOWEST), "v", color=colour, markersize=7, gid=f"{name} below")
             worst = np.argmin(shares)
             place, text = (at[worst], _LOWEST), f"{shares[worst]:.2g}"
-            panel.annotate(text, place, (0, 6), textcoords="offset points", ha="center", fontsize=7, color="black")
+            panel.annotate(text, place, (0, 6), textcoords="offset points", ha="center", fontsize=SMALL, color="black")
     panel.axhline(0, color="black", linewidth=0.8, label="skill of the\nbest constant (0)")
     panel.axhline(SKILL_FLOOR, color="black", linewidth=0.9, linestyle="--", label=f"gate: skill above {SKILL_FLOOR}")
     label = f"LEARNED: exact\nfrom {EXACT_MATCH_LEARNED}"
