@@ -61,13 +61,7 @@ def ink(image: ScalarMappable, value: float) -> str:
     return INK if float(np.dot(colour[:3], (0.299, 0.587, 0.114))) > _BRIGHT else "white"
 
 
-def annotate(
-    panel: Axes,
-    image: AxesImage,
-    values: npt.ArrayLike,
-    size: float = SMALL,
-    form: Callable[[float], str] | None = None,
-) -> None:
+def annotate(panel: Axes, image: AxesImage, values: npt.ArrayLike, form: Callable[[float], str] | None = None) -> None:
     """Write each value into its cell, dark or white, whichever is seen.
 
     Args:

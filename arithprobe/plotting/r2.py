@@ -18,7 +18,6 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from arithprobe.plotting.panels import annotate, heat
-from arithprobe.plotting.style import SMALL
 
 KNEE = 0.9
 """Where the straight part ends."""

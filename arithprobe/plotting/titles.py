@@ -25,7 +25,11 @@ def set_title(axes: Axes, text: str, behaviour: Behaviour | None, note: str = ""
         behaviour: The model's behaviour, None where it is unknown.
         note: How to read it: the null, how many rows, what marks mean. It stands below the text.
     """
-    lines = [text, *([note] if note else []), f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown"]
+    lines = [
+        text,
+        *([note] if note else []),
+        f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown",
+    ]
     failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
     if failed:
         lines.append(_UNTOLD if behaviour is not None and behaviour.state == CANNOT_BE_TOLD else _WARNING)

@@ -24,8 +24,8 @@ class ProbeOptions:
     """Targets of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4); or all."""
     sites: Sequence[str] = ("residual",)
     """Sites: residual (embed to final), or names such as resid_post.1, attn_out.0 and z.0 (what the heads read)."""
-    positions: Sequence[str] = ("last", "index")
-    """Positions of the ridge probes: last, index (all), role (all), or single ones such as 5 or plus."""
+    positions: Sequence[str] = ("last", "role")
+    """Positions of the ridge probes: last, role (all), index (all), or single ones such as 5 or plus."""
     period: int | None = None
     """Period of the Fourier probes; the modulus of the problems by default."""
     frequencies: int = 48
