@@ -21,7 +21,7 @@ from arithprobe.plotting.titles import set_title
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
 _BESIDE = 1.3  # width of labels and colour bar
 _TITLE = 1.0  # height of the title
-_LETTER, _ROLE = 0.088, 0.11  # room for one letter of the smallest size, and for a role beside the next
+_LETTER, _ROLE = 0.12, 0.125  # room for one letter of the smallest size, and for a role beside the next
 _MANY = 14  # roles; beyond, their names need wide panels
 _ALONE = 36  # roles; beyond, only one panel a line has room for their names
 IN_WORDS: dict[RoleGroup, str] = {
@@ -58,14 +58,13 @@ def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour |
             image = heat(panel, patterns[layer, head], gamma=0.5)
             panel.set_title(head_name(layer, head), fontsize=SMALL, pad=3)
             shown.append(panel)
-    size = 8 if length <= 16 else 6.5
-    _name_ticks(shown[0], letters, letters, size)
+    _name_ticks(shown[0], letters, letters)
     for panel in shown:
         panel.tick_params(axis="both", length=0, pad=2)
     name_axes(grid, shown, "to character (key)", "from character (query)")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     _name_bar(bar, f"attention (arrow: uniform, 1/{length})", 1 / length)
-    set_title(strip, f"Attention in row {row}: {text}", behaviour)
+    set_title(strip, f"Which characters look at which in '{text}'? Attention in row {row}", behaviour)
     return figure
 
 
@@ -96,7 +95,11 @@ def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | Non
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     uniform = float(statistics.uniform_role_mass.nanmean())
     _name_bar(bar, f"mean attention (arrow: uniform, on average {uniform:.3f})", uniform)
-    set_title(strip, f"Attention by role in layer {layer}, mean over {statistics.n} rows", behaviour)
+    set_title(
+        strip,
+        f"Which tokens look at which in layer {layer}? Attention by role, mean over {statistics.n} rows",
+        behaviour,
+    )
     return figure
 
 
@@ -122,7 +125,7 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
     panel.tick_params(length=2)
     panel.set_xlabel("to role (key)")
     panel.set_ylabel("head")
-    text = f"What heads look at from the last token: attention in percent, mean over {statistics.n} rows"
+    text = f"What do heads look at from the last token? Attention in percent, mean over {statistics.n} rows"
     set_title(panel, text, behaviour)
     return figure
 
@@ -166,7 +169,7 @@ def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figu
     name_axes(grid, shown, "from role (query)", "head")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     bar.set_label("attention to the group")
-    text = f"Attention to groups of characters by where it comes from, mean over {statistics.n} rows"
+    text = f"From where do heads look at each group of characters? Mean over {statistics.n} rows"
     set_title(strip, text, behaviour)
     return figure
 
@@ -185,14 +188,14 @@ def _square_panels(lines: int, columns: int, room: float, between: float) -> tup
     return figure, *panels_below_a_title(figure, lines, columns)
 
 
-def _name_ticks(panel: Axes, across: Sequence[str], down: Sequence[str], size: float, rotation: int = 0) -> None:
-    """Of panels that share their axes: one stands for all, but each has its own size of letters."""
+def _name_ticks(panel: Axes, across: Sequence[str], down: Sequence[str], rotation: int = 0) -> None:
+    """Of panels that share their axes: one stands for all, but each has its own letters."""
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down)
     figure = panel.get_figure(root=True)
     for one in [] if figure is None else figure.axes:
-        one.tick_params(axis="x", labelsize=size, labelrotation=rotation)
-        one.tick_params(axis="y", labelsize=size)
+        one.tick_params(axis="x", labelsize=SMALL, labelrotation=rotation)
+        one.tick_params(axis="y", labelsize=SMALL)
 
 
 def _name_bar(bar: Colorbar, label: str, uniform: float) -> None:

@@ -71,12 +71,13 @@ def _pairs(panel: Axes, one: MLPScores, at: npt.NDArray[np.intp]) -> None:
     ridge = one.ridge.numpy()
     panel.bar(at - 0.2, score, 0.38, yerr=margins, capsize=2, color=BLUE, label="MLP, 95 % interval")
     panel.bar(at + 0.2, ridge, 0.38, color=ORANGE, label="ridge, same rows")
-    tops = (np.where(margins[1] > 0, high, score), ridge)
+    marks = np.stack([high, one.null_max.numpy(), one.control_on_pairs.numpy()])
+    tops = (np.nanmax([score, *marks, np.zeros(len(at))], axis=0), ridge)
     for side, values, top in zip((-0.2, 0.2), (one.score.numpy(), ridge), tops, strict=True):
         for place, value, reached in zip(at + side, values, top, strict=True):
             if np.isfinite(value):
-                above = (place, max(reached, 0.0))
-                panel.annotate(r2_text(value), above, (0, 2), textcoords="offset points", ha="center", fontsize=SMALL)
+                above = (place, max(reached, 0.0, one.chance or 0.0))
+                panel.annotate(r2_text(value), above, (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
 
 
 def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour: Behaviour | None) -> Figure:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.plotting.panels import logarithmic
+from arithprobe.plotting.r2 import r2_bar, r2_norm, within
 from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, Readings, circle_of, in_order
@@ -42,22 +43,24 @@ def emergence_map(
     rows = best[[names.index(one.variable) for one in drawn]]
     steps = [number if one.step is None else one.step for number, one in enumerate(history)]
     height = 0.17 * len(drawn) + 1.2
-    figure = new_figure(9.5, 2.6 + height)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
-    _draw_loss(above, steps, losses)
+    curve = len(history) > 1  # one loss is said in words
+    figure = new_figure(9.5, (2.8 if curve else 1.4) + height)
+    panels = figure.subplots(1 + curve, 1, sharex=True, squeeze=False, height_ratios=[1.7, height][1 - curve :])[:, 0]
+    below = panels[-1]
+    if curve:
+        _draw_loss(panels[0], steps, losses)
     edges = _edges(steps)
     edges = np.concatenate([[2 * edges[0] - edges[1]], edges])
-    colours = colormaps["viridis"].with_extremes(bad="none")
-    image = below.pcolormesh(
-        edges, np.arange(len(drawn) + 1) - 0.5, np.ma.masked_invalid(rows.clip(0, 1)), cmap=colours, vmin=0, vmax=1
-    )
+    colours, values = colormaps["viridis"].with_extremes(bad="none"), np.ma.masked_invalid(within(rows, 0.0))
+    image = below.pcolormesh(edges, np.arange(len(drawn) + 1) - 0.5, values, cmap=colours, norm=r2_norm())
     below.axvline(edges[1], color="white", linewidth=2.5)
     dots, crosses = (
         np.array([(one.step, row) for row, one in enumerate(drawn) if one.state == state]).reshape(-1, 2).T
         for state in (HOLDS, CANNOT_BE_TOLD)
     )
     below.scatter(*dots, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
-    below.scatter(*crosses, s=16, marker="x", color="white", linewidths=0.9, zorder=3)
+    for colour, width in ((INK, 2.4), ("white", 1.0)):
+        below.scatter(*crosses, s=16, marker="x", color=colour, linewidths=width, zorder=3)
     below.set_ylim(len(drawn) - 0.5, -0.5)
     below.set_xlim(edges[0], edges[-1])
     _name_rows(below, drawn)
@@ -67,9 +70,9 @@ def emergence_map(
     note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
     below.set_xlabel(f"training step{note}")
     below.set_ylabel("variable")
-    figure.colorbar(image, ax=below, label="held-out R2 at the best site", fraction=0.05, aspect=30, pad=0.02)
-    text = "From which step (dot) and where (right) each variable is readable at the last token"
-    set_title(above, text, behaviour)
+    r2_bar(below, image, "held-out R2 at the best site")
+    text = "Since when (dot) and where (right) can each variable be read at the last token?"
+    set_title(panels[0], text, behaviour, "" if curve else f"Validation loss {losses[0]:.3g} at the only validation")
     return figure
 
 
@@ -122,7 +125,7 @@ def emergence_runs(
     order = ("NOT LEARNED", "PARTLY LEARNED", "LEARNED")
     known = [one for one in behaviours if one is not None]
     worst = min(known, key=lambda one: (order.index(one.verdict), one.exact_match), default=None)
-    text = f"{len(names)} runs: step from which each variable is readable at the last token (bar: median)"
+    text = f"Since when can each variable be read at the last token? {len(names)} runs (bar: median)"
     set_title(axes, f"{text}. Least learned:" if len(names) > 1 else text, worst)
     return figure
 

@@ -34,7 +34,7 @@ def frequency_spectrum(
     """
     frequencies = np.array(scores.circle.frequencies)
     row, column = scores.sites.index(site), scores.positions.index("last")
-    figure = new_figure(max(7.0, 0.22 * len(frequencies) + 3), 6.0)
+    figure = new_figure(max(7.0, 0.13 * len(frequencies) + 3), 6.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.4])
     r2 = scores.r2[:, row, column].numpy()
     cells = [one.at(site) for one in scores.frequencies]
@@ -129,7 +129,8 @@ def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> Non
     """
     dots, crosses = key.nonzero(), (above & ~key).nonzero()
     axes.scatter(dots[:, 1], dots[:, 0], s=size, color="white", edgecolors=INK, linewidths=0.5)
-    axes.scatter(crosses[:, 1], crosses[:, 0], s=size, marker="x", color="white", linewidths=0.8)
+    for colour, width in ((INK, 2.4), ("white", 1.0)):  # seen on bright and on dark cells
+        axes.scatter(crosses[:, 1], crosses[:, 0], s=size, marker="x", color=colour, linewidths=width)
 
 
 def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour | None) -> Figure:
@@ -161,9 +162,7 @@ def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour
     axes.set_ylabel("quantity")
     r2_bar(axes, image, "held-out R2")
     text = f"Which small periods of the numbers can be read at {site}@last?"
-    note = (
-        "No colour: not above permuted labels, or not above neighbouring periods. In brackets: control, values renamed"
-    )
+    note = "No colour: not above permuted labels and neighbouring periods. In brackets: control, values renamed"
     set_title(axes, text, behaviour, note)
     return figure
 

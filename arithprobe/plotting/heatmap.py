@@ -10,7 +10,7 @@ from arithprobe.plotting.titles import set_title
 from arithprobe.plotting.tokens import token_axis
 from arithprobe.probes.scores import CellScores
 
-_CELL = (0.54, 0.42)  # width and height of a cell, inches
+_CELL = (0.45, 0.42)  # width and height of a cell, inches
 _NARROWEST = 6.5
 
 

@@ -8,12 +8,14 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from arithprobe.plotting.style import GREY, INK, SMALL
+from arithprobe.plotting.style import GREY, INK, LIGHT, SMALL
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
 _DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
@@ -46,6 +48,18 @@ def heat(
         aspect="auto",
         origin="lower" if lowest_first else "upper",
     )
+
+
+def frame_bare(panel: Axes, values: npt.ArrayLike) -> None:
+    """Draw a thin frame round every cell that has no colour, so that a map without any is one still.
+
+    Args:
+        panel: The map.
+        values: (rows, columns), NaN where there is no colour.
+    """
+    bare = np.isnan(np.asarray(values, dtype=np.float64)).nonzero()
+    frames = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in zip(*bare, strict=True)]
+    panel.add_collection(PatchCollection(frames, facecolor="none", edgecolor=LIGHT, linewidth=0.6), autolim=False)
 
 
 def ink(image: ScalarMappable, value: float) -> str:

@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import FuncNorm
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from arithprobe.plotting.panels import annotate, heat
+from arithprobe.plotting.panels import annotate, frame_bare, heat
 
 KNEE = 0.9
 """Where the straight part ends."""
@@ -113,14 +114,16 @@ def name_of_axis(name: str, upright: bool = True) -> str:
 
 
 def r2_heat(panel: Axes, values: npt.ArrayLike, lowest_first: bool = True) -> AxesImage:
-    """A map of R2 in the colours of the scale, from 0 to 0.9999 always; NaN has no colour.
+    """A map of R2 in the colours of the scale, from 0 to 0.9999 always; NaN has a frame alone.
 
     Args:
         panel: Where.
         values: (rows, columns).
         lowest_first: Row 0 below.
     """
-    return heat(panel, values, (0.0, HIGHEST), norm=r2_norm(), lowest_first=lowest_first)
+    image = heat(panel, values, (0.0, HIGHEST), norm=r2_norm(), lowest_first=lowest_first)
+    frame_bare(panel, values)
+    return image
 
 
 def r2_norm() -> FuncNorm:
@@ -139,7 +142,7 @@ def r2_numbers(panel: Axes, image: AxesImage, values: npt.ArrayLike) -> None:
     annotate(panel, image, values, form=r2_text)
 
 
-def r2_bar(panels: Axes | Sequence[Axes], image: AxesImage, name: str, fraction: float = 0.05) -> Colorbar:
+def r2_bar(panels: Axes | Sequence[Axes], image: ScalarMappable, name: str, fraction: float = 0.05) -> Colorbar:
     """The colour bar of a map of R2.
 
     Args:
@@ -162,8 +165,8 @@ def r2_bar(panels: Axes | Sequence[Axes], image: AxesImage, name: str, fraction:
 def r2_text(value: float) -> str:
     """An R2 in few letters that part 0.982 from 0.999.
 
-    >>> [r2_text(value) for value in (0.982, 0.99951, 0.99999, 0.5, 0.0004, -0.02, -3.14, -70, float("nan"))]
-    ['.982', '.9995', '1', '.500', '0', '-.020', '-3.1', '<-10', '-']
+    >>> [r2_text(value) for value in (0.982, 0.9991, 0.99999, 0.5, 0.0004, -0.02, -3.14, -70, float("nan"))]
+    ['.982', '.9991', '1', '.500', '0', '-.020', '-3.1', '<-10', '-']
 
     Args:
         value: The R2.
@@ -174,7 +177,7 @@ def r2_text(value: float) -> str:
         return "<-10"
     if value <= -0.9995:
         return f"{value:.1f}"
-    digits = 4 if value >= 0.9995 else 3
+    digits = 4 if value >= 0.99 else 3
     rounded = f"{value:.{digits}f}"
     if float(rounded) == 0:
         return "0"

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.frequencies import MARKS, mark_frequencies
-from arithprobe.plotting.panels import heat, logarithmic
+from arithprobe.plotting.panels import frame_bare, heat, logarithmic
 from arithprobe.plotting.r2 import r2_bar, r2_heat
 from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores
+
+_LEAST = 0.005  # share of the states' variance that has a colour
 
 
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:
@@ -33,8 +35,11 @@ def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Fi
     figure = new_figure(*size)
     panels = figure.subplots(2, 1, sharex=True)
     r2_bar(panels[0], r2_heat(panels[0], np.where(above, r2, np.nan)), "held-out decode R2", fraction=0.04)
+    fve = np.where(fve >= _LEAST, fve, np.nan)
     shares = heat(panels[1], fve, gamma=0.5, lowest_first=True)
-    figure.colorbar(shares, ax=panels[1], label="held-out encode FVE\n(share of variance)", fraction=0.04)
+    frame_bare(panels[1], fve)
+    name = f"held-out encode FVE\n(no colour: below {_LEAST};\nsquare roots)"
+    figure.colorbar(shares, ax=panels[1], label=name, fraction=0.04)
     for panel in panels:
         panel.set_yticks(range(len(scores.sites)), scores.sites)
         panel.set_ylabel("site (input below)")

@@ -14,14 +14,17 @@ def token_axis(panel: Axes, names: Sequence[str], counts: Sequence[float], count
 
     Args:
         panel: The map, a column a token.
-        names: ``last``, roles such as ``x100``, or indices of characters.
+        names: ``last``, roles such as ``x100``, or indices of characters; empty where there is a gap.
         counts: Rows behind each column.
         counted: What is counted, such as ``held-out rows``.
         what: What the axis is, such as ``token``.
     """
-    numbers = [round(count) for count in counts]
-    same = len(set(numbers)) == 1
-    lines = [(name, token_character(name), "" if same else str(n)) for name, n in zip(names, numbers, strict=True)]
+    numbers = [round(count) if name else None for name, count in zip(names, counts, strict=True)]
+    same = len({number for number in numbers if number is not None}) == 1
+    lines = [
+        (name, token_character(name), "" if same or number is None else str(number))
+        for name, number in zip(names, numbers, strict=True)
+    ]
     with_character = any(character for _, character, _ in lines)
     labels = ["\n".join((name, *([character] * with_character), *([n] if n else []))) for name, character, n in lines]
     upright = any(len(name) > _LONGEST for name in names)
