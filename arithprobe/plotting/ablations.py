@@ -65,9 +65,9 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, title=note, title_fontsize=SMALL
     )
-    rows = max(effect.n for _, effect in found)
+    judged = max(effect.n for _, effect in found)
     set_title(
-        axes, title, behaviour, f"{kind.capitalize()} ablation, {rows} held-out rows; a dot is a draw of a control"
+        axes, title, behaviour, f"{kind.capitalize()} ablation, {judged} held-out rows; a dot is a draw of a control"
     )
     return figure
 

@@ -88,7 +88,7 @@ def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | Non
     for panel, matrix, name in zip(shown, matrices, names, strict=True):
         image = heat(panel, matrix, gamma=0.5)
         panel.set_title(name, fontsize=SMALL, pad=3)
-    _name_ticks(shown[0], roles, roles, 7, rotation=90)
+    _name_ticks(shown[0], roles, roles, rotation=90)
     for panel in shown:
         panel.tick_params(axis="both", length=2, labelbottom=panel in lowest(grid, shown))
     name_axes(grid, shown, "to role (key)", "from role (query)")
