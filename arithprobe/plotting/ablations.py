@@ -92,7 +92,7 @@ def _name_columns(axes: Axes, effects: Sequence[AblationEffect], floors: Mapping
             tested.setdefault(column, {})[family.name] = None
     for column, names in tested.items():
         lines = [
-            f"all p at the floor,\n{floors[name]:.3g}, of {name}" if name in floors else f"p against\n{name}"
+            f"all p at the floor,\n{floors[name]:.2g}, of {name}" if name in floors else f"p against\n{name}"
             for name in names
         ]
         axes.annotate(

@@ -71,7 +71,10 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
     figure.legend(
         handles=_legend(points, style), loc="outside right lower", fontsize=SMALL, title=note, title_fontsize=SMALL
     )
-    set_title(strip, title, behaviour)
+    judged = max(effect.n for one in points if (effect := one.row.effect(kind)) is not None)
+    set_title(
+        strip, title, behaviour, f"{judged} held-out rows; bars: 95 % of the controls that a point is tested against"
+    )
     return figure
 
 

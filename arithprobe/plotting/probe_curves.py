@@ -14,7 +14,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import lowest, name_axes
-from arithprobe.plotting.r2 import HIGHEST, LOWEST, r2_axis
+from arithprobe.plotting.r2 import HIGHEST, LOWEST, r2_axis, r2_text
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, LABEL, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
@@ -113,8 +113,9 @@ def _bars(
         face, edge, name_of = (BLUE, BLUE, "above") if above else ("none", GREY, "not above")
         panel.bar([place], [height], _BAR, facecolor=face, edgecolor=edge, linewidth=1.2, gid=name_of)
         panel.bar([place], [max(reached, bottom) - bottom], 0.9, bottom=bottom, color=LIGHT, zorder=0, gid="null")
-        text = f"{value:.3f}" if np.isfinite(value) else "-"
-        panel.annotate(text, (place, max(height, 0.0)), (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
+        panel.annotate(
+            r2_text(value), (place, max(height, 0.0)), (0, 3), textcoords="offset points", ha="center", fontsize=SMALL
+        )
     zero_line(panel)
     panel.set_xticks(at, history.sites)
     panel.set_xlim(-0.6, len(at) - 0.4)

@@ -108,9 +108,9 @@ def name_of_axis(name: str, upright: bool = True) -> str:
 
     Args:
         name: What is scored.
-        upright: In three short lines.
+        upright: In three short lines, else in two.
     """
-    return f"{name}\n({SCALE.replace(', ', ',' + chr(10))})" if upright else f"{name} ({SCALE})"
+    return f"{name}\n({SCALE.replace(', ', ',' + chr(10)) if upright else SCALE})"
 
 
 def r2_heat(panel: Axes, values: npt.ArrayLike, lowest_first: bool = True) -> AxesImage:

@@ -25,13 +25,17 @@ def token_axis(panel: Axes, names: Sequence[str], counts: Sequence[float], count
         (name, token_character(name), "" if same or number is None else str(number))
         for name, number in zip(names, numbers, strict=True)
     ]
-    with_character = any(character for _, character, _ in lines)
-    labels = ["\n".join((name, *([character] * with_character), *([n] if n else []))) for name, character, n in lines]
     upright = any(len(name) > _LONGEST for name in names)
-    panel.set_xticks(range(len(names)), labels, rotation=90 if upright else 0)
-    below = [*(["its character"] * with_character), *([] if same else [counted])]
-    said = [f"below it: {', '.join(below)}"] * bool(below) + [f"{numbers[0]} {counted} each"] * same
-    panel.set_xlabel(f"{what} ({'; '.join(said)})")
+    with_character = any(character for _, character, _ in lines)
+    parts = [(name, *([character] * with_character), *([number] * (not same))) for name, character, number in lines]
+    panel.set_xticks(range(len(names)), [_joined(one, upright) for one in parts], rotation=90 if upright else 0)
+    said = [*(["its character"] * with_character), f"{numbers[0]} {counted} each" if same else counted]
+    panel.set_xlabel(f"{what} ({', '.join(said)})")
+
+
+def _joined(parts: Sequence[str], upright: bool) -> str:
+    """The parts of a label: in lines, or, where it is read upwards, in one."""
+    return "  ".join(part for part in parts if part) if upright else "\n".join(parts)
 
 
 def token_character(name: str) -> str:
