@@ -428,14 +428,14 @@ def test_the_patching_grid_has_all_tokens_first_and_then_each(size, modulus):
     assert np.allclose(shown[:, 2:], patching.by_position.flatten(0, 1).clip(0, 1), equal_nan=True)
     assert axes.images[0].get_clim() == (0, 1) and bar.get_ylabel() == "recovered share of the gap (1: all)"
     assert ticks(axes.yaxis) == head_names(*size)
-    below = zip(("all tokens", "", *patching.positions), (patching.n, "", *patching.n_by_position), strict=True)
+    below = zip(("all tokens", *patching.positions), (patching.n, *patching.n_by_position), strict=True)
     for label, (role, n) in zip(ticks(axes.xaxis), below, strict=True):
         assert label.split() == [
             *role.split(),
             *([token_character(role)] if token_character(role) else []),
             *f"{n}".split(),
         ]
-    assert axes.get_xticks().tolist() == list(range(count + 2))
+    assert axes.get_xticks().tolist() == [0, *range(2, count + 2)]
     for (column, line), text in written(axes).items():
         head = divmod(line, size[1])
         value = patching.recovered[head] if column == 0 else patching.by_position[*head, column - 2]

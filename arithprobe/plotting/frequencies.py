@@ -92,22 +92,30 @@ def frequency_step_map(
         return empty_figure(text, _none_read(r2, scores[-1].max_null[row, column]), behaviour)
     if len(scores) == 1:
         return frequency_spectrum(first, site, behaviour)
-    frequencies = circle.frequencies
-    size = (max(6.8, 0.5 * len(scores) + 3), max(3.8, 0.16 * len(frequencies) + 2.6))
-    figure = new_figure(*size)
+    shown = _reached(above.any(dim=1))
+    frequencies = circle.frequencies[shown]
+    figure = new_figure(max(6.8, 0.5 * len(scores) + 3), max(3.8, 0.17 * len(frequencies) + 2.6))
     axes = figure.add_subplot()
-    image = r2_heat(axes, np.where(above, r2, np.nan))
-    mark_frequencies(axes, key, above, 10)
+    image = r2_heat(axes, np.where(above, r2, np.nan)[shown])
+    mark_frequencies(axes, key[shown], above[shown], 10)
     every = max(1, -(-len(steps) // 12))
     axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
-    every = 1 if len(frequencies) <= 16 else 4
+    every = 1 if len(frequencies) <= 24 else 4
     axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     axes.set_xlabel("training step")
     axes.set_ylabel(f"frequency n (turns per {circle.period})")
     r2_bar(axes, image, "held-out decode R2")
     rows = float(first.frequencies[0].n_test[row, column])
-    set_title(axes, text, behaviour, f"{MARKS}; {rows:.0f} held-out rows")
+    left_out = len(circle.frequencies) - len(frequencies)
+    more = f"; {left_out} further frequencies never above" if left_out else ""
+    set_title(axes, text, behaviour, f"{MARKS}; {rows:.0f} held-out rows{more}")
     return figure
+
+
+def _reached(ever: Tensor) -> slice:
+    """The frequencies from the first to the last that was ever above its null, and one on either side."""
+    places = ever.nonzero()[:, 0].tolist()
+    return slice(max(places[0] - 1, 0), places[-1] + 2)
 
 
 def _none_read(r2: npt.NDArray[np.float64], null: Tensor) -> str:
@@ -115,7 +123,7 @@ def _none_read(r2: npt.NDArray[np.float64], null: Tensor) -> str:
     best = r2_text(float(np.nanmax(r2, initial=-np.inf)))
     times = f"at any of {r2.shape[1]} validations" if r2.shape[1] > 1 else "at the only validation"
     high = r2_text(float(null.quantile(0.95))) if null.numel() else "unknown"
-    return f"No: none is above its null {times}.\nThe highest held-out R2 is {best}; the null reaches {high}."
+    return f"None of them is above its null {times}.\nThe highest held-out R2 is {best}; the null reaches {high}."
 
 
 def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> None:

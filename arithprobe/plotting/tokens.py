@@ -19,23 +19,19 @@ def token_axis(panel: Axes, names: Sequence[str], counts: Sequence[float], count
         counted: What is counted, such as ``held-out rows``.
         what: What the axis is, such as ``token``.
     """
-    numbers = [round(count) if name else None for name, count in zip(names, counts, strict=True)]
-    same = len({number for number in numbers if number is not None}) == 1
-    lines = [
-        (name, token_character(name), "" if same or number is None else str(number))
-        for name, number in zip(names, numbers, strict=True)
-    ]
-    upright = any(len(name) > _LONGEST for name in names)
-    with_character = any(character for _, character, _ in lines)
-    parts = [(name, *([character] * with_character), *([number] * (not same))) for name, character, number in lines]
-    panel.set_xticks(range(len(names)), [_joined(one, upright) for one in parts], rotation=90 if upright else 0)
-    said = [*(["its character"] * with_character), f"{numbers[0]} {counted} each" if same else counted]
+    named = [(place, name, round(count)) for place, (name, count) in enumerate(zip(names, counts, strict=True)) if name]
+    same = len({count for _, _, count in named}) == 1
+    upright = any(len(word) > _LONGEST for name in names for word in name.split())
+    with_character = any(token_character(name) for name in names)
+    labels = []
+    for _, name, count in named:
+        character = token_character(name)
+        words = [name, character] if character or not with_character else [*name.split(" ", 1), ""][:2]
+        parts = [*words[: 1 + with_character], *([] if same else [str(count)])]
+        labels.append("  ".join(part for part in parts if part) if upright else "\n".join(parts))
+    panel.set_xticks([place for place, _, _ in named], labels, rotation=90 if upright else 0)
+    said = [*(["its character"] * with_character), f"{named[0][2]} {counted} each" if same else counted]
     panel.set_xlabel(f"{what} ({', '.join(said)})")
-
-
-def _joined(parts: Sequence[str], upright: bool) -> str:
-    """The parts of a label: in lines, or, where it is read upwards, in one."""
-    return "  ".join(part for part in parts if part) if upright else "\n".join(parts)
 
 
 def token_character(name: str) -> str:
