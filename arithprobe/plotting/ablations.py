@@ -124,7 +124,7 @@ def _strip(axes: Axes, line: int, effect: AblationEffect, floors: Mapping[str, f
                 (8 + _COLUMN * column, 0),
                 xycoords=axes.get_yaxis_transform(),
                 textcoords="offset points",
-                color=colour,
+                color="black",
                 va="center",
                 fontsize=SMALL,
                 annotation_clip=False,

@@ -1,5 +1,6 @@
 """What live ablation cost at every site, over the course of training."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -90,9 +91,13 @@ def _bars(
         known = {place: one.high for place, effect in enumerate(effects) for one in effect.families if one.name == name}
         places = np.array(list(known), dtype=np.float64)
         panel.hlines(list(known.values()), places - 0.4, places + 0.4, color=colour, linewidth=2, label=label)
+    for place, one in zip(at, effects, strict=True):
+        highest = max([0.0, one.delta_rmse, *(family.high for family in one.families if math.isfinite(family.high))])
+        text = f"{one.delta_rmse:+.3g}"
+        panel.annotate(text, (place, highest), (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
     zero_line(panel)
     low, top = panel.get_ylim()
-    panel.set_ylim(low, max(top, 1.0))  # noise stays small
+    panel.set_ylim(low, max(1.05 * top, 1.0))  # noise stays small
     panel.set_xticks(at, [site + notes[site].replace(" (", "\n(") for site in sites])
     panel.set_xlabel(f"site (step {history[0][0]})" if history[0][0] is not None else "site")
     panel.set_ylabel(_COST)

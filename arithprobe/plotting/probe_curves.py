@@ -113,9 +113,8 @@ def _bars(
         face, edge, name_of = (BLUE, BLUE, "above") if above else ("none", GREY, "not above")
         panel.bar([place], [height], _BAR, facecolor=face, edgecolor=edge, linewidth=1.2, gid=name_of)
         panel.bar([place], [max(reached, bottom) - bottom], 0.9, bottom=bottom, color=LIGHT, zorder=0, gid="null")
-        panel.annotate(
-            r2_text(value), (place, max(height, 0.0)), (0, 3), textcoords="offset points", ha="center", fontsize=SMALL
-        )
+        above_all = (place, np.nanmax([height, reached, 0.0]))
+        panel.annotate(r2_text(value), above_all, (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
     zero_line(panel)
     panel.set_xticks(at, history.sites)
     panel.set_xlim(-0.6, len(at) - 0.4)
