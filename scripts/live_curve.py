@@ -1,13 +1,13 @@
-"""A curve that grows while a model trains, as an animated GIF: ``python scripts/live_curve.py RUN_FOLDER``.
+r"""A curve that grows while a model trains, as an animated GIF: ``python scripts/live_curve.py RUN_FOLDER``.
 
 Every number is one that the run wrote down: held-out R2 of a target at each site and its null from
 ``probes/ridge.jsonl``, which has a line a validation, and the validation loss from ``metrics.csv``. A frame is a
 validation. The last frame is a PNG beside the GIF. The picture of the README is of two minutes of training:
 
-    arithprobe fit --config configs/reg_modk_circular.yaml --name live --trainer.max_steps 900 \\
+    arithprobe fit --config configs/reg_modk_circular.yaml --name live --trainer.max_steps 900 \
         --trainer.val_check_interval 20 --trainer.callbacks '[{class_path: RidgeProbing, init_args: {targets:
         [residuemod97cos1, residue, sum], positions: [last], figure_every: 100}}]'
-    python scripts/live_curve.py lightning_logs/live/version_0 --target residuemod97cos1 \\
+    python scripts/live_curve.py lightning_logs/live/version_0 --target residuemod97cos1 \
         --words "cos(2 pi (x + y) / 97)"
 """
 
@@ -25,7 +25,7 @@ from arithprobe.plotting.panels import logarithmic_over
 from arithprobe.plotting.r2 import r2_axis, r2_text, within
 from arithprobe.plotting.render import Figure, to_png, to_rgb
 from arithprobe.plotting.sheets import site_colours
-from arithprobe.plotting.style import BLUE, GREY, LIGHT, SMALL, TITLE, new_figure, row_lines, tidy, zero_line
+from arithprobe.plotting.style import BLUE, GREY, LABEL, LIGHT, SMALL, TITLE, new_figure, row_lines, tidy, zero_line
 
 SIZE = (7.3, 4.4)  # inches, which are 803 x 484 pixels
 FRAME, LAST = 220, 4000  # milliseconds of a frame, and of the last
@@ -102,8 +102,9 @@ def frame(of: Growth, count: int, words: str) -> Figure:
     for panel in (above, below):
         row_lines(panel)
     for row, (site, value) in enumerate(zip(reversed(of.sites), of.r2[count - 1, ::-1], strict=True)):
-        at = (1.02, 0.95 - 0.115 * row)
-        above.text(*at, f"● {site}  {r2_text(value)}", transform=above.transAxes, fontsize=SMALL, color=colours[site])
+        up = 0.95 - 0.115 * row
+        above.text(1.02, up, "●", transform=above.transAxes, fontsize=LABEL, color=colours[site])
+        above.text(1.05, up, f"{site}  {r2_text(value)}", transform=above.transAxes, fontsize=LABEL)
     null = f"null: 95 % of {of.permutations} fits\non permuted labels,\nat most {r2_text(float(of.null[count - 1]))}"
     above.text(1.02, 0.0, null, transform=above.transAxes, fontsize=SMALL, color=GREY)
     title = f"What does a linear probe read while the model trains? Step {of.steps[count - 1] + 1}"
@@ -118,7 +119,7 @@ def animate(of: Growth, words: str, path: Path) -> None:
     pictures = [Image.fromarray(to_rgb(frame(of, count, words))) for count in range(1, len(of.steps) + 1)]
     palette = pictures[-1].quantize(COLOURS, dither=Image.Dither.NONE)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
-    colours[colours.sum(axis=1).argmax()] = 255  # white stays white
+    colours[colours.sum(axis=1) >= 750] = 255  # white stays white
     palette.putpalette(colours.ravel().tolist())
     frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     times = [FRAME] * (len(frames) - 1) + [LAST]
