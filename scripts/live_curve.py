@@ -119,7 +119,7 @@ def animate(of: Growth, words: str, path: Path) -> None:
     pictures = [Image.fromarray(to_rgb(frame(of, count, words))) for count in range(1, len(of.steps) + 1)]
     palette = pictures[-1].quantize(COLOURS, dither=Image.Dither.NONE)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
-    colours[colours.sum(axis=1) >= 750] = 255  # white stays white
+    colours[colours.sum(axis=1) >= 740] = 255  # white stays white
     palette.putpalette(colours.ravel().tolist())
     frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     times = [FRAME] * (len(frames) - 1) + [LAST]
