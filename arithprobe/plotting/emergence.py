@@ -42,7 +42,7 @@ def emergence_map(
     best = np.stack([history[-1].before.numpy(), *(one.best.numpy() for one in history)], axis=1)  # (V, 1 + T)
     rows = best[[names.index(one.variable) for one in drawn]]
     steps = [number if one.step is None else one.step for number, one in enumerate(history)]
-    height = 0.17 * len(drawn) + 1.2
+    height = max(0.17 * len(drawn) + 1.2, 3.4)  # room for the colour bar
     curve = len(history) > 1  # one loss is said in words
     figure = new_figure(9.5, (2.8 if curve else 1.4) + height)
     panels = figure.subplots(1 + curve, 1, sharex=True, squeeze=False, height_ratios=[1.7, height][1 - curve :])[:, 0]
@@ -64,7 +64,8 @@ def emergence_map(
     below.set_ylim(len(drawn) - 0.5, -0.5)
     below.set_xlim(edges[0], edges[-1])
     _name_rows(below, drawn)
-    note = "\n(first column: without training; grey: never above chance, that and drift, three times in a row;\n"
+    _name_columns(below, (edges[0] + edges[1]) / 2, steps)
+    note = "\n(grey: never above chance, that and drift, three times in a row;\n"
     note += f"cross: {CANNOT_BE_TOLD} from drift"
     hidden = len(found) - len(drawn)
     note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
@@ -153,6 +154,13 @@ def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
     right.tick_params(length=0)
     for side in (axes, right):
         side.spines[:].set_visible(False)
+
+
+def _name_columns(axes: Axes, untrained: float, steps: Sequence[int]) -> None:
+    """What the first column is, and some steps, away from it."""
+    every = max(1, -(-len(steps) // 8))
+    shown = [step for step in steps[::every] if step - untrained > 0.11 * (steps[-1] - untrained)]
+    axes.set_xticks([untrained, *shown], ["untrained", *map(str, shown)])
 
 
 def _edges(steps: Sequence[int]) -> npt.NDArray[np.float64]:
