@@ -4,25 +4,32 @@ import itertools
 
 import numpy as np
 import pytest
-import test_head_figures as heads
 import test_intervention_figures as interventions
 import test_report_figures as reports
 import test_style as others
+from made_up_results import circle
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from rendered import rendered
 
+from arithprobe.plotting.frequencies import frequency_step_map, small_periods
 from arithprobe.plotting.r2 import HIGHEST, SCALE, place, r2_axis, r2_bar, r2_heat, r2_text
 from arithprobe.plotting.style import SMALL, new_figure
+from arithprobe.probes.circles import best_periods
+from arithprobe.problems.circles import Circle
 
 pytestmark = pytest.mark.slow(seconds=0.2)
 
-QUESTIONS = {
-    **{f"style {name}": draw for name, draw in others.FIGURES.items()},
-    **{f"intervene {name}": lambda name=name: interventions.seen(name) for name in interventions.FIGURES},
-    **{f"report {name}": lambda name=name: reports.seen(name) for name in reports.FIGURES},
-    **{f"heads {name}": lambda name=name: heads.drawn(name, modulus=97) for name in heads.FIGURES},
+SEEN = {
+    **others.FIGURES,
+    **{f"intervene {name}": draw for name, draw in interventions.FIGURES.items() if "," not in name},
+    **{f"report {name}": draw for name, draw in reports.FIGURES.items() if "," not in name or "one" in name},
 }
+"""Those of heads have tests of their own."""
+
+
+def figure_named(name):
+    return SEEN[name]() if name in others.FIGURES else SEEN[name](others.LEARNED)
 
 
 def shown(figure: Figure) -> list[Text]:
@@ -46,9 +53,9 @@ def overlap(one, other):
     return min(min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0))
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", SEEN)
 def test_no_letter_is_too_small_and_no_two_labels_of_an_axis_overlap(name):
-    figure = rendered(QUESTIONS[name]())
+    figure = rendered(figure_named(name))
     assert min(text.get_fontsize() for text in shown(figure)) >= SMALL
     for axes in figure.axes:
         if axes.axison and axes.get_visible():
@@ -56,9 +63,9 @@ def test_no_letter_is_too_small_and_no_two_labels_of_an_axis_overlap(name):
                 assert all(overlap(*pair) <= 2 for pair in itertools.pairwise(side)), [one.get_text() for one in side]
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", SEEN)
 def test_an_axis_or_colour_bar_of_an_r2_says_its_scale(name):
-    figure = QUESTIONS[name]()
+    figure = figure_named(name)
     for axes in figure.axes:
         for label in (axes.get_xlabel(), axes.get_ylabel()):
             if "R2" in label:
@@ -102,3 +109,34 @@ def test_a_null_and_a_score_below_0_still_show():
     assert image.to_rgba(image.get_array())[0, 2, 3] == 0, "no colour"
     assert [one.get_text() for one in bar.ax.get_yticklabels()][:2] == ["0", "0.3"]
     assert r2_text(-0.3) == "-.300"
+
+
+def test_no_picture_of_one_purple_box():
+    """Where no frequency was ever above its null, it says so; the control has a map."""
+    nothing = circle(r2=(-0.01, -0.02, -0.01), p=(0.9, 0.9, 0.9))
+    figure = frequency_step_map([10, 20], [nothing] * 2, "final", others.LEARNED)
+    assert not any(axes.images for axes in figure.axes)
+    (text,) = figure.axes[0].texts
+    assert "None of them is above its null at any of 2 validations" in text.get_text() and "-.010" in text.get_text()
+    assert any(axes.images for axes in frequency_step_map([10, 20], [circle()] * 2, "final", others.LEARNED).axes)
+
+
+def test_frequencies_never_above_their_null_are_counted_and_not_drawn():
+    found = circle((0.9, -0.1, -0.1, -0.1), (0.01, 0.9, 0.9, 0.9), (5.0, 0.0, 0.0, 0.0))
+    axes = frequency_step_map([10, 20], [found] * 2, "final", others.LEARNED).axes[0]
+    assert [one.get_text() for one in axes.get_yticklabels()] == ["1", "2"]  # and one beside
+    assert "2 further frequencies never above" in " ".join(axes.get_title(loc="left").split())
+
+
+def test_frequencies_of_one_validation_are_a_spectrum_and_no_column():
+    figure = frequency_step_map([10], [circle()], "final", others.LEARNED)
+    assert not any(axes.images for axes in figure.axes) and "frequency n" in figure.axes[1].get_xlabel()
+
+
+def test_no_stroke_lies_over_a_number_of_the_small_periods():
+    found = best_periods([circle(period=5, r2=(0.8, 0.3)[:2], p=(0.01, 0.9), lead=(5.0, 0.0))], "final")
+    failed = [one._replace(circle=Circle("x", 5, (1, 2)), p=0.9, r2=0.01) for one in found]
+    axes = small_periods([*found, *failed], "final", others.LEARNED).axes[0]
+    assert not axes.lines
+    assert [one.get_text().splitlines()[0] for one in axes.texts] == [".800", ".010"]
+    assert [bool(one) for one in np.ma.getmaskarray(axes.images[0].get_array())[:, 0]] == [False, True]

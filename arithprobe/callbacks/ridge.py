@@ -147,7 +147,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
             lambda: probe_heatmap(scores, self.behaviour, step),
             _best_cell(scores),
             f"Held-out R2 of {target} by site and position",
-            "Use; and struck-out cells are not above permuted labels.",
+            "Use; and cells without a colour are not above permuted labels.",
         )
 
 

@@ -116,7 +116,7 @@ def _map(scores: CellScores, behaviour: Behaviour) -> Picture:
         lambda: probe_heatmap(scores, behaviour, None),
         f"The best cell is {at}, held-out R2 {best:.3f}." if known else "Nothing could be scored.",
         f"Held-out R2 of {scores.target} by site and position",
-        "Anything in struck-out cells: they are not above permuted labels.",
+        "Anything in cells without a colour: they are not above permuted labels.",
     )
 
 
