@@ -13,8 +13,8 @@ from arithprobe.plotting.style import GREY, SMALL
 
 MARKER = 3.5
 """Radius of a point, points."""
-_LABEL = (25.0, 10.0)  # width and height of a name of four letters, points
-_RINGS = (1.0, 1.5, 2.1, 2.8, 3.6, 4.5, 5.5, 6.6)  # how far names are tried from their points
+_LABEL = (24.0, 9.5)  # width and height of a name of four letters, points
+_RINGS = (1.0, 1.5, 2.1, 2.8, 3.6, 4.5, 5.5, 6.6, 8.0)  # how far names are tried from their points
 _Box = tuple[float, float, float, float]
 
 
