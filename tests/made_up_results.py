@@ -1,4 +1,4 @@
-"""Results of interventions made up number by number."""
+"""Results of interventions and of Fourier probes made up number by number."""
 
 import math
 from dataclasses import replace
@@ -12,6 +12,9 @@ from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.patching import PatchingMap, Recovered
 from arithprobe.interventions.steering_curve import SteeringCurve
 from arithprobe.interventions.symmetry import SymmetryTest
+from arithprobe.probes.circles import FourierScores
+from arithprobe.probes.scores import CellScores
+from arithprobe.problems.circles import Circle
 
 NAN = math.nan
 ANSWERS = torch.arange(200)
@@ -116,3 +119,46 @@ def patched(recovered=((0.5, NAN), (-0.04, 12.3))):
     found = torch.tensor(recovered, dtype=torch.float64)
     sites, positions = ("embed", "final")[: len(found)], ("x10", "last")[: found.shape[1]]
     return PatchingMap(sites, positions, found, found, found, (5, 7)[: found.shape[1]], 30.0)
+
+
+def circle(r2=(0.999, 0.4, -0.01), p=(0.01, 0.01, 0.9), lead=(5.0, 0.0, 0.0), quantity="residue", period=7):
+    """One circle at one site, a score a frequency."""
+    n = len(r2)
+    given = {"r2": r2, "p": p, "lead": lead}
+    values = {name: torch.tensor(one, dtype=torch.float64).view(n, 1, 1) for name, one in given.items()}
+    like = torch.full((n, 1, 1), 0.01, dtype=torch.float64)
+    names = ("low", "high", "r2_in_sample", "n_train", "n_test", "n_groups", "edf", "alpha")
+    names += ("alpha_at_smallest", "alpha_at_largest")
+    cells = tuple(
+        CellScores(
+            "fourier",
+            f"f{f}",
+            "sum",
+            ("final",),
+            ("last",),
+            one,
+            skill=one,
+            null=torch.zeros(1, 1, 20),
+            **{name: torch.full((1, 1), 100.0, dtype=torch.float64) for name in names},
+        )
+        for f, one in enumerate(values["r2"])
+    )
+    return FourierScores(
+        Circle(quantity, period, tuple(range(1, n + 1))),
+        (),
+        cells,
+        values["r2"],
+        like[0],
+        torch.zeros(1, 1, 20),
+        torch.full((1, 1, 20), 0.02),
+        values["p"],
+        values["p"],
+        like,
+        torch.zeros(1, 1, 20),
+        like > 1,
+        like,
+        like,
+        like[0],
+        like,
+        values["lead"],
+    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 from unittest import mock
 
 from matplotlib.figure import Figure
@@ -9,12 +10,15 @@ from matplotlib.figure import Figure
 from arithprobe.plotting.render import to_rgb
 
 
-def white_figures() -> contextlib.AbstractContextManager[object]:
+@contextlib.contextmanager
+def white_figures() -> Iterator[None]:
     """Within the block, figures are made and saved but stay white.
 
-    To draw them takes most of the time; they have tests of their own.
+    To lay them out and to draw them takes most of the time; they have tests of their own.
     """
-    return mock.patch.object(Figure, "draw", lambda figure, renderer: None)
+    nothing = mock.patch.object(Figure, "draw", lambda figure, renderer: None)
+    with nothing, mock.patch.object(Figure, "get_layout_engine", lambda figure: None):
+        yield
 
 
 def rendered(figure):

@@ -35,6 +35,7 @@ from arithprobe.plotting.attention import attention_maps, last_token_roles, role
 from arithprobe.plotting.head_effects import ablation_bars, mass_against_effect, patching_grid
 from arithprobe.plotting.heads import category_bars, head_scores
 from arithprobe.plotting.render import to_rgb
+from arithprobe.plotting.tokens import token_character
 from arithprobe.probes.rank import Agreement, RankCorrelation, rank_correlation
 
 pytestmark = pytest.mark.slow(seconds=0.2)
@@ -167,7 +168,7 @@ def test_every_figure_fits_a_page_names_its_axes_and_can_be_read(name, about):
         below = own[-1:] if name == "bars" else [one for one in own if together(axes.get_shared_x_axes(), axes, one)]
         assert any(one.get_ylabel() for one in beside) and any(one.get_xlabel() for one in below)
         below, beside = axes.get_xticklabels(), axes.get_yticklabels()
-        assert min(text.get_fontsize() for text in [*below, *beside, *axes.texts, axes.title]) >= 6.5
+        assert min(text.get_fontsize() for text in [*below, *beside, *axes.texts, axes.title]) >= 8
         for side in (below, beside):
             assert not run_together([one for one in side if one.get_visible() and one.get_text()])
 
@@ -329,7 +330,7 @@ def test_the_uniform_value_of_a_score_is_in_its_title_and_on_its_scale(modulus):
 def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     one = found((2, 2))
     figure = head_scores(one.statistics, one.copying, None, None, LEARNED, 1200)
-    assert len(panels(figure)) == 6 and "at step 1200" in title_of(figure).get_text()
+    assert len(panels(figure)) == 6 and "Step 1200" in title_of(figure).get_text()
     assert "step" not in title_of(drawn("scores")).get_text()
     cost = torch.tensor([[NAN, 3.0], [12345.6, -2.0]], dtype=torch.float64)
     ablation = replace(one.ablations[2], delta_rmse=cost)
@@ -425,10 +426,15 @@ def test_the_patching_grid_has_all_tokens_first_and_then_each(size, modulus):
     assert np.allclose(shown[:, 0], patching.recovered.flatten().clip(0, 1), equal_nan=True)
     assert np.isnan(shown[:, 1]).all()  # a gap
     assert np.allclose(shown[:, 2:], patching.by_position.flatten(0, 1).clip(0, 1), equal_nan=True)
-    assert axes.images[0].get_clim() == (0, 1) and bar.get_ylabel() == "recovered share of the gap"
+    assert axes.images[0].get_clim() == (0, 1) and bar.get_ylabel() == "recovered share of the gap (1: all)"
     assert ticks(axes.yaxis) == head_names(*size)
     below = zip(("all tokens", *patching.positions), (patching.n, *patching.n_by_position), strict=True)
-    assert ticks(axes.xaxis) == [f"{role}\n{n}" for role, n in below]
+    for label, (role, n) in zip(ticks(axes.xaxis), below, strict=True):
+        assert label.split() == [
+            *role.split(),
+            *([token_character(role)] if token_character(role) else []),
+            *f"{n}".split(),
+        ]
     assert axes.get_xticks().tolist() == [0, *range(2, count + 2)]
     for (column, line), text in written(axes).items():
         head = divmod(line, size[1])
@@ -458,7 +464,7 @@ def test_a_head_stands_at_its_measure_and_its_cost_in_the_colour_of_its_layer(si
         dashes = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "uniform"]
         assert dashes == ([] if uniform is None else [uniform])
         assert axes.get_xlabel() == name and f"{correlation.n} head" in axes.get_title()
-    assert "mean ablation" in title_of(figure).get_text()
+    assert "Mean ablation" in title_of(figure).get_text()
     assert "answer units" in panels(figure)[0].get_ylabel()
 
 
@@ -473,7 +479,7 @@ def test_the_rank_correlation_is_above_its_panel():
         "rho = 0.31, p = 0.46, 8 heads",
         "no rank correlation, 2 heads",
     ]
-    assert "zero ablation" in title_of(figure).get_text()
+    assert "Zero ablation" in title_of(figure).get_text()
     assert "uniform attention" in labels(figure.legends[0].get_texts())
     figure = mass_against_effect(several[1:], found((2, 2)).ablations[0], LEARNED)
     assert "uniform attention" not in labels(figure.legends[0].get_texts())

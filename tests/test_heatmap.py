@@ -1,9 +1,12 @@
 """The heatmap says what it shows."""
 
+import numpy as np
 import torch
 
 from arithprobe.behaviour import judge_rows
 from arithprobe.plotting.heatmap import probe_heatmap
+from arithprobe.plotting.r2 import HIGHEST, SCALE
+from arithprobe.plotting.style import GREY
 from arithprobe.probes.scores import CellScores
 
 
@@ -16,18 +19,29 @@ def figure_of(r2, high, behaviour=None):
     return probe_heatmap(scores, behaviour, 141)
 
 
-def test_cells_not_above_their_null_are_struck_out_and_empty_ones_are_not():
+def test_only_cells_above_their_null_have_a_colour_and_nothing_is_drawn_over_a_number():
     axes = figure_of([[0.9, 0.04], [-20.0, float("nan")]], high=0.05).axes[0]
-    struck = sorted((round(sum(line.get_xdata()) / 2), round(sum(line.get_ydata()) / 2)) for line in axes.lines)
-    assert struck == [(0, 1), (1, 0)]
-    assert [text.get_text() for text in axes.texts] == ["0.90", "0.04", "<-10", "-"]
+    coloured = ~np.ma.getmaskarray(axes.images[0].get_array())
+    assert coloured.tolist() == [[True, False], [False, False]]
+    assert [text.get_text() for text in axes.texts] == [".900", ".040", "<-10", "-"]
+    assert [text.get_color() == GREY for text in axes.texts] == [False, True, True, True]
+    assert [line.get_xdata()[0] for line in axes.lines] == [0.5], "the gap beside 'last' is all"
+
+
+def test_a_map_parts_982_from_999_by_number_and_by_colour():
+    axes = figure_of([[0.982, 0.999], [0.0, 0.5]], high=-1.0).axes[0]
+    assert [text.get_text() for text in axes.texts][:2] == [".982", ".9990"]
+    (first, second), (low, middle) = axes.images[0].norm(axes.images[0].get_array())
+    assert second - first > 0.15 and middle - low > 0.25  # of the scale
+    assert 0.999 - 0.982 < 0.02  # the control: of a straight one
 
 
 def test_axes_have_names_and_the_scale_is_fixed():
     axes, colours = figure_of([[0.1, 0.2], [0.3, 0.4]], high=0.0).axes
-    assert (axes.get_ylabel(), colours.get_ylabel()) == ("site", "held-out R2")
+    assert axes.get_ylabel().startswith("site") and colours.get_ylabel().startswith("held-out R2")
+    assert SCALE in colours.get_ylabel()
     assert "held-out rows" in axes.get_xlabel()
-    assert axes.images[0].get_clim() == (0, 1)
+    assert axes.images[0].get_clim() == (0, HIGHEST)
     assert "at step 141" in axes.get_title(loc="left")
 
 

@@ -10,6 +10,7 @@ from rendered import rendered, title_of
 from arithprobe.plotting.ablations import ablation_against_random
 from arithprobe.plotting.ledger import decodable_against_used
 from arithprobe.plotting.patching import interchange_chart, patching_heatmap, symmetry_chart
+from arithprobe.plotting.r2 import place
 from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.steering import steering_curves
 
@@ -111,10 +112,10 @@ def test_titles_do_not_run_into_the_legend():
 def test_a_point_stands_at_its_r2_and_its_loss():
     axes = decodable_against_used([row(r2=0.9, lost=0.5), row("final", r2=0.0, lost=0.1)], LEARNED).axes[1]
     first, second = named(axes, "embed@last sum:probe"), named(axes, "final@last sum:probe")
-    assert (*first.get_xdata(), *first.get_ydata()) == pytest.approx((1.0, 0.5))  # one decade of variance read
+    assert (*first.get_xdata(), *first.get_ydata()) == pytest.approx((float(place(0.9)), 0.5))
     assert (*second.get_xdata(), *second.get_ydata()) == pytest.approx((0.0, 0.1))
     ticks = dict(zip([one.get_text() for one in axes.get_xticklabels()], axes.get_xticks(), strict=True))
-    assert ticks["0.9"] == pytest.approx(1.0) and ticks["0"] == pytest.approx(0.0)
+    assert ticks["0.9"] == pytest.approx(float(place(0.9))) and ticks["0"] == pytest.approx(0.0)
     assert first.get_color() != second.get_color()
 
 
@@ -124,7 +125,7 @@ def test_points_of_one_r2_do_not_hide_each_other():
     places = np.array([float(named(axes, f"site.{number}@last sum:probe").get_xdata()[0]) for number in range(12)])
     low, high = axes.get_xlim()
     assert np.diff(places).min() > 0.015 * (high - low)
-    assert places.mean() == pytest.approx(2.0) and low < places.min() and places.max() < high
+    assert places.mean() == pytest.approx(float(place(0.99))) and low < places.min() and places.max() < high
 
 
 def test_the_bar_beside_a_point_holds_what_it_is_tested_against():
@@ -158,7 +159,7 @@ def test_what_is_worse_than_the_axis_of_r2_stands_at_its_end():
     to_rgb(axes.figure)
     ticks = dict(zip([one.get_text() for one in axes.get_xticklabels()], axes.get_xticks(), strict=True))
     places = [named(axes, f"{site}@last sum:probe").get_xdata()[0] for site in ("embed", "final")]
-    assert places == pytest.approx([ticks["<= -4"], ticks[">= 0.9999"]])
+    assert places == pytest.approx([ticks["≤-0.5"], ticks["≥0.9999"]])
 
 
 def test_hollow_points_have_only_the_readout_after_them():
@@ -198,8 +199,21 @@ def test_an_ablation_stands_in_its_own_row_beside_its_random_subspaces():
     assert set(isotropic.get_ydata()) != set(matched.get_ydata())
     assert axes.get_yticklabels()[3].get_text() == "final@last sum:leace (25%)"
     told = "0.050 (25-25 %)"  # none for blind subspaces
-    assert texts(figure) == [told, "no match", told, told]
+    assert texts(figure) == [told, "no match", told, told, "p against\nmatched\n(displaced)"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is the uppermost
+
+
+def test_p_values_are_written_row_by_row_only_where_they_differ():
+    """24 rows of 0.050 say once what they say: no draw cost as much, and 19 draws cannot say more."""
+    several = [row(families=(family(p=p),)) for p in (1 / 21, 0.2, 1 / 21)]
+    assert [text.split()[0] for text in texts(ablation_against_random(several, LEARNED))][:3] == [
+        "0.048",
+        "0.200",
+        "0.048",
+    ]
+    alike = [row(families=(family(p=1 / 21),)) for _ in range(3)]
+    assert "0.048" in (said := texts(ablation_against_random(alike, LEARNED)))[-1]
+    assert not any("0.048" in text for text in said[:-1])
 
 
 def test_the_axis_of_ablations_shows_small_and_large_effects():
@@ -218,17 +232,16 @@ def test_why_there_is_no_p():
         "it displaces 0.25 of the variance": "all less",
     }
     rows = [row(families=(family(note=note, p=NAN),)) for note in notes]
-    assert [text.split(" (")[0] for text in texts(ablation_against_random(rows, LEARNED))] == list(notes.values())
+    *shown, column = texts(ablation_against_random(rows, LEARNED))
+    assert [text.split(" (")[0] for text in shown] == list(notes.values()) and column.startswith("p against")
 
 
 def test_steering_has_a_panel_a_target_and_place_and_a_line_a_site():
     curves = [curve("embed", positions=("1", "2")), curve("final"), curve("final"), curve("final", "x")]
     figure = steering_curves([*curves, curve("final", positions=("2",))], LEARNED)
-    assert [axes.get_title(loc="left").splitlines()[0] for axes in figure.axes] == [
-        "Steering: 'sum' moved at the last token",
-        "'sum' moved at every token where it can be read",
-        "'x' moved at the last token",
-    ]
+    headings = ("'sum' moved at the last token", "'sum' moved at every token where", "'x' moved at the last token")
+    for axes, heading in zip(figure.axes, headings, strict=True):
+        assert heading in axes.get_title(loc="left")
     lines = [[line for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes]
     assert [len(part) for part in lines] == [1, 2, 1]  # the curve given twice is drawn once
     assert lines[0][0].get_ydata() == pytest.approx(0.5 * lines[0][0].get_xdata())
@@ -251,9 +264,9 @@ def test_the_patching_map_is_fixed_at_0_to_1_with_the_embedding_below():
     axes, colours = patching_heatmap(patched(), LEARNED).axes
     assert axes.images[0].get_clim() == (0, 1) and axes.images[0].origin == "lower"
     assert [text.get_text() for text in axes.texts] == ["0.50", "-", "-0.04", "12"]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["x10\n5", "last\n7"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["x10\ndigit\n5", "last\n?\n7"]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["embed", "final"]
-    assert colours.get_ylabel() == "recovered share of the gap"
+    assert colours.get_ylabel() == "recovered share of the gap (1: all)"
 
 
 def test_an_interchange_stands_at_its_site_filled_where_it_is_more_than_random():

@@ -822,10 +822,26 @@ def cells_of(lines):
     return "\n".join(text.get_text() for text in ladder_chart(lines, RUNGS[1:], None).axes[0].texts)
 
 
-def test_the_picture_says_in_the_cell_what_cannot_be_told_in_a_colour_of_its_own():
+def test_the_picture_tells_the_states_apart_by_mark_frame_and_hatching_without_colours():
     lines = [(state, [("behaviour", state, "skill 1.00")]) for state in get_args(State)]
     axes = ladder_chart(lines, RUNGS[1:], None).axes[0]
-    assert cells_of(lines).count("skill 1.00\ncannot be told") == cells_of(lines).count("cannot be told") == 1
-    first = [one.get_facecolor() for one in axes.patches if one.get_x() < 0]
-    assert len(set(first)) == 3 and len({one.get_facecolor() for one in axes.patches}) == 4  # one is not tried
-    assert all(state in axes.get_xlabel() for state in get_args(State))
+    assert cells_of(lines).count("? skill 1.00\ncannot be told") == cells_of(lines).count("cannot be told") == 1
+    first = [one for one in axes.patches if one.get_x() < 0]
+    holds, fails, untold = (sum(one.get_facecolor()[:3]) / 3 for one in first)  # as bright as a grey
+    assert holds < 0.5 < min(fails, untold) and [bool(one.get_hatch()) for one in first] == [False, False, True]
+    assert first[1].get_linewidth() > first[2].get_linewidth()
+    assert [text.get_text()[0] for text in axes.texts if text.get_position()[0] == 0] == ["✓", "✗", "?"]
+    assert "not tried" in cells_of(lines)
+    (legend,) = axes.figure.legends
+    entries = " ".join(text.get_text() for text in legend.get_texts())
+    assert all(state in entries for state in get_args(State))
+
+
+def test_the_bar_of_a_line_stands_where_the_evidence_ends_and_what_holds_beyond_is_hollow():
+    states = ("holds", "holds", "does not hold", "holds", "cannot be told")
+    tried = [(rung, state, "1") for rung, state in zip(RUNGS[1:], states, strict=False)]
+    axes = ladder_chart([("sum", tried), ("none", [("behaviour", "does not hold", "0")])], RUNGS[1:], None).axes[0]
+    (bar,) = axes.lines
+    assert (bar.get_gid(), *bar.get_xdata()) == ("reached", 1.5, 1.5)
+    faces = [one.get_facecolor() for one in axes.patches if one.get_y() < 0]
+    assert faces[0] == faces[1] != faces[3]

@@ -315,5 +315,5 @@ def test_the_picture_says_with_what_it_goes():
     rows = [(name, [(one.rung, one.state, one.value) for one in found]) for name, found in by_name.items()]
     axes = ladder_chart(rows, [one.rung for one in by_name["x"]], None).axes[0]
     cells = [text.get_text() for text in axes.texts]
-    assert cells.count("r 0.98 with sum\ncannot be told") == 2  # of x
+    assert cells.count("? r 0.98 with sum\ncannot be told") == 2  # of x
     assert sum("slope 1.0" in text for text in cells) == 1  # of the sum

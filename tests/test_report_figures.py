@@ -15,6 +15,7 @@ from arithprobe.interventions.invariance import Invariance
 from arithprobe.plotting.answers import BINS, parity, residual_histogram, residuals_against_truth
 from arithprobe.plotting.invariance import invariance_chart
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
+from arithprobe.plotting.r2 import HIGHEST
 from arithprobe.plotting.render import to_svg
 from arithprobe.plotting.training import TrainingCurves, training_curves
 
@@ -342,7 +343,7 @@ def test_skill_far_below_zero_stands_at_the_end_of_the_axis_with_its_value():
     assert texts(training_curves(trained(3), FAILED).axes[1]) == []
 
 
-@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("steps", [2, 4])
 def test_every_site_has_a_panel_with_its_scores_and_its_null(steps):
     found = history(steps)
     found.null_high[:, 2] = torch.linspace(0.03, 0.4, steps)
@@ -357,6 +358,19 @@ def test_every_site_has_a_panel_with_its_scores_and_its_null(steps):
         assert (outline[:, 0].min(), outline[:, 0].max()) == pytest.approx(axes.get_xlim())
         assert axes.get_xlim()[0] < found.steps[0] <= found.steps[-1] < axes.get_xlim()[1]
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in shown}) == 1
+
+
+def test_a_single_validation_is_bars_with_their_numbers_and_no_dots():
+    score = column(-0.8, 0.02, 0.982, 0.9991, NAN, 0.5)[None]
+    (panel,) = panels(probe_curves(history(1, score=score), LEARNED))
+    bars = [one for one in panel.patches if one.get_gid() in ("above", "not above")]
+    assert [bar.get_gid() for bar in bars] == ["not above"] * 2 + ["above"] * 2 + ["not above", "above"]
+    assert [bar.get_height() for bar in bars] == pytest.approx([-0.5, 0.02, 0.982, 0.9991, 0.0, 0.5])
+    assert texts(panel) == ["-.800", ".020", ".982", ".9991", "-", ".500"]
+    assert not any(line.get_marker() == "o" for line in panel.lines)
+    (_, shares) = panels(training_curves(trained(2), LEARNED))
+    assert named(shares, "skill") and len(panels(training_curves(trained(1), LEARNED))) == 1  # the rest is words
+    assert "skill" in title_of(training_curves(trained(1), LEARNED)).get_text()
 
 
 def test_scores_that_are_not_above_the_null_are_hollow_and_grey():
@@ -374,7 +388,8 @@ def test_scores_that_are_not_above_the_null_are_hollow_and_grey():
 
 def test_noise_stays_small():
     faint = history(4, score=torch.full((4, 6), 0.002, dtype=torch.float64))
-    assert panels(probe_curves(faint, FAILED))[0].get_ylim() == (-0.05, 1.05)
+    low, high = panels(probe_curves(faint, FAILED))[0].get_ylim()
+    assert low == -0.05 and high > HIGHEST
     index = panels(invariance_chart(changed(index=column(0.001, 0.0, 0.002)), LEARNED))[1]
     assert index.get_ylim()[1] > 1
     (axes,) = residual_histogram(ANSWERS, ANSWERS + 1e-9 * PREDICTIONS, LEARNED).axes
@@ -386,15 +401,15 @@ def test_scores_far_below_zero_stand_at_the_end_of_the_axis_with_their_value():
     score[0, 1] = -4.2
     figure = probe_curves(history(2, score=score), LEARNED)
     axes = panels(figure)[1]
-    assert axes.get_ylim() == (-0.5, 1.05) and named(axes, "beyond").get_ydata() == [-0.5]
+    assert axes.get_ylim()[0] == -0.5 and named(axes, "beyond").get_ydata() == [-0.5]
     assert texts(axes) == ["-4.2"] and "below -0.5" in labels(figure.legends[0])
     assert [named(axes, "above").get_ydata().tolist(), named(axes, "not above").get_ydata().tolist()] == [[0.5], []]
 
 
 def test_the_note_and_the_step_are_in_the_title():
     one, many = (" ".join(title_of(probe_curves(history(n), None)).get_text().split()) for n in (1, 4))
-    assert "held-out R2 at step 100, by site. Null: permuted labels" in one
-    assert "held-out R2 by training step and site. Null: permuted labels" in many
+    assert "Where can 'sum' be read at step 100?" in one and "Null: permuted labels" in one
+    assert "Where can 'sum' be read, and since when?" in many and "Null: permuted labels" in many
 
 
 def test_invariance_shows_both_curves_in_the_order_of_the_shifts():

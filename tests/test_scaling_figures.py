@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from scipy import stats
 
+from arithprobe.plotting.r2 import LOWEST, SCALE
 from arithprobe.plotting.render import to_rgb
 from arithprobe.plotting.scaling import ablation_scaling, mlp_scaling, probe_scaling
 
@@ -196,19 +197,14 @@ def test_untrained_networks_are_dashed_and_in_sample_is_dotted_at_one_n():
 def test_lines_of_panels_are_all_dimensions_and_equally_many_on_the_same_axis():
     rows = [row | {"fourier1_k_r2": -0.5} for row in grid()]
     figure = probe_scaling(rows, FACET)
-    assert [axes.get_ylabel() for axes in panels(figure)[::3]] == [
-        "held-out R2, all dimensions",
-        "held-out R2, 64 components",
-    ]
+    names = [axes.get_ylabel() for axes in panels(figure)[::3]]
+    for name, which in zip(names, ("all dimensions", "64 components"), strict=True):
+        assert name.startswith(f"held-out R2,\n{which}\n") and " ".join(name.split()).endswith(f"({SCALE})")
     assert len({axes.get_ylim() for axes in panels(figure)}) == 1
     ablation = [row | {"forward_probe": 0.9} for row in grid()]  # in other units: each line has its own
     assert len({axes.get_ylim() for axes in panels(ablation_scaling(ablation, FACET))}) == 2
     without = [{key: value for key, value in row.items() if "_k_" not in key} for row in grid()]
-    assert [axes.get_ylabel() for axes in panels(probe_scaling(without, FACET))] == [
-        "held-out R2, all dimensions",
-        "",
-        "",
-    ]
+    assert [axes.get_ylabel() for axes in panels(probe_scaling(without, FACET))] == [names[0], "", ""]
 
 
 def test_a_task_without_a_modulus_has_the_sum():
@@ -286,11 +282,11 @@ def test_a_trial_without_the_columns_is_left_out_and_without_any_there_is_no_fig
 def test_what_is_far_off_stands_at_the_end_of_the_axis_with_its_value():
     rows = grid()
     rows[0] |= {"fourier1_r2": -40.0}
-    rows[1] |= {"fourier1_r2": -0.9}
+    rows[1] |= {"fourier1_r2": -0.4}
     panel = panels(probe_scaling(rows, FACET))[0]
     low = panel.get_ylim()[0]
-    assert low > -2
-    assert sorted(y for _, y, _ in points_of(panel, "fourier1_r2"))[:2] == pytest.approx([low, -0.9])
+    assert low == LOWEST
+    assert sorted(y for _, y, _ in points_of(panel, "fourier1_r2"))[:2] == pytest.approx([low, -0.4])
     assert [text.get_text() for text in panel.texts] == ["-40"]
 
 

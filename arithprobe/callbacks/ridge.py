@@ -35,8 +35,8 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
 
     Args:
         targets: What to probe for, see :mod:`arithprobe.probes.targets`.
-        positions: ``last`` (the last real token), ``index`` (every character index), ``role`` (every role), or
-            single ones, such as ``5`` or ``plus``; ``last`` must be among them.
+        positions: ``last`` (the last real token), ``role`` (every role), ``index`` (every character index), or
+            single ones, such as ``plus`` or ``5``; ``last`` must be among them.
         alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
             chooses.
         folds: Folds of sums (of x for targets of x, of y for those of y); one of them is held out.
@@ -56,7 +56,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
     def __init__(
         self,
         targets: Sequence[str] = ("sum",),
-        positions: Sequence[str] = ("last", "index"),
+        positions: Sequence[str] = ("last", "role"),
         alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
         cross_validate: bool = False,
@@ -147,7 +147,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
             lambda: probe_heatmap(scores, self.behaviour, step),
             _best_cell(scores),
             f"Held-out R2 of {target} by site and position",
-            "Use; and struck-out cells are not above permuted labels.",
+            "Use; and cells without a colour are not above permuted labels.",
         )
 
 

@@ -24,14 +24,21 @@ def p_beside(effect: AblationEffect, null: RandomFamily) -> str:
     return f"p {null.p:.3g} against {null.name} ({_displacing(effect, null)})"
 
 
-def p_in_short(effect: AblationEffect, null: RandomFamily) -> str:
-    """The same in a word or two, for a figure."""
+def p_in_short(effect: AblationEffect, null: RandomFamily, *, told: bool = True) -> str:
+    """The same in a word or two, for a figure.
+
+    Args:
+        effect: The ablation.
+        null: What it is compared with.
+        told: Whether to write the p-value itself; else only what is displaced.
+    """
     if not len(null.delta_rmse):
         return "no match" if "wanted" in null.note else "no draws"
     words = {"itself": "itself", "displaces": "all less", "nothing": "no change"}
     shown = next((words[word] for word in words if word in null.note), f"{null.p:.3f}")
+    shown = "" if not told and math.isfinite(null.p) else shown
     sizes = [100 * one for one in displaced_by(effect, null)]
-    return f"{shown} ({sizes[0]:.2g}-{sizes[1]:.2g} %)" if math.isfinite(sizes[0]) else shown
+    return f"{shown} ({sizes[0]:.2g}-{sizes[1]:.2g} %)".strip() if math.isfinite(sizes[0]) else shown
 
 
 def cost_beside(effect: AblationEffect, family: RandomFamily) -> str:

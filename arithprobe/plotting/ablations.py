@@ -1,7 +1,7 @@
 """The picture of ablations: each beside the random subspaces in its place."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,14 +36,16 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
         behaviour: The model's behaviour, for the title.
         kind: The ablation.
     """
-    title = f"{kind.capitalize()} ablation beside its controls: what the answers lose"
+    title = "What do the answers lose without what is read, and without controls in its place?"
     found = [(row, effect) for row in rows if (effect := row.effect(kind)) is not None]
     if not found:
         return empty_figure(title, f"no {kind} ablation", behaviour)
     columns = max(sum(one.is_null for one in effect.families) for _, effect in found)
     figure = new_figure(8.4 + 1.3 * columns, 0.26 * len(found) + 2.0)
     axes = figure.add_subplot()
-    largest = max(_strip(axes, line, effect) for line, (_, effect) in enumerate(found))
+    floors = _floors([effect for _, effect in found])
+    largest = max(_strip(axes, line, effect, floors) for line, (_, effect) in enumerate(found))
+    _name_columns(axes, [effect for _, effect in found], floors)
     linear = 10.0 ** math.floor(math.log10(largest or 1.0) - _DECADES)
     axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
     axes.axvline(0, color="black", linewidth=0.6, zorder=1.6)
@@ -55,7 +57,7 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     entries = [("D", BLUE, f"the subspace itself; 95 %, {fit_words(effect.fit_blocks for _, effect in found)}")]
     drawn = dict.fromkeys(one.name for _, effect in found for one in effect.families)
     tested = {one.name for _, effect in found for one in effect.families if one.is_null}
-    words = {name: "p (displaced) at the right" if name in tested else "a description, no p" for name in drawn}
+    words = {name: "its p is at the right" if name in tested else "a description, no p" for name in drawn}
     entries += [("o", _FAMILIES[name][0], f"{name}: {said}") for name, said in words.items()]
     handles = [Line2D([], [], ls="none", marker=mark, color=colour, label=text) for mark, colour, text in entries]
     untold = any(one.untold for _, effect in found for one in effect.families)
@@ -63,11 +65,49 @@ def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | No
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, title=note, title_fontsize=SMALL
     )
-    set_title(axes, title, behaviour)
+    judged = max(effect.n for _, effect in found)
+    set_title(
+        axes, title, behaviour, f"{kind.capitalize()} ablation, {judged} held-out rows; a dot is a draw of a control"
+    )
     return figure
 
 
-def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
+def _floors(effects: Sequence[AblationEffect]) -> dict[str, float]:
+    """By control, the smallest p its draws allow, where there are several p and none is larger."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for family in (one for effect in effects for one in effect.nulls if math.isfinite(one.p)):
+        found.setdefault(family.name, []).append((family.p, 1 / (len(family.delta_rmse) + 1)))
+    return {
+        name: pairs[0][1]
+        for name, pairs in found.items()
+        if len(pairs) > 1 and all(math.isclose(p, floor) for p, floor in pairs)
+    }
+
+
+def _name_columns(axes: Axes, effects: Sequence[AblationEffect], floors: Mapping[str, float]) -> None:
+    """What stands at the right, below it; of p-values that are all at their floor, that, once."""
+    tested: dict[int, dict[str, None]] = {}
+    for effect in effects:
+        for column, family in enumerate(effect.nulls):
+            tested.setdefault(column, {})[family.name] = None
+    for column, names in tested.items():
+        lines = [
+            f"all p at the floor,\n{floors[name]:.2g}, of {name}" if name in floors else f"p against\n{name}"
+            for name in names
+        ]
+        axes.annotate(
+            "\n".join([*lines, "(displaced)"]),
+            (1, 0),
+            (8 + _COLUMN * column, -4),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            fontsize=SMALL,
+            annotation_clip=False,
+        )
+
+
+def _strip(axes: Axes, line: int, effect: AblationEffect, floors: Mapping[str, float]) -> float:
     """One row of the picture; returns the largest size in it."""
     sizes = [effect.delta_rmse]
     column = 0
@@ -79,12 +119,12 @@ def _strip(axes: Axes, line: int, effect: AblationEffect) -> float:
         )
         if family.is_null:
             axes.annotate(
-                p_in_short(effect, family),
+                p_in_short(effect, family, told=family.name not in floors),
                 (1, line),
                 (8 + _COLUMN * column, 0),
                 xycoords=axes.get_yaxis_transform(),
                 textcoords="offset points",
-                color=colour,
+                color="black",
                 va="center",
                 fontsize=SMALL,
                 annotation_clip=False,

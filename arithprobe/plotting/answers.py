@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour, difference
 from arithprobe.plotting.sheets import empty_figure
-from arithprobe.plotting.style import BLUE, ORANGE, new_figure
+from arithprobe.plotting.style import BLUE, ORANGE, SMALL, new_figure
 from arithprobe.plotting.titles import set_title
 
 BINS = 40
@@ -192,7 +192,7 @@ def _finish(figure: Figure, axes: Axes, title: str, behaviour: Behaviour | None)
     axes.grid(linewidth=0.4, alpha=0.5)
     axes.set_axisbelow(True)
     handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([12.0])

@@ -15,13 +15,13 @@ from arithprobe.attention.roles import GROUPS, RoleGroup
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.sheets import panels_below_a_title
-from arithprobe.plotting.style import SMALL, TINY, new_figure
+from arithprobe.plotting.style import SMALL, new_figure
 from arithprobe.plotting.titles import set_title
 
 _WIDE, _NARROW = 9.4, 7.0  # of figures with more than two panels a line, and of others, inches
 _BESIDE = 1.3  # width of labels and colour bar
 _TITLE = 1.0  # height of the title
-_LETTER, _ROLE = 0.088, 0.11  # room for one letter of the smallest size, and for a role beside the next
+_LETTER, _ROLE = 0.12, 0.125  # room for one letter of the smallest size, and for a role beside the next
 _MANY = 14  # roles; beyond, their names need wide panels
 _ALONE = 36  # roles; beyond, only one panel a line has room for their names
 IN_WORDS: dict[RoleGroup, str] = {
@@ -58,14 +58,13 @@ def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour |
             image = heat(panel, patterns[layer, head], gamma=0.5)
             panel.set_title(head_name(layer, head), fontsize=SMALL, pad=3)
             shown.append(panel)
-    size = 8 if length <= 16 else 6.5
-    _name_ticks(shown[0], letters, letters, size)
+    _name_ticks(shown[0], letters, letters)
     for panel in shown:
         panel.tick_params(axis="both", length=0, pad=2)
     name_axes(grid, shown, "to character (key)", "from character (query)")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     _name_bar(bar, f"attention (arrow: uniform, 1/{length})", 1 / length)
-    set_title(strip, f"Attention in row {row}: {text}", behaviour)
+    set_title(strip, f"Which characters look at which in '{text}'? Attention in row {row}", behaviour)
     return figure
 
 
@@ -89,14 +88,18 @@ def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | Non
     for panel, matrix, name in zip(shown, matrices, names, strict=True):
         image = heat(panel, matrix, gamma=0.5)
         panel.set_title(name, fontsize=SMALL, pad=3)
-    _name_ticks(shown[0], roles, roles, 7, rotation=90)
+    _name_ticks(shown[0], roles, roles, rotation=90)
     for panel in shown:
         panel.tick_params(axis="both", length=2, labelbottom=panel in lowest(grid, shown))
     name_axes(grid, shown, "to role (key)", "from role (query)")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     uniform = float(statistics.uniform_role_mass.nanmean())
     _name_bar(bar, f"mean attention (arrow: uniform, on average {uniform:.3f})", uniform)
-    set_title(strip, f"Attention by role in layer {layer}, mean over {statistics.n} rows", behaviour)
+    set_title(
+        strip,
+        f"Which tokens look at which in layer {layer}? Attention by role, mean over {statistics.n} rows",
+        behaviour,
+    )
     return figure
 
 
@@ -113,7 +116,7 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
     table = torch.cat([statistics.last_role_mass.flatten(0, 1), statistics.uniform_last_role_mass[None]])
     figure = new_figure(9.4, 0.24 * len(table) + 1.9)
     panel = figure.add_subplot()
-    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, size=7.5, form="{:.0f}".format)
+    annotate(panel, heat(panel, table, gamma=0.5), 100 * table, form="{:.0f}".format)
     for layer in range(layers):
         panel.axhline((layer + 1) * heads - 0.5, color="white", linewidth=1.5)
     upright = max(len(role) for role in statistics.roles) > 6
@@ -122,7 +125,7 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
     panel.tick_params(length=2)
     panel.set_xlabel("to role (key)")
     panel.set_ylabel("head")
-    text = f"What heads look at from the last token: attention in percent, mean over {statistics.n} rows"
+    text = f"What do heads look at from the last token? Attention in percent, mean over {statistics.n} rows"
     set_title(panel, text, behaviour)
     return figure
 
@@ -158,15 +161,15 @@ def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figu
             panel.axhline((layer + 1) * (heads + 1) - 0.5, color="white", linewidth=1.5)
         panel.set_title(f"attention to {IN_WORDS[group]}", fontsize=SMALL, pad=3)
         panel.tick_params(
-            axis="x", labelrotation=90, labelsize=TINY, length=2, labelbottom=panel in lowest(grid, shown)
+            axis="x", labelrotation=90, labelsize=SMALL, length=2, labelbottom=panel in lowest(grid, shown)
         )
-        panel.tick_params(axis="y", labelsize=TINY, length=2)
+        panel.tick_params(axis="y", labelsize=SMALL, length=2)
     shown[0].set_xticks(range(len(statistics.roles)), statistics.roles)
     shown[0].set_yticks(range(len(table)), [*names, "uniform"])
     name_axes(grid, shown, "from role (query)", "head")
     bar = figure.colorbar(image, ax=shown, fraction=0.025, aspect=35)
     bar.set_label("attention to the group")
-    text = f"Attention to groups of characters by where it comes from, mean over {statistics.n} rows"
+    text = f"From where do heads look at each group of characters? Mean over {statistics.n} rows"
     set_title(strip, text, behaviour)
     return figure
 
@@ -185,14 +188,14 @@ def _square_panels(lines: int, columns: int, room: float, between: float) -> tup
     return figure, *panels_below_a_title(figure, lines, columns)
 
 
-def _name_ticks(panel: Axes, across: Sequence[str], down: Sequence[str], size: float, rotation: int = 0) -> None:
-    """Of panels that share their axes: one stands for all, but each has its own size of letters."""
+def _name_ticks(panel: Axes, across: Sequence[str], down: Sequence[str], rotation: int = 0) -> None:
+    """Of panels that share their axes: one stands for all, but each has its own letters."""
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down)
     figure = panel.get_figure(root=True)
     for one in [] if figure is None else figure.axes:
-        one.tick_params(axis="x", labelsize=size, labelrotation=rotation)
-        one.tick_params(axis="y", labelsize=size)
+        one.tick_params(axis="x", labelsize=SMALL, labelrotation=rotation)
+        one.tick_params(axis="y", labelsize=SMALL)
 
 
 def _name_bar(bar: Colorbar, label: str, uniform: float) -> None:

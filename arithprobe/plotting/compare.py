@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
+from arithprobe.plotting.r2 import LOWEST, r2_axis, r2_text, within
 from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, SMALL, TITLE, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores
@@ -20,30 +23,61 @@ def mlp_against_ridge(scores: Sequence[MLPScores], behaviour: Behaviour | None) 
         scores: Results of one or more targets or kinds, a panel each.
         behaviour: The model's behaviour, for the title.
     """
-    figure = new_figure(9.0, 3.4 * len(scores) + 0.6)
+    figure = new_figure(9.4, 3.4 * len(scores) + 0.8)
     panels = figure.subplots(len(scores), 1, squeeze=False)[:, 0]
     for panel, one in zip(panels, scores, strict=True):
-        at = np.arange(len(one.sites))
-        score, low, high = one.score.numpy(), one.low.numpy(), one.high.numpy()
-        margins = np.nan_to_num(np.stack([score - low, high - score])).clip(min=0)
-        panel.bar(at - 0.2, score, 0.38, yerr=margins, capsize=2, color=BLUE, label="MLP")
-        panel.bar(at + 0.2, one.ridge.numpy(), 0.38, color=ORANGE, label="ridge, same rows")
+        at, regression = np.arange(len(one.sites)), one.kind == "regression"
+        _pairs(panel, one, at)
         panel.plot(
-            at - 0.2, one.null_max.numpy(), "v", color="black", markersize=5, label="MLP, largest of the shuffles"
+            at - 0.2,
+            one.null_max.numpy(),
+            "v",
+            color="black",
+            markersize=5,
+            label="MLP, null: highest\nof the shuffles",
         )
-        panel.plot(at - 0.2, one.control_on_pairs.numpy(), "x", color=GREEN, markersize=6, label="MLP, control task")
+        panel.plot(
+            at - 0.2,
+            one.control_on_pairs.numpy(),
+            "x",
+            color=GREEN,
+            markersize=6,
+            label="MLP, control task\n(random labels)",
+        )
         if one.chance:
             panel.axhline(one.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
         zero_line(panel)
-        panel.set_ylim(None if one.chance else min(panel.get_ylim()[0], -0.1), max(panel.get_ylim()[1], 0.1))
+        lowest = min(panel.get_ylim()[0], -0.1)
+        if regression:
+            r2_axis(panel, "held-out R2", max(lowest, LOWEST))
+        else:
+            panel.set_ylim(None if one.chance else lowest, max(1.12 * panel.get_ylim()[1], 0.1))
+            panel.set_ylabel("held-out accuracy")
         panel.set_xticks(at, one.sites)
-        panel.set_xlabel("site (last token)")
-        panel.set_ylabel("held-out R2" if one.kind == "regression" else "accuracy")
+        panel.set_xlabel("site, from the input on (last token)")
         panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         text = f"{one.kind} of '{one.target}' ({one.n_test} held-out rows)"
         panel.set_title(text, fontsize=TITLE, loc="left")
-    set_title(panels[0], f"MLP and ridge probes: {panels[0].get_title(loc='left')}", behaviour)
+    first = panels[0].get_title(loc="left")
+    set_title(panels[0], f"Does an MLP read more than a linear probe? {first.capitalize()}", behaviour)
     return figure
+
+
+def _pairs(panel: Axes, one: MLPScores, at: npt.NDArray[np.intp]) -> None:
+    """A bar for the MLP and one for ridge at each site, with their values."""
+    ends = (one.score.numpy(), one.low.numpy(), one.high.numpy())
+    score, low, high = (within(values) for values in ends) if one.kind == "regression" else ends
+    margins = np.nan_to_num(np.stack([score - low, high - score])).clip(min=0)
+    ridge = one.ridge.numpy()
+    panel.bar(at - 0.2, score, 0.38, yerr=margins, capsize=2, color=BLUE, label="MLP, 95 % interval")
+    panel.bar(at + 0.2, ridge, 0.38, color=ORANGE, label="ridge, same rows")
+    marks = np.stack([high, one.null_max.numpy(), one.control_on_pairs.numpy()])
+    tops = (np.nanmax([score, *marks, np.zeros(len(at))], axis=0), ridge)
+    for side, values, top in zip((-0.2, 0.2), (one.score.numpy(), ridge), tops, strict=True):
+        for place, value, reached in zip(at + side, values, top, strict=True):
+            if np.isfinite(value):
+                above = (place, max(reached, 0.0, one.chance or 0.0))
+                panel.annotate(r2_text(value), above, (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
 
 
 def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour: Behaviour | None) -> Figure:
@@ -85,11 +119,11 @@ def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour:
         panels[1].plot(dimension, macro, "o-", color=BLUE, markersize=4, label="mean over the first N frequencies")
         panels[1].plot(dimension, null_high, "--", color=GREY, label="95 % of the null of that mean")
         zero_line(panels[1])
-        panels[1].set_ylim(min(panels[1].get_ylim()[0], -0.05), max(panels[1].get_ylim()[1], 0.1))
-        panels[1].set_ylabel("held-out decode R2")
+        r2_axis(panels[1], "held-out decode R2", max(min(panels[1].get_ylim()[0], -0.05), LOWEST))
         panels[1].legend(fontsize=SMALL)
     panels[-1].set_xlabel("dimensions removed (2N)" if circle is not None else "dimensions removed")
     panels[-1].set_xticks(dimension[:: 1 + len(dimension) // 16])
-    text = f"Refitted ridge readout at {curve.site}@last (intact MSE {curve.base_mse:.4g}, a constant's "
-    set_title(above, f"{text}{curve.answer_variance:.4g}): what is left, not what the model uses", behaviour)
+    text = f"What could another readout still use at {curve.site}@last without the probe directions?"
+    note = f"Refitted ridge readout; intact MSE {curve.base_mse:.4g}, a constant's {curve.answer_variance:.4g}"
+    set_title(above, text, behaviour, note)
     return figure

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD, HOLDS
 from arithprobe.plotting.panels import logarithmic
-from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, TINY, new_figure, row_lines
+from arithprobe.plotting.r2 import r2_bar, r2_norm, within
+from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, Readings, circle_of, in_order
 from arithprobe.probes.emergence_runs import EmergenceOverRuns
@@ -41,35 +42,38 @@ def emergence_map(
     best = np.stack([history[-1].before.numpy(), *(one.best.numpy() for one in history)], axis=1)  # (V, 1 + T)
     rows = best[[names.index(one.variable) for one in drawn]]
     steps = [number if one.step is None else one.step for number, one in enumerate(history)]
-    height = 0.17 * len(drawn) + 1.2
-    figure = new_figure(9.5, 2.6 + height)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.7, height])
-    _draw_loss(above, steps, losses)
+    height = max(0.17 * len(drawn) + 1.2, 3.4)  # room for the colour bar
+    curve = len(history) > 1  # one loss is said in words
+    figure = new_figure(9.5, (2.8 if curve else 1.4) + height)
+    panels = figure.subplots(1 + curve, 1, sharex=True, squeeze=False, height_ratios=[1.7, height][1 - curve :])[:, 0]
+    below = panels[-1]
+    if curve:
+        _draw_loss(panels[0], steps, losses)
     edges = _edges(steps)
     edges = np.concatenate([[2 * edges[0] - edges[1]], edges])
-    colours = colormaps["viridis"].with_extremes(bad="none")
-    image = below.pcolormesh(
-        edges, np.arange(len(drawn) + 1) - 0.5, np.ma.masked_invalid(rows.clip(0, 1)), cmap=colours, vmin=0, vmax=1
-    )
+    colours, values = colormaps["viridis"].with_extremes(bad="none"), np.ma.masked_invalid(within(rows, 0.0))
+    image = below.pcolormesh(edges, np.arange(len(drawn) + 1) - 0.5, values, cmap=colours, norm=r2_norm())
     below.axvline(edges[1], color="white", linewidth=2.5)
     dots, crosses = (
         np.array([(one.step, row) for row, one in enumerate(drawn) if one.state == state]).reshape(-1, 2).T
         for state in (HOLDS, CANNOT_BE_TOLD)
     )
     below.scatter(*dots, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
-    below.scatter(*crosses, s=16, marker="x", color="white", linewidths=0.9, zorder=3)
+    for colour, width in ((INK, 2.4), ("white", 1.0)):
+        below.scatter(*crosses, s=16, marker="x", color=colour, linewidths=width, zorder=3)
     below.set_ylim(len(drawn) - 0.5, -0.5)
     below.set_xlim(edges[0], edges[-1])
     _name_rows(below, drawn)
-    note = "\n(first column: without training; grey: never above chance, that and drift, three times in a row;\n"
+    _name_columns(below, (edges[0] + edges[1]) / 2, steps)
+    note = "\n(grey: never above chance, that and drift, three times in a row;\n"
     note += f"cross: {CANNOT_BE_TOLD} from drift"
     hidden = len(found) - len(drawn)
     note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
     below.set_xlabel(f"training step{note}")
     below.set_ylabel("variable")
-    figure.colorbar(image, ax=below, label="held-out R2 at the best site", fraction=0.05, aspect=30, pad=0.02)
-    text = "From which step (dot) and where (right) each variable is readable at the last token"
-    set_title(above, text, behaviour)
+    r2_bar(below, image, "held-out R2 at the best site")
+    text = "Since when (dot) and where (right) can each variable be read at the last token?"
+    set_title(panels[0], text, behaviour, "" if curve else f"Validation loss {losses[0]:.3g} at the only validation")
     return figure
 
 
@@ -122,7 +126,7 @@ def emergence_runs(
     order = ("NOT LEARNED", "PARTLY LEARNED", "LEARNED")
     known = [one for one in behaviours if one is not None]
     worst = min(known, key=lambda one: (order.index(one.verdict), one.exact_match), default=None)
-    text = f"{len(names)} runs: step from which each variable is readable at the last token (bar: median)"
+    text = f"Since when can each variable be read at the last token? {len(names)} runs (bar: median)"
     set_title(axes, f"{text}. Least learned:" if len(names) > 1 else text, worst)
     return figure
 
@@ -140,16 +144,23 @@ def _draw_loss(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> Non
 
 def _name_rows(axes: Axes, drawn: Sequence[Emergence]) -> None:
     """Names of variables on the left, sites of emergence on the right."""
-    axes.tick_params(axis="y", labelsize=TINY)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.set_yticks(range(len(drawn)), [one.variable for one in drawn])
     for label, one in zip(axes.get_yticklabels(), drawn, strict=True):
         label.set_color("black" if one.emerged else GREY)
     right = axes.secondary_yaxis("right")
     emerged = [(row, one.site) for row, one in enumerate(drawn) if one.emerged and one.site is not None]
-    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=TINY)
+    right.set_yticks([row for row, _ in emerged], [site for _, site in emerged], fontsize=SMALL)
     right.tick_params(length=0)
     for side in (axes, right):
         side.spines[:].set_visible(False)
+
+
+def _name_columns(axes: Axes, untrained: float, steps: Sequence[int]) -> None:
+    """What the first column is, and some steps, away from it."""
+    every = max(1, -(-len(steps) // 8))
+    shown = [step for step in steps[::every] if step - untrained > 0.11 * (steps[-1] - untrained)]
+    axes.set_xticks([untrained, *shown], ["untrained", *map(str, shown)])
 
 
 def _edges(steps: Sequence[int]) -> npt.NDArray[np.float64]:

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.plotting.panels import heat, ink
+from arithprobe.plotting.panels import ink
+from arithprobe.plotting.r2 import LOWEST, r2_axis, r2_bar, r2_heat, r2_text, within
+from arithprobe.plotting.sheets import empty_figure
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
 
-MARKS = "dots: key frequencies; crosses: not told from neighbouring periods"
+MARKS = "No colour: not above permuted labels; dots: key frequencies; crosses: above, but not told from other periods"
 """What :func:`mark_frequencies` draws, for titles."""
 
 
@@ -31,33 +34,36 @@ def frequency_spectrum(
     """
     frequencies = np.array(scores.circle.frequencies)
     row, column = scores.sites.index(site), scores.positions.index("last")
-    figure = new_figure(max(7.0, 0.22 * len(frequencies) + 3), 6.0)
+    figure = new_figure(max(7.0, 0.13 * len(frequencies) + 3), 6.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.4])
     r2 = scores.r2[:, row, column].numpy()
     cells = [one.at(site) for one in scores.frequencies]
     low, high = (np.array([cell[name] for cell in cells]) for name in ("low", "high"))
-    margins = np.nan_to_num(np.stack([r2 - low, high - r2])).clip(min=0)
-    above.errorbar(frequencies, r2, yerr=margins, fmt="o", color=BLUE, markersize=4, capsize=2, label="held out")
+    margins = np.nan_to_num(np.stack([r2 - low, within(high) - r2])).clip(min=0)
+    above.errorbar(
+        frequencies, within(r2), yerr=margins, fmt="o", color=BLUE, markersize=4, capsize=2, label="held out"
+    )
     threshold = float(scores.max_null[row, column].quantile(0.95))
-    above.axhline(threshold, color=GREY, linewidth=1, linestyle="--", label="95 % of the largest null score")
+    above.axhline(
+        threshold, color=GREY, linewidth=1, linestyle="--", label="null: 95 % of the largest of permuted labels"
+    )
     above.plot(frequencies, scores.relabelled[:, row, column].numpy(), "x", color=ORANGE, label="relabelled circle")
     beside = scores.neighbour[:, row, column].numpy()
     above.plot(frequencies, beside, "_", color=INK, markersize=7, label="neighbouring periods")
     if twin is not None:
         above.plot(frequencies, twin.r2[:, row, column].numpy(), "^", color=GREEN, markersize=4, label="random init")
     zero_line(above)
-    above.set_ylabel("decode R2")
-    highest, lowest = float(np.nanmax(r2, initial=0.0)), float(np.nanmin(r2, initial=0.0))
-    above.set_ylim(min(1.2 * lowest, -0.05), 1.05 if highest > 0.5 else max(1.3 * highest, 0.1))  # noise stays small
+    r2_axis(above, "held-out decode R2", min(1.2 * max(float(np.nanmin(r2, initial=0.0)), LOWEST), -0.05))
     above.legend(fontsize=SMALL, loc="best", ncols=2)
     fve = scores.encode_fve[:, row, column].numpy()
     below.bar(frequencies, fve, color=BLUE, width=0.6)
     below.set_ylim(top=max(0.02, 1.1 * float(np.nanmax(fve, initial=0.0))))
-    below.set_ylabel("encode FVE")
+    below.set_ylabel("encode FVE\n(share of the\nstates' variance)")
     below.set_xlabel(f"frequency n (turns per {scores.circle.period})")
     below.set_xticks(frequencies if len(frequencies) <= 16 else frequencies[::3])
-    text = f"Fourier probes of '{scores.circle.quantity}' with period {scores.circle.period} at {site}@last"
-    set_title(above, text, behaviour)
+    circle, rows = scores.circle, float(scores.frequencies[0].n_test[row, column])
+    text = f"Which frequencies of '{circle.quantity}' mod {circle.period} can be read at {site}@last?"
+    set_title(above, text, behaviour, f"Bars: 95 % intervals; {rows:.0f} held-out rows")
     return figure
 
 
@@ -75,29 +81,49 @@ def frequency_step_map(
         site: The site.
         behaviour: The model's behaviour now, for the title.
     """
-    first = scores[0]
+    first, circle = scores[0], scores[0].circle
     row, column = first.sites.index(site), first.positions.index("last")
+    text = f"Since when can the frequencies of '{circle.quantity}' mod {circle.period} be read at {site}@last?"
     r2 = np.stack([one.r2[:, row, column].numpy() for one in scores], axis=1)  # (F, steps)
     key, above = (
         torch.stack([getattr(one, name)[:, row, column] for one in scores], 1) for name in ("key", "above_null")
     )
-    frequencies = first.circle.frequencies
-    size = (max(6.5, 0.42 * len(scores) + 3), max(3.6, 0.16 * len(frequencies) + 2.2))
-    figure = new_figure(*size)
+    if not above.any():
+        return empty_figure(text, _none_read(r2, scores[-1].max_null[row, column]), behaviour)
+    if len(scores) == 1:
+        return frequency_spectrum(first, site, behaviour)
+    shown = _reached(above.any(dim=1))
+    frequencies = circle.frequencies[shown]
+    figure = new_figure(max(6.8, 0.5 * len(scores) + 3), max(3.8, 0.17 * len(frequencies) + 2.6))
     axes = figure.add_subplot()
-    image = heat(axes, r2, lowest_first=True)
-    mark_frequencies(axes, key, above, 10)
-    every = max(1, len(steps) // 12)
+    image = r2_heat(axes, np.where(above, r2, np.nan)[shown])
+    mark_frequencies(axes, key[shown], above[shown], 10)
+    every = max(1, -(-len(steps) // 12))
     axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
-    every = 1 if len(frequencies) <= 16 else 4
+    every = 1 if len(frequencies) <= 24 else 4
     axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     axes.set_xlabel("training step")
-    axes.set_ylabel("frequency n")
-    figure.colorbar(image, ax=axes, label="held-out decode R2", fraction=0.05)
-    circle = first.circle
-    text = f"Fourier probes of '{circle.quantity}' with period {circle.period} at {site}@last ({MARKS})"
-    set_title(axes, text, behaviour)
+    axes.set_ylabel(f"frequency n (turns per {circle.period})")
+    r2_bar(axes, image, "held-out decode R2")
+    rows = float(first.frequencies[0].n_test[row, column])
+    left_out = len(circle.frequencies) - len(frequencies)
+    more = f"; {left_out} further frequencies never above" if left_out else ""
+    set_title(axes, text, behaviour, f"{MARKS}; {rows:.0f} held-out rows{more}")
     return figure
+
+
+def _reached(ever: Tensor) -> slice:
+    """The frequencies from the first to the last that was ever above its null, and one on either side."""
+    places = ever.nonzero()[:, 0].tolist()
+    return slice(max(places[0] - 1, 0), places[-1] + 2)
+
+
+def _none_read(r2: npt.NDArray[np.float64], null: Tensor) -> str:
+    """That no frequency was above its null, with the numbers."""
+    best = r2_text(float(np.nanmax(r2, initial=-np.inf)))
+    times = f"at any of {r2.shape[1]} validations" if r2.shape[1] > 1 else "at the only validation"
+    high = r2_text(float(null.quantile(0.95))) if null.numel() else "unknown"
+    return f"None of them is above its null {times}.\nThe highest held-out R2 is {best}; the null reaches {high}."
 
 
 def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> None:
@@ -111,14 +137,15 @@ def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> Non
     """
     dots, crosses = key.nonzero(), (above & ~key).nonzero()
     axes.scatter(dots[:, 1], dots[:, 0], s=size, color="white", edgecolors=INK, linewidths=0.5)
-    axes.scatter(crosses[:, 1], crosses[:, 0], s=size, marker="x", color="white", linewidths=0.8)
+    for colour, width in ((INK, 2.4), ("white", 1.0)):  # seen on bright and on dark cells
+        axes.scatter(crosses[:, 1], crosses[:, 0], s=size, marker="x", color=colour, linewidths=width)
 
 
 def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour | None) -> Figure:
     """Held-out R2 of each quantity's small periods, at one site's last token.
 
-    In brackets: the relabelled circle. Struck out: not above permuted labels at any small period, or not above
-    neighbouring periods. Empty: not probed.
+    In brackets: the relabelled circle. A cell without a colour is not above permuted labels at any small period, or
+    not above neighbouring periods; one with a dash was not probed.
 
     Args:
         scores: The best frequency of each circle.
@@ -127,26 +154,29 @@ def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour
     """
     quantities = list(dict.fromkeys(one.circle.quantity for one in scores))
     periods = sorted({one.circle.period for one in scores})
+    found = {(quantities.index(one.circle.quantity), periods.index(one.circle.period)): one for one in scores}
     best = np.full((len(quantities), len(periods)), np.nan)
-    size = (max(6.5, 0.95 * len(periods) + 2.6), 0.62 * len(quantities) + 2.2)
-    figure = new_figure(*size)
+    for cell, one in found.items():
+        best[cell] = one.r2 if one.found else np.nan
+    figure = new_figure(max(6.8, 0.95 * len(periods) + 2.6), 0.62 * len(quantities) + 2.7)
     axes = figure.add_subplot()
-    cells = [(quantities.index(one.circle.quantity), periods.index(one.circle.period)) for one in scores]
-    for cell, one in zip(cells, scores, strict=True):
-        best[cell] = one.r2
-    image = heat(axes, best)
-    for (row, column), one in zip(cells, scores, strict=True):
-        text = f"{one.r2:.2f}" + ("" if np.isnan(one.relabelled) else f"\n({one.relabelled:.2f})")
-        axes.text(column, row, text, ha="center", va="center", fontsize=LABEL, color=ink(image, one.r2))
-        if not one.found:
-            axes.plot([column - 0.35, column + 0.35], [row - 0.35, row + 0.35], color="white", linewidth=1.2)
+    image = r2_heat(axes, best, lowest_first=False)
+    for (row, column), value in np.ndenumerate(best):
+        text = _with_control(found.get((row, column)))
+        axes.text(column, row, text, ha="center", va="center", fontsize=LABEL, color=ink(image, value))
     axes.set_xticks(range(len(periods)), [str(period) for period in periods])
     axes.set_yticks(range(len(quantities)), quantities)
     axes.set_xlabel("period")
     axes.set_ylabel("quantity")
-    figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)
-    text = (
-        f"Small periods at {site}@last (in brackets: relabelled circle; struck out: not above the null and neighbours)"
-    )
-    set_title(axes, text, behaviour)
+    r2_bar(axes, image, "held-out R2")
+    text = f"Which small periods of the numbers can be read at {site}@last?"
+    note = "No colour: not above permuted labels and neighbouring periods. In brackets: control, values renamed"
+    set_title(axes, text, behaviour, note)
     return figure
+
+
+def _with_control(one: PeriodScore | None) -> str:
+    """A cell: its R2, and in brackets that of the relabelled circle."""
+    if one is None:
+        return "-"
+    return r2_text(one.r2) + ("" if np.isnan(one.relabelled) else f"\n({r2_text(one.relabelled)})")

@@ -21,6 +21,7 @@ from arithprobe.plotting.panels import annotate, heat
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
 from arithprobe.plotting.style import BLUE, GREEN, GREY, LABEL, LIGHT, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
+from arithprobe.plotting.tokens import token_axis
 from arithprobe.probes.rank import Agreement, RankCorrelation
 
 _KINDS: dict[AblationKind, str] = {"zero": BLUE, "mean": ORANGE, "resample": GREEN}
@@ -38,7 +39,7 @@ def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None
         ablations: One or more kinds, of the same heads.
         behaviour: The model's behaviour, for the title.
     """
-    title = "What the answers lose without one head"
+    title = "What do the answers lose without one head?"
     if not ablations:
         return empty_figure(title, "no head was ablated", behaviour)
     layers, heads = ablations[0].delta_rmse.shape
@@ -53,13 +54,13 @@ def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None
         panel.axvline(layer * heads - 0.5, color=GREY, linewidth=0.6, linestyle=":")
     zero_line(panel)
     panel.set_xticks(range(len(names)), names, rotation=90 * (len(names) > 16))
-    panel.tick_params(axis="x", labelsize=SMALL if len(names) <= 48 else 6.5)
+    panel.tick_params(axis="x", labelsize=SMALL)
     panel.set_xlim(-0.6, len(names) - 0.4)
     _keep_noise_small(panel, behaviour)
     panel.set_xlabel("head")
     panel.set_ylabel(_COST)
     _ablation_legend(figure, panel, ablations)
-    set_title(panel, f"{title} ({ablations[0].n} rows)", behaviour)
+    set_title(panel, title, behaviour, f"{ablations[0].n} rows")
     return figure
 
 
@@ -116,21 +117,18 @@ def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure
     gap = torch.full((len(names), 1), torch.nan)
     values = torch.cat([patching.recovered.reshape(-1, 1), gap, patching.by_position.flatten(0, 1)], dim=1)
     image = heat(panel, values)
-    annotate(panel, image, values, size=6.5)
+    annotate(panel, image, values)
     for layer in range(1, layers):
         panel.axhline(layer * heads - 0.5, color="white", linewidth=1.5)
-    roles, pairs = ("all tokens", *patching.positions), (patching.n, *patching.n_by_position)
-    ticks = [f"{role}\n{n}" for role, n in zip(roles, pairs, strict=True)]
-    upright = max(len(role) for role in patching.positions) > 6
-    panel.set_xticks([0, *range(2, count + 2)], ticks, rotation=90 if upright else 0)
+    roles, pairs = ("all tokens", "", *patching.positions), (patching.n, patching.n, *patching.n_by_position)
+    token_axis(panel, roles, pairs, "pairs of problems", "token patched")
     panel.set_yticks(range(len(names)), names)
     panel.tick_params(length=2)
-    panel.tick_params(axis="x", labelsize=7.5)
-    panel.set_xlabel("token patched, and pairs of problems that have it")
     panel.set_ylabel("head")
-    figure.colorbar(image, ax=panel, label="recovered share of the gap", fraction=0.025, aspect=25)
-    text = f"Patching one head from another problem (root mean square gap of the answers: {patching.gap:.3g})"
-    set_title(panel, text, behaviour)
+    figure.colorbar(image, ax=panel, label="recovered share of the gap (1: all)", fraction=0.025, aspect=25)
+    text = "Which head carries the answer of another problem over?"
+    note = f"One head patched; root mean square gap between the two answers: {patching.gap:.3g}"
+    set_title(panel, text, behaviour, note)
     return figure
 
 
@@ -143,7 +141,7 @@ def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation,
         behaviour: The model's behaviour, for the title.
     """
     what = f"{ablation.kind} ablation at every token, {ablation.n} rows"
-    title = f"What heads look at against what the answers lose without them ({what})"
+    title = f"Do heads that look most at the operands matter most? {what.capitalize()}"
     if not agreements:
         return empty_figure(title, "nothing to compare", behaviour)
     columns, effect = min(len(agreements), 3), ablation.delta_rmse

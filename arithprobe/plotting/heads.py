@@ -20,7 +20,7 @@ from arithprobe.interventions.heads import HeadAblation
 from arithprobe.plotting.attention import IN_WORDS
 from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, name_axes
 from arithprobe.plotting.sheets import panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, TINY, VERMILION, new_figure
+from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 
 _COLOURS: dict[RoleGroup, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
@@ -69,7 +69,7 @@ def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Fi
         panel.set_ylabel(f"layer {layer}\nshare from '?'")
     panels[-1].set_xlabel("head")
     figure.legend(handles=_bar_legend(groups), loc="outside lower center", ncols=4, fontsize=SMALL)
-    set_title(panels[0], f"What heads look at from the last token, mean over {statistics.n} rows", behaviour)
+    set_title(panels[0], f"What do heads look at from the last token? Mean over {statistics.n} rows", behaviour)
     return figure
 
 
@@ -131,8 +131,9 @@ def head_scores(
     shown[0].set_xticks(range(0, heads, 1 if heads <= _CROWDED else 4))
     shown[0].set_yticks(range(layers))
     name_axes(grid, shown, "head", "layer")
-    text = "Attention heads" + ("" if step is None else f" at step {step}")
-    set_title(strip, f"{text}, from the last token, {statistics.n} rows (arrow: uniform attention)", behaviour)
+    text = "What does each head look at from the last token, and what does it cost to lose it?"
+    note = f"{'' if step is None else f'Step {step}, '}{statistics.n} rows; arrow: uniform attention"
+    set_title(strip, text, behaviour, note[0].upper() + note[1:])
     return figure
 
 
@@ -145,7 +146,7 @@ def _draw(panel: Axes, score: _Score) -> None:
     figure = panel.get_figure(root=True)
     if figure is not None:
         bar = figure.colorbar(image, ax=panel, fraction=0.06, aspect=max(14, 4 * len(score.values)), pad=0.03)
-        bar.ax.tick_params(labelsize=TINY, length=2)
+        bar.ax.tick_params(labelsize=SMALL, length=2)
         bar.ax.locator_params(nbins=3)
         if score.uniform is not None:
             mark_uniform(bar, score.uniform)

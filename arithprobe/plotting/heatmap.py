@@ -1,23 +1,24 @@
 """Where is it decodable: held-out R2 by site and position."""
 
-import math
-
+import torch
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
-from arithprobe.plotting.panels import annotate, heat
-from arithprobe.plotting.style import SMALL, new_figure
+from arithprobe.plotting.r2 import r2_bar, r2_heat, r2_numbers, r2_text
+from arithprobe.plotting.style import new_figure
 from arithprobe.plotting.titles import set_title
+from arithprobe.plotting.tokens import token_axis
 from arithprobe.probes.scores import CellScores
 
-_CELL = (0.52, 0.42)  # width and height of a cell, inches
+_CELL = (0.45, 0.42)  # width and height of a cell, inches
+_NARROWEST = 6.5
 
 
 def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | None) -> Figure:
     """A heatmap of held-out R2, sites upwards from the embedding, positions from left to right.
 
-    The colour scale is fixed at 0 to 1, so that pictures of different steps compare. Cells that do not exceed the 95 %
-    quantile of their null are struck out; cells with too few rows are empty.
+    The colour scale is fixed, so that pictures of different steps compare, and parts values near 1. A cell that is not
+    above the 95 % quantile of its null has its number, in grey, and no colour; one with too few rows has a dash.
 
     Args:
         scores: Scores of one target.
@@ -25,30 +26,29 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
         step: Training step, for the title; None outside a fit.
     """
     rows, columns = len(scores.sites), len(scores.positions)
-    figure = new_figure(columns * _CELL[0] + 2.6, rows * _CELL[1] + 2.3)
+    figure = new_figure(max(columns * _CELL[0] + 2.6, _NARROWEST), rows * _CELL[1] + 2.7)
     axes = figure.add_subplot()
-    image = heat(axes, scores.r2, lowest_first=True)
-    annotate(axes, image, scores.r2, size=SMALL, form=_shown)
-    struck = ~(scores.skill > scores.null_high) & ~scores.r2.isnan()
-    for row, column in struck.nonzero().tolist():
-        axes.plot([column - 0.4, column + 0.4], [row - 0.3, row + 0.3], color="white", linewidth=1.2)
-    smallest = scores.n_test.amin(dim=0).int().tolist()
-    ticks = [f"{position}\n{n}" for position, n in zip(scores.positions, smallest, strict=True)]
-    longest = max(len(position) for position in scores.positions)
-    axes.set_xticks(range(columns), ticks, rotation=90 if longest > 5 else 0)
+    above = scores.skill > scores.null_high
+    image = r2_heat(axes, torch.where(above, scores.r2, torch.nan))
+    r2_numbers(axes, image, scores.r2)
+    if scores.positions[0] == "last" and columns > 1:
+        axes.axvline(0.5, color="white", linewidth=4)  # it is one of the others again
+    token_axis(axes, scores.positions, scores.n_test.amin(dim=0).tolist(), "held-out rows", "token")
     axes.set_yticks(range(rows), scores.sites)
-    axes.set_xlabel("token position (below it: held-out rows)")
-    axes.set_ylabel("site")
-    figure.colorbar(image, ax=axes, label="held-out R2", fraction=0.05)
-    text = f"{scores.analysis} probes of '{scores.target}'"
+    axes.set_ylabel("site (input below)")
+    r2_bar(axes, image, "held-out R2")
+    text = f"Where can '{scores.target}' be read? {scores.analysis.capitalize()} probes"
     text += "" if step is None else f" at step {step}"
-    set_title(axes, f"{text} (struck out: not above the permutation null)", behaviour)
+    set_title(axes, text, behaviour, _null(scores))
     return figure
 
 
-def _shown(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    if value < -9.95:
-        return "<-10"
-    return f"{value:.2f}" if value > -0.995 else f"{value:.1f}"
+def _null(scores: CellScores) -> str:
+    """What the scores are compared with."""
+    high = scores.null_high
+    known = high[high.isfinite()]
+    if not len(known):
+        return "There is no null to compare with"
+    fits = scores.null.shape[-1]
+    most = r2_text(float(known.max()))
+    return f"No colour: not above its null, 95 % of {fits} fits on permuted labels (at most {most} in any cell)"

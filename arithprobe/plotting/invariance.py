@@ -13,7 +13,7 @@ from arithprobe.interventions.invariance import Invariance
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.panels import logarithmic_over
 from arithprobe.plotting.sheets import panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREY, VERMILION, new_figure, row_lines, zero_line
+from arithprobe.plotting.style import BLUE, GREY, SMALL, VERMILION, new_figure, row_lines, zero_line
 from arithprobe.plotting.titles import set_title
 
 _EXACT = 1e-3  # answer units squared; what is below is rounding, and the axis goes on to 0 in a straight line
@@ -42,7 +42,7 @@ def invariance_chart(found: Invariance, behaviour: Behaviour | None) -> Figure:
         panel.set_xlim(-0.5, len(names) - 0.5)
         row_lines(panel)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=SMALL)
     low, high = found.operands
     beyond = max(found.out_of_range) / found.n
     seen = f"operands that no row of the data has, outside {low} to {high}"
@@ -77,7 +77,7 @@ def _errors(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: 
     round_the_circle = "" if found.circle is None else ",\nround the circle"
     panel.set_ylabel(f"mean squared error\n(answer units squared{round_the_circle})", fontsize=9)
     shares = [found.out_of_range[column] / found.n for column in order]
-    panel.set_xticks(at, [f"{name}\n{share:.1%}" for name, share in zip(names, shares, strict=True)], fontsize=8)
+    panel.set_xticks(at, [f"{name}\n{share:.1%}" for name, share in zip(names, shares, strict=True)], fontsize=SMALL)
     panel.set_xlabel("d; below, share of all problems out of range", fontsize=9)
 
 
@@ -94,7 +94,7 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
                 (0, 6),
                 textcoords="offset points",
                 ha="center",
-                fontsize=7.5,
+                fontsize=SMALL,
                 color="black",
             )
     panel.axhline(1, color="black", linestyle="--", linewidth=0.8)
@@ -103,7 +103,7 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
         (0.02, 1),
         (0, 3),
         va="bottom",
-        fontsize=8,
+        fontsize=SMALL,
         xycoords=panel.get_yaxis_transform(),
         textcoords="offset points",
         color="black",
@@ -115,7 +115,7 @@ def _index(panel: Axes, found: Invariance, order: npt.NDArray[np.intp], names: l
     panel.set_ylim(-0.06 * top, top)
     panel.set_ylabel("I: distance of the two answers,\nover that of unrelated problems", fontsize=9)
     kept = [found.kept[column] for column in order]
-    panel.set_xticks(at, [f"{name}\n{n}" for name, n in zip(names, kept, strict=True)], fontsize=8)
+    panel.set_xticks(at, [f"{name}\n{n}" for name, n in zip(names, kept, strict=True)], fontsize=SMALL)
     panel.set_xlabel("d; below, problems compared", fontsize=9)
 
 

@@ -9,12 +9,12 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from arithprobe.plotting.style import GREY, TINY
+from arithprobe.plotting.style import GREY, SMALL
 
 MARKER = 3.5
 """Radius of a point, points."""
-_LABEL = (22.0, 9.0)  # width and height of a name of four letters, points
-_RINGS = (1.0, 1.5, 2.1, 2.8, 3.6, 4.5, 5.5, 6.6)  # how far names are tried from their points
+_LABEL = (24.0, 9.5)  # width and height of a name of four letters, points
+_RINGS = (1.0, 1.5, 2.1, 2.8, 3.6, 4.5, 5.5, 6.6, 8.0)  # how far names are tried from their points
 _Box = tuple[float, float, float, float]
 
 
@@ -52,7 +52,7 @@ def name_points(panel: Axes, names: Sequence[str], x: Tensor, y: Tensor, upright
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=TINY,
+            fontsize=SMALL,
             arrowprops=line if ring > 1 else None,
         ).set_in_layout(False)
 

@@ -14,12 +14,12 @@ from sklearn.isotonic import isotonic_regression
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.interventions.words import no_skill
+from arithprobe.plotting.r2 import KNEE, LOWEST, name_of_axis, place, ticks, within
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
-from arithprobe.plotting.style import GREY, LIGHT, SMALL, TINY, new_figure, zero_line
+from arithprobe.plotting.style import GREY, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _MARKERS = ("o", "D", "s", "p")
-_TICKS = (-4.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)  # of R2; the axis ends at the outer two
 _APART = 0.028  # of a panel's width, between points
 
 
@@ -52,7 +52,7 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
         behaviour: The model's behaviour, for the title.
         kind: The ablation.
     """
-    title = f"What can be read against what is used ({kind} ablation)"
+    title = f"Is what can be read also used? Held-out R2 against what {kind} ablation costs"
     points, lost = _found(rows, kind)
     if not points:
         return empty_figure(title, f"no {kind} ablation of anything that can be probed", behaviour)
@@ -65,13 +65,16 @@ def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | Non
         for position, panel in zip(sets, line, strict=True):
             _panel(panel, [one for one in points if (one.row.target, one.row.position) == (target, position)], style)
             where = {"all": "all tokens", "last": "last token"}.get(position, f"token '{position}'")
-            panel.set_xlabel(f"held-out R2 of '{target}', {where}")
+            panel.set_xlabel(name_of_axis(f"held-out R2 of '{target}', {where}", upright=False))
         line[0].set_ylabel(_upwards(lost, behaviour))
     note = "points of equal R2\nstand side by side"
     figure.legend(
         handles=_legend(points, style), loc="outside right lower", fontsize=SMALL, title=note, title_fontsize=SMALL
     )
-    set_title(strip, title, behaviour)
+    judged = max(effect.n for one in points if (effect := one.row.effect(kind)) is not None)
+    set_title(
+        strip, title, behaviour, f"{judged} held-out rows; bars: 95 % of the controls that a point is tested against"
+    )
     return figure
 
 
@@ -106,15 +109,15 @@ def _style(points: Sequence[_Point], lost: bool, behaviour: Behaviour | None) ->
     return _Style(
         colours=site_colours([one.row.site for one in points]),
         markers={name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(erasers)},
-        sides=(min(-0.1, *places), max(1.1, *places)),
+        sides=(min(-0.4, *places), max(_place(KNEE), *places)),
         limits=(max(1.12 * min(*values, 0.0), -0.5 * unit) - 0.05 * top, top),
         lost=lost,
     )
 
 
 def _place(r2: float) -> float:
-    """On the axis of R2: decades by which the unexplained variance is less than all."""
-    return -math.log10(1 - min(max(r2, _TICKS[0]), _TICKS[-1]))
+    """On the axis of R2; what is beyond stands at its end."""
+    return float(place(within(r2)))
 
 
 def _eraser(row: LedgerRow) -> str:
@@ -132,12 +135,12 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
     places = [_place(one.row.held_out_r2) for one in points]
     if points:
         places = isotonic_regression(places - steps) + steps  # the nearest that are far enough apart
-    for index, (place, (row, value, bar)) in enumerate(zip(places, points, strict=True)):
+    for index, (at, (row, value, bar)) in enumerate(zip(places, points, strict=True)):
         colour, shown = style.colours[row.site], min(max(value, low), high)
         if bar is not None:
-            panel.vlines(place, *bar, color=LIGHT, linewidth=4, zorder=1, capstyle="round")
+            panel.vlines(at, *bar, color=LIGHT, linewidth=4, zorder=1, capstyle="round")
         panel.plot(
-            [place],
+            [at],
             [shown],
             style.markers[_eraser(row)] if shown == value else "^" if value > high else "v",
             color=colour,
@@ -151,20 +154,20 @@ def _panel(panel: Axes, points: Sequence[_Point], style: _Style) -> None:
             away, side = -6 - 18 * (index % 2), "top" if value > high else "bottom"
             panel.annotate(
                 f"{value:.2g}",
-                (place, shown),
+                (at, shown),
                 (0, away if value > high else -away),
                 textcoords="offset points",
                 ha="center",
                 va=side,
                 rotation=90,
-                fontsize=TINY,
+                fontsize=SMALL,
             )
     panel.set_ylim(low, high)
     panel.update_datalim([(side, 0.0) for side in style.sides])
     panel.autoscale_view(scaley=False)
-    panel.xaxis.set_major_locator(FixedLocator([_place(tick) for tick in _TICKS]))
-    ends = {_TICKS[0]: "<= ", _TICKS[-1]: ">= "}
-    panel.xaxis.set_major_formatter(FixedFormatter([f"{ends.get(tick, '')}{tick:g}" for tick in _TICKS]))
+    numbers, names = ticks(LOWEST)
+    panel.xaxis.set_major_locator(FixedLocator([_place(tick) for tick in (LOWEST, *numbers)]))
+    panel.xaxis.set_major_formatter(FixedFormatter([f"≤{LOWEST}", *names]))
 
 
 def _legend(points: Sequence[_Point], style: _Style) -> list[Line2D]:

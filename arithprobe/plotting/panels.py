@@ -8,13 +8,14 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from torch import Tensor
 
-from arithprobe.plotting.style import GREY, INK, TINY
+from arithprobe.plotting.style import GREY, INK, LIGHT, SMALL
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
 _DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
@@ -27,6 +28,7 @@ def heat(
     colours: str = "viridis",
     gamma: float = 1.0,
     lowest_first: bool = False,
+    norm: Normalize | None = None,
 ) -> AxesImage:
     """Draw a matrix in a fixed colour scale; what is beyond it has the colour of its ends, and NaN none.
 
@@ -37,14 +39,27 @@ def heat(
         colours: Its name.
         gamma: Power of the scale: 0.5 is by square roots.
         lowest_first: Row 0 below.
+        norm: Another scale with the same limits.
     """
     return panel.imshow(
         np.clip(np.asarray(values, dtype=np.float64), *limits),
         cmap=colormaps[colours].with_extremes(bad="none"),
-        norm=PowerNorm(gamma, *limits),
+        norm=PowerNorm(gamma, *limits) if norm is None else norm,
         aspect="auto",
         origin="lower" if lowest_first else "upper",
     )
+
+
+def frame_bare(panel: Axes, values: npt.ArrayLike) -> None:
+    """Draw a thin frame round every cell that has no colour, so that a map without any is one still.
+
+    Args:
+        panel: The map.
+        values: (rows, columns), NaN where there is no colour.
+    """
+    bare = np.isnan(np.asarray(values, dtype=np.float64)).nonzero()
+    frames = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in zip(*bare, strict=True)]
+    panel.add_collection(PatchCollection(frames, facecolor="none", edgecolor=LIGHT, linewidth=0.6), autolim=False)
 
 
 def ink(image: ScalarMappable, value: float) -> str:
@@ -60,16 +75,13 @@ def ink(image: ScalarMappable, value: float) -> str:
     return INK if float(np.dot(colour[:3], (0.299, 0.587, 0.114))) > _BRIGHT else "white"
 
 
-def annotate(
-    panel: Axes, image: AxesImage, values: Tensor, size: float = TINY, form: Callable[[float], str] | None = None
-) -> None:
+def annotate(panel: Axes, image: AxesImage, values: npt.ArrayLike, form: Callable[[float], str] | None = None) -> None:
     """Write each value into its cell, dark or white, whichever is seen.
 
     Args:
         panel: Where.
         image: The picture of the values.
         values: (rows, columns).
-        size: Of the letters, in points.
         form: How to write a value; by default two decimals, fewer where it is large, and nothing for NaN.
     """
     at = np.asarray(image.get_array(), dtype=np.float64)
@@ -82,7 +94,7 @@ def annotate(
                 text,
                 ha="center",
                 va="center",
-                fontsize=size,
+                fontsize=SMALL,
                 color=ink(image, float(at[row, column])),
                 in_layout=False,  # it is within its cell, and to measure each is slow
             )

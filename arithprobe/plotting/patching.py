@@ -20,10 +20,11 @@ from arithprobe.interventions.symmetry import SymmetryTest
 from arithprobe.logic import LEVEL
 from arithprobe.plotting.panels import annotate, heat, shown
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title, site_colours
-from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, TINY, VERMILION, new_figure, zero_line
+from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, VERMILION, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
+from arithprobe.plotting.tokens import token_axis
 
-_CELL = (0.42, 0.4)  # width and height of a cell, inches
+_CELL = (0.5, 0.4)  # width and height of a cell, inches
 _CLIP = (-1.0, 2.0)  # recovered shares beyond are marked
 _CHANGES = {"x + d, y - d": (BLUE, "o"), "x + d, y": (VERMILION, "s"), "x + k, y": (GREEN, "D")}
 _SAME_SUM = "x + d, y - d"
@@ -39,20 +40,18 @@ def patching_heatmap(found: PatchingMap, behaviour: Behaviour | None) -> Figure:
         behaviour: The model's behaviour, for the title.
     """
     rows, columns = len(found.sites), len(found.positions)
-    size = (max(columns * _CELL[0] + 2.4, 6.5), rows * _CELL[1] + 2.4)
+    size = (max(columns * _CELL[0] + 2.4, 6.5), rows * _CELL[1] + 2.7)
     figure = new_figure(*size)
     axes = figure.add_subplot()
     image = heat(axes, found.recovered, lowest_first=True)
-    annotate(axes, image, found.recovered, size=7.5, form=lambda value: shown(value) or "-")
-    ticks = [f"{position}\n{n}" for position, n in zip(found.positions, found.n, strict=True)]
-    longest = max(len(position) for position in found.positions)
-    axes.set_xticks(range(columns), ticks, rotation=90 if longest > 6 else 0)
+    annotate(axes, image, found.recovered, form=lambda value: shown(value) or "-")
+    token_axis(axes, found.positions, found.n, "pairs of problems", "token patched")
     axes.set_yticks(range(rows), found.sites)
-    axes.set_xlabel("token patched, and pairs of problems that have it")
-    axes.set_ylabel("site")
-    figure.colorbar(image, ax=axes, label="recovered share of the gap", fraction=0.05)
-    text = f"Patching one state from another problem (root mean square gap of the answers: {found.gap:.3g})"
-    set_title(axes, text, behaviour)
+    axes.set_ylabel("site (input below)")
+    figure.colorbar(image, ax=axes, label="recovered share of the gap (1: all)", fraction=0.05)
+    text = "Where does a state from another problem carry the answer over?"
+    note = f"One state patched; root mean square gap between the two answers: {found.gap:.3g}"
+    set_title(axes, text, behaviour, note)
     return figure
 
 
@@ -66,7 +65,7 @@ def interchange_chart(variables: Sequence[tuple[str, str, Interchange]], behavio
         variables: Site, quantity and result of each interchange, sites in order of depth.
         behaviour: The model's behaviour, for the title.
     """
-    title = "Interchange: one quantity's subspace from another problem, at all tokens"
+    title = "Does the answer follow one quantity of another problem? Its subspace swapped at all tokens"
     if not variables:
         return empty_figure(title, "no quantity was swapped", behaviour)
     names = list(dict.fromkeys(name for _, name, _ in variables))
@@ -130,7 +129,7 @@ def _mark(panel: Axes, place: float, value: float, marker: str, **style: Any) ->
             textcoords="offset points",
             ha="center",
             va=side,
-            fontsize=TINY,
+            fontsize=SMALL,
             color=style["color"],
             rotation=90,
         )
@@ -166,7 +165,7 @@ def symmetry_chart(tests: Sequence[SymmetryTest], behaviour: Behaviour | None) -
         tests: The response to each change.
         behaviour: The model's behaviour, for the title.
     """
-    title = "Symmetries: what the answer does when the problem is changed"
+    title = "What does the answer do when the problem is changed?"
     if not tests:
         return empty_figure(title, "no change leaves enough problems in range", behaviour)
     figure = new_figure(8.4, 6.6)

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import lowest, name_axes
+from arithprobe.plotting.r2 import HIGHEST, LOWEST, r2_axis, r2_text
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
-from arithprobe.plotting.style import BLUE, GREY, LIGHT, new_figure, zero_line
+from arithprobe.plotting.style import BLUE, GREY, LABEL, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
-_BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is
-_LOWEST = -0.5  # the bottom is not below: what is stands there, as a triangle with its value
+_BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is; an R2 has an axis of its own
 _COLUMNS = 3
+_PROBES = {"mlp": "MLP"}
+_BAR = 0.6  # of the distance between two sites
 
 
 @dataclass(frozen=True)
@@ -48,42 +50,91 @@ class ProbeHistory:
 def probe_curves(history: ProbeHistory, behaviour: Behaviour | None) -> Figure:
     """Score by training step, a panel a site, all with the same axes; shaded below the null's 95 % quantile.
 
-    Scores that are not above the null are hollow and grey, as are those without a null.
+    Scores that are not above the null are hollow and grey, as are those without a null. Of one validation there is no
+    curve: its scores are bars, side by side.
 
     Args:
         history: The scores.
         behaviour: The model's behaviour, for the title.
     """
-    by = "by training step and site" if len(history.steps) != 1 else f"at step {history.steps[0]}, by site"
-    title = f"{history.analysis.capitalize()} probe of '{history.target}': {history.metric} {by}"
-    title += f". {history.note}" if history.note else ""
+    alone = len(history.steps) == 1
+    title = f"Where can '{history.target}' be read" + (
+        f" at step {history.steps[0]}?" if alone else ", and since when?"
+    )
+    title += f" {_PROBES.get(history.analysis, history.analysis.capitalize())} probes at the last token"
     if not history.sites or not history.steps:
         return empty_figure(title, "nothing was probed", behaviour)
+    score, null = (np.asarray(one, dtype=np.float64) for one in (history.score, history.null_high))
+    score = np.minimum(score, HIGHEST) if _is_r2(history) else score
+    finite = score[np.isfinite(score)]
+    bottom = max(min(_BOTTOM, finite.min(initial=0.0) - 0.05), LOWEST)
+    strip, figure = (_bars if alone else _panels)(history, score, null, bottom)
+    figure.legend(
+        handles=_legend(score, null, "s" if alone else "o"), loc="outside lower center", ncols=3, fontsize=SMALL
+    )
+    set_title(strip, title, behaviour, history.note)
+    return figure
+
+
+def _panels(
+    history: ProbeHistory, score: npt.NDArray[np.float64], null: npt.NDArray[np.float64], bottom: float
+) -> tuple[Axes, Figure]:
+    """A panel a site, and where the title stands."""
     columns = min(_COLUMNS, len(history.sites))
     rows = -(-len(history.sites) // columns)
     figure = new_figure(max(2.9 * columns + 0.5, 6.8), 2.05 * rows + 1.6)
     strip, grid = panels_below_a_title(figure, rows, columns)
     shown = [panel for line in grid for panel in line][: len(history.sites)]
-    score, null = (np.asarray(one, dtype=np.float64) for one in (history.score, history.null_high))
-    finite = score[np.isfinite(score)]
-    bottom = max(min(_BOTTOM, finite.min(initial=0.0) - 0.05), _LOWEST)
     ends = _ends(history.steps)
+    name = _scale(shown[0], history, bottom)
     for column, (panel, site) in enumerate(zip(shown, history.sites, strict=True)):
         _draw(panel, history.steps, score[:, column], null[:, column], bottom, ends)
-        panel.set_title(site, fontsize=9, loc="left", pad=3)
-    shown[0].set_ylim(bottom, _TOP)
+        panel.set_title(site, fontsize=LABEL, loc="left", pad=3)
     shown[0].set_xlim(*ends)
-    if len(history.steps) == 1:
-        shown[0].set_xticks(history.steps)
-    else:
-        shown[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    shown[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     labelled = lowest(grid, shown)
     for panel in shown:
-        panel.tick_params(labelbottom=panel in labelled, labelsize=8)
-    name_axes(grid, shown, "training step", history.metric)
-    figure.legend(handles=_legend(score, null), loc="outside lower center", ncols=3, fontsize=8)
-    set_title(strip, title, behaviour)
-    return figure
+        panel.tick_params(labelbottom=panel in labelled, labelsize=SMALL)
+    name_axes(grid, shown, "training step", name)
+    return strip, figure
+
+
+def _bars(
+    history: ProbeHistory, score: npt.NDArray[np.float64], null: npt.NDArray[np.float64], bottom: float
+) -> tuple[Axes, Figure]:
+    """One validation: a bar a site, its score above, and its null over it."""
+    figure = new_figure(max(1.1 * len(history.sites) + 1.6, 6.8), 3.9)
+    panel = figure.add_subplot()
+    name = _scale(panel, history, bottom)
+    at, values, high = np.arange(len(history.sites)), score[0], null[0]
+    for place, value, reached in zip(at, values, high, strict=True):
+        above = value > reached
+        height = max(value, bottom) if np.isfinite(value) else 0.0
+        face, edge, name_of = (BLUE, BLUE, "above") if above else ("none", GREY, "not above")
+        panel.bar([place], [height], _BAR, facecolor=face, edgecolor=edge, linewidth=1.2, gid=name_of)
+        panel.bar([place], [max(reached, bottom) - bottom], 0.9, bottom=bottom, color=LIGHT, zorder=0, gid="null")
+        above_all = (place, np.nanmax([height, reached, 0.0]))
+        panel.annotate(r2_text(value), above_all, (0, 3), textcoords="offset points", ha="center", fontsize=SMALL)
+    zero_line(panel)
+    panel.set_xticks(at, history.sites)
+    panel.set_xlim(-0.6, len(at) - 0.4)
+    panel.set_xlabel("site, from the input on")
+    panel.set_ylabel(name)
+    return panel, figure
+
+
+def _is_r2(history: ProbeHistory) -> bool:
+    return "R2" in history.metric
+
+
+def _scale(panel: Axes, history: ProbeHistory, bottom: float) -> str:
+    """Give a panel its axis upwards; what it is called."""
+    if _is_r2(history):
+        r2_axis(panel, history.metric, bottom)
+    else:
+        panel.set_ylim(bottom, _TOP)
+        panel.set_ylabel(history.metric)
+    return panel.get_ylabel()
 
 
 def _draw(
@@ -107,7 +158,7 @@ def _draw(
         panel.plot([place], [bottom], "v", color=GREY, markersize=6, clip_on=False, gid="beyond")
         if len(steps) <= 8:
             panel.annotate(
-                f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=7, color="black"
+                f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=SMALL, color="black"
             )
     zero_line(panel)
 
@@ -118,11 +169,11 @@ def _ends(steps: tuple[int, ...]) -> tuple[float, float]:
     return steps[0] - margin, steps[-1] + margin
 
 
-def _legend(score: npt.NDArray[np.float64], null: npt.NDArray[np.float64]) -> list[Artist]:
+def _legend(score: npt.NDArray[np.float64], null: npt.NDArray[np.float64], shape: str) -> list[Artist]:
     """What is drawn."""
 
-    def mark(label: str, colour: str, face: str, marker: str = "o") -> Line2D:
-        return Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, label=label)
+    def mark(label: str, colour: str, face: str, marker: str = "") -> Line2D:
+        return Line2D([], [], linestyle="none", marker=marker or shape, color=colour, markerfacecolor=face, label=label)
 
     known = np.isfinite(null)
     hollow = "not above it, or no null" if known.any() and not known.all() else "not above it"
@@ -133,6 +184,6 @@ def _legend(score: npt.NDArray[np.float64], null: npt.NDArray[np.float64]) -> li
     ]
     if not known.any():
         found = [mark("no null to compare with", GREY, "white")]
-    if (score < _LOWEST).any():
-        found.append(mark(f"below {_LOWEST}", GREY, GREY, "v"))
+    if (score < LOWEST).any():
+        found.append(mark(f"below {LOWEST}", GREY, GREY, "v"))
     return found

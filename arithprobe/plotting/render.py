@@ -2,8 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,8 @@ from PIL import Image
 def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
     """(height, width, 3) pixels of a figure."""
     canvas: Any = FigureCanvasAgg(figure)
-    with _layout_kept(figure):
-        canvas.draw()
+    _lay_out(figure)
+    canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
@@ -31,21 +29,20 @@ def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 def to_svg(figure: Figure) -> str:
     """The figure as SVG: letters as outlines, no background of its own, and the same text each time."""
-    if figure.get_layout_engine() is not None:
-        with _layout_kept(figure):
-            figure.draw_without_rendering()
+    _lay_out(figure)
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "path", "svg.hashsalt": "arithprobe", "savefig.bbox": None}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
-@contextmanager
-def _layout_kept(figure: Figure) -> Iterator[None]:
-    """Let the block place all parts, for good: a layout is slow, and one that starts from another differs a little."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "constrained_layout not applied")  # no room: the figure is still one
-        yield
+def _lay_out(figure: Figure) -> None:
+    """Place all parts, once and for good: a layout is slow, and one that starts from another differs a little."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "constrained_layout not applied")  # no room: the figure is still one
+            engine.execute(figure)
     with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
     for axes in figure.axes:  # the solver of the layout is not exact to the last bit, which would be in the SVG

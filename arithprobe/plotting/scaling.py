@@ -33,14 +33,16 @@ def probe_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "param
             curves.append(Curve(f"{probe}{part}_r2", label, colour))
             curves.append(Curve(f"{probe}{part}_untrained", "", colour, "--", points=False))
         curves.append(Curve(f"{widest}{part}_in_sample", "", "black", ":", points=False))
-        lines.append(Panels(f"held-out R2, {name}", curves, tuple(f"{probe}{part}_null" for probe in probes)))
+        lines.append(Panels(f"held-out R2,\n{name}", curves, tuple(f"{probe}{part}_null" for probe in probes), True))
     handles = [
         legend_line("untrained networks", GREY, "--"),
         legend_line(f"in sample, {probes[widest]}", "black", ":"),
         Patch(color=LIGHT, label="up to 95 % of permuted labels"),
     ]
     what = "the residue's frequencies" if any(probe != "sum" for probe in probes) else "the sum"
-    return scaling_figure(rows, facet, x, lines, f"Probes of {what} at the readout, by size", handles, shared=True)
+    return scaling_figure(
+        rows, facet, x, lines, f"Do larger models make {what} readable? Probes at the readout", handles, shared=True
+    )
 
 
 def ablation_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
@@ -73,7 +75,7 @@ def ablation_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "pa
     ]
     lines = [one for one in lines if any(row.get(one.curves[0].column) is not None for row in rows)]
     what = next((f" ({row['ablated']})" for row in rows if row.get("ablated")), "")
-    return scaling_figure(rows, facet, x, lines, f"What is lost without what the probe reads{what}, by size", [])
+    return scaling_figure(rows, facet, x, lines, f"Do larger models lose more without what the probe reads{what}?", [])
 
 
 def mlp_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
@@ -89,8 +91,8 @@ def mlp_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "paramet
         Curve("mlp_null", "MLP, shuffled labels (highest)", GREY, ":", points=False),
     ]
     name = {"accuracy": "accuracy, held out", "r2": "R2, held out"}.get(kind, kind)
-    title = "MLP probes of the answer at the readout, by size"
-    return scaling_figure(rows, facet, x, [Panels(name, curves)], title, [])
+    title = "Do MLP probes of the answer at the readout read more in larger models?"
+    return scaling_figure(rows, facet, x, [Panels(name, curves, of_r2=kind == "r2")], title, [])
 
 
 def _probes(rows: Sequence[ScalingRow]) -> dict[str, str]:

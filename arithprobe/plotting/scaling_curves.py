@@ -1,7 +1,7 @@
 """Curves of measures against the size of the models: every trial by its verdict, means over seeds, and controls."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from arithprobe.plotting.style import LIGHT, TINY
+from arithprobe.plotting.style import LIGHT, SMALL
 from arithprobe.probes.metrics import MeanOverSeeds, mean_over_seeds
 
 ScalingRow = Mapping[str, Any]
@@ -20,7 +20,6 @@ UNKNOWN = "verdict unknown"
 """Of a trial without a verdict."""
 _MARKERS = {"LEARNED": ("o", True), "PARTLY LEARNED": ("o", False), "NOT LEARNED": ("x", True), UNKNOWN: ("D", False)}
 _APART = 5.0  # points between curves at the same place
-_FLOOR, _CEILING = -1.0, 2.0  # axes go no further
 
 
 class Place(NamedTuple):
@@ -64,6 +63,8 @@ class Panels(NamedTuple):
     """Curves drawn in each panel."""
     null: Sequence[str] = ()
     """Columns of the null: all up to the largest of them over the seeds is shaded."""
+    of_r2: bool = False
+    """Whether it is an R2: where one is above 0.5, the axis is that of every R2."""
 
     @property
     def columns(self) -> list[str]:
@@ -94,14 +95,6 @@ def marker_of(verdict: str, colour: str) -> dict[str, Any]:
 def legend_line(label: str, colour: str, line: Line) -> Line2D:
     """An entry of a legend for a line."""
     return Line2D([], [], color=colour, linestyle=line, label=label, linewidth=1.4)
-
-
-def set_limits(panel: Axes, values: Iterable[float]) -> None:
-    """Limits upwards that hold all values; noise stays small, and what is very far off does not count."""
-    known = [value for value in values if math.isfinite(value)]
-    most, least = max([0.0, *known]), min([0.0, *known])
-    high = 1.05 if 0.5 < most <= 1 else min(max(1.2 * most, 0.1), _CEILING)
-    panel.set_ylim(max(1.15 * least, _FLOOR) - 0.06 * high, high)
 
 
 def draw(panel: Axes, rows: Sequence[ScalingRow], place: Place, line: Panels) -> None:
@@ -193,7 +186,7 @@ def _trials(panel: Axes, rows: Sequence[ScalingRow], place: Place, curve: Curve,
                 (5, 3 if below else -3),
                 xycoords=shifted,
                 textcoords="offset points",
-                fontsize=TINY,
+                fontsize=SMALL,
                 color=curve.colour,
                 va="bottom" if below else "top",
             )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from arithprobe.plotting.r2 import LOWEST, r2_axis
 from arithprobe.plotting.scaling_curves import (
     Panels,
     Place,
@@ -17,7 +18,6 @@ from arithprobe.plotting.scaling_curves import (
     legend_line,
     marker_of,
     number,
-    set_limits,
     verdict_of,
 )
 from arithprobe.plotting.sheets import panels_below_a_title
@@ -26,6 +26,7 @@ from arithprobe.plotting.titles import set_trials_title
 
 _FACETS = {"n_layers": "{} layer", "n_heads": "{} head"}
 _ENTRY = 2.3  # width of an entry of the legend, inches
+_FLOOR, _CEILING = -1.0, 2.0  # axes go no further
 _NOTE = "Each mark is a trial"
 _BARS = "; lines join means over seeds, bars are 95 % intervals of the mean over seeds, cut where the axis ends"
 
@@ -65,8 +66,7 @@ def scaling_figure(
     _share(grid, [place.of(row) for row in rows], place)
     everything = _values(rows, lines)
     for line, panels in zip(lines, grid, strict=True):
-        set_limits(panels[0], everything if shared else _values(rows, [line]))
-        panels[0].set_ylabel(line.name)
+        _set_limits(panels[0], line, everything if shared else _values(rows, [line]))
         for panel, (heading, own) in zip(panels, groups, strict=True):
             if panels is grid[0]:
                 panel.set_title(heading, fontsize=TITLE)
@@ -81,6 +81,19 @@ def scaling_figure(
     several = any(str(line.get_gid()).endswith(" interval") for line in artists)
     set_trials_title(strip, title, [verdict_of(row) for row in rows], f"{_NOTE}{_BARS if several else ''}.")
     return figure
+
+
+def _set_limits(panel: Axes, line: Panels, values: Iterable[float]) -> None:
+    """Name and limits upwards that hold all values; noise stays small, and what is very far off does not count."""
+    panel.set_ylabel(line.name)
+    known = [value for value in values if math.isfinite(value)]
+    most, least = max([0.0, *known]), min([0.0, *known])
+    high = 1.05 if 0.5 < most <= 1 else min(max(1.2 * most, 0.1), _CEILING)
+    low = max(1.15 * least, _FLOOR) - 0.06 * high
+    if line.of_r2 and most > 0.5:
+        r2_axis(panel, line.name, max(low, LOWEST))
+    else:
+        panel.set_ylim(low, high)
 
 
 def _pointed(line: Panels) -> list[str]:

@@ -35,8 +35,7 @@ def empty_figure(title: str, text: str, behaviour: Behaviour | None) -> Figure:
     figure = new_figure(8.2, 2.4)
     axes = figure.add_subplot()
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_axis_off()
     set_title(axes, title, behaviour)
     return figure
 

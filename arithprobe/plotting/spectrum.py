@@ -9,10 +9,13 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.frequencies import MARKS, mark_frequencies
-from arithprobe.plotting.panels import heat, logarithmic
+from arithprobe.plotting.panels import frame_bare, heat, logarithmic
+from arithprobe.plotting.r2 import r2_bar, r2_heat
 from arithprobe.plotting.style import BLUE, GREEN, GREY, LIGHT, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores
+
+_LEAST = 0.005  # share of the states' variance that has a colour
 
 
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:
@@ -26,21 +29,26 @@ def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Fi
         behaviour: The model's behaviour, for the title.
     """
     frequencies, last = scores.circle.frequencies, scores.positions.index("last")
+    key, above = (one[:, :, last].T for one in (scores.key, scores.above_null))
     r2, fve = (one[:, :, last].T.numpy() for one in (scores.r2, scores.encode_fve))  # (S, F)
-    size = (max(7.0, 0.17 * len(frequencies) + 2.4), 0.5 * len(scores.sites) + 2.8)
+    size = (max(7.0, 0.17 * len(frequencies) + 2.4), 0.5 * len(scores.sites) + 3.2)
     figure = new_figure(*size)
     panels = figure.subplots(2, 1, sharex=True)
-    for panel, values, gamma, name in ((panels[0], r2, 1.0, "decode R2"), (panels[1], fve, 0.5, "encode FVE")):
-        image = heat(panel, values, gamma=gamma, lowest_first=True)
-        figure.colorbar(image, ax=panel, label=f"held-out {name}", fraction=0.04)
+    r2_bar(panels[0], r2_heat(panels[0], np.where(above, r2, np.nan)), "held-out decode R2", fraction=0.04)
+    fve = np.where(fve >= _LEAST, fve, np.nan)
+    shares = heat(panels[1], fve, gamma=0.5, lowest_first=True)
+    frame_bare(panels[1], fve)
+    name = f"held-out encode FVE\n(no colour: below {_LEAST};\nsquare roots)"
+    figure.colorbar(shares, ax=panels[1], label=name, fraction=0.04)
+    for panel in panels:
         panel.set_yticks(range(len(scores.sites)), scores.sites)
-        panel.set_ylabel("site")
-    mark_frequencies(panels[0], scores.key[:, :, last].T, scores.above_null[:, :, last].T, 9)
+        panel.set_ylabel("site (input below)")
+    mark_frequencies(panels[0], key, above, 9)
     every = 1 if len(frequencies) <= 24 else 2 if len(frequencies) <= 48 else 4
     panels[1].set_xticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
     panels[1].set_xlabel(f"frequency n (turns per {scores.circle.period})")
-    text = f"Frequencies of '{scores.circle.quantity}' at the last token ({MARKS})"
-    set_title(panels[0], text, behaviour)
+    text = f"Which frequencies of '{scores.circle.quantity}' mod {scores.circle.period} can be read where? Last token"
+    set_title(panels[0], text, behaviour, MARKS)
     return figure
 
 
@@ -93,10 +101,11 @@ def plane_losses(sites: Sequence[PlaneLosses], behaviour: Behaviour | None) -> F
             panel.axhline(level, color=colour, linewidth=1.2, linestyle="--", label=name)
         logarithmic(panel)
         panel.set_ylim(bottom=floor)
-        panel.set_ylabel(f"{one.site}\nloss")
+        panel.set_ylabel(f"{one.site}\nloss (log)")
     panels[-1].set_xlabel("frequency n whose plane is taken out (blue: key frequencies)")
     panels[-1].set_xlim(min(sites[0].frequencies) - 1, max(sites[0].frequencies) + 1)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=SMALL)
-    set_title(panels[0], "Loss without one frequency of the residue, by site, at the last token", behaviour)
+    text = "Which frequencies of the residue do the answers need? Loss without one of them, at the last token"
+    set_title(panels[0], text, behaviour)
     return figure

@@ -16,6 +16,7 @@ from arithprobe.plotting.style import LIGHT, SMALL, TITLE, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
 
 _LAST = ("last",)
+_TITLE = "How far does the answer follow a quantity that is moved inside the model?"
 
 
 def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None) -> Figure:
@@ -31,7 +32,7 @@ def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None
     """
     unique = list({(one.target, one.site, one.positions): one for one in curves}.values())
     if not unique:
-        return empty_figure("Steering", "nothing could be read well enough to be moved", behaviour)
+        return empty_figure(_TITLE, "nothing could be read well enough to be moved", behaviour)
     targets = list(dict.fromkeys(one.target for one in unique))
     unique.sort(key=lambda one: (targets.index(one.target), one.positions != _LAST))
     groups: dict[str, list[SteeringCurve]] = {}
@@ -43,7 +44,8 @@ def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None
     for panel, (heading, own) in zip(panels, groups.items(), strict=True):
         _panel(panel, own, colours)
         panel.set_title(heading, fontsize=TITLE, loc="left")
-    set_title(panels[0], f"Steering: {next(iter(groups))}", behaviour)
+    note = f"{next(iter(groups))}; control: random patterns of the same size"
+    set_title(panels[0], _TITLE, behaviour, note)
     return figure
 
 

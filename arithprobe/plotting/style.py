@@ -19,8 +19,8 @@ WARNING = "firebrick"
 """Colour of the title where a model has not learned."""
 DPI = 110
 """Pixels an inch of a picture."""
-TITLE, LABEL, SMALL, TINY = 10, 9, 8, 7
-"""Sizes of letters, points: titles; names of axes; ticks, legends and cells; numbers beside points."""
+TITLE, LABEL, SMALL = 10, 9, 8
+"""Sizes of letters, points: titles; names of axes; all else. Nothing is smaller."""
 
 
 class _ShownFigure(Figure):

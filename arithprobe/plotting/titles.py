@@ -14,17 +14,22 @@ _UNTOLD = "Whether what is found here is about the task cannot be told: an untra
 _WARNING = "What is found here is not about the task: an untrained network can score as high."
 
 
-def set_title(axes: Axes, text: str, behaviour: Behaviour | None) -> None:
+def set_title(axes: Axes, text: str, behaviour: Behaviour | None, note: str = "") -> None:
     """Put the text and the verdict above the axes; in red, with a warning, where the model has not learned.
 
     Call it last: it also tidies what is drawn.
 
     Args:
         axes: The axes of a figure, the first where there are several.
-        text: What the figure shows.
+        text: The question that the figure answers, or what it found.
         behaviour: The model's behaviour, None where it is unknown.
+        note: How to read it: the null, how many rows, what marks mean. It stands below the text.
     """
-    lines = [text, f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown"]
+    lines = [
+        text,
+        *([note] if note else []),
+        f"Model {behaviour}" if behaviour is not None else "Model behaviour unknown",
+    ]
     failed = behaviour is not None and behaviour.verdict == "NOT LEARNED"
     if failed:
         lines.append(_UNTOLD if behaviour is not None and behaviour.state == CANNOT_BE_TOLD else _WARNING)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from arithprobe.behaviour import EXACT_MATCH_LEARNED, SKILL_FLOOR, Behaviour
 from arithprobe.plotting.panels import logarithmic_over
-from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, row_lines
+from arithprobe.plotting.sheets import empty_figure
+from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
 
 _MANY = 100  # training losses; beyond, their running mean is drawn over them
@@ -42,19 +43,25 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
     """Loss above, skill and exact answers below, and the distance round the circle where there is one.
 
     The loss has a logarithmic axis; what is not above 0, or no number, is left out. The axis of skill goes from -0.5,
-    or higher, to 1: what is below stands at its end, as a triangle.
+    or higher, to 1: what is below stands at its end, as a triangle. What a single validation found is said in words.
 
     Args:
         curves: What the run logged.
         behaviour: The model's behaviour, for the title.
     """
-    circle = curves.circular_error
-    rows = 2 if circle is None else 3
-    figure = new_figure(8.2, 1.9 + 1.9 * rows)
-    panels = figure.subplots(rows, 1, sharex=True)
+    circle, validations = curves.circular_error, len(curves.val_step)
+    text = (
+        f"How did training go? Loss, and how good the answers are ({validations} validation{'s' * (validations != 1)})"
+    )
+    rows = 1 if validations <= 1 else 2 if circle is None else 3
+    if rows == 1 and len(curves.train_step) <= 1:
+        return empty_figure(text, _in_words(curves) or "nothing was logged", behaviour)
+    figure = new_figure(8.2, 2.1 + 1.9 * rows)
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     _losses(panels[0], curves)
-    _shares(panels[1], curves)
-    if circle is not None:
+    if rows > 1:
+        _shares(panels[1], curves)
+    if rows > 2 and circle is not None:
         at, off = _finite(curves.val_step, circle)
         panels[2].plot(at, off, "o-", color=PURPLE, markersize=4, linewidth=1.2, gid="circular error")
         panels[2].set_ylim(0, 1.1 * max(off.max(initial=0.0), 1.0))
@@ -63,12 +70,19 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
         row_lines(panel)
     for panel in panels[:2]:
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     panels[-1].set_xlabel("training step")
-    validations = len(curves.val_step)
-    text = f"Training: loss, and how good the answers are ({validations} validation{'s' * (validations != 1)})"
-    set_title(panels[0], text, behaviour)
+    set_title(panels[0], text, behaviour, _in_words(curves) if rows == 1 else "")
     return figure
+
+
+def _in_words(curves: TrainingCurves) -> str:
+    """What a single validation found: a dot is no curve."""
+    if len(curves.val_step) != 1:
+        return ""
+    (step,), (loss,), (skill,), (exact,) = curves.val_step, curves.val_loss, curves.skill, curves.exact_match
+    off = "" if curves.circular_error is None else f", off by {curves.circular_error[0]:.3g} round the circle"
+    return f"At step {step:.0f}: validation loss {loss:.3g}, skill {skill:.3g}, {exact:.1%} of answers exact{off}"
 
 
 def _losses(panel: Axes, curves: TrainingCurves) -> None:
@@ -103,7 +117,7 @@ def _shares(panel: Axes, curves: TrainingCurves) -> None:
             panel.plot(at[low], np.full(low.sum(), _LOWEST), "v", color=colour, markersize=7, gid=f"{name} below")
             worst = np.argmin(shares)
             place, text = (at[worst], _LOWEST), f"{shares[worst]:.2g}"
-            panel.annotate(text, place, (0, 6), textcoords="offset points", ha="center", fontsize=7, color="black")
+            panel.annotate(text, place, (0, 6), textcoords="offset points", ha="center", fontsize=SMALL, color="black")
     panel.axhline(0, color="black", linewidth=0.8, label="skill of the\nbest constant (0)")
     panel.axhline(SKILL_FLOOR, color="black", linewidth=0.9, linestyle="--", label=f"gate: skill above {SKILL_FLOOR}")
     label = f"LEARNED: exact\nfrom {EXACT_MATCH_LEARNED}"

@@ -28,6 +28,9 @@ MAX_CHARACTERS = 3 * MAX_DIGITS + len(" +  (mod ) = ?")
 if TYPE_CHECKING:
     import torch
 
+_CHARACTERS = {"plus": "+", "mod_open": "(", "mod_close": ")", "equals": "=", LAST_ROLE: "?"}
+_LETTERS = {f"mod_{letter}": letter for letter in "mod"}
+
 Numbers = TypeVar("Numbers", int, npt.NDArray[np.int64], "torch.Tensor")
 
 
@@ -109,6 +112,22 @@ class Problem:
         """The problem as written in a TSV."""
         middle = "" if self.modulus is None else f" (mod {self.modulus})"
         return f"{self.x} + {self.y}{middle} = ?"
+
+
+def character_of(role: str) -> str:
+    """The character that has a role in every problem, ``digit`` for those of numbers; empty for another name.
+
+    >>> [character_of(role) for role in ("x100", "mod10", "sp1", "mod_sp", "equals", "mod_m", "memory", "5")]
+    ['digit', 'digit', ' ', ' ', '=', 'm', '', '']
+
+    Args:
+        role: One of :attr:`Layout.roles`, or any other text.
+    """
+    if re.fullmatch("(x|y|mod)10*", role):
+        return "digit"
+    if re.fullmatch("sp[0-9]|mod_sp", role):
+        return " "
+    return (_CHARACTERS | _LETTERS).get(role, "")
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class ProbeOptions:
     """Variables of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4), all."""
     sites: Sequence[str] = ("residual",)
     """Sites to probe: residual (embed to final), or names such as resid_post.1, attn_out.0, z.0 (heads' outputs)."""
-    positions: Sequence[str] = ("last", "index")
-    """Positions for the ridge probes: last, index (every index), role (every role), or single ones (5, plus)."""
+    positions: Sequence[str] = ("last", "role")
+    """Positions for the ridge probes: last, role (every role), index (every index), or single ones (5, plus)."""
     period: int | None = None
     """Period of the Fourier probes; the modulus of the problems if not given."""
     frequencies: int = 48

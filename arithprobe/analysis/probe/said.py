@@ -68,6 +68,8 @@ def _refit_blocks(report: ProbeReport) -> Iterator[Content]:
         f"{curve.base_mse:.4g} -> {curve.base_mse + added:.4g} (a constant: {curve.answer_variance:.4g}; {controls}). "
         "It measures what another readout could still use, not what the model uses."
     )
+    if len(curve.dimension) == 1:
+        return  # one number is no curve
     yield Picture(
         "refitted_readout",
         lambda: refitted_readout(curve, report.circle, report.behaviour),

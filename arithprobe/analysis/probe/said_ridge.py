@@ -116,7 +116,7 @@ def _map(scores: CellScores, behaviour: Behaviour) -> Picture:
         lambda: probe_heatmap(scores, behaviour, None),
         f"The best cell is {at}, held-out R2 {best:.3f}." if known else "Nothing could be scored.",
         f"Held-out R2 of {scores.target} by site and position",
-        "Anything about struck-out cells: their scores are not above permuted labels.",
+        "Anything about cells without a colour: their scores are not above permuted labels.",
     )
 
 
