@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.context import get_spawning_popen
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arithprobe.errors import ArithprobeError, shown
 
@@ -47,16 +47,19 @@ class FunctionTarget:
         """Its fields, unless it is on its way to a process that could not find the function."""
         if get_spawning_popen() is not None and "<" in self._qualname:  # <lambda>, or a <locals> function
             raise ArithprobeError(
-                f"target {self.name!r} is {self._qualname}, which a spawned process cannot import; define it with 'def' "
-                "in a module, or train with the strategy 'ddp' or 'ddp_fork'"
+                f"target {self.name!r} is {self._qualname}, which a spawned process cannot import; define it with "
+                "'def' in a module, or train with the strategy 'ddp' or 'ddp_fork'"
             )
         return dict(vars(self))
 
 
-OneTarget = str | Mapping[str, Callable[..., Any] | str]
-"""A name; or functions by their names, each as itself or as ``module.function``."""
-Targets = Sequence[OneTarget] | Mapping[str, Callable[..., Any] | str]
-"""Names and functions."""
+if TYPE_CHECKING:
+    Functions = Mapping[str, Callable[..., Any] | str]
+    Targets = Sequence[str | FunctionTarget | Functions] | Functions
+else:
+    Targets = Any
+    """Names, and functions by their names, each as itself or as ``module.function``. A command line and a configuration
+    hand on what they read: what is wrong with it says :func:`wanted_targets`, which names what was expected."""
 
 
 class Wanted(NamedTuple):
@@ -88,10 +91,11 @@ def wanted_targets(option: str, given: object) -> Wanted:
         ArithprobeError: If something else is among them, a name is no plain word in small letters, or two functions
             have one name.
     """
-    single = isinstance(given, (str, Mapping, FunctionTarget)) or not isinstance(given, Iterable)
+    if isinstance(given, (str, Mapping, FunctionTarget)) or not isinstance(given, Iterable):
+        given = [given]
     names: list[str] = []
     functions: dict[str, FunctionTarget] = {}
-    for one in [given] if single else given:  # type: ignore[union-attr]
+    for one in given:
         if isinstance(one, str):
             names.append(one)
             continue
@@ -142,7 +146,7 @@ def _function(option: str, name: str, given: object) -> Callable[..., Any]:
     if not module:
         raise ArithprobeError(f"{option}: {name!r} is {given!r}; expected a function of the rows, or 'module.function'")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        found: object = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise ArithprobeError(f"{option}: {name!r} is {given!r}, which cannot be imported: {error}") from error
     if not callable(found):

@@ -12,6 +12,7 @@ from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.controls import UNTRAINED_MORE
 from arithprobe.probes.scores import CellScores
+from arithprobe.probes.wanted import wanted_targets
 from arithprobe.said.content import Column, Content, Picture, Table, Words
 from arithprobe.said.numbers import number, share
 
@@ -41,8 +42,10 @@ def ridge_blocks(report: ProbeReport, site: str) -> Iterator[Content]:
         site: The readout.
     """
     yield _table(report, site)
+    functions = wanted_targets("targets", report.options.targets).functions
+    mapped = {*_MAPPED, *(one.name for one in functions)}
     for one in report.ridge:
-        if one.target in _MAPPED:
+        if one.target in mapped:
             yield _map(one, report.behaviour)
     if report.since is not None:
         yield Words(_since_line(report.since, site))
