@@ -63,7 +63,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
 
     def __init__(
         self,
-        targets: Targets = ("sum",),
+        targets: Targets = "sum",
         eraser: ErasureKind = "probe",
         ablation: AblationKind = "mean",
         sites: Sequence[str] | None = None,

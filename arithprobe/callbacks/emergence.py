@@ -75,7 +75,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
 
     def __init__(
         self,
-        targets: Targets = ("all",),
+        targets: Targets = "all",
         frequencies: int | Sequence[int] | None = None,
         folds: int = 5,
         permutations: int = 20,

@@ -55,7 +55,7 @@ class MLPProbing(ValidationProbe[MLPFound]):
 
     def __init__(
         self,
-        targets: Targets = ("sum",),
+        targets: Targets = "sum",
         kind: Literal["auto", "regression", "classification"] = "auto",
         sites: Sequence[str] | None = None,
         hidden: int = 128,

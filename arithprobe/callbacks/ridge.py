@@ -58,7 +58,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
 
     def __init__(
         self,
-        targets: Targets = ("sum",),
+        targets: Targets = "sum",
         positions: Sequence[str] = ("last", "index"),
         alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
