@@ -23,6 +23,21 @@ class Inputs(NamedTuple):
     """(B,) int64 real tokens, at least 1; the readout is at the last of them."""
 
 
+class Grouped(Protocol):
+    """N rows that can be held out."""
+
+    @property
+    def path(self) -> str:
+        """Where they come from, for texts."""
+
+    @property
+    def layout(self) -> Tensor:
+        """(N,) kind of each row."""
+
+    def group(self, name: str) -> Tensor:
+        """(N,) int64 labels of a name: rows of one label are held out together."""
+
+
 class Variables(Protocol):
     """Named quantities of N rows."""
 
