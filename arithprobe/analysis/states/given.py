@@ -14,7 +14,7 @@ from arithprobe.probes.splits import fold_of
 GIVEN, BY_VALUE = "groups", "value"
 """What rows are held out by: the groups given, or the value of each target."""
 _REAL, _WHOLE = "biuf", "biu"  # kinds of NumPy types
-_LEAST_SHARE = 0.5  # of the rows that a fold should have, below which groups are dealt out anew
+_LEAST_SHARE = 0.25  # of the rows that a fold should have, below which groups are dealt out anew
 _EXACT = 2.0**53  # whole numbers below it are exact as float64
 _FLOATS = (torch.float32, torch.float64)
 
@@ -87,8 +87,8 @@ def targets_of(targets: object, n: int) -> dict[str, Tensor]:
 def labels_of(groups: object, n: int, folds: int, what: str = GIVEN) -> Tensor:
     """(N,) int64 labels, equal where groups are, of which every fold gets its share.
 
-    Folds are those of ``arithprobe probe``, by a hash of the label. Where that would leave a fold with less than half
-    of its share of the rows, as among few groups, groups are dealt out to the folds, the largest first.
+    Folds are those of ``arithprobe probe``, by a hash of the label. Where that would leave a fold with less than a
+    quarter of its share of the rows, as among few groups, groups are dealt out to the folds, the largest first.
 
     Args:
         groups: (N,) numbers or words.

@@ -92,8 +92,8 @@ def probe_states(
     >>> states, targets = torch.randn(400, 8, generator=generator), torch.arange(400) % 40
     >>> states[:, 0] += targets
     >>> found = probe_states({"planted": states, "noise": states[:, 1:]}, {"place": targets})
-    >>> [round(found.ridge[0].at(site)["r2"], 1) for site in ("planted", "noise")]
-    [1.0, -0.0]
+    >>> [found.ridge[0].at(site)["r2"] > 0.9 for site in ("planted", "noise")]
+    [True, False]
 
     Args:
         states: (n, d) states, (n, sites, d), or (n, d) by the name of a site, d as it may be: a tensor of any type on
