@@ -1,13 +1,13 @@
 """Ridge probes of any states: tensors in, held-out scores with null and interval out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.analysis.states.given import BY_VALUE, GIVEN, StateRows, batch_of, labels_of, sites_of, targets_of
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_memory, require_within
@@ -74,7 +74,7 @@ def probe_states(
     folds: int = 5,
     permutations: int = FEWEST_DRAWS,
     seed: int = 0,
-    progress: Progress | Callable[[str], object] | None = None,
+    progress: ProgressOption = None,
 ) -> StatesReport:
     """What a ridge probe reads from any states: held-out R2 with its 95 % interval, beside permuted labels.
 
@@ -105,7 +105,7 @@ def probe_states(
         folds: Folds of groups, each held out in turn.
         permutations: Label permutations of the null, at least 19; p is at least ``1 / (1 + permutations)``.
         seed: Their seed.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
 
     Returns:
         The scores: ``ridge`` holds them by target, ``to_frame()`` as a data frame; a notebook shows a table and a
