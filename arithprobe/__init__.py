@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the public names, each once: who checks types reads them he
     from arithprobe.analysis.probe.run import probe as probe
     from arithprobe.analysis.reproduce.options import ReproduceOptions as ReproduceOptions
     from arithprobe.analysis.reproduce.run import reproduce as reproduce
+    from arithprobe.analysis.states.run import probe_states as probe_states
     from arithprobe.behaviour import Behaviour as Behaviour
     from arithprobe.callbacks import BehaviourReport as BehaviourReport
     from arithprobe.callbacks import BestCheckpoint as BestCheckpoint

@@ -1,7 +1,11 @@
 """How far a long analysis is: it says what it expects to do, and what it does."""
 
+import sys
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+
+from markupsafe import escape
 
 Item = TypeVar("Item")
 Told = Callable[[str, int, int], object]
@@ -24,10 +28,12 @@ class Progress:
         self.done = self.total = 0
 
     @classmethod
-    def by_name(cls, told: "Callable[[str], object] | Progress | None") -> "Progress":
-        """What an analysis counts with, from what its caller gave: a function of a step's name, or a counter."""
-        if told is None or isinstance(told, Progress):
-            return told or cls()
+    def by_name(cls, told: "ProgressOption") -> "Progress":
+        """What an analysis counts with, from what its caller gave."""
+        if isinstance(told, Progress):
+            return told
+        if isinstance(told, bool) or told is None:
+            return cls(_shown() if told else None)
         return cls(lambda name, done, total: told(name))
 
     def expect(self, count: int) -> None:
@@ -46,3 +52,33 @@ class Progress:
         for item in items:
             self(named(item))
             yield item
+
+
+ProgressOption = Progress | Callable[[str], object] | bool | None
+"""A counter; a function of the name of each step; or True, to show a bar in a notebook, and lines elsewhere."""
+
+
+def _shown() -> Told:
+    """Shows a bar that moves, in a notebook, with no package of widgets; elsewhere a line a step, on stderr."""
+    try:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return _write
+    if not hasattr(get_ipython(), "kernel"):  # a terminal
+        return _write
+    name_of_output, shown = f"steps-{uuid.uuid4()}", False
+
+    def show(name: str, done: int, total: int) -> None:
+        nonlocal shown
+        text = f"step {done + 1} of {total}: {name}"
+        bar = f"<progress value='{done + 1}' max='{total}' style='width:16em'></progress> {escape(text)}"
+        output = {"text/plain": text, "text/html": bar}
+        display(output, raw=True, display_id=name_of_output, update=shown)  # type: ignore[no-untyped-call]
+        shown = True
+
+    return show
+
+
+def _write(name: str, done: int, total: int) -> None:
+    sys.stderr.write(f"step {done + 1} of {total}: {name}\n")

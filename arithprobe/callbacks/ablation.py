@@ -14,10 +14,12 @@ from arithprobe.limits import require_within
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.models.network import common_width, no_such_site
 from arithprobe.plotting.live_ablation import ablation_curves
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import RidgeSurvey, Split, Target
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.variables import variable_of
+from arithprobe.probes.wanted import Targets, functions_record, wanted_targets
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Content, Picture, Said, Words
 from arithprobe.training.probed import ProbedModule
@@ -39,7 +41,8 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
 
     Args:
         targets: What to take out: targets of ridge probes (``sum``, ``x10``, ``carry1``), or planes of a circle
-            (``residuemod97f1``, or ``residuemod97f1to12`` for twelve frequencies).
+            (``residuemod97f1``, or ``residuemod97f1to12`` for twelve frequencies); or functions of the rows, as for
+            :class:`~arithprobe.callbacks.ridge.RidgeProbing`.
         eraser: ``probe`` (the probe's directions), ``leace``, ``mean_difference`` or ``inlp``.
         ablation: ``mean``, ``zero`` or ``resample``: what takes the place of the erased part.
         sites: Sites; by default all along the residual stream but ``embed``, where the last token is always the same.
@@ -60,7 +63,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
 
     def __init__(
         self,
-        targets: Sequence[str] = ("sum",),
+        targets: Targets = "sum",
         eraser: ErasureKind = "probe",
         ablation: AblationKind = "mean",
         sites: Sequence[str] | None = None,
@@ -84,7 +87,8 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
         require_within(
             "DirectionAblation: ", draws=draws, folds=folds, every=every, max_examples=max_examples, seed=seed
         )
-        self.targets = list(dict.fromkeys(several("DirectionAblation: targets", targets)))
+        wanted = wanted_targets("DirectionAblation: targets", targets)
+        self.targets, self.functions = list(wanted.names), wanted.functions
         self.sites = None if sites is None else several("DirectionAblation: sites", sites)
         if not self.targets:
             raise ArithprobeError("DirectionAblation: no targets; expected one or more")
@@ -97,7 +101,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> AblationWatch:
         """Fix folds and columns."""
-        along = module.model.residual_sites
+        dataset, along = rows_with(dataset, self.functions), module.model.residual_sites
         usual = tuple(site for site in along if site != "embed") or along
         sites = usual if self.sites is None else tuple(dict.fromkeys(self.sites))
         for site in sites:
@@ -135,7 +139,8 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
                 "alphas": self.alphas,
                 "folds": self.split.folds,
                 "cells": [_record(one) for one in latest],
-            },
+            }
+            | functions_record(self.functions),
         )
 
     def tag(self, target: str, site: str, metric: str) -> str:

@@ -20,9 +20,11 @@ from arithprobe.models.network import frozen_copy
 from arithprobe.plotting.emergence import emergence_map
 from arithprobe.probes.emergence import IN_A_ROW, Emergence, emergences, in_order, in_words, listed
 from arithprobe.probes.emergence_survey import watched
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
+from arithprobe.probes.wanted import Targets, functions_record, wanted_targets
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Column, Content, Picture, Said, Table, Words
 from arithprobe.said.folder import FILES_OF_THE_RUN
@@ -51,7 +53,8 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
     ``emergence_variables/final@last/emerged``: how many variables have emerged so far, anywhere in the network.
 
     Args:
-        targets: Targets, see :mod:`arithprobe.probes.targets`; ``all`` is every one of the data that varies.
+        targets: Names of quantities, ``all`` for every one of the data that varies; or functions of the rows, as for
+            :class:`~arithprobe.callbacks.ridge.RidgeProbing`.
         frequencies: Frequencies of the residue's circle: the largest, or a list, or 0 for none. By default all up to
             half the modulus, at most 48.
         folds: Folds of groups, each held out in turn.
@@ -72,7 +75,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
 
     def __init__(
         self,
-        targets: Sequence[str] = ("all",),
+        targets: Targets = "all",
         frequencies: int | Sequence[int] | None = None,
         folds: int = 5,
         permutations: int = 20,
@@ -114,7 +117,8 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
             require_at_least("EmergenceProbing: ", frequencies=(min(frequencies, default=0), 1))
         elif frequencies is not None:
             require_at_least("EmergenceProbing: ", frequencies=(frequencies, 0))
-        self.targets = list(dict.fromkeys(several("EmergenceProbing: targets", targets)))
+        wanted = wanted_targets("EmergenceProbing: targets", targets)
+        self.targets, self.functions = list(wanted.names), wanted.functions
         if not self.targets and frequencies in (None, 0):
             raise ArithprobeError("EmergenceProbing: expected at least one target or frequency")
         self.frequencies = frequencies
@@ -138,6 +142,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> EmergenceWatch:
         """Fix variables, folds and permutations."""
+        dataset = rows_with(dataset, self.functions)
         self._task, what = dataset.task, watched(dataset, self.targets, self.frequencies, self.split)
         tag = str(Tag(self.name, "variables", "final", "last", "emerged"))
         return EmergenceWatch(module, dataset, what, self.split, twins=self.twins, so_far=self._so_far, tag=tag)
@@ -224,7 +229,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
             "steps": [one.step for one in history],
             "loss": losses,
             "variables": [dataclasses.asdict(one) | {"state": one.state} for one in in_order(found)],
-        }
+        } | functions_record(self.functions)
 
 
 def _words(name: str, found: Sequence[Emergence], validations: int, left_out: Sequence[str]) -> Iterator[Content]:

@@ -59,7 +59,7 @@ class FourierWatch(Watch[FourierFound]):
 
     def _empty(self) -> StateSample:
         ridge = self._survey.ridge
-        return StateSample(ridge.rows.lengths, ridge.sites, self._d_model, self._max_examples)
+        return StateSample(self._survey.rows.lengths, ridge.sites, self._d_model, self._max_examples)
 
     def start(self) -> None:
         """Begin with empty moments and an empty sample."""

@@ -8,9 +8,11 @@ from arithprobe.callbacks.mlp_watch import METRIC, MLPFound, MLPWatch, mlp_targe
 from arithprobe.callbacks.watch import Observed
 from arithprobe.errors import ArithprobeError, did_you_mean, require_at_least, several
 from arithprobe.limits import require_within
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.tags import Tag
+from arithprobe.probes.wanted import Targets, functions_record, wanted_targets
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import Chart, Content, Said, Words
 from arithprobe.training.probed import ProbedModule
@@ -29,7 +31,8 @@ class MLPProbing(ValidationProbe[MLPFound]):
     largest score among the shuffles; everything goes to ``probes/mlp.jsonl``.
 
     Args:
-        targets: What to probe for, see :mod:`arithprobe.probes.targets`.
+        targets: What to probe for: names of quantities (:mod:`arithprobe.problems.quantities`); or functions of the
+            rows by names of their own, ``{"max": lambda rows: ...}``, which return a number a row; or a list of both.
         kind: ``regression``, ``classification``, or ``auto``: classification of whole numbers with up to 200 values
             (residues, digits, carries), but regression of x, y and sum.
         sites: Sites to read; all along the residual stream by default.
@@ -52,7 +55,7 @@ class MLPProbing(ValidationProbe[MLPFound]):
 
     def __init__(
         self,
-        targets: Sequence[str] = ("sum",),
+        targets: Targets = "sum",
         kind: Literal["auto", "regression", "classification"] = "auto",
         sites: Sequence[str] | None = None,
         hidden: int = 128,
@@ -70,7 +73,8 @@ class MLPProbing(ValidationProbe[MLPFound]):
         require_within("MLPProbing: ", every=every, max_examples=max_examples)
         if kind not in ("auto", "regression", "classification"):
             raise ArithprobeError(f"MLPProbing: kind is {kind!r}; expected 'auto', 'regression' or 'classification'")
-        self.targets = list(dict.fromkeys(several("MLPProbing: targets", targets)))
+        wanted = wanted_targets("MLPProbing: targets", targets)
+        self.targets, self.functions = list(wanted.names), wanted.functions
         self.sites = None if sites is None else several("MLPProbing: sites", sites)
         if not self.targets or self.sites == ():
             raise ArithprobeError("MLPProbing: expected at least one target and one site")
@@ -80,7 +84,7 @@ class MLPProbing(ValidationProbe[MLPFound]):
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> MLPWatch:
         """Fix sites, labels and kinds."""
-        known = module.model.residual_sites
+        dataset, known = rows_with(dataset, self.functions), module.model.residual_sites
         for site in self.sites or ():
             if site not in known:
                 raise ArithprobeError(
@@ -125,7 +129,8 @@ class MLPProbing(ValidationProbe[MLPFound]):
                 "max_examples": self.max_examples,
                 "skipped": found.skipped,
                 "cells": [cell | {"position": "last"} for scores in found.scores for cell in scores.cells()],
-            },
+            }
+            | functions_record(self.functions),
         )
 
     def _blocks(self, found: MLPFound) -> Iterator[Content]:

@@ -12,10 +12,12 @@ from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
 from arithprobe.logic import LEVEL
 from arithprobe.plotting.heatmap import probe_heatmap
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import RidgeSurvey, Split, targets_by_group
 from arithprobe.probes.tags import Tag
+from arithprobe.probes.wanted import Targets, functions_record, wanted_targets
 from arithprobe.problems.rows import Rows
 from arithprobe.said.content import CellMap, Chart, Content, Picture, Said, Words
 from arithprobe.training.probed import ProbedModule
@@ -34,7 +36,8 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
     heatmap, in TensorBoard (IMAGES) and ``figures/ridge_<target>.png``.
 
     Args:
-        targets: What to probe for, see :mod:`arithprobe.probes.targets`.
+        targets: What to probe for: names of quantities (:mod:`arithprobe.problems.quantities`); or functions of the
+            rows by names of their own, ``{"max": lambda rows: ...}``, which return a number a row; or a list of both.
         positions: ``last`` (the last real token), ``role`` (every role), ``index`` (every character index), or
             single ones, such as ``plus`` or ``5``; ``last`` must be among them.
         alphas: Ridge penalties, of states of unit variance in each dimension; of several, generalised cross-validation
@@ -55,7 +58,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
 
     def __init__(
         self,
-        targets: Sequence[str] = ("sum",),
+        targets: Targets = "sum",
         positions: Sequence[str] = ("last", "role"),
         alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
@@ -71,7 +74,8 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
         )
         require_at_least("RidgeProbing: ", seed=(seed, 0))
         require_within("RidgeProbing: ", folds=folds, permutations=permutations, figure_every=figure_every, seed=seed)
-        self.targets = list(dict.fromkeys(several("RidgeProbing: targets", targets)))
+        wanted = wanted_targets("RidgeProbing: targets", targets)
+        self.targets, self.functions = list(wanted.names), wanted.functions
         self.positions = list(dict.fromkeys(several("RidgeProbing: positions", positions)))
         if not self.targets or "last" not in self.positions:
             raise ArithprobeError("RidgeProbing: expected at least one target, and 'last' among the positions")
@@ -82,6 +86,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> "_RidgeWatch":
         """Fix folds, targets and permutations."""
+        dataset = rows_with(dataset, self.functions)
         positions, sites = dataset.positions(self.positions), module.model.residual_sites
         group = dataset.group_of(dataset.answer)
         split = Split(group, self.folds, self.held_out, self.permutations, self.seed, self.alphas)
@@ -116,7 +121,8 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
                 "held_out": self.held_out,
                 "permutations": self.permutations,
                 "cells": [cell | {"readable": _is_readable(cell)} for scores in every for cell in scores.cells()],
-            },
+            }
+            | functions_record(self.functions),
         )
 
     def _blocks(self, scores: CellScores, step: int | None) -> Iterator[Content]:

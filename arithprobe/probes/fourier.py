@@ -84,6 +84,7 @@ class FourierSurvey:
         d_model: int,
         relabellings: int = 3,
     ) -> None:
+        self.rows = rows
         targets: list[Target] = []
         controls: list[Target] = []
         self.parts: list[CirclePart] = []

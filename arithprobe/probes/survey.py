@@ -22,7 +22,7 @@ from arithprobe.probes.scores import CellScores
 from arithprobe.probes.splits import PermutedRows, fold_of
 from arithprobe.probes.targets import target_values
 from arithprobe.problems.positions import PositionTable
-from arithprobe.problems.rows import Rows
+from arithprobe.problems.rows import Grouped, Rows
 
 _VALUES = ("r2", "low", "high", "r2_in_sample", "skill")
 
@@ -109,7 +109,7 @@ class RidgeSurvey:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: Grouped,
         sites: Sequence[str],
         positions: PositionTable,
         targets: Sequence[Target],

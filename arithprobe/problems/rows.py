@@ -23,6 +23,21 @@ class Inputs(NamedTuple):
     """(B,) int64 real tokens, at least 1; the readout is at the last of them."""
 
 
+class Grouped(Protocol):
+    """N rows that can be held out."""
+
+    @property
+    def path(self) -> str:
+        """Where they come from, for texts."""
+
+    @property
+    def layout(self) -> Tensor:
+        """(N,) kind of each row."""
+
+    def group(self, name: str) -> Tensor:
+        """(N,) int64 labels of a name: rows of one label are held out together."""
+
+
 class Variables(Protocol):
     """Named quantities of N rows."""
 
@@ -136,7 +151,7 @@ def require_rows(rows: object) -> Rows:
     Raises:
         ArithprobeError: Naming what is missing, or the column that is none.
     """
-    missing = [name for name in _ASKED if not hasattr(rows, name)]
+    missing = [name for name in ASKED if not hasattr(rows, name)]
     if missing or not isinstance(rows, Rows):
         lacks = f"{', '.join(missing[:3])}{f' and {len(missing) - 3} more' if missing[3:] else ''}"
         raise ArithprobeError(
@@ -185,7 +200,7 @@ def population_of(rows: Rows, judged: int) -> str:
     return said if judged == len(rows) else ""
 
 
-_ASKED = tuple(
+ASKED = tuple(
     name for kind in (Rows, Variables) for name in vars(kind) if not name.startswith("_") or name == "__len__"
 )
 """What rows are asked for."""

@@ -16,6 +16,15 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
 
 
+def interval(low: float, high: float) -> str:
+    """Both ends of an interval; a dash where there is none.
+
+    >>> interval(0.25, 0.5), interval(float("nan"), float("nan"))
+    ('[0.250, 0.500]', '[-]')
+    """
+    return "[-]" if low != low else f"[{number(low)}, {number(high)}]"
+
+
 def share(value: float) -> str:
     """A percentage.
 

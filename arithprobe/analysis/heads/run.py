@@ -1,6 +1,6 @@
 """What the attention heads of a checkpoint look at, and what the model's answers lose without them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arithprobe.analysis.forward import check_rows, chosen_options, fidelity_of, random_init_twin, run_over
 from arithprobe.analysis.heads.options import HeadOptions
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.attention.heads import HeadStatistics, HeadSums, operand_mass, ov_copying
 from arithprobe.behaviour import Behaviour
 from arithprobe.errors import ArithprobeError
@@ -109,10 +109,7 @@ class HeadReport(Spoken):
 
 
 def analyse_heads(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: HeadOptions | None = None,
-    progress: Progress | Callable[[str], object] | None = None,
+    loaded: LoadedModel, dataset: Rows, options: HeadOptions | None = None, progress: ProgressOption = None
 ) -> HeadReport:
     """Read the attention heads of a checkpoint, ablate them, and patch them.
 
@@ -120,7 +117,7 @@ def analyse_heads(
         loaded: The model.
         dataset: The rows; best ones it was not trained on.
         options: Which rows to show, which ablations, and which controls.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
 
     Raises:
         ArithprobeError: If the rows do not fit the model, or a row to show is not there.

@@ -9,6 +9,7 @@ from arithprobe.interventions.kinds import AblationKind, ErasureKind, FamilyName
 from arithprobe.limits import require_ranges
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.moments import ALPHAS, penalties
+from arithprobe.probes.wanted import Targets, wanted_targets
 
 _CHOICES = {"erasers": ErasureKind, "ablations": AblationKind, "families": FamilyName}
 
@@ -21,7 +22,7 @@ class InterveneOptions:
         ArithprobeError: If an option is out of range.
     """
 
-    targets: Sequence[str] = ("all",)
+    targets: Targets = ("all",)
     """Variables to erase: x, y, sum, residue, digits (x100), carries (carry1), planes of a circle (residuemod97f1, or
     f1to3 for three frequencies). all: the sum, and the residue where there is a modulus."""
     erasers: Sequence[ErasureKind] = ("probe", "leace")
@@ -67,7 +68,8 @@ class InterveneOptions:
     """The smallest value of each number."""
 
     def __post_init__(self) -> None:
-        for name in ("targets", "sites", "positions", "variables", *_CHOICES):
+        object.__setattr__(self, "targets", wanted_targets("targets", self.targets).options)
+        for name in ("sites", "positions", "variables", *_CHOICES):
             object.__setattr__(self, name, several(name, getattr(self, name)))
         object.__setattr__(self, "alphas", penalties("alphas", self.alphas))
         require_ranges("", self, self.least)

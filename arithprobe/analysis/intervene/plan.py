@@ -14,8 +14,10 @@ from arithprobe.interventions.erasure import Eraser, load_eraser
 from arithprobe.interventions.halves import FOLDS, HELD_OUT
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.models.network import no_such_site
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.rare_layouts import said_of
 from arithprobe.probes.variables import Variable, variable_of
+from arithprobe.probes.wanted import wanted_targets
 from arithprobe.problems.rows import Rows
 
 
@@ -33,6 +35,8 @@ class IntervenePlan:
 
     def __init__(self, loaded: LoadedModel, dataset: Rows, options: InterveneOptions) -> None:
         check_rows(loaded, dataset)
+        asked = wanted_targets("targets", options.targets)
+        dataset = rows_with(dataset, asked.functions)
         self.fidelity = fidelity_of(loaded.model, dataset)
         self.loaded, self.dataset, self.options = loaded, dataset, options
         self.sites = chosen_sites(loaded, options.sites)
@@ -49,7 +53,7 @@ class IntervenePlan:
                 raise ArithprobeError(f"--eraser takes the place of --{name}; leave one of them out")
         if self.frozen is not None and tuple(options.alphas) != InterveneOptions.alphas:
             raise ArithprobeError("--eraser has the penalties that it was fitted with; leave --alphas out")
-        wanted = options.targets if self.frozen is None else [one.target for one in self.frozen]
+        wanted = asked.names if self.frozen is None else [one.target for one in self.frozen]
         self.targets = self._targets(wanted)
         self.variables = [] if options.no_patching else self._variables()
         totals = [self.variable("sum")] if "sum" in dataset.quantities else []  # the notebook's removal needs it

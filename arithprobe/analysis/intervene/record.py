@@ -7,6 +7,7 @@ from arithprobe.analysis.intervene.run import InterventionReport
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.interventions.ledger_row import LedgerRow
 from arithprobe.models.fidelity import fidelity_record
+from arithprobe.probes.wanted import recorded
 
 
 def ledger_records(report: InterventionReport) -> list[dict[str, Any]]:
@@ -24,7 +25,7 @@ def record_of(report: InterventionReport) -> dict[str, Any]:
         "fit_rows": report.fit_rows,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour),
-        "options": asdict(report.options),
+        "options": recorded(report.options),
         "notebook_removal": None if report.notebook is None else asdict(report.notebook),
         "patching": None if patching is None else asdict(patching),
         "interchange": [{"site": site, "variable": name} | asdict(one) for site, name, one in report.variables],

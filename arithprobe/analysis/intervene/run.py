@@ -5,7 +5,7 @@ other.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from arithprobe.analysis.forward import chosen_options
@@ -14,7 +14,7 @@ from arithprobe.analysis.intervene.mlp_certificate import with_mlp
 from arithprobe.analysis.intervene.notebook_removal import NotebookRemoval, notebook_removal
 from arithprobe.analysis.intervene.options import InterveneOptions
 from arithprobe.analysis.intervene.plan import IntervenePlan
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.bench import Bench
 from arithprobe.interventions.erasure import Eraser
@@ -83,10 +83,7 @@ class InterventionReport(Spoken):
 
 
 def intervene(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: InterveneOptions | None = None,
-    progress: Progress | Callable[[str], object] | None = None,
+    loaded: LoadedModel, dataset: Rows, options: InterveneOptions | None = None, progress: ProgressOption = None
 ) -> InterventionReport:
     """Take subspaces out of a checkpoint's forward pass, swap and steer them, and score its own answers.
 
@@ -94,7 +91,7 @@ def intervene(
         loaded: The model.
         dataset: The rows; best ones it was not trained on.
         options: What, where, and against which controls.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.

@@ -23,7 +23,7 @@ from arithprobe.analysis.ladder.rules import (
     read_evidence,
     scores_at,
 )
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.behaviour import Behaviour
 from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.probes.claims import Claim, ClaimScores
@@ -91,7 +91,7 @@ def climb(
     claims: Sequence[ClaimScores],
     untrained: Sequence[Untrained],
     interventions: Callable[[list[str], list[str]], CausalRungs],
-    progress: Progress | Callable[[str], object] | None = None,
+    progress: ProgressOption = None,
 ) -> tuple[Ladder, ...]:
     """Climb as far as the evidence reaches.
 
@@ -100,7 +100,7 @@ def climb(
         claims: Scores of each claim, with controls.
         untrained: Each claim beside untrained networks.
         interventions: Makes what intervenes, from the targets and sites that it will be asked for.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
     """
     progress = Progress.by_name(progress)
     tried = [

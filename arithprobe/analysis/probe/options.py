@@ -8,6 +8,7 @@ from arithprobe.errors import ArithprobeError, several
 from arithprobe.limits import LARGEST_PERIOD, require_ranges
 from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.probes.moments import ALPHAS, ChosenBy, penalties
+from arithprobe.probes.wanted import Targets, wanted_targets
 
 _LARGEST_SMALL_PERIOD = 100
 
@@ -20,7 +21,7 @@ class ProbeOptions:
         ArithprobeError: If an option is out of range.
     """
 
-    targets: Sequence[str] = ("all",)
+    targets: Targets = ("all",)
     """Variables of the ridge probes: x, y, sum, residue, digits (x100), carries (carry1), periods (summod4), all."""
     sites: Sequence[str] = ("residual",)
     """Sites to probe: residual (embed to final), or names such as resid_post.1, attn_out.0, z.0 (heads' outputs)."""
@@ -84,7 +85,8 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         numbers: dict[str, type[int] | type[float]] = {"small_periods": int}
-        kinds = dict.fromkeys(("targets", "sites", "positions", "claims"), str) | numbers
+        kinds = dict.fromkeys(("sites", "positions", "claims"), str) | numbers
+        object.__setattr__(self, "targets", wanted_targets("targets", self.targets).options)
         for name, kind in kinds.items():
             object.__setattr__(self, name, several(name, getattr(self, name), kind))
         object.__setattr__(self, "alphas", penalties("alphas", self.alphas))

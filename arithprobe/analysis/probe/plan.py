@@ -14,6 +14,7 @@ from arithprobe.logic import FEWEST_DRAWS
 from arithprobe.models.checkpoints import LoadedModel
 from arithprobe.probes.claims import Claim, ClaimSurvey, claim_of
 from arithprobe.probes.controls import surface_scores
+from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.mlp import MLPSettings
 from arithprobe.probes.mlp_scores import Kind, MLPScores
 from arithprobe.probes.nonlinear import MOST_CLASSES, mlp_scores, require_mlp_rows
@@ -22,6 +23,7 @@ from arithprobe.probes.sample import StateSample
 from arithprobe.probes.scores import CellScores
 from arithprobe.probes.survey import Split, Target, folds_of, targets_by_group
 from arithprobe.probes.targets import angle_columns, chosen_targets, target_values
+from arithprobe.probes.wanted import wanted_targets
 from arithprobe.problems.circles import MOST_FREQUENCIES, Circle
 from arithprobe.problems.rows import Rows
 
@@ -53,6 +55,8 @@ class ProbePlan:
 
     def __init__(self, loaded: LoadedModel, dataset: Rows, options: ProbeOptions) -> None:
         check_rows(loaded, dataset)
+        wanted = wanted_targets("targets", options.targets)
+        dataset = rows_with(dataset, wanted.functions)
         self.fidelity = fidelity_of(loaded.model, dataset)
         require_memory(f"{dataset.path}: to probe {len(dataset)} rows", memory_of(dataset, options))
         self.loaded, self.dataset, self.options, self.d_model = loaded, dataset, options, loaded.model.d_model
@@ -66,7 +70,8 @@ class ProbePlan:
                 self.wide.setdefault(width(site), []).append(site)
         self.positions = dataset.positions(list(dict.fromkeys(["last", *options.positions])))
         self.last = dataset.positions(["last"])
-        self.targets = chosen_targets(options.targets, dataset)
+        self.named = [name for name in wanted.names if name != "all"]
+        self.targets = chosen_targets(wanted.names, dataset)
         self.answer = dataset.answer
         period = options.period or dataset.circle
         # of answers that go round a circle another period says nothing, so it is looked for in what they come from
@@ -94,8 +99,7 @@ class ProbePlan:
             try:
                 folds_of(self.dataset.group(group), self.split(group), self.dataset.path)
             except ArithprobeError as error:
-                named = [name for name in self.options.targets if name != "all" and group_of(name) == group]
-                if named or group == group_of(self.answer):
+                if group in map(group_of, self.named) or group == group_of(self.answer):
                     raise
                 dropped.append(f"everything of {group}: {error}")
                 self.targets = [name for name in self.targets if group_of(name) != group]

@@ -12,6 +12,7 @@ from arithprobe.analysis.probe.run import ProbeReport
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.probes.circles import FourierScores, best_periods
 from arithprobe.probes.decode import AngleDecoding
+from arithprobe.probes.wanted import recorded
 
 
 def record_of(report: ProbeReport) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def record_of(report: ProbeReport) -> dict[str, Any]:
         "data": report.data,
         "rows": report.rows,
         "behaviour": asdict(report.behaviour) | {"constant": report.constant, "constant_from": report.constant_from},
-        "options": asdict(report.options),
+        "options": recorded(report.options),
         "ridge": _ridge(report),
         "since_initialisation": None if report.since is None else _since(report.since),
         "surface": [

@@ -1,7 +1,7 @@
 """Every probe on one checkpoint, with its controls: what is decodable where, and against what."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from arithprobe.analysis.probe.plan import ProbePlan
 from arithprobe.analysis.probe.planes import PlaneEffects, plane_effects, plane_targets
 from arithprobe.analysis.probe.surveys import Surveys
 from arithprobe.analysis.probe.untrained import TABLE_TWINS, ClaimsUntrained
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.behaviour import Behaviour
 from arithprobe.models.checkpoints import LoadedModel, weights_hash
 from arithprobe.models.fidelity import Fidelity
@@ -101,10 +101,7 @@ class ProbeReport(Spoken):
 
 
 def probe(
-    loaded: LoadedModel,
-    dataset: Rows,
-    options: ProbeOptions | None = None,
-    progress: Progress | Callable[[str], object] | None = None,
+    loaded: LoadedModel, dataset: Rows, options: ProbeOptions | None = None, progress: ProgressOption = None
 ) -> ProbeReport:
     """Probe a checkpoint.
 
@@ -112,7 +109,7 @@ def probe(
         loaded: The model.
         dataset: The rows to probe on; best ones it was not trained on.
         options: What, where, and against which controls.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or a state is not finite.

@@ -7,11 +7,11 @@ from arithprobe.analysis.ladder import said as ladder
 from arithprobe.analysis.probe.record import record_of
 from arithprobe.analysis.probe.run import ProbeReport
 from arithprobe.analysis.probe.said_circles import circle_blocks, plane_blocks, small_blocks
-from arithprobe.analysis.probe.said_ridge import interval, ridge_blocks
+from arithprobe.analysis.probe.said_ridge import ridge_blocks
 from arithprobe.plotting.compare import mlp_against_ridge, refitted_readout
 from arithprobe.probes.mlp_scores import MLPScores
 from arithprobe.said.content import Content, Picture, Said, Words
-from arithprobe.said.numbers import number
+from arithprobe.said.numbers import interval, number
 
 
 def said_of(report: ProbeReport) -> Said:

@@ -12,8 +12,9 @@ from arithprobe.logic import CANNOT_BE_TOLD
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.controls import UNTRAINED_MORE
 from arithprobe.probes.scores import CellScores
+from arithprobe.probes.wanted import wanted_targets
 from arithprobe.said.content import Column, Content, Picture, Table, Words
-from arithprobe.said.numbers import number, share
+from arithprobe.said.numbers import interval, number, share
 
 _MOST = 0.5  # of the penalties of a cell
 _FILLED = 0.2  # share of the rows that a cell must have to be called the best
@@ -41,21 +42,14 @@ def ridge_blocks(report: ProbeReport, site: str) -> Iterator[Content]:
         site: The readout.
     """
     yield _table(report, site)
+    functions = wanted_targets("targets", report.options.targets).functions
+    mapped = {*_MAPPED, *(one.name for one in functions)}
     for one in report.ridge:
-        if one.target in _MAPPED:
+        if one.target in mapped:
             yield _map(one, report.behaviour)
     if report.since is not None:
         yield Words(_since_line(report.since, site))
     yield from (Words(line) for line in _wide_lines(report))
-
-
-def interval(low: float, high: float) -> str:
-    """Both ends of an interval; a dash where there is none.
-
-    >>> interval(0.25, 0.5), interval(float("nan"), float("nan"))
-    ('[0.250, 0.500]', '[-]')
-    """
-    return "[-]" if low != low else f"[{number(low)}, {number(high)}]"
 
 
 def _table(report: ProbeReport, site: str) -> Table:

@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from arithprobe.analysis.forward import chosen_options, random_init_twin
-from arithprobe.analysis.progress import Progress
+from arithprobe.analysis.progress import Progress, ProgressOption
 from arithprobe.analysis.reproduce.columns import Protocols, by_protocol, null_of, over, shown_rows
 from arithprobe.analysis.reproduce.meaning import AttentionControls, meanings
 from arithprobe.analysis.reproduce.nonlinear import held_out_mlps, nonlinear_ridge, nonlinear_split, notebook_mlps
@@ -102,10 +102,7 @@ class Reproduction(Spoken):
 
 
 def reproduce(
-    loaded: LoadedModel,
-    rows: Rows,
-    options: ReproduceOptions | None = None,
-    progress: Progress | Callable[[str], object] | None = None,
+    loaded: LoadedModel, rows: Rows, options: ReproduceOptions | None = None, progress: ProgressOption = None
 ) -> Reproduction:
     """Compute the notebook's numbers and what stands beside them.
 
@@ -113,7 +110,7 @@ def reproduce(
         loaded: The model.
         rows: The validation rows.
         options: Task, controls and networks; the defaults if None.
-        progress: Counts the steps, or is told the name of each as it starts.
+        progress: True shows the steps as they start; a function is told the name of each.
 
     Raises:
         ArithprobeError: See :func:`require_notebook_rows`.
