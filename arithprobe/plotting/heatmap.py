@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import annotate, heat
 from arithprobe.plotting.style import SMALL, new_figure
+from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.scores import CellScores
 
@@ -29,6 +30,7 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
     axes = figure.add_subplot()
     image = heat(axes, scores.r2, lowest_first=True)
     annotate(axes, image, scores.r2, size=SMALL, form=_shown)
+    set_tips(image, _tips(scores), name="held-out R2")
     struck = ~(scores.skill > scores.null_high) & ~scores.r2.isnan()
     for row, column in struck.nonzero().tolist():
         axes.plot([column - 0.4, column + 0.4], [row - 0.3, row + 0.3], color="white", linewidth=1.2)
@@ -52,3 +54,15 @@ def _shown(value: float) -> str:
     if value < -9.95:
         return "<-10"
     return f"{value:.2f}" if value > -0.995 else f"{value:.1f}"
+
+
+def _tips(scores: CellScores) -> list[list[str]]:
+    """What is said of each cell: its score, null and rows."""
+    parts = (one.tolist() for one in (scores.r2, scores.null_high, scores.n_test))
+    return [
+        [
+            "-" if math.isnan(r2) else f"{r2:.3f} (null {null:.3f}, {n:.0f} rows)"
+            for r2, null, n in zip(*row, strict=True)
+        ]
+        for row in zip(*parts, strict=True)
+    ]

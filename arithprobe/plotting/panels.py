@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from arithprobe.plotting.style import GREY, INK, TINY
+from arithprobe.plotting.tips import set_tips
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
 _DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
@@ -38,13 +39,15 @@ def heat(
         gamma: Power of the scale: 0.5 is by square roots.
         lowest_first: Row 0 below.
     """
-    return panel.imshow(
+    image = panel.imshow(
         np.clip(np.asarray(values, dtype=np.float64), *limits),
         cmap=colormaps[colours].with_extremes(bad="none"),
         norm=PowerNorm(gamma, *limits),
         aspect="auto",
         origin="lower" if lowest_first else "upper",
     )
+    set_tips(image, np.asarray(values, dtype=np.float64))  # also what is beyond the scale
+    return image
 
 
 def ink(image: ScalarMappable, value: float) -> str:
