@@ -1,10 +1,12 @@
 """The page: sections of one or more runs, put into the template."""
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from arithprobe.analysis.provenance import versions
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.colours import colour_scale
 from arithprobe.reports import answer_sections, origin_sections
-from arithprobe.reports.blocks import Drawing, with_own_ids
+from arithprobe.reports.blocks import Cube, Drawing
 from arithprobe.reports.measured import measured_sections
 from arithprobe.reports.run import Run, all_readable, read_run
 from arithprobe.reports.section import Section
 from arithprobe.reports.unmeasured import unmeasured
+from arithprobe.reports.vector import with_own_ids
 
 _EARLY = 20  # sections of a smaller rank stand before what the model itself did
 GATE = Section(
@@ -61,6 +64,9 @@ ORIGIN = Section(
     origin_sections.origin,
 )
 _MISSING = "unmeasured"
+_SCRIPTS = ("report", "maps", "tips", "tables")
+_LOWEST, _HIGHEST = 0, 1  # of the colours of maps
+_STOPS = [round(_LOWEST + (_HIGHEST - _LOWEST) * at / 64, 4) for at in range(64)]
 _OF_NO_PROBE = (GATE.name, ORIGIN.name, _MISSING)
 
 
@@ -149,13 +155,19 @@ def page_of(runs: Sequence[Run], progress: Progress | Callable[[str], object] | 
         lstrip_blocks=True,
     )
     environment.filters["own_ids"] = _numbered()
-    environment.filters["json"] = _json
+    environment.filters |= {"json": _json, "score": _score, "cube_data": _cube_data}
+    script = "".join(environment.get_template(f"{name}.js").render() for name in _SCRIPTS)
     page = environment.get_template("report.html").render(
         runs=runs,
         sections=parts,
         of_no_probe=_OF_NO_PROBE,
         tasks=sorted({run.task for run in runs}),
-        colours=colour_scale(64),
+        colours=colour_scale(len(_STOPS)),
+        stops=_STOPS,
+        lowest=_LOWEST,
+        highest=_HIGHEST,
+        script=Markup(script),
+        script_hash=_hash(script),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=versions()["arithprobe"],
     )
@@ -177,3 +189,30 @@ def _numbered() -> Callable[[Drawing], Markup]:
 def _json(value: Any) -> Markup:
     """Data for a script, which nothing in it can end."""
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _hash(script: str) -> str:
+    """What the page's Content Security Policy lets run: this script, and nothing that came with a name or a picture."""
+    return f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}"
+
+
+def _cube_data(cube: Cube) -> Markup:
+    """What the script knows of a map."""
+    names = ("steps", "sites", "columns", "values", "beaten", "nulls", "counts", "across", "marked")
+    return _json({name: getattr(cube, name) for name in names} | {"score": cube.score_name})
+
+
+def _score(value: float | None) -> str:
+    """A score in few letters that tell 0.982 from 0.9995, as the script writes it.
+
+    >>> [_score(value) for value in (0.982, 0.99951, 0.99999, 0.5, 0.0004, -0.02, -3.14, -70, None)]
+    ['.982', '.9995', '1', '.500', '0', '-.020', '-3.1', '<-10', '-']
+    """
+    if value is None:
+        return "-"
+    if value < -9.95:
+        return "<-10"
+    if value <= -0.9995:
+        return f"{value:.1f}"
+    text = f"{value:.{4 if value >= 0.9995 else 3}f}"
+    return "0" if float(text) == 0 else "1" if float(text) == 1 else text.replace("0.", ".", 1)
