@@ -24,7 +24,7 @@ from matplotlib.transforms import Bbox
 _MOST = 300  # points of one curve or cloud; nobody points at one of more
 _KEPT = "arithprobe_tips"
 _MARGIN = 2.0  # pixels beyond the frame at which a point still counts
-_UNITS = re.compile(r"\s*\(.*", re.DOTALL)
+_BESIDE = re.compile(r"\s*[(;].*", re.DOTALL)
 _Array = npt.NDArray[Any]
 
 
@@ -150,7 +150,8 @@ def _points(place: _Place) -> Iterator[dict[str, Any]]:
     bars = {one.lines[0]: one for one in place.axes.containers if isinstance(one, ErrorbarContainer)}
     curves = sorted(place.axes.lines, key=lambda one: not hasattr(one, _KEPT))  # what says more comes first
     for line in curves:
-        if line.get_visible() and line.get_transform() == place.axes.transData:
+        is_ruled = len(line.get_xydata()) == 2 and str(line.get_marker()) in ("None", "none", "", " ")
+        if line.get_visible() and line.get_transform() == place.axes.transData and not is_ruled:
             at = np.ma.filled(np.ma.asarray(line.get_xydata(), dtype=np.float64), np.nan)
             yield _cloud(line, at, place, bars.get(line))
     for cloud in place.axes.collections:
@@ -229,8 +230,8 @@ def _label(axis: Axis) -> str:
 
 
 def _clean(label: str) -> str:
-    """A label in one line, without what is in brackets."""
-    return _UNITS.sub("", " ".join(label.split()))
+    """A label in one line, without what is in brackets or after a semicolon."""
+    return _BESIDE.sub("", " ".join(label.split()))
 
 
 def _number(name: str) -> float | None:

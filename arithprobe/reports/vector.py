@@ -11,7 +11,7 @@ _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')
 _USE = re.compile(r'(href="#|url\(#)')
 _USES = re.compile(r'(?:href="#|url\(#)([^")]+)')
-_PLACES = re.compile(r"(?:#|data:image/(?:png|jpeg|gif|webp);base64,)[^\s<>]*")
+_PLACES = re.compile(r"#\S*|data:image/(?:png|jpeg|gif|webp);base64,[\w+/=\s]*")
 _THEMED = {"#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(--band)", "#dddddd": "var(--band)"}
 _UNITS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*")

@@ -77,7 +77,7 @@
       const button = element("button", name, { type: "button" });
       button.setAttribute("aria-label", `Save as ${name}: ${title}`);
       button.addEventListener("click", () => {
-        const address = URL.createObjectURL(new Blob([form({ run, section, table: title, ...content() })], { type }));
+        const address = URL.createObjectURL(new Blob([form({ run, section, table: title, ...content(name) })], { type }));
         const file = `${[run, section, title].map(slug).join("_")}.${name.toLowerCase()}`;
         element("a", "", { href: address, download: file }).click();
         setTimeout(() => URL.revokeObjectURL(address), 60_000);
@@ -90,14 +90,14 @@
   for (const table of document.querySelectorAll("main table:not(.heat)")) {
     const box = table.closest(".scroll");
     const columns = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
-    const cellOf = (cell) => {
-      const text = cell.textContent;
-      return plain.test(text) && !cell.matches("th, .text") ? Number(text.replace("\u2212", "-")) : text;
+    const cellOf = (cell, name) => { // as it is shown; in JSON a number is one
+      const text = cell.textContent.trim();
+      return name === "JSON" && plain.test(text) && !cell.matches("th, .text") ? Number(text.replace("\u2212", "-")) : text;
     };
     makeSortable(table);
-    tools(box, table.caption.textContent, () => ({
+    tools(box, table.caption.textContent, (name) => ({
       columns,
-      rows: [...table.tBodies[0].rows].filter((row) => row.cells.length === columns.length).map((row) => [...row.cells].map(cellOf)),
+      rows: [...table.tBodies[0].rows].filter((row) => row.cells.length === columns.length).map((row) => [...row.cells].map((cell) => cellOf(cell, name))),
       notes: [...box.querySelectorAll(".note")].map((one) => one.textContent),
     }));
   }
