@@ -11,6 +11,7 @@ from torch import Tensor
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.panels import heat, ink
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
+from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
 
@@ -91,6 +92,7 @@ def frequency_step_map(
     axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
     every = 1 if len(frequencies) <= 16 else 4
     axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
+    set_tips(image, r2, columns=[f"step {step}" for step in steps])
     axes.set_xlabel("training step")
     axes.set_ylabel("frequency n")
     figure.colorbar(image, ax=axes, label="held-out decode R2", fraction=0.05)

@@ -5,7 +5,6 @@ such as the null behind a score, says so with :func:`set_tips`.
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +17,13 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox
+
+from arithprobe.plotting.axis_names import in_words, label_of, name_on, one_line
 
 _MOST = 300  # points of one curve or cloud; nobody points at one of more
 _KEPT = "arithprobe_tips"
 _MARGIN = 2.0  # pixels beyond the frame at which a point still counts
-_BESIDE = re.compile(r"\s*[(;].*", re.DOTALL)
 _Array = npt.NDArray[Any]
 
 
@@ -69,12 +68,14 @@ def tips_of(figure: Figure) -> list[dict[str, Any]]:
     """
     panels = [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
     panels = [axes for axes in panels if axes.has_data()]
+    scales = [axes.get_ylabel() for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    scale = scales[0] if len(scales) == 1 else ""
     found: list[dict[str, Any]] = []
     for axes in panels:
         place = _Place(axes, figure, len(panels) > 1)
         maps = [one for one in axes.get_children() if isinstance(one, (AxesImage, QuadMesh)) and one.get_visible()]
         if maps:
-            found += [_map(one, place) for one in maps if np.ma.asarray(one.get_array()).ndim == 2]
+            found += [_map(one, place, scale) for one in maps if np.ma.asarray(one.get_array()).ndim == 2]
         else:
             found += [one for one in (*_bars(place), *_points(place)) if one["words"]]
     return found
@@ -110,18 +111,18 @@ class _Place:
         self._seen.add((round(x), round(y)))
         return True
 
-    def named(self, words: str | None) -> str:
+    def named(self, words: str) -> str:
         """The name of a part, with that of its panel."""
         return ", ".join(one for one in (self.title, words) if one)
 
     def at(self, x: float, y: float) -> str:
         """A place in words: what is to the right, and what is upwards."""
-        across, up = _named(self.axes.xaxis, x), _named(self.axes.yaxis, y)
+        across, up = name_on(self.axes.xaxis, x), name_on(self.axes.yaxis, y)
         return ", ".join(one for one in (across, up) if one)
 
 
-def _map(image: Any, place: _Place) -> dict[str, Any]:
-    """A map: the edges of its cells, their names and words."""
+def _map(image: Any, place: _Place, scale: str) -> dict[str, Any]:
+    """A map: the edges of its cells, their names and words; the scale is that of the figure's only colour bar."""
     given: _Tips | None = getattr(image, _KEPT, None)
     values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=np.float64), np.nan) if given is None else given.words
     if isinstance(image, QuadMesh):
@@ -132,17 +133,25 @@ def _map(image: Any, place: _Place) -> dict[str, Any]:
         across, up = np.linspace(left, right, values.shape[1] + 1), np.linspace(low, high, values.shape[0] + 1)
         up = up if image.origin == "lower" else up[::-1]
     middle_x, middle_y = (0.5 * (one[1:] + one[:-1]) for one in (across, up))
-    rows, columns = (None, None) if given is None else (given.rows, given.columns)
-    label = None if image.colorbar is None else _clean(image.colorbar.ax.get_ylabel())
+    names: list[Sequence[str]] = [_cells(place.axes.yaxis, middle_y, "from"), _cells(place.axes.xaxis, middle_x, "to")]
+    if given is not None:
+        names = [own if own is not None else found for own, found in zip(given[2:], names, strict=True)]
+    label = one_line(scale if image.colorbar is None else image.colorbar.ax.get_ylabel())
     return {
         "x": place.points(np.column_stack([across, np.full(len(across), up[0])]))[:, 0].tolist(),
         "y": place.points(np.column_stack([np.full(len(up), across[0]), up]))[:, 1].tolist(),
-        "rows": [_named(place.axes.yaxis, one) for one in middle_y] if rows is None else list(rows),
-        "columns": [_named(place.axes.xaxis, one) for one in middle_x] if columns is None else list(columns),
+        "rows": names[0],
+        "columns": names[1],
         "panel": place.title,
-        "name": label or "" if given is None or given.name is None else given.name,
-        "words": [[_word(one) for one in row] for row in values.tolist()],
+        "name": label if given is None or given.name is None else given.name,
+        "words": [[in_words(one) for one in row] for row in values.tolist()],
     }
+
+
+def _cells(axis: Axis, at: _Array, way: str) -> list[str]:
+    """The names of rows or columns; of attention with the way it goes, ``from plus`` and ``to x10``."""
+    names = [name_on(axis, one) for one in at.tolist()]
+    return [f"{way} {name}" for name in names] if label_of(axis).startswith(f"{way} ") else names
 
 
 def _points(place: _Place) -> Iterator[dict[str, Any]]:
@@ -150,7 +159,7 @@ def _points(place: _Place) -> Iterator[dict[str, Any]]:
     bars = {one.lines[0]: one for one in place.axes.containers if isinstance(one, ErrorbarContainer)}
     curves = sorted(place.axes.lines, key=lambda one: not hasattr(one, _KEPT))  # what says more comes first
     for line in curves:
-        is_ruled = len(line.get_xydata()) == 2 and str(line.get_marker()) in ("None", "none", "", " ")
+        is_ruled = len(np.asarray(line.get_xydata())) == 2 and str(line.get_marker()) in ("None", "none", "", " ")
         if line.get_visible() and line.get_transform() == place.axes.transData and not is_ruled:
             at = np.ma.filled(np.ma.asarray(line.get_xydata(), dtype=np.float64), np.nan)
             yield _cloud(line, at, place, bars.get(line))
@@ -163,12 +172,12 @@ def _cloud(artist: Artist, at: _Array, place: _Place, interval: ErrorbarContaine
     given: _Tips | None = getattr(artist, _KEPT, None)
     label = str((artist if interval is None else interval).get_label())
     gid = artist.get_gid() or ""
-    label = _clean(label if label and not label.startswith("_") else gid)
+    label = one_line(label if label and not label.startswith("_") else gid)
     name = label if given is None or given.name is None else given.name
     few = len(at) <= _MOST and (given is None or len(given.words) == len(at))
     shown = [index for index, point in enumerate(at) if place.is_new(point)] if few else []
     ends = _ends(interval, len(at))
-    words = [place.at(*at[index]) + ends[index] if given is None else _word(given.words[index]) for index in shown]
+    words = [place.at(*at[index]) + ends[index] if given is None else in_words(given.words[index]) for index in shown]
     return {"at": place.points(at[shown]).tolist() if shown else [], "name": place.named(name), "words": words}
 
 
@@ -200,51 +209,8 @@ def _bars(place: _Place) -> Iterator[dict[str, Any]]:
                 if all(map(math.isfinite, (*box, *ends))):
                     boxes.append(box)
                     words.append(place.at(*ends))
-            yield {"boxes": boxes, "name": place.named("" if label.startswith("_") else _clean(label)), "words": words}
-
-
-def _named(axis: Axis, value: float) -> str:
-    """A place on an axis: the name that its ticks give it, or the axis and the number."""
-    label, locator = _label(axis), axis.get_major_locator()
-    if not isinstance(locator, FixedLocator):
-        return f"{label} {_word(value)}".strip()
-    at = [float(one) for one in axis.get_majorticklocs()]
-    names = [str(one).partition("\n")[0] for one in axis.get_major_formatter().format_ticks(at)]
-    if any(_number(name) is None for name in names if name):  # words, each at the middle of what it names
-        nearest = min(range(len(at)), key=lambda index: abs(at[index] - value))
-        return names[nearest] if abs(at[nearest] - value) < 0.5 else ""
-    if axis.get_scale() == "linear" and any(_number(name) != one for name, one in zip(names, at, strict=True) if name):
-        exact = next((name for name, one in zip(names, at, strict=True) if math.isclose(one, value, abs_tol=1e-9)), "")
-        return f"{label} {exact}".strip() if exact else ""  # between two of them nobody knows the number
-    return f"{label} {_word(value)}".strip()
-
-
-def _label(axis: Axis) -> str:
-    """What an axis is called, there or where another panel shares it."""
-    axes = axis.axes
-    is_across = axis is axes.xaxis
-    shared = (axes.get_shared_x_axes() if is_across else axes.get_shared_y_axes()).get_siblings(axes)
-    every = [axes, *(one for one in shared if one is not axes)]
-    labels = (one.get_xlabel() if is_across else one.get_ylabel() for one in every)
-    return next((cleaned for label in labels if (cleaned := _clean(label))), "")
-
-
-def _clean(label: str) -> str:
-    """A label in one line, without what is in brackets or after a semicolon."""
-    return _BESIDE.sub("", " ".join(label.split()))
-
-
-def _number(name: str) -> float | None:
-    """The number that a tick says; None of one that says a word."""
-    try:
-        return float(name.lstrip("<>=≤≥ ").replace("\N{MINUS SIGN}", "-"))
-    except ValueError:
-        return None
-
-
-def _word(value: object) -> str:
-    """A word as it is; a number in four digits, and a dash for none."""
-    if isinstance(value, str):
-        return str(value)
-    number = float(value) + 0.0  # type: ignore[arg-type]  # no -0
-    return f"{number:.4g}" if math.isfinite(number) else "-"
+            yield {
+                "boxes": boxes,
+                "name": place.named("" if label.startswith("_") else one_line(label)),
+                "words": words,
+            }

@@ -12,6 +12,7 @@ from arithprobe.plotting.render import Figure, to_svg
 from arithprobe.reports.vector import NotAPictureError, NotWholeError, inline
 from arithprobe.said.content import Column, Picture, Table, Words
 
+
 @dataclass(frozen=True)
 class Drawing:
     """A picture as it stands on the page."""

@@ -4,8 +4,36 @@ import re
 from xml.etree import ElementTree
 
 _DRAWS = frozenset(
-    "svg g defs path rect circle ellipse line polyline polygon text tspan textPath use image symbol marker pattern "
-    "clipPath mask linearGradient radialGradient stop filter style title desc metadata".split()
+    [
+        "svg",
+        "g",
+        "defs",
+        "path",
+        "rect",
+        "circle",
+        "ellipse",
+        "line",
+        "polyline",
+        "polygon",
+        "text",
+        "tspan",
+        "textPath",
+        "use",
+        "image",
+        "symbol",
+        "marker",
+        "pattern",
+        "clipPath",
+        "mask",
+        "linearGradient",
+        "radialGradient",
+        "stop",
+        "filter",
+        "style",
+        "title",
+        "desc",
+        "metadata",
+    ]
 )
 _PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
 _ID = re.compile(r' id="([^"]+)"')

@@ -20,7 +20,7 @@
         (area.rows ?? []).forEach((row, r) => area.columns.forEach((column, c) => {
           const [x0, x1] = [area.x[c], area.x[c + 1]].sort((a, b) => a - b);
           const [y0, y1] = [area.y[r], area.y[r + 1]].sort((a, b) => a - b);
-          const place = `${area.panel ? `${area.panel}, ` : ""}${[row, column].filter(Boolean).join(" @ ")}`;
+          const place = `${area.panel ? `${area.panel}, ` : ""}${[row, column].filter(Boolean).join(column.startsWith("to ") ? " " : " @ ")}`;
           const word = area.words[r][c] === "-" ? "no value" : area.words[r][c];
           found.push({ x0, y0, x1, y1, words: `${place}: ${area.name ? `${area.name} ` : ""}${word}` });
         }));
