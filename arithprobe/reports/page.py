@@ -29,8 +29,8 @@ _EARLY = 20  # sections of a smaller rank stand before what the model itself did
 GATE = Section(
     "gate",
     "Has it learned the task?",
-    "The model's own answers against the best constant, in the units of the answers.",
-    "How it gets them.",
+    "The model's own answers, compared with the best constant, in the units of the answers.",
+    "How the model gets them.",
     answer_sections.gate,
 )
 BEHAVIOUR = (
@@ -38,29 +38,29 @@ BEHAVIOUR = (
         "training",
         "Training curves",
         "When the answers became right.",
-        "What changed inside; a falling loss can be the mean being learned.",
+        "What changed inside the model. A loss can fall because the model learns the mean.",
         answer_sections.training,
     ),
     Section(
         "answers",
         "Answers",
-        "How near the answers are, and where they are off.",
-        "Whether the right answers were computed or remembered: see the split below.",
+        "How near the answers are to the right ones, and where they are wrong.",
+        "Whether the model computed or remembered the right answers. The last section says which rows the parts share.",
         answer_sections.answers,
     ),
     Section(
         "invariance",
         "Invariance under (x + d, y - d)",
-        "Whether problems with the same answer get the same answer. Computed for this page, from the checkpoint.",
-        "Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
+        "Whether problems with the same answer get the same answer. This page asked the checkpoint.",
+        "Anything about rows out of range. The curve of all rows has numbers that the model never saw.",
         answer_sections.unchanged,
     ),
 )
 ORIGIN = Section(
     "origin",
     "Where it comes from",
-    "Configuration, versions, hashes, and the commands that make it again.",
-    "Results of commands that were run outside of the folder.",
+    "The configuration, versions and hashes of the run, and the commands that repeat it.",
+    "Results that lie outside the run folder.",
     origin_sections.origin,
 )
 _MISSING = "unmeasured"
@@ -81,8 +81,8 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
     missing = Section(
         _MISSING,
         "Not measured",
-        "What else can be asked of these weights, and the commands that ask.",
-        "Anything of the model.",
+        "The studies that nobody has run on this checkpoint, and the commands that run them.",
+        "Anything about the model.",
         partial(unmeasured, shown={page.study for run in runs for page in run.pages}),
     )
     return [
