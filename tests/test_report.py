@@ -422,7 +422,7 @@ def test_cells_of_which_nobody_said_what_stands_out_are_not_drawn(whole):
     ridge.write_text("".join(json.dumps(line) + "\n" for line in (first, *rest)))
     assert cube_of(read_run(whole), "ridge", of).steps == [6, 9]
     ridge.write_text(json.dumps(first) + "\n")
-    assert cube_of(read_run(whole), "ridge", of) is None and "nothing was recorded for it" in report(whole)
+    assert cube_of(read_run(whole), "ridge", of) is None and "the run recorded nothing for it" in report(whole)
 
 
 def test_the_curve_says_when_the_checkpoint_is_of_another_moment(page, whole):

@@ -17,24 +17,17 @@ from arithprobe.said.content import Picture, Table, Words
 
 def gate(run: Run) -> list[Block]:
     """The verdicts, before anything else."""
+    header = ["moment", "verdict", "after steps", "epoch", "skill [95 %]", "R2", "RMSE", "exact [95 %]"]
     rows = [_verdict_row(name, one.behaviour, one.epoch, one.step) for name, one in run.judged.items()]
-    header = (
-        "moment",
-        "verdict",
-        "after steps",
-        "epoch",
-        "skill [95 %]",
-        "R2",
-        "RMSE",
-        "exact [95 %]",
-        "off round the circle",
-    )
+    if not all(math.isnan(one.behaviour.circular_error) for one in run.judged.values()):
+        header.append("off round the circle")
+        around = (one.behaviour.circular_error for one in run.judged.values())
+        rows = [(*row, "" if math.isnan(error) else f"{error:.3g}") for row, error in zip(rows, around, strict=True)]
     blocks: list[Block] = [Words(run.doubt.warning, "bad")] if run.doubt is not None else []
     return [*blocks, table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
 
 
 def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None) -> tuple[str, ...]:
-    around = "" if math.isnan(one.circular_error) else f"{one.circular_error:.3g}"
     return (
         name,
         one.verdict,
@@ -44,7 +37,6 @@ def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None)
         f"{one.r2:.4f}",
         f"{one.rmse:.4g}",
         f"{one.exact_match:.1%} [{one.exact_match_low:.1%}, {one.exact_match_high:.1%}]",
-        around,
     )
 
 

@@ -103,7 +103,7 @@ def _foreign(run: Run, page: StoredPage) -> list[Block]:
     if page.live:
         return []
     if measured is None:
-        return [Words("This result does not name its checkpoint. It may belong to another run.", "bad")]
+        return [Words("This result does not name the checkpoint it was measured on. It may be of another run.", "bad")]
     if page.said.weights is not None and run.loaded is not None:
         same = page.said.weights == weights_hash(run.loaded.model)
     else:  # paths as typed, from any folder: their ends are compared
