@@ -73,15 +73,22 @@ def started() -> Iterator[Any]:
 
 
 @contextmanager
-def visited(browser: Any, *, width: int = 1280, height: int = 900) -> Iterator[Visit]:
+def visited(
+    browser: Any, *, width: int = 1280, height: int = 900, touch: bool = False, scripts: bool = True
+) -> Iterator[Visit]:
     """A page that knows of no other; only this machine and its files answer it.
 
     Args:
         browser: As started.
         width: Of the window, in pixels.
         height: Of the window, in pixels.
+        touch: Whether it has a screen to be touched.
+        scripts: Whether pages may run any.
     """
-    context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
+    viewport = {"width": width, "height": height}
+    context = browser.new_context(
+        viewport=viewport, service_workers="block", has_touch=touch, java_script_enabled=scripts
+    )
     try:
         visit = Visit(context.new_page())
         context.route("**/*", lambda route: _answer(route, visit.foreign))

@@ -365,7 +365,7 @@ def test_a_run_of_ones_own_is_reported_also_without_its_provenance(tmp_path):
         run.is_foreign and run.loaded is None and run.answers is None and run.judged["last"].network == "HookedNetwork"
     )
     page = report(trainer.log_dir)
-    assert "Answers are drawn of this library" in page
+    assert "The page draws only answers of this library" in page
     assert "intervene(load_model(" in page and "arithprobe probe --checkpoint" not in page  # no command can make it
 
 

@@ -156,7 +156,8 @@ def test_svg_fits_any_page(name):
     names = [one.get("id") for one in root.iter() if one.get("id")]
     assert len(set(names)) == len(names)
     tags = {one.tag.rsplit("}", 1)[-1].lower() for one in root.iter()}
-    assert "date" not in tags and "text" not in tags, "letters are outlines"
+    assert "date" not in tags and "text" in tags, "letters are letters, which can be found"
+    assert "Verdana" in root.get("font-family") and text.count("font-family") == 1, "of the widths of the layout"
     patches = {one.get("id"): one[0].get("style") for one in root.iter() if (one.get("id") or "").startswith("patch_")}
     assert patches["patch_1"] == "fill: none", "a background of its own"
 

@@ -147,6 +147,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
             "readable",
             where={"target": target},
             count="n_test",
+            null="null_high",
         )
         yield Picture(
             f"{self.name}_{target}",

@@ -14,6 +14,7 @@ from arithprobe.plotting.panels import ink
 from arithprobe.plotting.r2 import LOWEST, r2_axis, r2_bar, r2_heat, r2_text, within
 from arithprobe.plotting.sheets import empty_figure
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMALL, new_figure, zero_line
+from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
 
@@ -102,6 +103,7 @@ def frequency_step_map(
     axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
     every = 1 if len(frequencies) <= 24 else 4
     axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
+    set_tips(image, r2, columns=[f"step {step}" for step in steps])
     axes.set_xlabel("training step")
     axes.set_ylabel(f"frequency n (turns per {circle.period})")
     r2_bar(axes, image, "held-out decode R2")

@@ -1,11 +1,14 @@
 """Where is it decodable: held-out R2 by site and position."""
 
+import math
+
 import torch
 from matplotlib.figure import Figure
 
 from arithprobe.behaviour import Behaviour
 from arithprobe.plotting.r2 import r2_bar, r2_heat, r2_numbers, r2_text
 from arithprobe.plotting.style import new_figure
+from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.plotting.tokens import token_axis
 from arithprobe.probes.scores import CellScores
@@ -31,6 +34,7 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
     above = scores.skill > scores.null_high
     image = r2_heat(axes, torch.where(above, scores.r2, torch.nan))
     r2_numbers(axes, image, scores.r2)
+    set_tips(image, _tips(scores), name="held-out R2")
     if scores.positions[0] == "last" and columns > 1:
         axes.axvline(0.5, color="white", linewidth=4)  # it is one of the others again
     token_axis(axes, scores.positions, scores.n_test.amin(dim=0).tolist(), "held-out rows", "token")
@@ -52,3 +56,15 @@ def _null(scores: CellScores) -> str:
     fits = scores.null.shape[-1]
     most = r2_text(float(known.max()))
     return f"No colour: not above its null, 95 % of {fits} fits on permuted labels (at most {most} in any cell)"
+
+
+def _tips(scores: CellScores) -> list[list[str]]:
+    """What is said of each cell: its score, null and rows."""
+    parts = (one.tolist() for one in (scores.r2, scores.null_high, scores.n_test))
+    return [
+        [
+            "-" if math.isnan(r2) else f"{r2:.4f} (null {null:.3f}, {n:.0f} rows)"
+            for r2, null, n in zip(*row, strict=True)
+        ]
+        for row in zip(*parts, strict=True)
+    ]

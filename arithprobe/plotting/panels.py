@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from arithprobe.plotting.style import GREY, INK, LIGHT, SMALL
+from arithprobe.plotting.tips import set_tips
 
 _BRIGHT = 0.45  # of a colour: above, letters on it are dark
 _DECADES = 2.0  # beyond, only whole decades of a logarithmic axis have numbers
@@ -41,13 +42,15 @@ def heat(
         lowest_first: Row 0 below.
         norm: Another scale with the same limits.
     """
-    return panel.imshow(
+    image = panel.imshow(
         np.clip(np.asarray(values, dtype=np.float64), *limits),
         cmap=colormaps[colours].with_extremes(bad="none"),
         norm=PowerNorm(gamma, *limits) if norm is None else norm,
         aspect="auto",
         origin="lower" if lowest_first else "upper",
     )
+    set_tips(image, np.asarray(values, dtype=np.float64))  # also what is beyond the scale
+    return image
 
 
 def frame_bare(panel: Axes, values: npt.ArrayLike) -> None:

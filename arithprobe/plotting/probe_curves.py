@@ -17,6 +17,7 @@ from arithprobe.plotting.panels import lowest, name_axes
 from arithprobe.plotting.r2 import HIGHEST, LOWEST, r2_axis, r2_text
 from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, LABEL, LIGHT, SMALL, new_figure, zero_line
+from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 
 _BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is; an R2 has an axis of its own
@@ -89,6 +90,7 @@ def _panels(
     name = _scale(shown[0], history, bottom)
     for column, (panel, site) in enumerate(zip(shown, history.sites, strict=True)):
         _draw(panel, history.steps, score[:, column], null[:, column], bottom, ends)
+        _tell(panel, history, column)
         panel.set_title(site, fontsize=LABEL, loc="left", pad=3)
     shown[0].set_xlim(*ends)
     shown[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -161,6 +163,15 @@ def _draw(
                 f"{value:.2g}", (place, bottom), (4, 4), textcoords="offset points", fontsize=SMALL, color="black"
             )
     zero_line(panel)
+
+
+def _tell(panel: Axes, history: ProbeHistory, column: int) -> None:
+    """Say the score and the null of one site to who points at it."""
+    found = zip(history.steps, history.score[:, column].tolist(), history.null_high[:, column].tolist(), strict=True)
+    words = [f"step {step}: {history.metric} {score:.4f} (null {null:.3f})" for step, score, null in found]
+    for line in panel.lines:
+        if line.get_gid() == "score":
+            set_tips(line, words, name="")
 
 
 def _ends(steps: tuple[int, ...]) -> tuple[float, float]:

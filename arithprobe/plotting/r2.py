@@ -19,6 +19,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from arithprobe.plotting.panels import annotate, frame_bare, heat
+from arithprobe.plotting.tips import set_tips
 
 KNEE = 0.9
 """Where the straight part ends."""
@@ -140,6 +141,7 @@ def r2_numbers(panel: Axes, image: AxesImage, values: npt.ArrayLike) -> None:
         values: (rows, columns), also of cells without a colour.
     """
     annotate(panel, image, values, form=r2_text)
+    set_tips(image, np.asarray(values, dtype=np.float64))
 
 
 def r2_bar(panels: Axes | Sequence[Axes], image: ScalarMappable, name: str, fraction: float = 0.05) -> Colorbar:

@@ -1,7 +1,10 @@
 """Figures to pixels, once for TensorBoard and files alike, and to SVG."""
 
 import io
+import json
+import re
 import warnings
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,23 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Figure
 from PIL import Image
+
+from arithprobe.plotting.tips import tips_of
+
+FONTS = "'DejaVu Sans', 'Bitstream Vera Sans', Verdana, Geneva, sans-serif"
+"""Fonts of the letters in an SVG. All were drawn on one set of widths, by which the figure is laid out: Linux has the
+first or the second, Windows and macOS have the third."""
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "arithprobe",
+    "savefig.bbox": None,
+    "font.sans-serif": ["DejaVu Sans"],
+}
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+_FAMILY = re.compile(r"(; )?font-family: 'DejaVu Sans'(, sans-serif)?(?=[;\"])")
+_UNTURNED = re.compile(r' transform="rotate\(-?0 [^)]*\)"')
+_PLACES = re.compile(r' (?:d|x|y)="[^"]*"')
+_FINE = re.compile(r"(\.\d\d)\d+")
 
 
 def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -28,12 +48,29 @@ def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG: letters as outlines, no background of its own, and the same text each time."""
+    """The figure as SVG: letters as letters, no background of its own, and the same text each time.
+
+    It carries its values, see :mod:`arithprobe.plotting.tips`, as JSON in an element ``metadata`` of class ``tips``.
+    """
     _lay_out(figure)
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "arithprobe", "savefig.bbox": None}):
+    with rc_context(_SETTINGS):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    text = _short(buffer.getvalue())
+    if tips := tips_of(figure):
+        carried = escape(json.dumps(tips, ensure_ascii=False, separators=(",", ":")), quote=False)
+        head, end, tail = text.rpartition("</svg>")
+        text = f'{head}<metadata class="tips">{carried}</metadata>\n{end}{tail}'
+    return text
+
+
+def _short(svg: str) -> str:
+    """The SVG without what a page does not need, its fonts named once, and its places to a hundredth of a point."""
+    svg = _METADATA.sub("", svg, count=1)
+    svg = _FAMILY.sub(lambda found: "" if found[1] else "font-family: inherit", svg)
+    svg = _UNTURNED.sub("", svg)
+    svg = _PLACES.sub(lambda found: _FINE.sub(r"\1", found[0].replace("\n", "")), svg)
+    return svg.replace("<svg ", f'<svg font-family="{FONTS}" ', 1)
 
 
 def _lay_out(figure: Figure) -> None:

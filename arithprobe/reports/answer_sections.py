@@ -17,24 +17,17 @@ from arithprobe.said.content import Picture, Table, Words
 
 def gate(run: Run) -> list[Block]:
     """The verdicts, before anything else."""
+    header = ["moment", "verdict", "after steps", "epoch", "skill [95 %]", "R2", "RMSE", "exact [95 %]"]
     rows = [_verdict_row(name, one.behaviour, one.epoch, one.step) for name, one in run.judged.items()]
-    header = (
-        "moment",
-        "verdict",
-        "after steps",
-        "epoch",
-        "skill [95 %]",
-        "R2",
-        "RMSE",
-        "exact [95 %]",
-        "off round the circle",
-    )
+    if not all(math.isnan(one.behaviour.circular_error) for one in run.judged.values()):
+        header.append("off round the circle")
+        around = (one.behaviour.circular_error for one in run.judged.values())
+        rows = [(*row, "" if math.isnan(error) else f"{error:.3g}") for row, error in zip(rows, around, strict=True)]
     blocks: list[Block] = [Words(run.doubt.warning, "bad")] if run.doubt is not None else []
     return [*blocks, table(f"Answers to {run.behaviour.n} rows, in the units of the answers", header, rows)]
 
 
 def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None) -> tuple[str, ...]:
-    around = "" if math.isnan(one.circular_error) else f"{one.circular_error:.3g}"
     return (
         name,
         one.verdict,
@@ -44,17 +37,16 @@ def _verdict_row(name: str, one: Behaviour, epoch: int | None, step: int | None)
         f"{one.r2:.4f}",
         f"{one.rmse:.4g}",
         f"{one.exact_match:.1%} [{one.exact_match_low:.1%}, {one.exact_match_high:.1%}]",
-        around,
     )
 
 
 def training(run: Run) -> list[Block]:
     """Loss, skill and exact answers over the fit."""
     if not run.is_fit:
-        return [Missing("This folder is of one pass over some rows, not of a fit.", "")]
+        return [Missing("This folder holds one pass over some rows, not a fit.", "")]
     skill = of_the_fit(run, run.scalars.get("val/skill", []))
     if not skill:
-        return [Missing("No skill was logged, or none was a number: such a model has diverged.", "")]
+        return [Missing("The run logged no skill that is a number. This happens when a model diverges.", "")]
     kept, exact_match, around = (_columns(run, f"val/{name}")[1] for name in ("skill", "exact_match", "circular_error"))
     losses = (*_columns(run, "train/loss"), *_columns(run, "val/loss"))
     curves = TrainingCurves(*losses, kept, exact_match, around or None)
@@ -77,9 +69,9 @@ def answers(run: Run) -> list[Block]:
     """Parity, residuals."""
     found = run.answers
     if found is None:
-        why = "The answers were not kept (no predictions.tsv)."
+        why = "The run did not keep its answers (no predictions.tsv)."
         if run.is_foreign:
-            why = "Answers are drawn of this library's own network only; those of this run are in predictions.tsv."
+            why = "The page draws only answers of this library's own network. This run's are in predictions.tsv."
         return [Missing(why, "")]
     residues = run.loaded is not None and run.loaded.objective.residues
     modulus = found.dataset.modulus if residues else None
@@ -89,7 +81,7 @@ def answers(run: Run) -> list[Block]:
     spread = f"the predictions vary by {one.prediction_sd:.3g}, the answers by {one.answer_sd:.3g}"
     n = int(found.predictions.isfinite().sum())
     where = f"{found.moment} answers to {n} rows"
-    doubt = f"predictions.tsv has {n} answers that are numbers, the verdict is of {one.n} rows: not the same."
+    doubt = f"predictions.tsv has {n} answers that are numbers, but the verdict is about {one.n} rows."
     return [
         *([] if n == one.n else [Words(doubt, "bad")]),
         drawing(
@@ -115,9 +107,9 @@ def unchanged(run: Run) -> list[Block]:
     if run.loaded is None or run.answers is None:
         return [
             Missing(
-                "Computed of this library's own network only."
+                "The page computes this only for this library's own network."
                 if run.is_foreign
-                else "Without a checkpoint and its validation rows the answers to shifted problems are unknown.",
+                else "The page needs a checkpoint and its validation rows for this, and one of them is missing.",
                 "",
             )
         ]
@@ -128,7 +120,7 @@ def unchanged(run: Run) -> list[Block]:
     kept = difference(run.answers.predictions, run.answers.dataset.answers.double(), found.circle)
     known, source = kept[kept.isfinite()], run.checkpoint.name if run.checkpoint is not None else ""
     off = len(known) == found.n and not math.isclose(float(known.square().mean()), found.own_mse, rel_tol=1e-2)
-    doubt = f"{source} does not give the answers that the run kept ({run.answers.moment}): this is of other weights."
+    doubt = f"{source} does not give the answers that the run kept ({run.answers.moment}): it has other weights."
     said = said_of(found, run.behaviour, source).blocks
     return [
         *([Words(doubt, "bad")] if off else []),

@@ -1,7 +1,6 @@
 """What a section of a page consists of."""
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,8 @@ from typing import Any, ClassVar
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import read_text
 from arithprobe.plotting.render import Figure, to_svg
+from arithprobe.reports.vector import NotAPictureError, NotWholeError, inline
 from arithprobe.said.content import Column, Picture, Table, Words
-
-_PAPER = re.compile(r'(<path [^>]*?style="[^"]*?fill: )#ffffff')
-_ID = re.compile(r' id="([^"]+)"')
-_USE = re.compile(r'(href="#|url\(#)')
-_RUNS = re.compile(r"<script|<foreignObject|<iframe|\son\w+\s*=|javascript:", re.IGNORECASE)
-_USES = re.compile(r'(?:href="#|url\(#)([^")]+)')
-_THEMED = {"#000000": "currentColor", "#b22222": "var(--bad)", "#cccccc": "var(--band)", "#dddddd": "var(--band)"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,8 @@ class Drawing:
     """What it is."""
     does_not_show: str = ""
     """What nobody should conclude from it."""
+    width: int = 0
+    """Its natural width, pixels; 0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,10 @@ class Cube:
     """(T, S, C) scores, None where there is none."""
     beaten: Any
     """(T, S, C) 1 where the score stands out."""
+    nulls: Any
+    """(T, S, C) what each is compared with, or None where nobody said it."""
+    counts: Any
+    """(T, S, C) the rows behind each, or None where nobody counted them."""
     score_name: str
     """What the score is."""
     marked: str
@@ -98,7 +97,8 @@ def table(title: str, names: Sequence[str], rows: Sequence[tuple[str, ...]]) -> 
 
 def drawing(figure: Figure, finding: str, caption: str) -> Drawing:
     """A figure as a block."""
-    return Drawing(_themed(to_svg(figure)), finding, caption)
+    markup, width = inline(to_svg(figure))
+    return Drawing(markup, finding, caption, width=width or 0)
 
 
 def stored_drawing(path: Path, picture: Picture) -> Drawing | Missing:
@@ -112,32 +112,18 @@ def stored_drawing(path: Path, picture: Picture) -> Drawing | Missing:
         ArithprobeError: If the file is no whole picture, or would do something on the page.
     """
     drawn, pixels = (path.with_name(path.name + ending) for ending in (".svg", ".png"))
+    width: int | None = None
     if drawn.is_file():
-        text = read_text(drawn).strip()
-        if "<svg " not in text or not text.endswith("</svg>"):
-            raise ArithprobeError(f"{drawn}: is no whole picture; delete it, or let what wrote it write it again")
-        if _RUNS.search(text):
-            raise ArithprobeError(f"{drawn}: is more than a picture, it has a script; delete it")
-        markup = _themed(text)
+        try:
+            markup, width = inline(read_text(drawn))
+        except NotWholeError as error:
+            again = "delete it, or let what wrote it write it again"
+            raise ArithprobeError(f"{drawn}: is no whole picture ({error}); {again}") from error
+        except NotAPictureError as error:
+            raise ArithprobeError(f"{drawn}: is more than a picture, it has {error}; delete it") from error
     elif pixels.is_file():
         content = base64.b64encode(pixels.read_bytes()).decode()
         markup = f'<img alt="" src="data:image/png;base64,{content}">'
     else:
         return Missing(f"{picture.caption}: its file {drawn.name} is gone.", "")
-    return Drawing(markup, picture.finding, picture.caption, picture.does_not_show)
-
-
-def with_own_ids(markup: str, prefix: str) -> str:
-    """The SVG with ids of its own, so that many stand on one page, and without those that nothing refers to."""
-    used = set(_USES.findall(markup))
-    own = _ID.sub(lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", markup)
-    return _USE.sub(lambda found: f"{found[1]}{prefix}-", own)
-
-
-def _themed(svg: str) -> str:
-    """The SVG without its heading, in the colours of the page: black is the page's ink, boxes are its paper."""
-    svg = svg[svg.index("<svg") :]
-    for colour, name in _THEMED.items():
-        svg = svg.replace(colour, name)
-    svg = _PAPER.sub(r"\1var(--paper)", svg)
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+    return Drawing(markup, picture.finding, picture.caption, picture.does_not_show, width or 0)

@@ -115,12 +115,13 @@ def cube_of(run: Run, name: str, of: CellMap) -> Cube | None:
         return None
     sites = list(dict.fromkeys(cell["site"] for cell in every))
     columns = list(dict.fromkeys(str(cell[of.column]) for cell in every))
-    score = np.full((len(chosen), len(sites), len(columns)), np.nan)
+    score, null, count = (np.full((len(chosen), len(sites), len(columns)), np.nan) for _ in range(3))
     beaten = np.zeros(score.shape, dtype=bool)
     for at, (_, cells) in enumerate(chosen):
         for cell in cells:
             place = at, sites.index(cell["site"]), columns.index(str(cell[of.column]))
-            score[place] = np.nan if cell[of.score] is None else cell[of.score]
+            for values, name in ((score, of.score), (null, of.null), (count, of.count)):
+                values[place] = np.nan if cell.get(name) is None else cell[name]
             beaten[place] = bool(cell[of.mark])
     score[~np.isfinite(score)] = np.nan
     return Cube(
@@ -131,14 +132,21 @@ def cube_of(run: Run, name: str, of: CellMap) -> Cube | None:
         sites[_UPWARDS],
         columns,
         _fewest(every, columns, of),
-        [
-            [[None if math.isnan(x) else round(x, 3) for x in row] for row in step]
-            for step in score[:, _UPWARDS].tolist()
-        ],
+        _rounded(score[:, _UPWARDS], 4),
         beaten[:, _UPWARDS].astype(int).tolist(),
+        _rounded(null[:, _UPWARDS], 3) if of.null else None,
+        _rounded(count[:, _UPWARDS], 0) if of.count else None,
         of.score_name,
         of.marked,
     )
+
+
+def _rounded(values: npt.NDArray[np.float64], digits: int) -> list[list[list[float | None]]]:
+    """(T, S, C) numbers as lists; None for what is none."""
+    return [
+        [[round(x, digits or None) if math.isfinite(x) else None for x in row] for row in step]
+        for step in values.tolist()
+    ]
 
 
 def _chosen(line: dict[str, Any], of: CellMap) -> list[dict[str, Any]]:
@@ -148,7 +156,7 @@ def _chosen(line: dict[str, Any], of: CellMap) -> list[dict[str, Any]]:
 
 
 def _is_whole(cell: dict[str, Any], of: CellMap) -> bool:
-    numbers = [of.score, *([of.count] if of.count else [])]
+    numbers = [of.score, *filter(None, (of.count, of.null))]
     return (
         isinstance(cell.get("site"), str)
         and type(cell.get(of.column)) in (str, int)

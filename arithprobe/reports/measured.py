@@ -59,14 +59,14 @@ def _part(like: StoredPage, run: Run) -> list[Block]:
         return [*_foreign(run, page), *(block for one in page.said.blocks for block in _block(run, page, one))]
     if like.live:
         return [Missing(f"The live probe {like.said.name!r} did not watch this run.", "")]
-    return [Missing("Not measured for this run.", analysis_command(run, like.study))]
+    return [Missing("This run has no such result yet. The command below makes it.", analysis_command(run, like.study))]
 
 
 def _block(run: Run, page: StoredPage, block: Content) -> Iterator[Block]:
     if isinstance(block, Picture):
         yield stored_drawing(page.picture(block.name), block)
     elif isinstance(block, CellMap):
-        yield cube_of(run, page.said.name, block) or Missing(f"{block.caption}: nothing was recorded for it.", "")
+        yield cube_of(run, page.said.name, block) or Missing(f"{block.caption}: the run recorded nothing for it.", "")
     elif not isinstance(block, Chart):
         yield block
     elif block.score:
@@ -77,7 +77,7 @@ def _curves(run: Run, name: str, chart: Chart) -> Block:
     found = history(run, name, chart)
     caption = f"{name} probe of {chart.target}"
     if found is None:
-        return Missing(f"{caption}: no score was logged, or none is a number: such a model has diverged.", "")
+        return Missing(f"{caption}: the run logged no score that is a number. This happens when a model diverges.", "")
     return drawing(probe_curves(found, run.at_the_end), _curve_finding(found), caption)
 
 
@@ -103,10 +103,10 @@ def _foreign(run: Run, page: StoredPage) -> list[Block]:
     if page.live:
         return []
     if measured is None:
-        return [Words("Its file does not name the checkpoint it was measured on; it may not be this run's.", "bad")]
+        return [Words("This result does not name the checkpoint it was measured on. It may be of another run.", "bad")]
     if page.said.weights is not None and run.loaded is not None:
         same = page.said.weights == weights_hash(run.loaded.model)
     else:  # paths as typed, from any folder: their ends are compared
         ends = Path(measured).parts[-_TELLING:]
         same = ours is not None and ours.resolve().parts[-len(ends) :] == ends
-    return [] if same else [Words(f"Measured on {measured}, which is not this run's {ours}.", "bad")]
+    return [] if same else [Words(f"This result is of {measured}, which is not this run's {ours}.", "bad")]

@@ -18,8 +18,8 @@ def origin(run: Run) -> list[Block]:
     if not known:
         blocks.append(
             Words(
-                "The run did not keep versions and hashes (no provenance.json): those below are of now, when this page "
-                "was made."
+                "The run did not keep its versions and hashes (no provenance.json). Those below are from the time when "
+                "this page was made."
             )
         )
     blocks += [
@@ -32,8 +32,9 @@ def origin(run: Run) -> list[Block]:
         split = known["split"]
         blocks.append(
             Words(
-                f"{split['train_rows']} training and {split['val_rows']} validation rows; {split['shared_pairs']} "
-                f"validation rows are pairs, and {split['shared_sums']} have sums, that training rows have too."
+                f"The run has {split['train_rows']} training rows and {split['val_rows']} validation rows. "
+                f"{split['shared_pairs']} validation rows share their operands with a training row, and "
+                f"{split['shared_sums']} share their sum with one."
             )
         )
     if run.config_text is not None:

@@ -1,10 +1,12 @@
 """The page: sections of one or more runs, put into the template."""
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,19 @@ from arithprobe.analysis.provenance import versions
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.colours import colour_scale
 from arithprobe.reports import answer_sections, origin_sections
-from arithprobe.reports.blocks import Drawing, with_own_ids
+from arithprobe.reports.blocks import Cube, Drawing
 from arithprobe.reports.measured import measured_sections
 from arithprobe.reports.run import Run, all_readable, read_run
 from arithprobe.reports.section import Section
 from arithprobe.reports.unmeasured import unmeasured
+from arithprobe.reports.vector import with_own_ids
 
 _EARLY = 20  # sections of a smaller rank stand before what the model itself did
 GATE = Section(
     "gate",
     "Has it learned the task?",
-    "The model's own answers against the best constant, in the units of the answers.",
-    "How it gets them.",
+    "The model's own answers, compared with the best constant, in the units of the answers.",
+    "How the model gets them.",
     answer_sections.gate,
 )
 BEHAVIOUR = (
@@ -35,32 +38,35 @@ BEHAVIOUR = (
         "training",
         "Training curves",
         "When the answers became right.",
-        "What changed inside; a falling loss can be the mean being learned.",
+        "What changed inside the model. A loss can fall because the model learns the mean.",
         answer_sections.training,
     ),
     Section(
         "answers",
         "Answers",
-        "How near the answers are, and where they are off.",
-        "Whether the right answers were computed or remembered: see the split below.",
+        "How near the answers are to the right ones, and where they are wrong.",
+        "Whether the model computed or remembered the right answers. The last section says which rows the parts share.",
         answer_sections.answers,
     ),
     Section(
         "invariance",
         "Invariance under (x + d, y - d)",
-        "Whether problems with the same answer get the same answer. Computed for this page, from the checkpoint.",
-        "Anything, for rows out of range: the notebook's curve holds numbers the model never saw.",
+        "Whether problems with the same answer get the same answer. This page asked the checkpoint.",
+        "Anything about rows out of range. The curve of all rows has numbers that the model never saw.",
         answer_sections.unchanged,
     ),
 )
 ORIGIN = Section(
     "origin",
     "Where it comes from",
-    "Configuration, versions, hashes, and the commands that make it again.",
-    "Results of commands that were run outside of the folder.",
+    "The configuration, versions and hashes of the run, and the commands that repeat it.",
+    "Results that lie outside the run folder.",
     origin_sections.origin,
 )
 _MISSING = "unmeasured"
+_SCRIPTS = ("report", "maps", "tips", "tables")
+_LOWEST, _HIGHEST = 0, 1  # of the colours of maps
+_STOPS = [round(_LOWEST + (_HIGHEST - _LOWEST) * at / 64, 4) for at in range(64)]
 _OF_NO_PROBE = (GATE.name, ORIGIN.name, _MISSING)
 
 
@@ -75,8 +81,8 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
     missing = Section(
         _MISSING,
         "Not measured",
-        "What else can be asked of these weights, and the commands that ask.",
-        "Anything of the model.",
+        "The studies that nobody has run on this checkpoint, and the commands that run them.",
+        "Anything about the model.",
         partial(unmeasured, shown={page.study for run in runs for page in run.pages}),
     )
     return [
@@ -149,13 +155,19 @@ def page_of(runs: Sequence[Run], progress: Progress | Callable[[str], object] | 
         lstrip_blocks=True,
     )
     environment.filters["own_ids"] = _numbered()
-    environment.filters["json"] = _json
+    environment.filters |= {"json": _json, "score": _score, "cube_data": _cube_data}
+    script = "".join(environment.get_template(f"{name}.js").render() for name in _SCRIPTS)
     page = environment.get_template("report.html").render(
         runs=runs,
         sections=parts,
         of_no_probe=_OF_NO_PROBE,
         tasks=sorted({run.task for run in runs}),
-        colours=colour_scale(64),
+        colours=colour_scale(len(_STOPS)),
+        stops=_STOPS,
+        lowest=_LOWEST,
+        highest=_HIGHEST,
+        script=Markup(script),
+        script_hash=_hash(script),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=versions()["arithprobe"],
     )
@@ -177,3 +189,30 @@ def _numbered() -> Callable[[Drawing], Markup]:
 def _json(value: Any) -> Markup:
     """Data for a script, which nothing in it can end."""
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _hash(script: str) -> str:
+    """What the page's Content Security Policy lets run: this script, and nothing that came with a name or a picture."""
+    return f"sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}"
+
+
+def _cube_data(cube: Cube) -> Markup:
+    """What the script knows of a map."""
+    names = ("steps", "sites", "columns", "values", "beaten", "nulls", "counts", "across", "marked")
+    return _json({name: getattr(cube, name) for name in names} | {"score": cube.score_name})
+
+
+def _score(value: float | None) -> str:
+    """A score in few letters that tell 0.982 from 0.9995, as the script writes it.
+
+    >>> [_score(value) for value in (0.982, 0.99951, 0.99999, 0.5, 0.0004, -0.02, -3.14, -70, None)]
+    ['.982', '.9995', '1', '.500', '0', '-.020', '-3.1', '<-10', '-']
+    """
+    if value is None:
+        return "-"
+    if value < -9.95:
+        return "<-10"
+    if value <= -0.9995:
+        return f"{value:.1f}"
+    text = f"{value:.{4 if value >= 0.9995 else 3}f}"
+    return "0" if float(text) == 0 else "1" if float(text) == 1 else text.replace("0.", ".", 1)

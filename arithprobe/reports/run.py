@@ -79,7 +79,7 @@ class Run:
         when = "" if self.behaviour.state != HOLDS else f" at the {name} validation"
         if self.doubt.state == FAILS:
             return f"NOT LEARNED{when}: what is shown here is not about the task."
-        return f"Whether it has learned the task{when} cannot be told: what is shown here may not be about it."
+        return f"Whether the model has learned the task{when} cannot be told: what is shown here may not be about it."
 
     @property
     def at_the_end(self) -> Behaviour:

@@ -35,10 +35,10 @@ def _live(run: Run) -> Iterator[Missing]:
     paged = {page.said.name for page in run.pages if page.live}
     bare = [f"probes/{name}.jsonl" for name in run.lines if name not in paged]
     if bare:
-        text = f"{' and '.join(bare)}: written by an earlier version, without what this page is made of. Fit again."
+        text = f"{' and '.join(bare)}: an earlier version wrote this without a page file. Fit again to see it here."
         yield Missing(text, "")
     elif run.is_fit and not paged:
-        yield Missing("No probe watched this fit; add callbacks such as RidgeProbing and EmergenceProbing.", "")
+        yield Missing("No live probe watched this fit. Add callbacks such as RidgeProbing and EmergenceProbing.", "")
 
 
 def _studies(run: Run, shown: Collection[str]) -> Iterator[Missing]:
@@ -48,10 +48,10 @@ def _studies(run: Run, shown: Collection[str]) -> Iterator[Missing]:
         left = [one for record in _EARLIER.get(name, ()) if (one := _newest(run.folder, f"{record}.json")) is not None]
         if left and full not in own:
             files = " and ".join(str(one.relative_to(run.folder)) for one in left)
-            text = f"{files}: written by an earlier version, without what this page is made of. Measure again."
+            text = f"{files}: an earlier version wrote this without a page file. Run the command again to see it here."
             yield Missing(text, analysis_command(run, full))
         elif full not in shown:
-            yield Missing(f"'{name}' has not been run: {study_of(path).summary}.", analysis_command(run, full))
+            yield Missing(f"Nobody has run '{name}' yet: {study_of(path).summary}.", analysis_command(run, full))
 
 
 def _newest(folder: Path, name: str) -> Path | None:

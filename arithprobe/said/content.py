@@ -132,6 +132,8 @@ class CellMap:
     """Field of a cell that is drawn."""
     count: str = ""
     """Field of a cell with the rows behind it; empty for none."""
+    null: str = ""
+    """Field of a cell with what its score is compared with; empty for none."""
     score_name: str = "held-out R2"
     """What the score is, for people: 1 is perfect."""
     marked: str = "above permuted labels (p at most 0.05)"

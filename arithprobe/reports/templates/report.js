@@ -1,55 +1,12 @@
 "use strict";
-const colours = JSON.parse(document.getElementById("colours").textContent);
-const bright = 0.45; // of the scale: above, letters are dark
+const page = JSON.parse(document.getElementById("page").textContent);
+document.documentElement.classList.add("js");
 
-function paint(cell, value, beaten, dense, marked) {
-  cell.textContent = "";
-  if (value === null) {
-    cell.textContent = "-";
-    cell.style.background = "";
-    cell.style.color = "";
-    return;
-  }
-  const share = Math.min(Math.max(value, 0), 1);
-  cell.style.background = colours[Math.round(share * (colours.length - 1))];
-  cell.style.color = share > bright ? "#101010" : "#ffffff";
-  const number = value.toFixed(2);
-  const text = document.createElement(beaten || dense ? "span" : "s");
-  text.textContent = number;
-  if (dense) {
-    text.className = "vh";
-    cell.append(beaten ? "\u2022" : "");
-    cell.title = number;
-  }
-  cell.append(text);
-  if (!beaten) {
-    const said = document.createElement("span");
-    said.className = "vh";
-    said.textContent = ` not ${marked}`;
-    cell.append(said);
-  }
-}
-
-for (const figure of document.querySelectorAll(".cube")) {
-  const data = JSON.parse(figure.querySelector("script").textContent);
-  const rows = [...figure.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("td")]);
-  const dense = figure.querySelector(".dense") !== null;
-  const slider = figure.querySelector("input[type=range]");
-  const show = (step) => {
-    rows.forEach((row, site) => row.forEach((cell, column) =>
-      paint(cell, data.values[step][site][column], data.beaten[step][site][column], dense, figure.dataset.marked)));
-    if (slider === null) return;
-    const when = `after ${data.steps[step]} steps`;
-    figure.querySelector("output").textContent = when;
-    slider.setAttribute("aria-valuetext", when);
-    figure.querySelector(".finding").hidden = step !== data.steps.length - 1;
-  };
-  if (slider !== null) slider.addEventListener("input", () => show(Number(slider.value)));
-  show(data.steps.length - 1);
-}
-
-for (const scale of document.querySelectorAll(".scale")) {
-  scale.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
+/** A new element with text, before or in no other. */
+function element(name, text, properties = {}) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return Object.assign(made, properties);
 }
 
 const theme = document.getElementById("theme");
@@ -63,3 +20,46 @@ theme.addEventListener("click", () => {
 });
 
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+
+{
+  // The contents: at the side, or folded at the top; the section that is read is marked.
+  const contents = document.getElementById("contents");
+  const links = [...contents.querySelectorAll("a")];
+  const sections = links.map((link) => document.getElementById(link.hash.slice(1)));
+  const wide = matchMedia("(min-width: 75rem)");
+  const fold = () => { contents.open = wide.matches; };
+  wide.addEventListener("change", fold);
+  fold();
+  const reached = 0.3; // of the height of the window
+  const mark = () => {
+    const ended = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+    const passed = sections.findLastIndex((one) => one.getBoundingClientRect().top < innerHeight * reached);
+    const current = ended ? links.length - 1 : Math.max(passed, 0);
+    links.forEach((link, at) => {
+      if (at === current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    });
+    document.getElementById("here").textContent = passed < 0 ? "" : links[current].textContent;
+    if (wide.matches) {
+      const box = contents.parentElement;
+      const { top, bottom } = links[current].getBoundingClientRect();
+      if (top < 0) box.scrollTop += top;
+      if (bottom > box.clientHeight) box.scrollTop += bottom - box.clientHeight;
+    }
+  };
+  let waits = false;
+  addEventListener("scroll", () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => { waits = false; mark(); });
+  }, { passive: true });
+  contents.addEventListener("click", (event) => {
+    if (event.target.matches("a") && !wide.matches) contents.open = false;
+  });
+  contents.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || wide.matches) return;
+    contents.open = false;
+    contents.querySelector("summary").focus();
+  });
+  mark();
+}
