@@ -5,6 +5,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from functools import cache
+from html import escape
 from importlib import import_module
 from typing import Any
 
@@ -39,11 +40,18 @@ class Area(SphinxDirective):
             kind, options = ("class", ["   :members:", ""]) if inspect.isclass(found) else ("function", [""])
             lines += [*_section(name, "~"), f".. auto{kind}:: {_PACKAGE}.{name}", *options]
         for module in modules:
-            lines += [*_section(module), f".. automodule:: {module}", "   :members:", ""]
+            about = (inspect.getdoc(import_module(module)) or "").partition("\n")[0].replace("``", "")
+            lines += [*_section(module), *_raw(f"<details><summary>{escape(about)}</summary>")]
+            lines += [f".. automodule:: {module}", "   :members:", "", *_raw("</details>")]
         node = nodes.section()
         node.document = self.state.document
         nested_parse_with_titles(self.state, StringList(lines, source=self.get_source_info()[0]), node)
         return node.children
+
+
+def _raw(html: str) -> list[str]:
+    """HTML as it is. A module is folded: a page has its public names in sight, and a search or a link opens the rest."""
+    return [".. raw:: html", "", f"   {html}", ""]
 
 
 def _section(title: str, underline: str = "-") -> list[str]:
