@@ -16,7 +16,7 @@ import arithprobe
 NOTEBOOK = ROOT / "scripts" / "notebooks" / "tutorial.ipynb"
 ABSOLUTE = re.compile(r"(?<![\w./:\])}])(?:/(?!/)[\w.-]+){2,}|\b[A-Z]:\\\w|~/")
 """A path from the root, of a drive or of a home; not the end of a relative path or of an address."""
-LARGEST = 1_500_000
+LARGEST = 600_000
 HEADING = re.compile(r"^##+ ", re.MULTILINE)
 
 
@@ -42,6 +42,11 @@ def texts(cell: dict[str, Any]) -> list[str]:
         parts += [value for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
         found += ["".join(part) for part in parts]
     return found
+
+
+def kinds(cell: dict[str, Any]) -> list[list[str]]:
+    """What a cell's outputs are, and how often."""
+    return [[output["output_type"], *sorted(output.get("data", {}))] for output in cell["outputs"]]
 
 
 def not_public(code: str) -> list[str]:
@@ -101,6 +106,10 @@ def test_it_runs_in_quick_settings_and_warns_of_nothing(tmp_path: Path, monkeypa
     ran = cells("code", done)
     assert [cell["execution_count"] for cell in ran] == list(range(1, len(ran) + 1))
     assert {source(cell): unclean(cell) for cell in ran if unclean(cell)} == {}
+    stored = {source(cell): kinds(cell) for cell in cells("code")}
+    assert {source(cell): kinds(cell) for cell in ran} == stored  # its outputs are of this code
+    bars = [text for cell in ran for text in texts(cell) if re.match(r"step (\d+) of \1: ", text)]
+    assert len(bars) == 2  # a call with progress=True shows one bar, which goes to its end
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["lightning_logs"]
 
 

@@ -137,7 +137,7 @@ def _table(table: Table) -> Markup:
         for row in table.rows
     )
     notes = Markup("<br>").join(escape(one) for one in table.notes)
-    whole = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table><p><small>{}</small></p>"
+    whole = "<p>{}</p><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table><p><small>{}</small></p>"
     return Markup(whole).format(table.title, head, rows, notes)
 
 
