@@ -62,6 +62,9 @@ def test_p_values_count_the_null_and_are_never_zero():
     assert permutation_p(torch.tensor(0.2), null).item() == pytest.approx(4 / 5)
     assert permutation_p(torch.tensor(9.0), null).item() == pytest.approx(1 / 5)
     assert torch.isnan(permutation_p(torch.tensor(float("nan")), null))
+    for rounding in (-2e-16, 0.0, 2e-16):  # states without variance: all scores are 0 but for the last bits
+        assert permutation_p(torch.tensor(rounding, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)) == 1
+    assert permutation_p(torch.tensor(1e-6, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)) == 1 / 5
 
 
 def test_discoveries_are_scipys():

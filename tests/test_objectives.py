@@ -295,7 +295,7 @@ def test_a_checkpoint_of_another_objective_is_refused(sevens, tmp_path, run):
             r"answers 'x \+ y \(mod 11\)' \(ResidueCrossEntropy\(modulus=11\)\), "
             r"the data is 'x \+ y \(mod 7\)'; --model.objective or --data.recipe",
         ),
-        (["--model.scale", 3], r"unknown option --model.scale; did you mean 'model.objective.scale'"),
+        (["--model.scale", 3], r"unknown option --model.scale; did you mean --model.objective.scale"),
         (
             ["--model.objective", "CircularMSE", "--model.objective.frequencies", "[1.5]"],
             "CircularMSE: .*frequencies.*Expected a int.*1.5",

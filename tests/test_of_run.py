@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from arithprobe.cli.of_run import complete
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import sha256_of
-from arithprobe.models.weights import checkpoint_in
+from arithprobe.models.checkpoint_files import checkpoint_in
 
 
 @pytest.fixture

@@ -474,8 +474,9 @@ def test_a_run_without_a_table_is_read_from_its_events(whole):
     from_events = histories(whole)
     assert [one.target for one in from_events] == [one.target for one in with_table] and len(with_table) == 2
     for ours, theirs in zip(from_events, with_table, strict=True):
-        assert ours.steps == theirs.steps and ours.sites == theirs.sites
-        torch.testing.assert_close(ours.score, theirs.score, rtol=1e-5, atol=1e-6, equal_nan=True)
+        assert ours.steps == theirs.steps and 3 <= len(ours.sites) < len(theirs.sites)  # TensorBoard shows few
+        shown = [theirs.sites.index(site) for site in ours.sites]
+        torch.testing.assert_close(ours.score, theirs.score[:, shown], rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(run, whole, made, tmp_path):

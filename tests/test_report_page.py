@@ -185,7 +185,7 @@ def test_a_cell_and_a_point_of_a_picture_say_what_was_measured(seen):
     picture, ((area), *_) = tips_in(seen, "A map")
     middle = [(area["x"][0] + area["x"][1]) / 2, (area["y"][0] + area["y"][1]) / 2]
     seen.mouse.move(*place_in(picture, *middle))
-    assert tip.text_content() == "embed @ last: held-out R2 0.900 (null 0.003, 100 rows)"
+    assert tip.text_content() == "embed @ last: held-out R2 0.9000 (null 0.003, 100 rows)"
     picture, areas = tips_in(seen, "Curves")
     (curve,) = (one for one in areas if one["name"] == "final")
     seen.mouse.move(*place_in(picture, *curve["at"][2]))
@@ -289,11 +289,11 @@ def test_a_table_and_a_map_are_saved_as_json(seen):
 
 
 def test_words_in_a_picture_are_found(seen):
-    for word in ("token position", "resid_post.0", "100.0000001"):
+    for word in ("its character", "resid_post.0", "100.0000001"):
         assert seen.evaluate("word => { getSelection().removeAllRanges(); return find(word); }", word) == (
             word != "100.0000001"  # the control
         )
-    assert seen.locator("svg text", has_text="token position").count() == 1
+    assert seen.locator("svg text", has_text="its character").count() == 1
 
 
 def test_the_contents_stay_in_sight_and_say_where_one_is(seen):

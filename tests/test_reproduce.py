@@ -434,7 +434,7 @@ def test_the_command_prints_the_verdict_first_and_writes_json(files, tmp_path, c
         ({"val": "rare", "task": "REG-MODK"}, "rare.tsv: residue 12 has one row"),
         ({"val": "many", "task": "REG-MODK"}, r"many.tsv: has 400 rows; an 80 / 20 split .* 97 residues .* needs 485"),
         ({"output_dir": "/proc/none"}, "output folder cannot be written"),
-        ({"checkpoint": None}, "--checkpoint is missing"),
+        ({"checkpoint": None}, "name a run, as in: arithprobe reproduce"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(files, tmp_path, changed, message):

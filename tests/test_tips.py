@@ -89,8 +89,8 @@ def test_a_number_that_the_axis_does_not_say_is_not_said(at, names, found):
 def test_a_figure_says_more_than_it_draws_where_it_was_told_to():
     (area,) = tips_of(figure_of([[0.9, 0.04], [-20.0, NAN]], 0.05))
     assert area["words"] == [
-        ["0.900 (null 0.050, 100 rows)", "0.040 (null 0.050, 100 rows)"],
-        ["-20.000 (null 0.050, 100 rows)", "-"],
+        ["0.9000 (null 0.050, 100 rows)", "0.0400 (null 0.050, 100 rows)"],
+        ["-20.0000 (null 0.050, 100 rows)", "-"],
     ]
     figure = panel_of(lambda panel: set_tips(panel.plot([0, 1], [0, 1], "o")[0], ["a", "b"], name="mine"))
     (area,) = tips_of(figure)

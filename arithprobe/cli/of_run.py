@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import sha256_of
+from arithprobe.models.checkpoint_files import checkpoint_in
 
 _PROVENANCE = "provenance.json"
 
@@ -23,8 +24,6 @@ def complete(given: Namespace, command: str) -> None:
     Raises:
         ArithprobeError: If no checkpoint is named, or two; or if the run does not say what is missing.
     """
-    from arithprobe.models.weights import checkpoint_in  # imports PyTorch, which help need not wait for
-
     if given.run is not None and given.checkpoint is not None:
         raise ArithprobeError(f"{given.run} and --checkpoint {given.checkpoint} both name a model; give one")
     named = given.checkpoint if given.run is None else given.run

@@ -41,9 +41,10 @@ from arithprobe.cli.summary import print_summary
 from arithprobe.cli.training_state import check_training_state
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoint_files import checkpoint_in
 from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
-from arithprobe.models.weights import checkpoint_in, is_lightning, read_checkpoint
+from arithprobe.models.weights import is_lightning, read_checkpoint
 from arithprobe.threads import default_threads, use_chosen_threads, use_threads
 from arithprobe.training.checkpoint_io import WholeCheckpointIO
 from arithprobe.training.module import ArithmeticModule

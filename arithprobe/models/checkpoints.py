@@ -9,19 +9,13 @@ import torch
 from torch import nn
 
 from arithprobe.errors import ArithprobeError
+from arithprobe.models.checkpoint_files import checkpoint_in
 from arithprobe.models.initial import Initial
 from arithprobe.models.network import Network, require_evaluation, require_network, uncompiled
 from arithprobe.models.objective import Objective, require_objective
 from arithprobe.models.objectives import ScaledMSE, objective_named
 from arithprobe.models.transformer import TinyTransformer
-from arithprobe.models.weights import (
-    checkpoint_in,
-    is_dense,
-    is_lightning,
-    kind_of,
-    read_checkpoint,
-    require_same_shapes,
-)
+from arithprobe.models.weights import is_dense, is_lightning, kind_of, read_checkpoint, require_same_shapes
 from arithprobe.problems.grammar import MAX_DIGITS
 from arithprobe.tokenizer import VOCABULARY, VOCABULARY_SIZE
 

@@ -14,6 +14,7 @@ from arithprobe.probes.interval import fold_covariance, r2_interval
 from arithprobe.probes.ridge_scores import RidgeScores
 
 _ROUNDING = 1e-10  # relative to the sum of squares: targets whose mean is 1e5 times their spread are not scored
+_TIE = 1e-10  # of a score, or of 1: less is rounding
 
 
 class HeldOutR2(NamedTuple):
@@ -62,6 +63,8 @@ def held_out_r2(scores: RidgeScores, target: Tensor | None = None, groups: Tenso
 def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
     """One-sided p-values, ``(1 + #{null >= observed}) / (1 + P)`` (Phipson and Smyth 2010): never 0.
 
+    Scores that differ by rounding are equal: of states without any variance every score is 0, give or take a last bit.
+
     >>> permutation_p(torch.tensor([0.9, 0.1]), torch.tensor([[0.2, 0.3, 0.0], [0.2, 0.3, 0.0]])).tolist()
     [0.25, 0.75]
 
@@ -72,7 +75,8 @@ def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
     Returns:
         (...) p-values; NaN where the score is.
     """
-    reached = (~(null < observed[..., None])).sum(dim=-1).to(observed)
+    rounding = _TIE * observed.abs().clamp(min=1)
+    reached = (~(null < (observed - rounding)[..., None])).sum(dim=-1).to(observed)
     return torch.where(torch.isnan(observed), torch.nan, (1 + reached) / (1 + null.shape[-1]))
 
 

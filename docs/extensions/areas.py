@@ -50,7 +50,7 @@ class Area(SphinxDirective):
 
 
 def _raw(html: str) -> list[str]:
-    """HTML as it is. A module is folded: a page has its public names in sight, and a search or a link opens the rest."""
+    """HTML as it is. Modules are folded, so that public names are in sight; a search or a link opens them."""
     return [".. raw:: html", "", f"   {html}", ""]
 
 
