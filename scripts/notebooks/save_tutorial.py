@@ -29,7 +29,7 @@ def small(picture: str) -> str:
 
 def main() -> None:
     """Run and save."""
-    notebook = nbformat.read(NOTEBOOK, 4)
+    notebook = nbformat.read(NOTEBOOK, 4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
@@ -46,7 +46,7 @@ def main() -> None:
                 output.data["image/png"] = small(output.data["image/png"])
             output.get("metadata", {}).clear()
     notebook.metadata.language_info = {"name": "python"}
-    nbformat.write(notebook, NOTEBOOK)
+    nbformat.write(notebook, NOTEBOOK)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
