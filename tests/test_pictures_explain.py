@@ -14,6 +14,7 @@ from rendered import rendered
 
 from arithprobe.plotting.frequencies import frequency_step_map, small_periods
 from arithprobe.plotting.r2 import HIGHEST, SCALE, place, r2_axis, r2_bar, r2_heat, r2_text
+from arithprobe.plotting.render import thumbnail
 from arithprobe.plotting.style import SMALL, new_figure
 from arithprobe.probes.circles import best_periods
 from arithprobe.problems.circles import Circle
@@ -140,3 +141,14 @@ def test_no_stroke_lies_over_a_number_of_the_small_periods():
     assert not axes.lines
     assert [one.get_text().splitlines()[0] for one in axes.texts] == [".800", ".010"]
     assert [bool(one) for one in np.ma.getmaskarray(axes.images[0].get_array())[:, 0]] == [False, True]
+
+
+def test_a_thumbnail_says_the_finding_in_letters_that_are_left_at_a_third_of_the_width():
+    """The control: the letters of the figure itself, which are gone there."""
+    pixels = np.full((300, 980, 3), 255, dtype=np.uint8)
+    shown = thumbnail(pixels, "NOT LEARNED. The best cell is final at last, held-out R2 0.92, above its null.")
+    head = shown[: len(shown) - len(pixels)]
+    assert shown.shape[1] == 980 and np.array_equal(shown[-300:], pixels) and 60 < len(head) < 200
+    small = head[::3, ::3, 0]  # as a browser shows it
+    assert 0.02 < (small < 128).mean() < 0.3
+    assert len(thumbnail(pixels, "word " * 400)) - 300 < 250  # four lines at most

@@ -12,7 +12,7 @@ from arithprobe.callbacks.loggers import log_image, takes_images
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
 from arithprobe.models.fidelity import fidelity_record
-from arithprobe.plotting.render import to_png, to_rgb, to_svg
+from arithprobe.plotting.render import thumbnail, to_png, to_rgb, to_svg
 from arithprobe.said.content import Picture, Said
 from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.said.page_file import ENDING, page_record
@@ -80,7 +80,11 @@ def show_pictures(trainer: Trainer, folder: Path | None, said: Said, step: int |
         image = to_rgb(figure)
         for logger in loggers:
             name = f"{picture.name}/{picture.caption}"
-            log_image(logger, grouped(name, said.rank) if isinstance(logger, BoardLogger) else name, image, step or 0)
+            if isinstance(logger, BoardLogger):
+                judged = "" if said.behaviour is None else f"{said.behaviour.verdict}. "
+                log_image(logger, grouped(name, said.rank), thumbnail(image, f"{judged}{picture.finding}"), step or 0)
+            else:
+                log_image(logger, name, image, step or 0)
         if folder is not None:
             path = folder / "figures" / picture.name
             write_whole(f"{path}.png", to_png(image))

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Figure
-from PIL import Image
+from matplotlib.font_manager import FontProperties, findfont
+from PIL import Image, ImageDraw, ImageFont
 
 from arithprobe.plotting.tips import tips_of
 
+_LINES = 4  # of a finding above a thumbnail
 FONTS = "'DejaVu Sans', 'Bitstream Vera Sans', Verdana, Geneva, sans-serif"
 """Fonts of the letters in an SVG. All were drawn on one set of widths, by which the figure is laid out: Linux has the
 first or the second, Windows and macOS have the third."""
@@ -38,6 +40,31 @@ def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
     _lay_out(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8], finding: str) -> npt.NDArray[np.uint8]:
+    """The pixels with what they show above them, in letters that are read where the picture is a third as wide.
+
+    TensorBoard shows every image some 350 pixels wide, and the letters of a figure are gone there.
+
+    Args:
+        pixels: (height, width, 3) of a figure.
+        finding: What it shows, a sentence or two.
+    """
+    width = pixels.shape[1]
+    size = max(12, width // 26)
+    font = ImageFont.truetype(findfont(FontProperties("DejaVu Sans", weight="bold")), size)
+    lines, line = [], ""
+    for word in finding.split():
+        longer = f"{line} {word}".strip()
+        if line and font.getlength(longer) > 0.97 * width:
+            lines.append(line)
+            longer = word
+        line = longer
+    lines = [*lines, line][:_LINES]
+    head = Image.new("RGB", (width, int(size * 1.35 * len(lines)) + size // 2), "white")
+    ImageDraw.Draw(head).multiline_text((0.015 * width, size // 4), "\n".join(lines), "black", font, spacing=size // 4)
+    return np.concatenate([np.asarray(head), pixels])
 
 
 def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
