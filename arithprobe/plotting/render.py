@@ -53,7 +53,7 @@ def thumbnail(pixels: npt.NDArray[np.uint8], finding: str) -> npt.NDArray[np.uin
     """
     width = pixels.shape[1]
     size = max(12, width // 26)
-    font = ImageFont.truetype(findfont(FontProperties("DejaVu Sans", weight="bold")), size)
+    font = ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight="bold")), size)
     lines, line = [], ""
     for word in finding.split():
         longer = f"{line} {word}".strip()
