@@ -104,7 +104,7 @@ def matched_subspaces(
 
     Args:
         moment: (D, D) covariance M of the states, or mean of ``h h^T``.
-        rank: R.
+        rank: The rank R.
         target: What is to be removed, as :func:`removed_by` says.
         count: Draws wanted.
         generator: Source of randomness.

@@ -151,8 +151,8 @@ class HeadSums:
     Args:
         layout: (N,) kind of every row of the data set.
         roles: The role of each token, for G kinds of rows.
-        n_layers: L.
-        n_heads: H.
+        n_layers: The number L.
+        n_heads: The number H.
 
     Attributes:
         state: Everything it holds, float64, by layout: (G,) rows; (G, L, H, T, T) attention from query to key;

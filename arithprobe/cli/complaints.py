@@ -5,7 +5,9 @@ import inspect
 import re
 from collections.abc import Iterable
 
-_UNKNOWN_OPTION = re.compile(r"(?:unrecognized arguments: --|does not accept option ')([\w.+-]+)")
+_UNKNOWN_OPTION = re.compile(
+    r"(?:unrecognized arguments: --|does not accept option '|^Option '(?=[\w.]+' is not accepted))([\w.+-]+)"
+)
 _UNKNOWN_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)"
     r"|Problem with given class_path '([^']+)':\s+(?:No module|.*has no attr|.*not found)"

@@ -29,6 +29,8 @@ def complete(given: Namespace, command: str) -> None:
     named = given.checkpoint if given.run is None else given.run
     if named is None:
         raise ArithprobeError(f"name a run, as in: arithprobe {command} lightning_logs/reg_sum/version_0")
+    if not Path(named).exists():
+        raise ArithprobeError(f"{named}: no such file or folder; expected a run folder or a checkpoint")
     path = checkpoint_in(named)
     given.checkpoint = str(path)
     if Path(named).is_dir():

@@ -5,6 +5,7 @@ They stand in ``configs/`` of the repository; a wheel holds a copy, made from th
 
 import re
 import sys
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ def config_file(given: str, option: str = "--config") -> str:
     Raises:
         ArithprobeError: If there is neither; it lists the shipped ones.
     """
+    if not given.strip():
+        raise ArithprobeError(f"{option} is empty; expected a YAML file, or one of {', '.join(shipped())}")
     path = Path(given)
     here = [one for one in (given, f"{given}.yaml") if Path(one).is_file()]
     if here:
@@ -58,7 +61,14 @@ class ConfigByName(ActionConfigFile):
     def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
         """Find the file, and read it."""
         is_yaml = not Path(value).is_file() and re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value))
-        ActionConfigFile.apply_config(parser, cfg, dest, value if is_yaml else config_file(value))
+        file = value if is_yaml else config_file(value)
+        try:
+            ActionConfigFile.apply_config(parser, cfg, dest, file)
+        except ArgumentError as error:
+            if "Problems parsing config" not in str(error):
+                raise
+            what = str(error).partition("Problems parsing config")[2].strip(": \n")
+            raise ArithprobeError(f"--config {value}: is no YAML: {' '.join(what.split())}") from error
 
 
 def parser_of() -> ArgumentParser:

@@ -162,7 +162,7 @@ def oblique_draws(name: FamilyName, gone: Taken, fit: Moments, draws: int, seed:
         name: ``matched``, or ``outside``: orthogonal, in whitened states, to what is read and to what is subtracted.
         gone: The eraser.
         fit: Moments of the P cells that states are whitened by.
-        draws: M.
+        draws: The number M.
         seed: Seed of the draws.
     """
     left, right, positions = gone.left, gone.right, gone.eraser.positions

@@ -173,7 +173,7 @@ class Part:
         Args:
             site: The site.
             table: (N, P) positions of these rows.
-            count: M.
+            count: The number M.
             cells: Makes the new states.
 
         Returns:

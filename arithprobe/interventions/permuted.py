@@ -99,7 +99,7 @@ def permuted_moments(cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor
         valid: (n, P) False where a row has no such position.
         labels: (n, k) labels.
         group: (n,) what labels are permuted between.
-        draws: M.
+        draws: The number M.
         seed: Seed of the permutations.
     """
     rows = permuted_rows(group, draws, seed)  # (n, M)

@@ -75,7 +75,7 @@ def draw_beside(
         left: (P, D, R) of the subspace.
         right: (P, D, R) of it.
         moments: (P, D, D) second moments of the change that replaces a state altogether.
-        draws: M.
+        draws: The number M.
         seed: Seed of the draws.
         positions: The P positions, for the note.
 

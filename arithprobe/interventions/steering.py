@@ -104,7 +104,7 @@ def steer_circle(
         target: The quantity.
         weights: (P, D, 2 F) slopes and (P, 2 F) intercepts of the probe of cosines and sines, frequency by frequency,
             and (P, D, 2 F) patterns.
-        period: k.
+        period: The period k.
         frequencies: The F frequencies f; their planes are turned together, each by its own angle.
         turns: Shifts asked for, in units of the quantity (steps round the circle, where the part counts so), to both
             sides.

@@ -25,7 +25,7 @@ def named_tokens(positions: Tensor, valid: Tensor, length: int) -> tuple[Tensor,
     Args:
         positions: (B, P) token indices.
         valid: (B, P) False where there is no such position.
-        length: T.
+        length: The length T.
 
     Returns:
         (n,) row, (n,) token, and (n,) position, the last of those that name it.

@@ -36,7 +36,7 @@ class PlantedStates(nn.Module):
     Args:
         states: The state of the last token.
         reader: From (B, D) to the (B, K) outputs.
-        d_model: D.
+        d_model: The width D.
         norm: Whether a LayerNorm without weights stands before the reader.
     """
 

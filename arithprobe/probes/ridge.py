@@ -47,9 +47,9 @@ class RidgeFitter:
     """Accumulates the moments of C cells, for K targets, in F folds.
 
     Args:
-        n_cells: C.
+        n_cells: The number C.
         d_model: Width D of the states.
-        n_targets: K.
+        n_targets: The number K.
         folds: F, at least 2.
 
     Raises:

@@ -164,7 +164,7 @@ def periodic_values(name: str, values: Tensor, period: int, wave: str | None = N
     Args:
         name: What they are called, for the text of an error.
         values: (N,) int64.
-        period: k.
+        period: The period k.
         wave: ``cos``, ``sin``, or None for the remainder itself.
         frequency: Turns per period.
 

@@ -100,6 +100,13 @@ def keep_colons(app: Sphinx, what: str, name: str, found: object, options: objec
         lines.insert(0, "\\ ")  # a line without a colon, of which nothing is seen
 
 
+def leave_out_lines(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
+    """What is said already: the first line of a module, which folds it, and what Python says of every named tuple."""
+    if what == "module" and not lines[0].startswith(".. "):
+        del lines[:1]
+    lines[:] = [line for line in lines if not line.startswith("Create new instance of ")]
+
+
 def by_home(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement) -> nodes.Node | None:
     """Resolve a reference to a public name by the module it is defined in."""
     target = node.get("reftarget", "")
@@ -129,6 +136,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("area", Area)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", keep_colons, priority=100)
+    app.connect("autodoc-process-docstring", leave_out_lines)
     app.connect("missing-reference", by_home)
     app.add_html_math_renderer("mathml", (write_inline, None), (write_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

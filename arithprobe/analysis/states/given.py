@@ -65,7 +65,7 @@ def targets_of(targets: object, n: int) -> dict[str, Tensor]:
 
     Args:
         targets: (N,), or (N,) by name: a mapping, or a data frame with its columns.
-        n: N.
+        n: The number N.
 
     Raises:
         ArithprobeError: If one is of another shape, no real number in every row, or the same in all.
@@ -92,7 +92,7 @@ def labels_of(groups: object, n: int, folds: int, what: str = GIVEN) -> Tensor:
 
     Args:
         groups: (N,) numbers or words.
-        n: N.
+        n: The number N.
         folds: Folds there will be.
         what: What they are called in messages.
 
