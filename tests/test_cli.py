@@ -149,7 +149,7 @@ def test_bad_options(fails, words, message):
             "no option 'fold'; did you mean 'folds'?",
         ),
         ("trainer: {callbacks: [{class_path: RidgeProbing, init_args: {folds: x}}]}", "RidgeProbing: "),
-        ("model: {lr: 3", "Problems parsing config"),
+        ("model: {lr: 3", "is no YAML: while parsing"),
         ("model: [1]", ""),
         ("model: {lr: .inf}", "lr is inf"),
         ("data: {recipe: null}", ""),

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -17,6 +18,7 @@ from arithprobe.analysis.progress import Progress
 from arithprobe.analysis.provenance import versions
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.colours import colour_scale
+from arithprobe.plotting.r2 import HIGHEST, SCALE, place, r2_at
 from arithprobe.reports import answer_sections, origin_sections
 from arithprobe.reports.blocks import Cube, Drawing
 from arithprobe.reports.measured import measured_sections
@@ -65,8 +67,8 @@ ORIGIN = Section(
 )
 _MISSING = "unmeasured"
 _SCRIPTS = ("report", "maps", "tips", "tables")
-_LOWEST, _HIGHEST = 0, 1  # of the colours of maps
-_STOPS = [round(_LOWEST + (_HIGHEST - _LOWEST) * at / 64, 4) for at in range(64)]
+_LOWEST, _HIGHEST = 0, HIGHEST  # of the colours of maps, on the scale of the pictures
+_STOPS = [round(float(at), 6) for at in r2_at(np.linspace(place(_LOWEST), place(_HIGHEST), 65)[:-1])]
 _OF_NO_PROBE = (GATE.name, ORIGIN.name, _MISSING)
 
 
@@ -120,8 +122,8 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     places = [Path(folder).resolve() for folder in folders]
     if not places:
         raise ArithprobeError("no run folder was named; expected lightning_logs/NAME/version_N")
-    for place, folder in zip(places, folders, strict=True):
-        if places.count(place) > 1:
+    for named, folder in zip(places, folders, strict=True):
+        if places.count(named) > 1:
             raise ArithprobeError(f"{folder}: is named twice")
     runs = [read_run(folder) for folder in folders]
     while len({run.name for run in runs}) < len(runs):
@@ -166,6 +168,7 @@ def page_of(runs: Sequence[Run], progress: Progress | Callable[[str], object] | 
         stops=_STOPS,
         lowest=_LOWEST,
         highest=_HIGHEST,
+        scale=SCALE.replace("R2", "score"),
         script=Markup(script),
         script_hash=_hash(script),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

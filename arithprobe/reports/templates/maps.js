@@ -20,9 +20,9 @@ function paint(cell, value, beaten, dense, marked) {
   }
   const above = page.stops.findIndex((stop) => stop > value);
   const at = above < 0 ? page.stops.length - 1 : Math.max(above - 1, 0);
-  cell.style.background = page.colours[at];
-  cell.style.color = at > bright * page.stops.length ? "#101010" : "#ffffff";
-  const text = element(beaten || dense ? "span" : "s", short(value));
+  cell.style.background = beaten || dense ? page.colours[at] : "";
+  cell.style.color = beaten || dense ? (at > bright * page.stops.length ? "#101010" : "#ffffff") : "";
+  const text = element("span", short(value));
   if (dense) {
     text.className = "vh";
     cell.append(beaten ? "\u2022" : "");
