@@ -14,7 +14,7 @@ OF_OTHER_CODE = (ArithmeticError, AttributeError, IndexError, KeyError, RuntimeE
 
 
 class ArithprobeError(ValueError):
-    """A user's mistake. Its text is one line: the thing, what was expected, what came, and where.
+    """A user's mistake, told in one line: the thing, what was expected, what was given, and where.
 
     The command line prints the text and exits with code 2; in a notebook it is an ordinary ``ValueError``.
     """
@@ -25,15 +25,15 @@ class SharedRowsWarning(UserWarning):
 
 
 class ThreadsWarning(UserWarning):
-    """A fit goes on with another number of threads, so no longer bit for bit."""
+    """A fit goes on with another number of threads, so its results are no longer the same bit for bit."""
 
 
 class OtherCheckpointWarning(UserWarning):
-    """A frozen eraser that was fitted on the states of another model."""
+    """A frozen eraser was fitted on the states of another model."""
 
 
 def shown(value: object) -> str:
-    """A value as messages show it: a long text is cut, and a huge number is only measured.
+    """Return a value as messages show it: a long text is cut, and a huge number is given by its size.
 
     >>> shown(1.5), shown("9" * 70)[-5:], shown(-(10**5000))
     ('1.5', '99...', 'about -1e5000')
@@ -50,8 +50,8 @@ def require_at_least(owner: str, **limits: tuple[float, float]) -> None:
     >>> require_at_least("", folds=(5, 2))
 
     Args:
-        owner: Whose options, as in ``'RidgeProbing: '``; may be empty.
-        limits: The value and the least one allowed, by name.
+        owner: What the options belong to, as in ``'RidgeProbing: '``; may be empty.
+        limits: The value and the smallest one allowed, by name.
 
     Raises:
         ArithprobeError: Naming the first that is smaller.
@@ -87,18 +87,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def several(option: str, given: object, kind: type[str] | type[int] | type[float] = str) -> tuple[Any, ...]:
-    """One name, or number, means a list of it: the one place that says what an option is that takes several.
+    """Return the values of an option that takes several; one name or number alone stands for a list of it.
 
     >>> several("targets", "sum"), several("targets", ["x", "y"]), several("shifts", 5, int)
     (('sum',), ('x', 'y'), (5,))
 
     Args:
-        option: What it is called.
-        given: One, or any number of them.
-        kind: What each is; a whole number is a float too.
+        option: The name of the option.
+        given: One value, or any number of them.
+        kind: The type of each value; a whole number counts as a float too.
 
     Raises:
-        ArithprobeError: If it is neither.
+        ArithprobeError: If ``given`` is neither.
     """
     accepted = {int: Integral, float: Real}.get(kind, kind)
     single = isinstance(given, (str, accepted)) or not isinstance(given, Iterable)

@@ -1,11 +1,11 @@
-"""How many threads compute, and how they wait for each other.
+"""The number of threads that compute, and how they wait for each other.
 
-The matrices here are small: a second thread gains a third, more gain nothing, and a thread that *spins* while it waits
-takes the core from whoever is to do the work, as soon as another process wants one too. So the default is two threads
-that fall asleep after a moment (``docs/measured.md`` has the figures). The number is never chosen by the load of the
-machine: sums in another order have other last bits.
+The matrices here are small: a second thread gains a third, and more threads gain nothing. A thread that *spins* while
+it waits takes the core from the thread that has work to do, as soon as another process needs a core too. So the default
+is two threads that fall asleep after a moment (``docs/measured.md`` has the figures). The load of the machine never
+decides the number: sums in another order have other last bits.
 
-What OpenMP reads from the environment, it reads when PyTorch is imported; this module does not import it.
+OpenMP reads the environment when PyTorch is imported; this module does not import PyTorch.
 """
 
 import os
@@ -27,23 +27,23 @@ _WAITING = {
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_threads(processes: int = 1) -> int:
-    """The number of threads of each of so many processes that compute side by side, where nobody has said one."""
+    """The default number of threads of each process, when several processes compute side by side."""
     return max(1, min(MOST, cores() // processes))
 
 
 def choose_threads(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what OpenMP will read, where the user has not: before PyTorch is imported, and only then does it help.
+    """Set the environment that OpenMP reads, unless the user has set it; call it before PyTorch is imported.
 
-    A ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` of the user stands, and so does what says how threads wait
-    (``OMP_WAIT_POLICY``, ``GOMP_SPINCOUNT``, ``KMP_BLOCKTIME``).
+    After the import it has no effect. The user's ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` is kept, and so are the
+    variables that say how threads wait (``OMP_WAIT_POLICY``, ``GOMP_SPINCOUNT``, ``KMP_BLOCKTIME``).
 
     Args:
-        environment: Of the process.
+        environment: The environment of the process.
     """
     if not any(environment.get(name) for name in ("OMP_WAIT_POLICY", *_WAITING)):
         environment.update(_WAITING)
@@ -52,7 +52,7 @@ def choose_threads(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def are_chosen() -> bool:
-    """Whether the number of threads is still our choice, so that another may take its place."""
+    """Whether the number of threads is still the library's choice, so that another may replace it."""
     import torch
 
     chosen = os.environ.get(_CHOSEN)
@@ -60,11 +60,11 @@ def are_chosen() -> bool:
 
 
 def use_threads(number: int | None = None) -> int:
-    """Compute with so many threads, in this process and those that it starts.
+    """Set the number of threads of this process and of the processes that it starts.
 
-    The commands do this by themselves (``--threads``). A notebook or a script calls it before it imports PyTorch: then
-    threads also wait as those of the commands do. After the import only the number can be set, and without one nothing
-    is: a ``torch.set_num_threads`` of yours stands.
+    The commands do this by themselves (``--threads``). Call it in a notebook or a script before you import PyTorch:
+    then the threads also wait as those of the commands do. After the import it can only set the number; without a
+    number it changes nothing, and your own ``torch.set_num_threads`` stays in force.
 
     Args:
         number: Threads of PyTorch; by default yours from ``OMP_NUM_THREADS``, or two where there are two cores.
@@ -73,7 +73,7 @@ def use_threads(number: int | None = None) -> int:
         The number of threads that PyTorch now uses.
 
     Raises:
-        ArithprobeError: If the number is none, or out of range.
+        ArithprobeError: If ``number`` is not a number, or is out of range.
     """
     if number is not None:
         require_threads(number)
@@ -87,19 +87,19 @@ def use_threads(number: int | None = None) -> int:
 
 
 def require_threads(number: object) -> None:
-    """Refuse what is no number of threads.
+    """Refuse a value that is not a number of threads.
 
     Raises:
-        ArithprobeError: If it is none, less than 1, or more than any machine has.
+        ArithprobeError: If it is not a number, less than 1, or more than any machine has.
     """
     if type(number) is not int or not 1 <= number <= _LIMIT:
         raise ArithprobeError(f"threads is {number!r}; expected a number from 1 to {_LIMIT}")
 
 
 def use_chosen_threads(number: int) -> None:
-    """Let a number take the place of our choice: that of a checkpoint, or one that leaves other processes room.
+    """Replace the library's choice of threads by a number, such as a checkpoint's or one that leaves others room.
 
-    Where the user has said one, that stands.
+    A number that the user has set is kept.
     """
     if are_chosen():
         _use(number)

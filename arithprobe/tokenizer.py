@@ -1,7 +1,7 @@
-"""Characters to ids and back: the fixed table of the original project.
+"""Conversion of characters to ids and back, by the fixed table of the original project.
 
-Id 0 is padding only; ``0123456789 +-=?()mod`` are 1 to 20. The table is part of every checkpoint's meaning, so there
-is no tokenizer object to configure.
+Id 0 is used for padding only; ``0123456789 +-=?()mod`` are 1 to 20. Every checkpoint depends on this table, so there is
+no tokenizer object to configure.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ UNKNOWN = 255
 
 
 class PaddedBatch(NamedTuple):
-    """Encoded texts of different lengths, as one rectangle."""
+    """Encoded texts of different lengths, padded to one rectangle."""
 
     ids: Tensor
     """(B, T) int64 ids, padded right."""
@@ -36,7 +36,7 @@ class PaddedBatch(NamedTuple):
 
 
 def encode(text: str) -> Tensor:
-    """Encode a text, one id a character.
+    """Encode a text as one id per character.
 
     >>> encode("103 + 40 = ?").tolist()
     [2, 1, 4, 11, 12, 11, 5, 1, 11, 14, 11, 15]
@@ -82,7 +82,7 @@ def encode_column(characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def pad_batch(encoded: Sequence[Tensor], pad_id: int = PAD_ID) -> PaddedBatch:
-    """Pad encoded texts right to the longest of them.
+    """Pad encoded texts on the right to the length of the longest.
 
     >>> pad_batch([encode("1 + 2 = ?"), encode("?")]).mask.sum(1).tolist()
     [9, 1]
@@ -92,7 +92,7 @@ def pad_batch(encoded: Sequence[Tensor], pad_id: int = PAD_ID) -> PaddedBatch:
         pad_id: The id to pad with.
 
     Raises:
-        ArithprobeError: If there is nothing to pad, or a text is empty.
+        ArithprobeError: If there are no texts, or a text is empty.
     """
     if not encoded or any(len(ids) == 0 for ids in encoded):
         raise ArithprobeError("pad_batch: expected at least one text, and no empty text")
@@ -102,7 +102,7 @@ def pad_batch(encoded: Sequence[Tensor], pad_id: int = PAD_ID) -> PaddedBatch:
 
 
 def place_values(ids: Tensor) -> Tensor:
-    """The place of each digit in its number, counted from the right: units 1, tens 2, ...; 0 of all other characters.
+    """The place of each digit in its number, counted from the right (units 1, tens 2, ...); 0 for other characters.
 
     >>> place_values(encode("103 + 40 = ?")[None]).tolist()
     [[3, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0]]
@@ -121,7 +121,7 @@ def place_values(ids: Tensor) -> Tensor:
 
 
 def unknown_character(character: str) -> str:
-    """Say of a character that it is outside the vocabulary, naming both."""
+    """Return the message that a character is outside the vocabulary; it names both."""
     return f"character {character!r} (U+{ord(character):04X}) is outside the vocabulary {VOCABULARY!r}"
 
 

@@ -1,17 +1,17 @@
-"""Has the model learned the task? The gate that every probe result stands behind.
+"""The behaviour gate: whether the model has learned the task; every probe result is shown behind it.
 
-A probe can find a quantity in a network that does nothing with it, or in one that was never trained. So the first
-question is about behaviour: are the model's answers better than one constant, and are they right?
+A probe can find a quantity in a network that makes no use of it, or in one that was never trained. So the first
+question is about behaviour: are the model's answers better than a constant, and are they right?
 
-*Skill* is ``1 - MSE / MSE of the constant predictor``, the constant being the mean training answer; *exact match* is
-the share of rows whose rounded prediction is the answer. Both have a 95 % interval over **groups** of rows, those that
-one value of the answer's quantity has (rows of one sum): a model that is right or wrong about whole sums has seen as
-many cases as there are sums, however many rows they have. Rows that are *all* problems of the task are a population:
-what is counted on them needs no interval.
+*Skill* is ``1 - MSE / MSE of the constant predictor``, where the constant is the mean training answer; *exact match* is
+the share of rows whose rounded prediction is the answer. Both have a 95 % interval over **groups** of rows. A group is
+the rows that share one value of the answer's quantity (one sum): a model that is right or wrong about whole sums gives
+as many independent cases as there are sums, however many rows they have. Rows that are *all* problems of the task are a
+population, and counts over a population need no interval.
 
-Of a model that answers residues, and not numbers, errors go round the circle the shorter way, -k/2 to k/2: a wrong
-residue is then no further off than a guess, and of a model that knows a share of the answers and guesses the rest, that
-share is the skill. A constant residue and a guess both have skill 0, about.
+If a model answers residues rather than numbers, its errors go round the circle the shorter way, from -k/2 to k/2. A
+wrong residue is then no further off than a guess, and a model that knows a share of the answers and guesses the rest
+has that share as its skill. A constant residue and a guess both have a skill of about 0.
 """
 
 from arithprobe.behaviour.errors import Errors as Errors

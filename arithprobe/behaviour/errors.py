@@ -1,4 +1,4 @@
-"""Errors of answers, summed by group of rows: what batches, ranks and files add up, and verdicts are made of."""
+"""Errors of answers, summed by group of rows; batches, ranks and files add up, and verdicts are made from the sums."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class Errors(NamedTuple):
-    """Sums over the rows of each of G groups, in answer units; (G,) float64, but for the labels.
+    """Sums over the rows of each of G groups, in answer units; all are (G,) float64 except the labels.
 
-    e is prediction - answer, b answer - train mean, p prediction - train mean. If the model answers residues, e and b
-    go round the circle; p never does.
+    e is prediction - answer, b is answer - train mean, and p is prediction - train mean. If the model answers residues,
+    e and b go round the circle; p never does.
     """
 
     group: Tensor
@@ -38,14 +38,14 @@ class Errors(NamedTuple):
 
     @classmethod
     def summed(cls, group: Tensor, columns: Tensor) -> "Errors":
-        """From (N,) labels and the (N, 10) other fields of rows, or of groups that come in several pieces."""
+        """Sum by group the (N,) labels and (N, 10) other fields of rows, or of groups that come in several pieces."""
         labels, index = torch.unique(group, return_inverse=True)
         sums = columns.new_zeros(len(labels), columns.shape[1]).index_add_(0, index, columns)
         return cls(labels, *sums.unbind(dim=1))
 
     @property
     def columns(self) -> Tensor:
-        """(G, 10) all but the labels."""
+        """(G, 10) fields, all except the labels."""
         return torch.stack(self[1:], dim=1)
 
     def total(self, name: str) -> float:
@@ -54,7 +54,7 @@ class Errors(NamedTuple):
 
 
 def difference(after: Tensor, before: Tensor | float, circle: int | None) -> Tensor:
-    """``after - before``, elementwise; round the circle of ``circle`` residues, if given, the shorter way.
+    """``after - before``, elementwise; if ``circle`` is given, the shorter way round the circle of so many residues.
 
     >>> difference(torch.tensor([96.0, 3.0]), 0.0, 97)
     tensor([-1.,  3.])
@@ -72,14 +72,14 @@ def errors_of(
     residues: bool = False,
     loss: Tensor | float = 0.0,
 ) -> Tensor:
-    """(B, 10) fields of :class:`Errors` of each row, all but the label of its group.
+    """The (B, 10) fields of :class:`Errors` for each row, all except the label of its group.
 
     Args:
         predictions: (B,) float64.
         answers: (B,).
         constant: The train mean.
-        modulus: That of the answers, None for plain sums.
-        residues: Whether the model answers residues, and not numbers.
+        modulus: The modulus of the answers, None for plain sums.
+        residues: Whether the model answers residues rather than numbers.
         loss: The mean training loss of these rows.
     """
     answers = answers.to(predictions)

@@ -1,18 +1,18 @@
-"""The interval of the share of right answers, where the rows of a group may be right and wrong together.
+"""The interval of the share of right answers, when the rows of a group may be right or wrong together.
 
-A group is one observation, the share of its rows that is right, anything from 0 to 1. Nothing is taken for granted
-about how rows of a group go together: an estimate of it (a design effect) says nothing about the groups that the model
-would fail as a whole and of which none was drawn.
+A group is one observation: the share of its rows that is right, from 0 to 1. Nothing is assumed about how the rows of a
+group depend on each other: an estimate of it (a design effect) says nothing about groups that the model would fail as a
+whole and that were not drawn.
 
 The bound is Gaffke's for the mean of a bounded variable: a Bayesian bootstrap of the groups (weights from independent
-exponentials) to which one group more is added, *wrong as a whole* and of average size; the lower bound is the 2.5 %
-quantile of the share. Where groups are right or wrong as a whole, and of one size, it is that of Clopper and Pearson
-over groups; where all G are right, ``0.025 ** (1 / G)``. An answer put right never lowers it. Sources: N. Gaffke
+exponentials) with one more group added, *wrong as a whole* and of average size; the lower bound is the 2.5 % quantile
+of the share. If groups are right or wrong as a whole, and of one size, it is the bound of Clopper and Pearson over
+groups; if all G are right, it is ``0.025 ** (1 / G)``. Correcting an answer never lowers it. Sources: N. Gaffke
 (2005), Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable,
 Mathematical Methods of Statistics 14; E. Learned-Miller and P. Thomas (2020), A new confidence interval for the mean of
-a bounded random variable, arXiv:1905.06208. That it covers is proved for groups of one size that are right or wrong as
-a whole, and conjectured for the rest; of very uneven groups, 1 to 6 rows each, its lower end was too high in 3.4 % of
-1500 simulations, for 2.5 %. A sum that none of the rows has is taken to be as large as the average one.
+a bounded random variable, arXiv:1905.06208. Coverage is proved for groups of one size that are right or wrong as a
+whole, and conjectured otherwise; for very uneven groups, of 1 to 6 rows each, the lower end was too high in 3.4 % of
+1500 simulations instead of 2.5 %. A sum that no row has is assumed to be as large as the average one.
 """
 
 import math
@@ -43,7 +43,7 @@ class _Groups(NamedTuple):
 
 
 def share_interval(right: Numbers, n: Numbers) -> tuple[float, float]:
-    """The 95 % interval of the share of rows that are right, over groups.
+    """The 95 % interval over groups of the share of rows that are right.
 
     >>> [round(end, 3) for end in share_interval(np.full(100, 20.0), np.full(100, 20.0))]
     [0.964, 1.0]
@@ -57,7 +57,7 @@ def share_interval(right: Numbers, n: Numbers) -> tuple[float, float]:
 
 
 def to_settle(right: Numbers, n: Numbers, bound: float) -> float:
-    """How many times as many groups like these have the lower end of their interval at a bound; inf if none do.
+    """The factor by which the number of groups must grow to lift the lower end to a bound; inf if none is enough.
 
     Args:
         right: (G,) right rows of each group.

@@ -1,4 +1,4 @@
-"""From errors to a verdict."""
+"""The step from errors to a verdict."""
 
 import math
 from dataclasses import replace
@@ -20,9 +20,9 @@ def judge(errors: Errors, modulus: int | None = None, *, residues: bool = False,
     """Turn errors into a verdict.
 
     Args:
-        errors: What the rows of each group added up to.
-        modulus: That of the answers, as the sums were made with.
-        residues: Whether the model answers residues, as the sums were made with.
+        errors: The sums over the rows of each group.
+        modulus: The modulus of the answers, the one that the sums were made with.
+        residues: Whether the model answers residues, as in the sums.
         population: Which problems the rows are all of, in words; empty for a sample.
 
     Raises:
@@ -76,15 +76,15 @@ def judge_rows(
     group: Tensor | None = None,
     population: str = "",
 ) -> Behaviour:
-    """The verdict over rows that are all at hand.
+    """Return the verdict over rows that are all in memory.
 
     Args:
         predictions: (N,) float64.
         answers: (N,) int64.
         constant: The train mean.
-        modulus: That of the answers, None for plain sums.
-        residues: Whether the model answers residues, and not numbers.
-        group: (N,) int64 labels of the rows that may be right and wrong together; by default the answers.
+        modulus: The modulus of the answers, None for plain sums.
+        residues: Whether the model answers residues rather than numbers.
+        group: (N,) int64 labels of rows that may be right or wrong together; by default the answers.
         population: Which problems the rows are all of, in words; empty for a sample.
     """
     columns = errors_of(predictions, answers, constant, modulus, residues=residues)

@@ -13,9 +13,9 @@ def reason_of(of: Behaviour, modulus: int | None, residues: bool, more: float) -
 
     Args:
         of: The numbers and the verdict.
-        modulus: That of the answers, None for plain sums.
-        residues: Whether the model answers residues, and not numbers.
-        more: How many times as many groups would settle a verdict at the edge.
+        modulus: The modulus of the answers, None for plain sums.
+        residues: Whether the model answers residues rather than numbers.
+        more: The factor by which the number of groups must grow to settle a verdict at the edge.
     """
     exact = f"{of.exact_match:.1%} of answers exact"
     if of.verdict == "LEARNED" and not of.population:

@@ -1,17 +1,17 @@
-"""The interval of skill, over groups of rows, where few errors may be much larger than the rest.
+"""The interval of skill over groups of rows, when a few errors may be much larger than the rest.
 
-Skill is one minus a ratio of sums over groups. Squared errors are skewed, and of errors with heavy tails (Student's t
-with 3 degrees of freedom) their variance is infinite: a normal interval then covers 70 to 80 %, because the sample
-seldom has the large errors that the mean is made of. So
+Skill is one minus a ratio of sums over groups. Squared errors are skewed, and if the errors have heavy tails (Student's
+t with 3 degrees of freedom), the variance of their squares is infinite: a normal interval then covers 70 to 80 %,
+because the sample seldom has the large errors that dominate the mean. So
 
 * the interval is Hall's, for a skewed mean, with ``t`` quantiles of G - 1 degrees of freedom: the cubic
-  transformation ``T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 G)`` of the studentised mean, g being the skewness over
+  transformation ``T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 G)`` of the studentised mean, where g is the skewness over
   ``sqrt(G)``, has a normal distribution to second order (P. Hall 1992, On the removal of skewness by transformation,
   JRSS B 54);
-* its lower end for skill is further down by what may not have been seen: ``8 m^2 / (G sqrt(sum z^2))``, z being the
-  influence of each group and m the largest. Where no group stands out that is little beside the rest; where one has
-  most of the variance it is up to 8 times that group's own share. The 8 is not derived: it is what lets the interval
-  cover 93 to 95 % at t with 3 degrees of freedom for 100 groups or more, and at most 98 % of normal errors.
+* its lower end for skill is lowered further, for large errors that were not drawn, by ``8 m^2 / (G sqrt(sum z^2))``,
+  where z is the influence of each group and m the largest. If no group stands out, this is small beside the rest; if
+  one has most of the variance, it is up to 8 times that group's own share. The 8 is not derived: with it the interval
+  covers 93 to 95 % at t with 3 degrees of freedom for 100 groups or more, and at most 98 % for normal errors.
 """
 
 import torch
@@ -23,11 +23,11 @@ _LEVEL = 0.975
 
 
 def ratio_interval(over: Tensor, under: Tensor) -> tuple[Tensor, Tensor]:
-    """The 95 % interval of ``sum(over) / sum(under)``, G groups being drawn at random.
+    """The 95 % interval of ``sum(over) / sum(under)`` for G groups drawn at random.
 
     Args:
         over: (..., G) float64 sum of the squared errors of each group, in any units.
-        under: (..., G) the same of the constant predictor.
+        under: (..., G) the same for the constant predictor.
 
     Returns:
         (...) lower and (...) upper ends; NaN with fewer than two groups.

@@ -1,4 +1,4 @@
-"""Numbers of the answers, and which of three verdicts they make."""
+"""The measures of a model's answers, and the verdict, one of three, that follows from them."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _CONSTANT = 0.1  # predictions that vary less than this, as a share of what the 
 
 @dataclass(frozen=True, repr=False)
 class Behaviour:
-    """How well the answers are, and the verdict."""
+    """The quality of a model's answers, and the verdict on whether it has learned the task."""
 
     verdict: Verdict
     """NOT LEARNED, PARTLY LEARNED or LEARNED."""
@@ -78,14 +78,14 @@ class Behaviour:
 
     @property
     def state(self) -> State:
-        """Whether the gate is passed; NOT LEARNED is also what cannot be told."""
+        """Whether the gate is passed; a verdict of NOT LEARNED can also mean that it cannot be told."""
         if self.verdict != "NOT LEARNED":
             return HOLDS
         return CANNOT_BE_TOLD if self.reason.startswith(CANNOT_BE_TOLD) else FAILS
 
     @property
     def warning(self) -> str:
-        """What to say before results of probes; nothing where the gate is passed."""
+        """The warning to show before probe results; empty if the gate is passed."""
         return {HOLDS: "", FAILS: NOT_LEARNED_WARNING, CANNOT_BE_TOLD: UNTOLD_WARNING}[self.state]
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class Behaviour:
 
     @property
     def too_few(self) -> str:
-        """What there is too little of for an interval to be trusted; nothing in a population."""
+        """The name and number of what is too few for a trusted interval; empty if enough, or for a population."""
         if self.population:
             return ""
         if self.n < MIN_ROWS:
@@ -106,16 +106,16 @@ class Behaviour:
 
     @property
     def at_the_edge(self) -> bool:
-        """Whether enough answers are exact for LEARNED, and the interval does not say so."""
+        """Whether enough answers are exact for LEARNED, but the interval does not confirm it."""
         return self.verdict == "PARTLY LEARNED" and self.exact_match >= EXACT_MATCH_LEARNED
 
     def answers_one_residue(self, residues: bool) -> bool:
-        """Whether a model of residues says always the same, which can be nearer to uneven answers than a guess is."""
+        """Whether a model of residues always answers the same, which can be nearer to uneven answers than a guess."""
         return residues and self.prediction_sd < _CONSTANT * self.answer_sd
 
 
 def verdict_of(found: Behaviour, residues: bool) -> Verdict:
-    """The verdict that the numbers make."""
+    """Return the verdict that follows from the numbers."""
     has_skill = found.skill_low > SKILL_FLOOR and found.r2 > SKILL_FLOOR  # NaN is not learned either
     if found.too_few or not has_skill or found.answers_one_residue(residues):
         return "NOT LEARNED"

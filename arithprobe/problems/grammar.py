@@ -1,11 +1,11 @@
-"""The one grammar of the library: ``x + y = ?`` and ``x + y (mod k) = ?``.
+"""The single grammar of the library: ``x + y = ?`` and ``x + y (mod k) = ?``.
 
-Everything that must know what a problem looks like (data files, roles of characters, probe targets) asks this module,
-and this module holds one regular expression. Operands and modulus are unsigned integers; ``-2 + 3 = ?`` is refused,
+All code that must know what a problem looks like (data files, roles of characters, probe targets) asks this module, and
+this module holds one regular expression. Operands and modulus are unsigned integers; ``-2 + 3 = ?`` is refused,
 although the vocabulary has a '-'.
 
-A *layout* is what problems with the same digit counts share: which character is which. A column of a million problems
-has a few dozen layouts, so a column is parsed by matching each layout once and reading all its rows' digits at once.
+A *layout* says which character is which; problems with the same digit counts share it. A column of a million problems
+has a few dozen layouts, so the parser matches each layout once and reads the digits of all its rows at once.
 """
 
 import re
@@ -35,7 +35,7 @@ Numbers = TypeVar("Numbers", int, npt.NDArray[np.int64], "torch.Tensor")
 
 
 def digit(value: Numbers, place: int) -> Numbers:
-    """The decimal digit of ``value`` that counts ``place`` (1, 10, 100, ...), elementwise.
+    """The decimal digit of ``value`` at a place (1, 10, 100, ...), elementwise.
 
     >>> digit(103, 100), digit(103, 10), digit(103, 1)
     (1, 0, 3)
@@ -44,7 +44,7 @@ def digit(value: Numbers, place: int) -> Numbers:
 
 
 def carry(x: Numbers, y: Numbers, place: int) -> Numbers:
-    """The carry (0 or 1) out of the column that counts ``place`` when ``x + y`` is added by hand, elementwise.
+    """The carry (0 or 1) out of the column of a place (1, 10, ...) when ``x + y`` is added by hand, elementwise.
 
     >>> carry(57, 65, 1), carry(57, 65, 10), carry(57, 65, 100)
     (1, 1, 0)
@@ -53,7 +53,7 @@ def carry(x: Numbers, y: Numbers, place: int) -> Numbers:
 
 
 def task_title(modulus: int | None) -> str:
-    """A task in words.
+    """The name of a task in words.
 
     >>> task_title(None), task_title(97)
     ('x + y', 'x + y (mod 97)')
@@ -89,7 +89,7 @@ class Problem:
 
     @classmethod
     def parse(cls, text: str) -> "Problem":
-        """Read a problem.
+        """Parse a problem.
 
         Raises:
             ArithprobeError: If the text is neither ``x + y = ?`` nor ``x + y (mod k) = ?``, or a number is too long.
@@ -105,7 +105,7 @@ class Problem:
 
     @property
     def answer(self) -> int:
-        """What stands in the TSV: the sum, or its residue where there is a modulus."""
+        """The answer as the TSV file has it: the sum, or its residue if there is a modulus."""
         return self.total if self.modulus is None else self.total % self.modulus
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ class Problem:
 
 
 def character_of(role: str) -> str:
-    """The character that has a role in every problem, ``digit`` for those of numbers; empty for another name.
+    """The character that a role has in every problem, ``digit`` for those of numbers; empty for any other name.
 
     >>> [character_of(role) for role in ("x100", "mod10", "sp1", "mod_sp", "equals", "mod_m", "memory", "5")]
     ['digit', 'digit', ' ', ' ', '=', 'm', '', '']
@@ -132,7 +132,7 @@ def character_of(role: str) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which character of a problem is which; the same for all problems with the same digit counts.
+    """The role of each character of a problem; problems with the same digit counts share a layout.
 
     >>> print(*Layout.of("103 + 40 = ?").roles)
     x100 x10 x1 sp1 plus sp2 y10 y1 sp4 equals sp5 query
@@ -167,7 +167,7 @@ class Layout:
 
 
 class ProblemColumn(NamedTuple):
-    """Many problems, parsed at once."""
+    """A column of problems, parsed at once."""
 
     valid: npt.NDArray[np.bool_]
     """(N,) whether the row is a problem; the other fields mean nothing where it is not."""
@@ -184,13 +184,13 @@ class ProblemColumn(NamedTuple):
 
 
 def parse_column(characters: npt.NDArray[np.uint8]) -> ProblemColumn:
-    """Parse a column of problems with the grammar of :meth:`Problem.parse`, row for row.
+    """Parse a column of problems; each row follows the grammar of :meth:`Problem.parse`.
 
     Args:
         characters: (N, T) ASCII codes, padded right with 0.
 
     Returns:
-        The operands, moduli and layouts; rows that :meth:`Problem.parse` would refuse are marked, not raised.
+        The operands, moduli and layouts; rows that :meth:`Problem.parse` would refuse are marked and do not raise.
     """
     template = _DIGITS_TO_ZERO[characters]
     first, layout = _distinct_rows(template)

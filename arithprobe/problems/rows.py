@@ -1,6 +1,6 @@
-"""What analyses ask of rows: two protocols, and what they hand over. Arithmetic is one implementation of them.
+"""The protocols that analyses use to read rows, and their return types; arithmetic is one implementation.
 
-What rows cannot say is absent: a counterfactual that nobody knows is None, a change that does not exist is not among
+Rows leave out what they cannot tell: an unknown counterfactual is None, and a change that does not exist is not in
 ``changes``. An analysis that needs it says so, and goes on with the rest.
 """
 
@@ -15,7 +15,7 @@ from arithprobe.problems.positions import PositionTable
 
 
 class Inputs(NamedTuple):
-    """What a network reads of B rows."""
+    """The inputs of a network for B rows."""
 
     ids: Tensor
     """(B, T) int64 token ids, padded right."""
@@ -24,7 +24,7 @@ class Inputs(NamedTuple):
 
 
 class Grouped(Protocol):
-    """N rows that can be held out."""
+    """A set of N rows that can be held out by group."""
 
     @property
     def path(self) -> str:
@@ -32,10 +32,10 @@ class Grouped(Protocol):
 
     @property
     def layout(self) -> Tensor:
-        """(N,) kind of each row."""
+        """The (N,) kind of each row."""
 
     def group(self, name: str) -> Tensor:
-        """(N,) int64 labels of a name: rows of one label are held out together."""
+        """The (N,) int64 labels of a group, by its name; rows with one label are held out together."""
 
 
 class Variables(Protocol):
@@ -43,28 +43,28 @@ class Variables(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those there are; of periods, angles and the like only what is worth listing."""
+        """The names of the quantities; of periods, angles and the like, only those worth listing."""
 
     def values(self, name: str) -> Tensor:
-        """The (N,) values of one, whole numbers as int64.
+        """The (N,) values of one quantity, whole numbers as int64.
 
         Raises:
-            ArithprobeError: If there is none of that name, listing those there are.
+            ArithprobeError: If there is no such quantity; the text lists those there are.
         """
 
     def group_of(self, name: str) -> str:
-        """What the rows of a quantity are held out by, one of ``groups``."""
+        """The group by which the rows of a quantity are held out, one of ``groups``."""
 
     def group(self, name: str) -> Tensor:
-        """(N,) int64 labels by which rows are held out, of a quantity or a group.
+        """The (N,) int64 labels by which rows are held out, for a quantity or a group.
 
-        ``pair``: of what is asked, whole: two rows with one label are one problem.
+        The group ``pair`` labels whole problems: two rows with one label are the same problem.
         """
 
 
 @runtime_checkable
 class Rows(Variables, Protocol):
-    """N rows that a network answers, and what is known of them."""
+    """A set of N rows that a network answers, and what is known about them."""
 
     @property
     def path(self) -> str:
@@ -72,35 +72,35 @@ class Rows(Variables, Protocol):
 
     @property
     def task(self) -> str:
-        """What is asked, in a few words; a model that knows its own task refuses rows of another."""
+        """The task in a few words; a model that knows its own task refuses rows of another."""
 
     @property
     def lengths(self) -> Tensor:
-        """(N,) int64 real tokens."""
+        """The (N,) int64 number of real tokens in each row."""
 
     @property
     def answers(self) -> Tensor:
-        """(N,) int64 right answers."""
+        """The (N,) int64 correct answers."""
 
     @property
     def circle(self) -> int | None:
-        """K where answers wrap around at k, else None."""
+        """The modulus k if answers wrap around at k, else None."""
 
     @property
     def answer(self) -> str:
-        """The quantity that is the answer."""
+        """The name of the quantity that is the answer."""
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The whole numbers that any period may be looked for in."""
+        """The whole-number quantities in which a probe may look for any period."""
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """What rows are held out by."""
+        """The names of the groups by which rows can be held out."""
 
     @property
     def layout(self) -> Tensor:
-        """(N,) kind of each row; rows of one kind have the same role at the same token."""
+        """The (N,) kind of each row; rows of one kind have the same role at the same token."""
 
     @property
     def roles(self) -> Sequence[Sequence[str]]:
@@ -110,46 +110,46 @@ class Rows(Variables, Protocol):
         """N."""
 
     def inputs(self, rows: Tensor) -> Inputs:
-        """What a network reads of some rows, padded to the longest of all N."""
+        """The inputs of a network for some rows, padded to the longest of all N."""
 
     def at(self, rows: Tensor | slice) -> Variables:
-        """The quantities of some rows alone."""
+        """The quantities of some of the rows."""
 
     def positions(self, names: Sequence[str]) -> PositionTable:
-        """Tokens by name: ``last``, ``all`` (every role), ``index`` (every token), or single ones.
+        """The tokens that a name stands for: ``last``, ``all`` (every role), ``index`` (every token), or a single one.
 
         Raises:
-            ArithprobeError: If no row has such a token, listing those there are.
+            ArithprobeError: If no row has such a token; the text lists those there are.
         """
 
     def texts(self, rows: Tensor | None = None) -> list[str]:
-        """All rows, or some, as a person reads them."""
+        """The texts of all rows, or of some, as a person reads them."""
 
     def surface(self) -> dict[str, Tensor]:
-        """(N, F) bool features by kind: what the rows give away without any network."""
+        """The (N, F) bool features by kind, which can be read from the rows without any network."""
 
     def counterfactual(self, name: str, rows: Tensor, donors: Tensor) -> Tensor | None:
-        """(n,) int64 answers to rows in which a quantity has the value that it has in n others; None if unknown."""
+        """The (n,) int64 answers if a quantity took the value that it has in n other rows; None if unknown."""
 
     def per_unit(self, name: str) -> float | None:
-        """How much the answer rises when a quantity rises by 1; None where that is not one number, or unknown."""
+        """The rise of the answer when a quantity rises by 1; None if that is not one number, or is unknown."""
 
     @property
     def changes(self) -> "tuple[tuple[str, tuple[int, ...]], ...]":
-        """The changes of a problem that :meth:`changed` makes, and the amounts worth trying."""
+        """The changes of a problem that :meth:`changed` can make, and the amounts worth trying."""
 
     def changed(self, change: str, amount: int, rows: Tensor) -> "Changed | None":
-        """Some rows after a change, those that stay in the range and the layout of the data; None if fewer than 2."""
+        """Some rows after a change, those that stay in the data's range and layout; None if fewer than 2 do."""
 
     def constant(self, train_mean: float | None) -> float:
         """The constant answer that skill is measured against."""
 
 
 def require_rows(rows: object) -> Rows:
-    """The rows, if they keep the protocol: its members, and what can be told of their columns at once.
+    """Return the rows if they keep the protocol: its members, and what can be checked of their columns at once.
 
     Raises:
-        ArithprobeError: Naming what is missing, or the column that is none.
+        ArithprobeError: If they do not; it names the missing member, or the column that is not one.
     """
     missing = [name for name in ASKED if not hasattr(rows, name)]
     if missing or not isinstance(rows, Rows):
@@ -188,13 +188,13 @@ def require_rows(rows: object) -> Rows:
 
 
 def population_of(rows: Rows, judged: int) -> str:
-    """Which problems some rows are all of, in words; empty where they are a sample, or do not say.
+    """The population, in words, that some rows are all problems of; empty if they are a sample, or do not say.
 
-    Rows may have a member ``population`` for it, of which they hold every problem once.
+    Rows may name it in a member ``population``; they then hold every problem of it once.
 
     Args:
         rows: The data set.
-        judged: How many of its rows are looked at: fewer than all are a sample.
+        judged: The number of rows that are judged; fewer than all are a sample.
     """
     said: str = getattr(rows, "population", "")
     return said if judged == len(rows) else ""

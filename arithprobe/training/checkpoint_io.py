@@ -1,4 +1,4 @@
-"""How a checkpoint is written: whole or not at all."""
+"""Atomic writing of checkpoints: whole or not at all."""
 
 import io
 from pathlib import Path
@@ -11,14 +11,15 @@ from arithprobe.files import write_whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, onto the disk, and then renames it: a kill leaves the one before.
+    """Writes a checkpoint to a file beside its target and then renames it, so that a kill leaves the previous one.
 
-    Lightning's own writes it into the folder of temporary files and moves it, which on another filesystem is a copy
-    over the old one. ``Trainer(plugins=[WholeCheckpointIO()])``; the commands do this.
+    The file is flushed to the disk before the rename. Lightning's own plugin writes into the folder of temporary files
+    and moves the file, which on another filesystem is a copy over the old one. Use it as
+    ``Trainer(plugins=[WholeCheckpointIO()])``; the commands do this.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Save it.
+        """Save a checkpoint.
 
         Args:
             checkpoint: The content.

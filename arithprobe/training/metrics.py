@@ -11,15 +11,15 @@ _PIECES = 256  # batches that are kept before they are summed: every sum waits f
 
 
 class AnswerErrors(Metric):
-    """Errors in answer units by group of rows, from which skill, R2, RMSE, exact match and their intervals follow.
+    """Errors in answer units by group of rows; skill, R2, RMSE, exact match and their intervals follow from them.
 
-    The states are labels of groups and float64 sums over their rows, so batches and ranks merge exactly.
+    Its states are labels of groups and float64 sums over their rows, so batches and ranks merge exactly.
 
     Args:
         train_mean: The constant predictor: mean answer of the training rows.
-        modulus: That of the answers, None for plain sums.
-        residues: Whether the model answers residues, and not numbers.
-        rows: The rows that batches number, if they are known.
+        modulus: The modulus of the answers, None for plain sums.
+        residues: Whether the model answers residues rather than numbers.
+        rows: The rows that the row numbers of batches refer to, if they are known.
     """
 
     is_differentiable = False
@@ -48,7 +48,7 @@ class AnswerErrors(Metric):
             predictions: (B,) float64 in answer units.
             answers: (B,) int64.
             loss: The mean training loss of these rows, if it is to be counted.
-            group: (B,) int64 labels of the rows that may be right and wrong together; by default the answers.
+            group: (B,) int64 labels of rows that may be right or wrong together; by default the answers.
         """
         options = (self.train_mean, self.modulus)
         lost = 0.0 if loss is None else loss
@@ -61,7 +61,7 @@ class AnswerErrors(Metric):
             self.group, self.sums = [errors.group], [errors.columns]
 
     def labels_of(self, rows: Tensor) -> Tensor | None:
-        """(B,) labels of (B,) row numbers; None where the rows are not known."""
+        """The (B,) group labels of (B,) row numbers; None if the rows are not known."""
         return None if self._labels is None else self._labels[rows.cpu()]
 
     def judged(self) -> tuple[Behaviour, float]:

@@ -1,4 +1,4 @@
-"""The LightningModule of this library's own network, with flat arguments: what configurations and flags name."""
+"""The LightningModule of this library's own network; configurations and flags name its flat arguments."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from arithprobe.training.schedule import Schedule, require_adamw, require_schedu
 class ArithmeticModule(ProbedModule):
     """A :class:`TinyTransformer` trained with AdamW on an objective, the scaled squared error by default.
 
-    What it logs, judges and stores is :class:`~arithprobe.training.probed.ProbedModule`'s.
+    It logs, judges and stores as :class:`~arithprobe.training.probed.ProbedModule` does.
 
     Args:
         d_model: Width D of the residual stream.
@@ -78,14 +78,14 @@ class ArithmeticModule(ProbedModule):
         self.save_hyperparameters(self.objective.as_hyperparameter)
 
     def check_data(self, modulus: int | None, longest: int) -> None:
-        """Refuse answers that the objective cannot say, and prompts longer than the position table.
+        """Refuse answers that the objective cannot express, and prompts longer than the position table.
 
         Args:
-            modulus: That of the data, None for plain sums.
+            modulus: The modulus of the data, None for plain sums.
             longest: Characters of the longest prompt.
 
         Raises:
-            ArithprobeError: Naming what the model has and what the data is.
+            ArithprobeError: If they do not fit; it names what the model has and what the data is.
         """
         self.objective.require_task(modulus)
         if longest > self.model.max_len:
@@ -95,5 +95,5 @@ class ArithmeticModule(ProbedModule):
             )
 
     def origin(self) -> dict[str, Any]:
-        """What a checkpoint must agree on: how outputs become answers, and which characters its ids are."""
+        """The facts that a checkpoint must agree on: how outputs become answers, and which characters the ids are."""
         return super().origin() | {"vocabulary": VOCABULARY}

@@ -1,4 +1,4 @@
-"""The LightningModule over any network: it knows whether it has learned, and hands its states on."""
+"""The LightningModule for any network: it judges whether the task is learned, and hands states to the callbacks."""
 
 from typing import Any, TypedDict
 
@@ -22,7 +22,7 @@ from arithprobe.training.schedule import Schedule, lr_factor, require_adamw, req
 
 
 class ValidationOutput(TypedDict):
-    """What a validation or test step hands to the callbacks."""
+    """The output of a validation or test step, for the callbacks."""
 
     predictions: Tensor
     """(B,) float64 predictions in answer units."""
@@ -31,16 +31,16 @@ class ValidationOutput(TypedDict):
 
 
 class ProbedModule(LightningModule):
-    """A network trained with AdamW on an objective, whose states live probes read at every validation.
+    """A network trained with AdamW on an objective; live probes read its states at every validation.
 
-    Logs ``train/loss`` and ``val/loss`` in the objective's units, and in answer units what the objective names:
-    ``val/exact_match``, ``val/skill`` (``1 - MSE / MSE of the train-mean constant``), ``val/rmse`` and ``val/r2`` of a
-    number, and ``val/circular_error`` where the answers are residues. After every validation ``behaviour`` says whether
-    the task is learned.
+    It logs ``train/loss`` and ``val/loss`` in the objective's units, and the metrics that the objective names in answer
+    units: ``val/exact_match``, ``val/skill`` (``1 - MSE / MSE of the train-mean constant``), ``val/rmse`` and
+    ``val/r2`` for a number, and ``val/circular_error`` if the answers are residues. After every validation,
+    ``behaviour`` says whether the task is learned.
 
     Args:
-        network: Any :class:`~arithprobe.models.network.Network`; of another ``torch.nn.Module``,
-            :class:`~arithprobe.models.hooked.HookedNetwork` makes one.
+        network: Any :class:`~arithprobe.models.network.Network`;
+            :class:`~arithprobe.models.hooked.HookedNetwork` makes one from another ``torch.nn.Module``.
         objective: What is predicted, its loss, and its decoding.
         lr: Learning rate of AdamW.
         weight_decay: Its weight decay.
@@ -52,15 +52,15 @@ class ProbedModule(LightningModule):
 
     Attributes:
         model: The network.
-        behaviour: The verdict of the last validation or test, None before it. A further ``fit`` begins with it too,
-            unless the weights were changed in between, or the data is other data.
+        behaviour: The verdict of the last validation or test, None before the first. A further ``fit`` starts with it
+            too, unless the weights or the data have changed in between.
         train_mean: Mean training answer; part of every checkpoint.
-        fidelity: Whether a network that is not this library's own keeps its promises; None until a callback asks.
-        checked_at: The steps at which one asked.
-        initial: What the first fit began with; part of every checkpoint.
+        fidelity: Whether a network that is not this library's own keeps its promises; None until a callback checks.
+        checked_at: The steps at which a callback checked.
+        initial: The weights that the first fit began with, by seed and hash; part of every checkpoint.
 
     Raises:
-        ArithprobeError: If an option is out of range, or the network is none.
+        ArithprobeError: If an option is out of range, or ``network`` is not a network.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class ProbedModule(LightningModule):
         self._errors: AnswerErrors | None = None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """(B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
+        """Return the (B,) float64 predictions in answer units, for (B, T) ids of the given (B,) lengths."""
         return self.objective.decode(self.model(ids, lengths))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over all parameters; its learning rate changes after every step of it.
+        """AdamW over all parameters; its learning rate changes after every optimizer step.
 
         Raises:
-            ArithprobeError: If a cosine is asked of a fit without an end, or no weight is to be trained.
+            ArithprobeError: If the schedule is a cosine and the fit has no end, or no weight can be trained.
         """
         if not any(one.requires_grad for one in self.parameters()):
             raise ArithprobeError("no weight of the network is to be trained; its requires_grad_(True) lets all be")
@@ -117,15 +117,15 @@ class ProbedModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def logged(self, modulus: int | None) -> tuple[str, ...]:
-        """The names of what a validation logs, under ``val/``, for answers with and without a modulus."""
+        """The names that a validation logs under ``val/``, for answers with and without a modulus."""
         return (*self.objective.metrics, *(() if modulus is None else ("circular_error",)))
 
     def setup(self, stage: str) -> None:
-        """Take the constant predictor from the training rows; a checkpoint restored later replaces it by its own.
+        """Take the constant predictor from the training rows; a checkpoint restored later replaces it.
 
         Raises:
-            ArithprobeError: If the data's answers are not what the objective can say, or a fit finds the network in
-                evaluation mode, in which it would learn without dropout.
+            ArithprobeError: If the objective cannot express the data's answers, or a fit finds the network in
+                evaluation mode, in which it would train without dropout.
         """
         if stage == "fit" and not self.model.training:
             raise ArithprobeError("the network is in evaluation mode, as check needs it; call its train() before a fit")
@@ -138,11 +138,11 @@ class ProbedModule(LightningModule):
             self.initial = self.initial or Initial(weights_hash(self.model), self._seed, self._file)
 
     def teardown(self, stage: str) -> None:
-        """Note what the verdict is of."""
+        """Note the weights and the data that the verdict is about."""
         self._left = self._weights_and_data()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         loss = self.objective.loss(self.model(batch.ids, batch.lengths), batch.answers)
         self.log("train/loss", loss, batch_size=len(batch.ids))
         return loss
@@ -168,7 +168,7 @@ class ProbedModule(LightningModule):
         return {"predictions": predictions, "states": cache.states}
 
     def on_validation_epoch_end(self) -> None:
-        """Judge the model on all rows, and log it."""
+        """Judge the model on all rows, and log the result."""
         if not self.trainer.sanity_checking:  # a few rows are no verdict
             self._log_behaviour("val")
 
@@ -177,11 +177,11 @@ class ProbedModule(LightningModule):
         self.on_validation_epoch_start()
 
     def test_step(self, batch: Batch, batch_idx: int) -> ValidationOutput:
-        """As in validation."""
+        """Predict a batch, count its errors, and hand its states on, as in validation."""
         return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
-        """As in validation, under ``test/``."""
+        """Judge the model on all rows, as in validation, and log the result under ``test/``."""
         self._log_behaviour("test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -189,26 +189,26 @@ class ProbedModule(LightningModule):
         return self.forward(batch.ids, batch.lengths)
 
     def loaded(self) -> LoadedModel:
-        """The network as it is now, for ``probe``, ``intervene`` and the other analyses; a copy, on the CPU."""
+        """Return a copy of the network as it is now, on the CPU, for ``probe``, ``intervene`` and other analyses."""
         facts = {"train_mean": self.train_mean, "task": self._of_data("task")}
         loaded = in_memory(frozen_copy(self.model), self.objective, **facts, name=f"this {type(self).__name__}")
         return loaded._replace(initial=self.initial)
 
     def origin(self) -> dict[str, Any]:
-        """What a checkpoint must agree on: how outputs become answers."""
+        """The facts that a checkpoint must agree on: how outputs become answers."""
         return {"objective": self.objective.stored}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what decoding and judging need beside the weights."""
+        """Store what decoding and judging need besides the weights."""
         facts = {"train_mean": self.train_mean, "task": self._of_data("task")}
         initial = None if self.initial is None else self.initial._asdict()
         checkpoint[CHECKPOINT_KEY] = facts | {"initial": initial} | self.origin()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it; the weights get this module's names, whichever of the two was compiled or wrapped.
+        """Restore what was stored; the weights get this module's names, whichever of the two was compiled or wrapped.
 
         Raises:
-            ArithprobeError: If the checkpoint's characters, objective or task are not this model's and its data's.
+            ArithprobeError: If the checkpoint's characters, objective or task differ from this model's and its data's.
         """
         self.check_origin(checkpoint, self._of_data("task"))
         self.behaviour = None
@@ -218,14 +218,14 @@ class ProbedModule(LightningModule):
         self.initial = Initial.of(stored.get("initial"), "the checkpoint")
 
     def check_origin(self, checkpoint: dict[str, Any], task: str | None) -> None:
-        """Refuse a checkpoint that decodes otherwise, or was trained on another task.
+        """Refuse a checkpoint that decodes differently, or was trained on another task.
 
         Args:
             checkpoint: A Lightning checkpoint.
-            task: The task of the rows to be run on, as ``DataRecipe.title`` says it; None if unknown.
+            task: The task of the rows that the model will run on, as in ``DataRecipe.title``; None if unknown.
 
         Raises:
-            ArithprobeError: Naming both sides.
+            ArithprobeError: If it does or was; the text names both sides.
         """
         stored = checkpoint.get(CHECKPOINT_KEY, {})
         for name, own in (self.origin() | {"task": task}).items():

@@ -1,4 +1,4 @@
-"""How the learning rate changes, by steps."""
+"""The learning rate as a function of the step."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def require_adamw(lr: float, weight_decay: float, betas: tuple[float, float]) ->
     """Check the options of AdamW.
 
     Raises:
-        ArithprobeError: If one is out of range, or a step of it would be longer than the weights are.
+        ArithprobeError: If one is out of range, or the decay of one step would take more than the whole weight away.
     """
     if not 0 < lr < float("inf") or not 0 <= weight_decay < float("inf"):
         raise ArithprobeError(f"lr is {lr}, weight_decay {weight_decay}; expected lr > 0 and weight_decay >= 0")
@@ -33,7 +33,7 @@ def require_room(weights: int) -> None:
     """Refuse to train more weights than fit into memory, with their gradients and AdamW's two moments.
 
     Raises:
-        ArithprobeError: Naming both sizes.
+        ArithprobeError: If they do not fit; the text names both sizes.
     """
     require_memory(f"to train a model of {weights:.2g} weights", 16 * weights)
 
@@ -63,12 +63,12 @@ def lr_factor(schedule: Schedule, warmup_steps: int, final_lr: float, total_step
 
     Args:
         schedule: What follows the warm-up.
-        warmup_steps: Its length.
-        final_lr: Where the cosine ends.
+        warmup_steps: The length of the warm-up.
+        final_lr: The value at which the cosine ends.
         total_steps: Steps of the whole fit; infinite if it has no end.
 
     Raises:
-        ArithprobeError: If a cosine is asked of a fit without an end.
+        ArithprobeError: If the schedule is a cosine and the fit has no end.
     """
     if schedule == "cosine" and not math.isfinite(total_steps):
         raise ArithprobeError("a cosine schedule needs an end: pass --trainer.max_steps or --trainer.max_epochs")
