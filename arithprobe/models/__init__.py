@@ -1,1 +1,1 @@
-"""Models: the transformer, what it predicts, and checkpoints of either kind."""
+"""Models: the transformer, its training objectives, and checkpoints of either kind."""

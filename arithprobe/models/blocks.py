@@ -11,7 +11,7 @@ Norm = Literal["post", "pre"]
 
 
 class Activations(NamedTuple):
-    """What one forward pass computed, by site."""
+    """The states that one forward pass computed, by site."""
 
     states: dict[str, Tensor]
     """``embed``, ``z.l``, ``attn_out.l``, ``resid_mid.l``, ``mlp_act.l``, ``mlp_out.l``, ``resid_post.l`` for each
@@ -22,7 +22,7 @@ class Activations(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """What attention computed, for Q queries."""
+    """The result of attention for Q queries."""
 
     out: Tensor
     """(B, Q, D) the outputs of all heads, summed: ``attn_out``."""
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         return Attended(self.out_proj(z), z, self.probabilities(q, k, mask) if pattern else None)
 
     def project(self, x: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, Q, D / H), keys and values (B, H, T, D / H) of (B, T, D) states."""
+        """Return queries (B, H, Q, D / H), and keys and values (B, H, T, D / H), of (B, T, D) states."""
         d_model = x.shape[-1]
         if queries is None:
             q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
@@ -80,19 +80,19 @@ class Attention(nn.Module):
 
     @property
     def values_by_head(self) -> Tensor:
-        """(H, D / H, D) the weights by which each head reads values."""
+        """The (H, D / H, D) weights by which each head reads values."""
         weight = self.in_proj_weight.chunk(3)[2]
         return weight.view(self.n_heads, -1, weight.shape[1])
 
     @property
     def out_by_head(self) -> Tensor:
-        """(H, D, D / H) the weights by which each head writes."""
+        """The (H, D, D / H) weights by which each head writes."""
         weight = self.out_proj.weight
         return weight.view(weight.shape[0], self.n_heads, -1).transpose(0, 1)
 
     @staticmethod
     def probabilities(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
-        """(B, H, Q, T) attention probabilities, from query to key, of :meth:`project`'s queries and keys."""
+        """The (B, H, Q, T) attention probabilities, from query to key, for queries and keys of :meth:`project`."""
         scores: Tensor = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
         return scores.masked_fill(~mask[:, None, None, :], float("-inf")).softmax(dim=-1)
 
@@ -100,7 +100,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """One encoder layer: attention, then the MLP, each added to the residual stream.
 
-    With ``norm="post"`` each sum goes through a LayerNorm, with ``"pre"`` what each branch reads does.
+    With ``norm="post"`` a LayerNorm follows each sum; with ``"pre"`` a LayerNorm precedes each branch.
 
     Args:
         d_model: Width D.
@@ -161,12 +161,12 @@ class Block(nn.Module):
         return resid_post
 
     def read_by_attention(self, x: Tensor) -> Tensor:
-        """(..., D) what attention reads of the (..., D) residual stream."""
+        """The (..., D) input of attention, from the (..., D) residual stream."""
         read: Tensor = self.norm1(x) if self.pre_norm else x
         return read
 
     def add_attention(self, x: Tensor, attn_out: Tensor) -> Tensor:
-        """``resid_mid`` (..., D), from the (..., D) residual stream and what attention adds to it."""
+        """``resid_mid`` (..., D), from the (..., D) residual stream and the output of attention."""
         resid_mid: Tensor = self.resid_mid(x + attn_out if self.pre_norm else self.norm1(x + attn_out))
         return resid_mid
 
@@ -182,7 +182,7 @@ class Block(nn.Module):
         return mlp_act
 
     def add_mlp(self, resid_mid: Tensor, mlp_out: Tensor) -> Tensor:
-        """``resid_post`` (..., D), from (..., D) ``resid_mid`` and what the MLP adds to it."""
+        """``resid_post`` (..., D), from (..., D) ``resid_mid`` and the output of the MLP."""
         added = resid_mid + mlp_out
         resid_post: Tensor = self.resid_post(added if self.pre_norm else self.norm2(added))
         return resid_post
@@ -204,5 +204,5 @@ class Encoder(nn.Module):
 
 
 def pick(x: Tensor, at: Tensor) -> Tensor:
-    """(B, 1, D): the state of each row at one position."""
+    """Return (B, 1, D): the state of each row at one position."""
     return x.gather(1, at[:, None, None].expand(-1, 1, x.shape[-1]))

@@ -1,8 +1,8 @@
-"""Does a network keep what :class:`~arithprobe.models.network.Network` promises? One screen says so.
+"""A check of whether a network keeps the promises of :class:`~arithprobe.models.network.Network`, in one screen.
 
-An instrument that reads one thing and edits another gives numbers without a meaning, and no error. So every network
-that is not this library's own is checked on a few of its rows before anything is measured on it, and what was found
-stands in the record.
+An instrument that reads one state and edits another gives meaningless numbers, and no error. So every network that is
+not this library's own is checked on a few of its rows before anything is measured on it, and the record shows what the
+check found.
 """
 
 from collections.abc import Mapping
@@ -35,19 +35,19 @@ _ALONE, _EDITS = 8, 2  # rows run alone, and edits of each site
 def check(network: Network, rows: Rows, examples: int = 24, seed: int = 0) -> Fidelity:
     """Verify a network on a few rows.
 
-    Every hook fires, once a pass, and holds (B, T, D); an edit that changes nothing changes no bit; a state put back
-    gives the row's own output, the whole stream of another row that row's; a row alone equals the row in a padded
-    batch; ``run_from`` equals the edited whole pass, and gradients flow through it; a pass changes no weight; an
-    untrained twin is equal between equal seeds.
+    The check verifies that every hook fires once per pass and holds (B, T, D); that an identity edit changes no bit;
+    that putting a row's own state back gives its own output, and putting in the whole stream of another row gives that
+    row's output; that a row alone equals the row in a padded batch; that ``run_from`` equals the edited whole pass, and
+    gradients flow through it; that a pass changes no weight; and that untrained twins with equal seeds are equal.
 
     Args:
         network: The network, in evaluation mode.
         rows: Rows that it reads.
         examples: How many of them are run, from all over the data.
-        seed: Of the edits, and of the untrained twin.
+        seed: Seed of the edits, and of the untrained twin.
 
     Raises:
-        ArithprobeError: If it is no network, is in training mode, or cannot be run; or if these are no rows.
+        ArithprobeError: If it is not a network, is in training mode, or cannot be run; or if ``rows`` are not rows.
     """
     require_network(network)
     require_evaluation(network)

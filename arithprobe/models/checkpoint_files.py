@@ -1,4 +1,4 @@
-"""Which file is meant by the folder of a run; without PyTorch, so that mistakes are told at once."""
+"""The checkpoint file that a run folder stands for; no PyTorch is imported, so that mistakes show at once."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,11 +9,11 @@ _IN_A_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "las
 
 
 def checkpoint_in(path: str | Path, first: Literal["best", "last"] = "best") -> Path:
-    """The checkpoint that is meant: a file itself, or that of the folder of a run.
+    """Return the checkpoint that a path stands for: the file itself, or the checkpoint in a run folder.
 
     Args:
         path: The file or the folder.
-        first: Which of a folder; the other where there is none.
+        first: Which checkpoint of a folder to prefer; the other one is taken if it is missing.
 
     Raises:
         ArithprobeError: If a folder has neither.

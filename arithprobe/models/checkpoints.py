@@ -55,17 +55,17 @@ def in_memory(
     task: str | None = None,
     name: str = "network in memory",
 ) -> LoadedModel:
-    """A network that is there already, for :func:`~arithprobe.analysis.probe.run.probe` and the other analyses.
+    """Wrap a network in memory for :func:`~arithprobe.analysis.probe.run.probe` and the other analyses.
 
     Args:
         network: Any :class:`~arithprobe.models.network.Network`, in evaluation mode; it is used as it is.
-        objective: The way from its outputs to answers.
-        train_mean: Mean training answer, the constant that skill is measured against; that of the rows if not given.
-        task: What it was trained on, as ``rows.task`` says it; then rows of another task are refused.
-        name: What records and tables call it.
+        objective: The objective that decodes its outputs to answers.
+        train_mean: Mean training answer, the constant predictor of skill; the mean of the rows if not given.
+        task: The task that it was trained on, as in ``rows.task``; if given, rows of another task are refused.
+        name: The name of the model in records and tables.
 
     Raises:
-        ArithprobeError: If one of both is something else, or the network is in training mode.
+        ArithprobeError: If ``network`` or ``objective`` is something else, or the network is in training mode.
     """
     require_network(network)
     require_evaluation(network)
@@ -76,18 +76,19 @@ def in_memory(
 def load_model(
     path: str | Path, n_heads: int | None = None, scale: float | None = None, *, network: Network | None = None
 ) -> LoadedModel:
-    """Load a model from a Lightning checkpoint or a plain ``state_dict``, whichever the file is.
+    """Load a model from a Lightning checkpoint or a plain ``state_dict`` file.
 
     Args:
-        path: The file; or the folder of a run, of which its best checkpoint is taken, or else its last.
-        n_heads: Attention heads, which a plain ``state_dict`` cannot say; 4 by default, the original project's. It is
-            taken to be of that project otherwise too: post-norm, absolute positions, a scaled answer.
+        path: The file; or a run folder, from which the best checkpoint is loaded, or else the last.
+        n_heads: Attention heads, which a plain ``state_dict`` does not contain; 4 by default, as in the original
+            project. The rest is assumed to be as in that project too: post-norm, absolute positions, a scaled answer.
         scale: The model was trained to output ``answer / scale``; for a plain ``state_dict``, 2000 by default.
-        network: A network of one's own that the weights are loaded into, and which is put into evaluation mode, without
-            gradients; a ``TinyTransformer`` is made by default.
+        network: Your own network, into which the weights are loaded; it is put into evaluation mode, without
+            gradients. By default a ``TinyTransformer`` is made.
 
     Raises:
-        ArithprobeError: If the file is no checkpoint, of another architecture or vocabulary, or contradicts an option.
+        ArithprobeError: If the file is not a checkpoint, has another architecture or vocabulary, or contradicts an
+            option.
     """
     path = checkpoint_in(path)
     content = read_checkpoint(path)
@@ -131,10 +132,10 @@ def load_model(
 def lightning_parts(
     content: Mapping[str, Any], path: str | Path
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Hyperparameters, what decoding needs, and the weights, of a Lightning checkpoint.
+    """Return the hyperparameters, the decoding data and the weights of a Lightning checkpoint.
 
     Raises:
-        ArithprobeError: If one of them is of the wrong kind, or no number where one is expected.
+        ArithprobeError: If one of them is of the wrong kind, or not a number where one is expected.
     """
     stored, extra, weights = content.get("hyper_parameters", {}), content.get(CHECKPOINT_KEY, {}), content["state_dict"]
     kinds = {type(part) for part in (stored, extra, weights)}
@@ -220,7 +221,7 @@ def is_ours(network: object) -> bool:
 
 
 def weights_hash(model: nn.Module | Network) -> str:
-    """The first 16 digits of the SHA-256 of a model's weights, names and shapes; compiled or not, it is the same."""
+    """The first 16 digits of the SHA-256 of a model's weights, names and shapes; compiling does not change it."""
     whole: Any = uncompiled(model)
     digest = hashlib.sha256()
     for name, value in sorted(whole.state_dict().items()):

@@ -1,4 +1,4 @@
-"""A network that has moved as far as another since its beginning, but nowhere in particular."""
+"""A drifted network: one that has moved as far from its beginning as the trained one, but in random directions."""
 
 import torch
 from torch import nn
@@ -8,19 +8,19 @@ from arithprobe.models.network import Network, frozen_copy
 
 
 def drifted(beginning: Network, now: Network, seed: int) -> Network:
-    """The beginning, every weight moved as far as it is from it now, up or down by the toss of a coin.
+    """Return the network at its beginning, with every weight moved as far as in training, but with a random sign.
 
-    Where weights wander with no aim, each as likely up as down and each by itself, the path of the network and the
-    paths with the signs of a seed are draws from one distribution (a sign-flip test, in the space of weights): what a
-    probe reads differs by chance only. The signs of a seed are the same at every step, so they make one path.
+    If weights wander with no aim, each as likely up as down and independently, the path of the network and the paths
+    with the signs of a seed are draws from one distribution (a sign-flip test in the space of weights), and probe
+    scores differ by chance only. The signs of a seed are the same at every step, so they make one path.
 
     Args:
         beginning: The network before its first step, on the CPU.
         now: The same network later, on any device; its buffers are kept.
-        seed: Of the signs.
+        seed: Seed of the signs.
 
     Raises:
-        ArithprobeError: If it cannot be copied, has no weights, or other ones than at its beginning.
+        ArithprobeError: If the network cannot be copied, has no weights, or has other weights than at its beginning.
     """
     moved = frozen_copy(now)
     if not isinstance(moved, nn.Module) or not isinstance(beginning, nn.Module):

@@ -1,4 +1,4 @@
-"""What :func:`arithprobe.models.check.check` finds, and how it measures a difference."""
+"""The result of :func:`arithprobe.models.check.check`, and its measure of differences."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +13,7 @@ _ROUNDING = 8.0  # times the smallest relative difference of the type: what an o
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What a check found; a difference is the largest of any output, as a share of how far outputs differ by row."""
+    """The result of a check; a difference is the largest of any output, as a share of the spread between rows."""
 
     network: str
     """Name of the network's class."""
@@ -51,10 +51,10 @@ class Fidelity:
     """The promises that it breaks; empty where all are kept."""
 
     def required(self) -> "Fidelity":
-        """Itself, if all promises are kept.
+        """Return the result itself, if all promises are kept.
 
         Raises:
-            ArithprobeError: Naming the first that is not.
+            ArithprobeError: If one is not; the text names the first.
         """
         if self.problems:
             more = f" (and {len(self.problems) - 1} more: check(network, rows).problems)" if self.problems[1:] else ""
@@ -75,12 +75,12 @@ class Fidelity:
 
 
 class Yardstick:
-    """How far outputs are apart, as a share of how far those of different rows are (of one row, of the largest output).
+    """The distance of outputs, as a share of that between different rows (for one row, of the largest output).
 
-    What a number of this type cannot resolve is taken off.
+    The rounding error of the number type is subtracted.
 
     Args:
-        outputs: (B, K) of a plain pass.
+        outputs: (B, K) outputs of a plain pass.
     """
 
     def __init__(self, outputs: Tensor) -> None:
@@ -92,7 +92,7 @@ class Yardstick:
         """Whether rounding alone may be as large as what tells rows apart."""
 
     def off(self, found: Tensor, wanted: Tensor) -> float:
-        """Largest difference of any output beyond rounding; infinite of other shapes, and of what is no number."""
+        """The largest difference of any output beyond rounding; infinite for other shapes and for NaN."""
         if found.shape != wanted.shape:
             return float("inf")
         same = found == wanted  # infinite ones too
@@ -103,5 +103,5 @@ class Yardstick:
 
 
 def fidelity_record(fidelity: Fidelity | None) -> dict[str, Any]:
-    """A part of a record; nothing for a network that needed no check."""
+    """The part of a record that says what the check found; empty for a network that needed no check."""
     return {} if fidelity is None else {"fidelity": asdict(fidelity)}

@@ -1,4 +1,4 @@
-"""Refusing states that are no numbers."""
+"""The check that states are finite."""
 
 import torch
 from torch import Tensor
@@ -11,13 +11,13 @@ def require_finite(states: dict[str, Tensor], lengths: Tensor, rows: Tensor, pat
 
     Args:
         states: (B, T, D) by site.
-        lengths: (B,) real tokens; what is beyond is not looked at.
+        lengths: (B,) real tokens; padding is not checked.
         rows: (B,) row numbers, for the text.
         path: The file of the rows, for the text.
         model: The file of the model, for the text, where there is one.
 
     Raises:
-        ArithprobeError: If one is not finite, naming where.
+        ArithprobeError: If one is not finite; the text says where.
     """
     for site, state in states.items():
         real = torch.arange(state.shape[1]) < lengths[:, None]

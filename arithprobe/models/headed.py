@@ -1,9 +1,9 @@
-r"""Taking attention heads apart: what they look at, what they could add, and what they write to the output.
+r"""The parts of attention heads: what they attend to, what they could add, and what they write to the output.
 
-*Direct contributions*: what a head, an MLP or the embedding writes goes on through the residual stream, and each
-LayerNorm on the way (with pre-norm only the last) scales it. With the scales of the run itself held fixed a LayerNorm
-is linear, :math:`\gamma (u - \bar u) / \sigma + \beta`, so the output is exactly the sum of the contributions (*direct
-logit attribution*; of a model that answers a number, of that number).
+*Direct contributions*: the output of a head, an MLP or the embedding passes through the residual stream, and each
+LayerNorm on the way (with pre-norm only the last) scales it. If the scales of the run are held fixed, a LayerNorm is
+linear, :math:`\gamma (u - \bar u) / \sigma + \beta`, so the output is exactly the sum of the contributions (*direct
+logit attribution*; for a model that answers a number, attribution of that number).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from arithprobe.models.blocks import Encoder
 
 
 def head_name(layer: int, head: int) -> str:
-    """What a head is called in tables and figures.
+    """The name of a head in tables and figures.
 
     >>> head_name(0, 2)
     'L0H2'
@@ -29,7 +29,7 @@ def head_names(layers: int, heads: int) -> list[str]:
 
 
 class HeadedEncoder(nn.Module):
-    """The part of a transformer that takes its heads apart; implements what ``HeadedNetwork`` adds.
+    """The part of a transformer that takes its heads apart; it implements what ``HeadedNetwork`` adds.
 
     Attributes:
         enc: The blocks.
@@ -57,12 +57,12 @@ class HeadedEncoder(nn.Module):
         return ("embed", *(f"resid_post.{layer}" for layer in range(self.n_layers - 1)))
 
     def last_norm(self, state: Tensor) -> Tensor:
-        """(..., D) what the readout reads, of (..., D) states of the last residual sum."""
+        """The (..., D) input of the readout, from (..., D) states of the last residual sum."""
         found: Tensor = self.ln(state)
         return found
 
     def patterns_and_norms(self, layer: int, states: Mapping[str, Tensor], lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, T, T) attention and (B, H, T) norms of what each token would add, computed from the layer's input."""
+        """The (B, H, T, T) attention, and (B, H, T) norms of what each token would add, from the layer's input."""
         block = self.enc.blocks[layer]
         x = block.read_by_attention(states[self.layer_inputs[layer]])
         mask = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
@@ -73,7 +73,7 @@ class HeadedEncoder(nn.Module):
         return block.self_attn.probabilities(q, k, mask), squares.clamp(min=0).sqrt()
 
     def ov_circuits(self, layer: int) -> tuple[Tensor, Tensor]:
-        """(H, D / H, D) weights by which each head reads values, and (H, D, D / H) weights by which it writes."""
+        """The (H, D / H, D) weights by which each head reads values, and (H, D, D / H) weights by which it writes."""
         attention = self.enc.blocks[layer].self_attn
         return attention.values_by_head, attention.out_by_head
 

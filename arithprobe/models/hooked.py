@@ -1,6 +1,6 @@
-"""Any ``torch.nn.Module`` as a :class:`~arithprobe.models.network.Network`: by hooks, and by whole edited passes.
+"""Any ``torch.nn.Module`` as a :class:`~arithprobe.models.network.Network`, through hooks and whole edited passes.
 
-The caller says where the states are. There is no list of architectures: a site map is a few lines, in Python or YAML.
+The caller says where the states are. There is no list of architectures: a site map takes a few lines of Python or YAML.
 """
 
 import re
@@ -28,7 +28,7 @@ _TOKENS = 16_384  # that are run at a time
 
 
 def all_of(outputs: Any) -> Any:
-    """The outputs themselves."""
+    """Return the outputs as they are."""
     return outputs
 
 
@@ -38,7 +38,7 @@ def with_ids(module: nn.Module, inputs: Inputs) -> Any:
 
 
 class HookedNetwork(nn.Module):
-    """A module with a site map.
+    """A ``torch.nn.Module`` with a site map, as a network that probes and interventions can use.
 
     >>> module = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 8), nn.Linear(8, 3))
     >>> network = HookedNetwork(module, {"embed": "0", "resid_post.0": "1"}, example=torch.tensor([[1, 2], [3, 4]]))
@@ -50,20 +50,21 @@ class HookedNetwork(nn.Module):
 
     Args:
         module: The module; its weights stay its own.
-        sites: For each site the name of the module whose output it is, or a ``Site``, or ``{module: ..., side: input}``
-            (with ``n_heads`` where it holds the outputs of heads); from the embedding on. Or a YAML file of these.
-        read: What of the module's outputs the answers are read from: (B, K), or (B, T, K), of which the last real token
-            counts. The outputs themselves by default. Weights that only it uses are none of the network's.
-        example: (B, T) token ids of a few prompts, or ``Inputs``: run once, to see what the sites hold.
+        sites: For each site, from the embedding on, the name of the module whose output it is, or a ``Site``, or
+            ``{module: ..., side: input}`` (with ``n_heads`` if it holds the outputs of heads). Or a YAML file of these.
+        read: Picks the outputs that answers are decoded from: (B, K), or (B, T, K), of which the last real token is
+            used. By default the module's outputs as they are. Weights that only ``read`` uses are not the network's.
+        example: (B, T) token ids of a few prompts, or ``Inputs``; run once to find what the sites hold.
         call: Runs the module on ``Inputs``; ``module(ids)`` by default.
         residual: The sites along the residual stream; by default those called ``embed``, ``resid_pre.l``,
             ``resid_mid.l``, ``resid_post.l`` and ``final``.
         factory: Makes an untrained module of the same architecture; without it there are no untrained twins.
-        max_len: Tokens of the longest prompt that it reads.
+        max_len: Tokens of the longest prompt that the module reads.
 
     Raises:
-        ArithprobeError: If a site names no module, is never reached, or holds no (B, T, D); if the residual sites are
-            none or of several widths; or if the module cannot be run, or what is read has another number of rows.
+        ArithprobeError: If a site names no module, is never reached, or does not hold (B, T, D); if there are no
+            residual sites, or they have several widths; or if the module cannot be run, or ``read`` returns another
+            number of rows.
     """
 
     def __init__(
@@ -100,11 +101,11 @@ class HookedNetwork(nn.Module):
 
     @property
     def n_layers(self) -> int:
-        """One more than the largest number of a site."""
+        """Number of layers: one more than the largest layer number of a site."""
         return 1 + max((int(found[1]) for found in map(_NUMBERED.fullmatch, self.sites) if found), default=0)
 
     def width(self, site: str) -> int:
-        """Width of the states of a site, as the example had it.
+        """Width of the states of a site, as found with the example.
 
         Raises:
             ArithprobeError: If there is no such site.
@@ -114,10 +115,10 @@ class HookedNetwork(nn.Module):
         return self._widths[site]
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """(B, K) outputs.
+        """Return the (B, K) outputs.
 
         Raises:
-            ArithprobeError: If what is read is no tensor (B, K) or (B, T, K).
+            ArithprobeError: If ``read`` does not return a (B, K) or (B, T, K) tensor.
         """
         found: object = self._read(self._call(self.inner, Inputs(ids, lengths)))
         shape = found.shape if isinstance(found, Tensor) else torch.Size()
@@ -132,7 +133,7 @@ class HookedNetwork(nn.Module):
         return outputs if outputs.ndim == 2 else outputs[torch.arange(len(ids), device=outputs.device), lengths - 1]
 
     def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
-        """The outputs, and copies of the states of all sites; attention probabilities are not known here."""
+        """Return the outputs, and copies of the states of all sites; attention probabilities are not available."""
         with capture(self, list(self.sites), copies=True) as states:
             outputs = self(*inputs)
         return outputs, Activations(states, {})
@@ -140,7 +141,7 @@ class HookedNetwork(nn.Module):
     def run_from(
         self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
     ) -> Tensor:
-        """The outputs with the states of some cells replaced, by whole passes; see ``Network``."""
+        """Return the outputs with the states of some cells replaced, by whole passes; see ``Network``."""
         if site not in self.sites:
             raise no_such_site(site, self.sites)
         ids, lengths = inputs
@@ -156,11 +157,11 @@ class HookedNetwork(nn.Module):
         return torch.cat(found)
 
     def only_readout_remains(self, site: str) -> bool:
-        """Whether at most one product of matrices is made after a residual site."""
+        """Whether at most one matrix product follows a residual site."""
         return site in self._before_readout and site in self.residual_sites
 
     def untrained(self, seed: int) -> "HookedNetwork":
-        """The same of what the factory makes under a seed, in evaluation mode, without gradients.
+        """Return an untrained twin that the factory makes under a seed, in evaluation mode, without gradients.
 
         Raises:
             ArithprobeError: If there is no factory, or it makes another architecture.

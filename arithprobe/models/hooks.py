@@ -1,10 +1,10 @@
-"""Looking at, and changing, what a model computes on the way: context managers over PyTorch's forward hooks.
+"""Context managers over PyTorch's forward hooks that read and edit the intermediate states of a model.
 
-A *site* is the output of a module, by the module's name in ``model.named_modules()``; a model may give its sites other
+A *site* is the output of a module, by the module's name in ``model.named_modules()``. A model may give its sites other
 names in a mapping ``sites``, as :class:`~arithprobe.models.transformer.TinyTransformer` does (``resid_post.0`` is the
-output of ``enc.layers.0.resid_post``), and may mean a module's input (:class:`~arithprobe.models.network.Site`). Where
-a module returns a tuple, or has several inputs, the site is the first of them. An edit of an input is written into the
-tensor itself: what else reads it, such as the residual stream that goes past a norm, reads the edited state too.
+output of ``enc.layers.0.resid_post``). A site may also be a module's input (:class:`~arithprobe.models.network.Site`).
+If a module returns a tuple, or has several inputs, the site is the first of them. An edit of an input is written into
+the tensor itself: other modules that read it, such as the residual stream past a norm, read the edited state too.
 
 >>> import torch
 >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
@@ -14,9 +14,9 @@ tensor itself: what else reads it, such as the residual stream that goes past a 
 >>> states["0"].shape, bool((output == model[1].bias).all())
 (torch.Size([3, 4, 2]), True)
 
-Contexts nest: hooks run in the order in which they were entered, so an edit acts on what earlier edits left, and a
-capture sees what was done before it was entered. When a context is left, by an exception too, its hooks are gone, and
-those of others are not touched. A hook that never fired is an error: an edit that nothing noticed is no result.
+Contexts nest: hooks run in the order in which they were entered, so an edit acts on the result of earlier edits, and a
+capture sees the edits entered before it. On leaving a context, also by an exception, its hooks are removed, and other
+hooks stay. A hook that never fired is an error: an edit that nothing noticed is not a result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,20 +35,20 @@ EditFunction = Callable[[Tensor], Tensor]
 
 @contextmanager
 def capture(model: nn.Module, sites: Sequence[str], *, copies: bool = False) -> Iterator[dict[str, Tensor]]:
-    """Keep the states of some sites, with their graph; of several forward passes, those of the last.
+    """Keep the states of some sites, with their graph; after several forward passes, those of the last.
 
-    They are the model's own tensors: what writes into one in place afterwards is seen, unless they are copied.
+    They are the model's own tensors: a later in-place write into one shows up here, unless ``copies`` is set.
 
     Args:
         model: Any module.
         sites: Names of sites.
-        copies: Keep copies, as the states are when the model comes by.
+        copies: Keep copies of the states as they are when the model reaches the site.
 
     Yields:
         The states by site, (B, T, D) each; filled by the forward pass.
 
     Raises:
-        ArithprobeError: If there is no such site, or, on leaving, if the model never came by one of them.
+        ArithprobeError: If there is no such site, or, on leaving, if the model never reached one of them.
     """
     states: dict[str, Tensor] = {}
 
@@ -75,14 +75,14 @@ def edit(
         model: Any module.
         site: Name of a site.
         fn: Takes the states, returns states of the same shape and type. Gradients flow through it.
-        positions: Where: None for the whole state, (B, T, D) or whatever it is; (B,) or (B, P) int64 token indices,
-            and ``fn`` gets (B, D) or (B, P, D), of a token named twice the last counts; (B, T) bool, and ``fn`` gets
-            the (n, D) states where it is True.
-        head: One head of a site that has heads; ``fn`` gets its D / H dimensions alone.
+        positions: Where to edit. None: the whole state, (B, T, D) or of any other shape. (B,) or (B, P) int64 token
+            indices: ``fn`` gets (B, D) or (B, P, D); if a token is named twice, the last counts. (B, T) bool: ``fn``
+            gets the (n, D) states where it is True.
+        head: One head of a site that has heads; ``fn`` gets only its D / H dimensions.
 
     Raises:
-        ArithprobeError: If there is no such site or head; if positions are not of the batch or outside the prompt; if
-            ``fn`` returns another shape, dtype or device; or, on leaving, if the model never came by the site.
+        ArithprobeError: If there is no such site or head; if positions do not fit the batch or lie outside the prompt;
+            if ``fn`` returns another shape, dtype or device; or, on leaving, if the model never reached the site.
     """
     module, found = module_of(model, site), site_of(model, site)
     _check_positions(positions, site)
@@ -132,7 +132,7 @@ def edit(
 
 
 def sites_of(model: nn.Module) -> dict[str, Site]:
-    """The sites of a model: those that it names itself, or the outputs of all its modules."""
+    """The sites of a model: those that it names, or else the outputs of all its modules."""
     named = getattr(model, "sites", None)
     if isinstance(named, Mapping) and all(isinstance(one, Site) for one in named.values()):
         return dict(named)
@@ -140,7 +140,7 @@ def sites_of(model: nn.Module) -> dict[str, Site]:
 
 
 def site_of(model: nn.Module, site: str) -> Site:
-    """A site by its own name or, where there is none, the output of the module of that name."""
+    """Return a site by its name, or else the output of the module of that name."""
     return sites_of(model).get(site, Site(site))
 
 
@@ -148,7 +148,7 @@ def module_of(model: nn.Module, site: str) -> nn.Module:
     """The module behind a site.
 
     Raises:
-        ArithprobeError: If there is none; the text lists those there are.
+        ArithprobeError: If there is no such site; the text lists those there are.
     """
     if not isinstance(model, nn.Module):
         raise ArithprobeError(f"hooks go on a torch.nn.Module, got a {type(model).__name__}{_network_of(model)}")

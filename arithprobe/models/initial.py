@@ -1,7 +1,7 @@
-"""What a run began with: the seed that drew its first weights, and their hash, by which they are known when rebuilt.
+"""The first weights of a run: the seed that drew them, and the hash that identifies them when rebuilt.
 
-A seed and a hash are kept in every checkpoint, not the weights themselves: they go with the file wherever it is copied,
-cost nothing, and cannot mislead, since what is rebuilt counts only where its hash is the one that was kept.
+Every checkpoint keeps a seed and a hash instead of the weights: they stay with the file wherever it is copied, cost
+nothing, and cannot mislead, since rebuilt weights count only if their hash is the one that was kept.
 """
 
 import copy
@@ -28,10 +28,10 @@ class Initial(NamedTuple):
 
     @classmethod
     def of(cls, stored: object, path: object) -> "Initial | None":
-        """What a checkpoint says; None of one that says nothing.
+        """Return the record of a checkpoint, or None if it has none.
 
         Raises:
-            ArithprobeError: If it says something else.
+            ArithprobeError: If the record is malformed.
         """
         if stored is None:
             return None
@@ -45,11 +45,11 @@ class Initial(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """Where the weights come from, in words."""
+        """The origin of the weights, in words."""
         return f"seed {self.seed}" if self.file is None else self.file
 
     def rebuilt(self, network: Network) -> Network:
-        """The network with weights as they were, as far as seed or file say; their hash tells whether they are.
+        """Rebuild the network with its first weights from the seed or file; their hash tells whether they are equal.
 
         Raises:
             ArithprobeError: If there is no way to make them.

@@ -1,8 +1,8 @@
-"""What everything above asks of a network: two protocols.
+"""The two protocols of a network that all other layers rely on.
 
-:class:`Network` is what probes and interventions need, :class:`HeadedNetwork` what the reading of attention heads needs
-besides. :class:`~arithprobe.models.transformer.TinyTransformer` is both,
-:class:`~arithprobe.models.hooked.HookedNetwork` makes the first of any ``torch.nn.Module``, and
+Probes and interventions need a :class:`Network`; the analysis of attention heads also needs a :class:`HeadedNetwork`.
+:class:`~arithprobe.models.transformer.TinyTransformer` is both,
+:class:`~arithprobe.models.hooked.HookedNetwork` makes the first from any ``torch.nn.Module``, and
 :func:`~arithprobe.models.check.check` verifies what they promise.
 """
 
@@ -22,7 +22,7 @@ _MOST_NAMES = 40  # sites that an error lists
 
 
 class Site(NamedTuple):
-    """Where a state is: what a module returns, or what goes into it."""
+    """The place of a state: the output of a module, or its input."""
 
     module: str
     """Name of the module, as in ``named_modules()``."""
@@ -39,7 +39,7 @@ class Network(Protocol):
 
     @property
     def training(self) -> bool:
-        """Whether it is in training mode; two passes must agree, so nothing is measured in it."""
+        """Whether the network is in training mode; two passes must agree, so nothing is measured in that mode."""
 
     @property
     def d_model(self) -> int:
@@ -47,7 +47,7 @@ class Network(Protocol):
 
     @property
     def max_len(self) -> int | None:
-        """Tokens of the longest prompt that it reads; None where there is no end."""
+        """Tokens of the longest prompt that it reads; None if there is no limit."""
 
     @property
     def n_layers(self) -> int:
@@ -68,17 +68,17 @@ class Network(Protocol):
         """(B, K) outputs for (B, T) token ids of (B,) lengths."""
 
     def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
-        """(B, K) outputs, and the states of all sites; with ``patterns`` the attention probabilities, if it has any."""
+        """Return (B, K) outputs and the states of all sites; with ``patterns`` also any attention probabilities."""
 
     def run_from(
         self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
     ) -> Tensor:
-        """The outputs with the states of some cells replaced, M replacements at once; gradients flow.
+        """Return the outputs with the states of some cells replaced, M replacements at once; gradients flow.
 
         Args:
             site: Any site.
             cells: (M, B, P, D) new states at P positions of B prompts.
-            token: (B, P) token index of each position; of a token named twice the last counts.
+            token: (B, P) token index of each position; if a token is named twice, the last counts.
             valid: (B, P) False where a prompt has no such position; nothing is replaced there.
             states: (B, T, D) by site, of the unedited pass: the residual sites and this one at least.
             inputs: The prompts.
@@ -91,28 +91,28 @@ class Network(Protocol):
         """
 
     def only_readout_remains(self, site: str) -> bool:
-        """Whether after this site only the last norm and the readout are left."""
+        """Whether only the last norm and the readout follow this site."""
 
     def untrained(self, seed: int) -> "Network":
-        """A network of the same architecture that was never trained, in evaluation mode, without gradients.
+        """Return an untrained network of the same architecture, in evaluation mode, without gradients.
 
-        The global random state is not touched.
+        The global random state does not change.
 
         Raises:
-            ArithprobeError: If there is no way to make one.
+            ArithprobeError: If it cannot be made.
         """
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """Its weights."""
+        """The weights."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Its weights, by name."""
+        """The weights, by name."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take weights over."""
+        """Load weights."""
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """The modules inside, which hooks go on."""
+        """The inner modules, to which hooks attach."""
 
 
 @runtime_checkable
@@ -124,7 +124,7 @@ class HeadedNetwork(Network, Protocol):
         """Heads H of each layer."""
 
     def patterns_and_norms(self, layer: int, states: Mapping[str, Tensor], lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the heads of a layer look at, and what they could add.
+        """What the heads of a layer attend to, and what they could add.
 
         Args:
             layer: The layer.
@@ -133,16 +133,16 @@ class HeadedNetwork(Network, Protocol):
 
         Returns:
             (B, H, T, T) attention from query to key, 0 at padded keys, and (B, H, T) norms of what each token would add
-            to the stream if it were all that a head looked at.
+            to the residual stream if a head attended to it alone.
         """
 
     def ov_circuits(self, layer: int) -> tuple[Tensor, Tensor]:
-        """(H, D / H, D) weights by which each head reads values, and (H, D, D / H) weights by which it writes."""
+        """The (H, D / H, D) weights by which each head reads values, and (H, D, D / H) weights by which it writes."""
 
     def direct_outputs(
         self, states: Mapping[str, Tensor], lengths: Tensor, *, only_differences: bool
     ) -> dict[str, Tensor]:
-        """(B, K) float64 contributions of each part to the outputs, with the norms' scales held fixed; they add up.
+        """(B, K) float64 contributions of each part, with the scales of the norms held fixed; they sum to the outputs.
 
         Args:
             states: (B, T, D) by site.
@@ -151,11 +151,11 @@ class HeadedNetwork(Network, Protocol):
         """
 
     def last_norm(self, state: Tensor) -> Tensor:
-        """(..., D) what the readout reads, of (..., D) states of the last residual sum."""
+        """The (..., D) input of the readout, from (..., D) states of the last residual sum."""
 
 
 def no_such_site(site: str, known: Iterable[str]) -> ArithprobeError:
-    """The error that lists the sites there are."""
+    """Return the error that lists the sites there are."""
     names = list(known)
     listed = names[:_MOST_NAMES]
     more = f", and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
@@ -163,18 +163,18 @@ def no_such_site(site: str, known: Iterable[str]) -> ArithprobeError:
 
 
 def uncompiled(network: object) -> object:
-    """A network without the wrapper of ``torch.compile``."""
+    """Return a network without the wrapper of ``torch.compile``."""
     return getattr(network, "_orig_mod", network)
 
 
 def device_of(network: Network) -> torch.device:
-    """Where its weights are; the CPU of a network without any."""
+    """The device of a network's weights; the CPU if it has none."""
     first = next(network.parameters(), None)
     return torch.device("cpu") if first is None else first.device
 
 
 def frozen_copy(network: Network) -> Network:
-    """A network as it is now, on the CPU, in evaluation mode, without gradients.
+    """Return a copy of a network as it is now, on the CPU, in evaluation mode, without gradients.
 
     Raises:
         ArithprobeError: If it cannot be copied.
@@ -194,7 +194,7 @@ def common_width(network: Network, sites: Iterable[str]) -> int:
     """Width of the states of some sites.
 
     Raises:
-        ArithprobeError: If they are of several widths.
+        ArithprobeError: If their widths differ.
     """
     widths = {site: network.width(site) for site in sites}
     if len(set(widths.values())) > 1:
@@ -204,10 +204,10 @@ def common_width(network: Network, sites: Iterable[str]) -> int:
 
 
 def require_network(network: object) -> None:
-    """Refuse what does not keep the protocol.
+    """Refuse an object that does not keep the protocol.
 
     Raises:
-        ArithprobeError: Naming what is missing.
+        ArithprobeError: If it does not; the text names what is missing.
     """
     if isinstance(network, Network) and isinstance(network, nn.Module):
         return
@@ -224,7 +224,7 @@ def require_evaluation(network: Network) -> None:
     """Refuse a network in training mode.
 
     Raises:
-        ArithprobeError: Saying what to do.
+        ArithprobeError: If it is in training mode; the text says what to do.
     """
     if network.training:
         raise ArithprobeError(
@@ -238,10 +238,10 @@ def has_heads(network: Network) -> TypeGuard[HeadedNetwork]:
 
 
 def require_heads(network: Network, what: str) -> HeadedNetwork:
-    """The network, if its heads can be taken apart.
+    """Return the network, if its heads can be taken apart.
 
     Raises:
-        ArithprobeError: Saying what cannot be done.
+        ArithprobeError: If they cannot; the text says what cannot be done.
     """
     if not has_heads(network):
         raise ArithprobeError(f"{what}: a {type(network).__name__} has no heads to take apart (it is no HeadedNetwork)")

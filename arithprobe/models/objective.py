@@ -1,4 +1,4 @@
-"""What an objective is: the contract of :mod:`arithprobe.models.objectives`."""
+"""The base class of objectives: the contract of :mod:`arithprobe.models.objectives`."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,12 +9,13 @@ from arithprobe.errors import ArithprobeError
 
 
 class Objective(ABC):
-    """What is predicted, its loss, and its decoding; it holds no weights.
+    """The training target, its loss, and its decoding; an objective holds no weights.
 
     Attributes:
         n_outputs: Width K of the readout.
-        metrics: What a validation logs under ``val/``; ``circular_error`` besides, where the answers are residues.
-        residues: Whether its answers are residues, and not numbers; errors then go round the circle.
+        metrics: The metrics that a validation logs under ``val/``; if the answers are residues, also
+            ``circular_error``.
+        residues: Whether its answers are residues rather than numbers; errors then go round the circle.
         only_differences: Whether only differences between outputs count, as in a softmax.
     """
 
@@ -26,22 +27,22 @@ class Objective(ABC):
     @property
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """The arguments that make an equal one, as plain values; part of every checkpoint."""
+        """The arguments that make an equal objective, as plain values; part of every checkpoint."""
 
     @property
     def stored(self) -> dict[str, Any]:
-        """Class name and options, from which :func:`objective_named` makes an equal one."""
+        """Class name and options, from which :func:`objective_named` makes an equal objective."""
         return {"name": type(self).__name__, "options": self.options}
 
     @property
     def as_hyperparameter(self) -> dict[str, Any]:
-        """The same for Lightning's checkpoints: what ``load_from_checkpoint`` and LightningCLI make it from."""
+        """Class and options in Lightning's form, from which ``load_from_checkpoint`` and LightningCLI make it."""
         named = {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": self.options}
         return {"objective": named, "_instantiator": "lightning.pytorch.cli.instantiate_module"}
 
     @abstractmethod
     def loss(self, outputs: Tensor, answers: Tensor) -> Tensor:
-        """The scalar mean over rows that training lowers.
+        """Return the scalar mean over rows that training minimises.
 
         Args:
             outputs: (B, K) model outputs.
@@ -49,10 +50,10 @@ class Objective(ABC):
         """
 
     def require_outputs(self, outputs: Tensor, rows: int) -> None:
-        """Refuse outputs of another network than one for this objective.
+        """Refuse the outputs of a network that was not made for this objective.
 
         Raises:
-            ArithprobeError: Naming both shapes.
+            ArithprobeError: If the shapes differ; the text names both.
         """
         if outputs.shape != (rows, self.n_outputs):
             raise ArithprobeError(
@@ -61,20 +62,20 @@ class Objective(ABC):
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
-        """(B,) float64 answers without gradients, from (B, K) outputs; NaN where an output is no number.
+        """Return (B,) float64 answers without gradients, from (B, K) outputs; NaN where an output is NaN.
 
-        On the CPU where the device has no float64.
+        They are on the CPU if the device has no float64.
         """
 
     @abstractmethod
     def require_task(self, modulus: int | None) -> None:
-        """Refuse data whose answers it cannot say.
+        """Refuse data whose answers the objective cannot express.
 
         Args:
-            modulus: That of the data, None for plain sums.
+            modulus: The modulus of the data, None for plain sums.
 
         Raises:
-            ArithprobeError: Naming both.
+            ArithprobeError: If it cannot; the text names both.
         """
 
     def __repr__(self) -> str:
@@ -83,10 +84,10 @@ class Objective(ABC):
 
 
 def require_objective(objective: object) -> None:
-    """Refuse what is no objective.
+    """Refuse a value that is not an objective.
 
     Raises:
-        ArithprobeError: Showing it.
+        ArithprobeError: If it is not; the text shows it.
     """
     if not isinstance(objective, Objective):
         raise ArithprobeError(f"objective is {objective!r}; expected an Objective, such as ScaledMSE()")

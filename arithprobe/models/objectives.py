@@ -1,4 +1,4 @@
-"""What a model is trained to output, the loss, and the way back to an answer.
+"""Training objectives: the outputs that a model learns, the loss, and the decoding to an answer.
 
 ======================= ============================== =======================================================
 objective               outputs for the answer r       decoded as
@@ -8,8 +8,8 @@ objective               outputs for the answer r       decoded as
 ``ResidueCrossEntropy`` k: one score a residue         the residue of the highest score
 ======================= ============================== =======================================================
 
-An objective of one's own is a subclass of :class:`~arithprobe.models.objective.Objective`; configurations name it by
-its class, and :func:`~arithprobe.models.checkpoints.load_model` finds it if its module has been imported.
+Your own objective is a subclass of :class:`~arithprobe.models.objective.Objective`; configurations name it by its
+class, and :func:`~arithprobe.models.checkpoints.load_model` finds it if its module has been imported.
 """
 
 import inspect
@@ -65,17 +65,17 @@ class ScaledMSE(Objective):
         return _precise(outputs).squeeze(1) * self.scale + self.center
 
     def require_task(self, modulus: int | None) -> None:
-        """A number says the answer of any task."""
+        """Accept any task: a number can express any answer."""
 
 
 class ResidueObjective(Objective):
-    """What objectives that answer the residues of a modulus share.
+    """The common base of objectives that answer the residues of a modulus.
 
     Args:
         modulus: k, that of the data.
 
     Raises:
-        ArithprobeError: If the modulus is below 2, or too large for an output or a point a residue.
+        ArithprobeError: If the modulus is below 2, or too large for one output or point per residue.
     """
 
     residues = True
@@ -87,7 +87,7 @@ class ResidueObjective(Objective):
         self.modulus = modulus
 
     def require_task(self, modulus: int | None) -> None:
-        """The modulus must be the data's."""
+        """Refuse data with another modulus."""
         if modulus != self.modulus:
             raise ArithprobeError(
                 f"the model answers {task_title(self.modulus)!r} ({self!r}), the data is {task_title(modulus)!r}; "
@@ -96,13 +96,13 @@ class ResidueObjective(Objective):
 
 
 class ResidueCrossEntropy(ResidueObjective):
-    """Cross-entropy over the residues of a modulus: nothing about their order or their circle is supervised.
+    """Cross-entropy over the residues of a modulus; neither their order nor their circle is supervised.
 
     Args:
         modulus: k, that of the data; one output a residue.
 
     Raises:
-        ArithprobeError: If the modulus is below 2, or too large for an output a residue.
+        ArithprobeError: If the modulus is below 2, or too large for one output per residue.
     """
 
     only_differences = True
@@ -128,14 +128,14 @@ class ResidueCrossEntropy(ResidueObjective):
 class CircularMSE(ResidueObjective):
     """Squared distance to the answer's points on circles: cos and sin of ``2 pi f r / k`` for each frequency f.
 
-    The circle is supervised: that it is found in a model trained so is a positive control, not a discovery.
+    The circle is supervised: finding it in a model trained this way is a positive control, not a discovery.
 
     Args:
         modulus: k, that of the data.
         frequencies: F frequencies f, 1 to k / 2, each once.
 
     Raises:
-        ArithprobeError: If a frequency is out of range or repeated, or they cannot tell two residues apart.
+        ArithprobeError: If a frequency is out of range or repeated, or the frequencies cannot tell two residues apart.
     """
 
     def __init__(self, modulus: int, frequencies: Sequence[int] = (1,)) -> None:
@@ -175,7 +175,7 @@ class CircularMSE(ResidueObjective):
 
 
 def objective_named(name: str, options: Mapping[str, Any]) -> Objective:
-    """The objective of a class name and its options, as a checkpoint stores them.
+    """Make an objective from its class name and options, as a checkpoint stores them.
 
     Raises:
         ArithprobeError: If there is no such class, or it refuses the options.

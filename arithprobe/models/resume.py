@@ -1,9 +1,9 @@
-r"""The rest of a forward pass: from edited states at one site to the outputs, computing only what the edit can change.
+r"""The rest of a forward pass, from edited states at one site to the outputs; only what can change is computed.
 
-Running the whole model for every edit repeats the layers before the site, and in the last block computes positions
-that nothing reads. Here the states before the edit come from one pass that all edits share; up to the next attention
-only the edited cells are computed; and the last block is computed at the readout position alone, where one query needs
-no keys and values of its own: :math:`q \cdot W_K x = (W_K^T q) \cdot x` and :math:`\sum_t p_t W_V x_t = W_V \sum_t
+Running the whole model for every edit repeats the layers before the site, and computes positions in the last block
+that nothing reads. Here the states before the edit come from one pass that all edits share. Up to the next attention,
+only the edited cells are computed. The last block is computed only at the readout position, where one query needs no
+keys and values of its own: :math:`q \cdot W_K x = (W_K^T q) \cdot x` and :math:`\sum_t p_t W_V x_t = W_V \sum_t
 p_t x_t`.
 """
 
@@ -22,23 +22,23 @@ _TOKENS = 3328  # that the blocks run at a time: what they compute of them fits 
 
 
 class ResumableEncoder(HeadedEncoder):
-    """The part of a transformer that runs on from edited states."""
+    """The part of a transformer that continues a forward pass from edited states."""
 
     def run_from(
         self, site: str, cells: Tensor, token: Tensor, valid: Tensor, states: dict[str, Tensor], inputs: Inputs
     ) -> Tensor:
-        """The outputs with the states of some cells replaced, M replacements at once.
+        """Return the outputs with the states of some cells replaced, M replacements at once.
 
-        Equal, up to rounding, to a forward pass with the same :func:`~arithprobe.models.hooks.edit`, of a model in
-        evaluation mode: some of its dropout is skipped here.
+        They equal, up to rounding, those of a forward pass with the same :func:`~arithprobe.models.hooks.edit`, if the
+        model is in evaluation mode: some of its dropout is skipped here.
 
         Args:
             site: Any site of the model.
             cells: (M, B, P, D) new states at P positions of B prompts.
-            token: (B, P) token index of each position; of a token named twice the last counts.
+            token: (B, P) token index of each position; if a token is named twice, the last counts.
             valid: (B, P) False where a prompt has no such position; nothing is replaced there.
             states: (B, T, D) by site, of the unedited pass.
-            inputs: The prompts, of which only the (B,) real tokens count.
+            inputs: The prompts; only their (B,) real tokens count.
 
         Returns:
             (M, B, K) outputs.
@@ -55,7 +55,7 @@ class ResumableEncoder(HeadedEncoder):
         return torch.cat(parts)
 
     def only_readout_remains(self, site: str) -> bool:
-        """Whether after this site only the last LayerNorm and the linear readout are left."""
+        """Whether only the last LayerNorm and the linear readout follow this site."""
         return site in (f"resid_post.{self.n_layers - 1}", "final")
 
 

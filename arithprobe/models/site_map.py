@@ -1,4 +1,4 @@
-"""Where the sites of a module are, as a user says it, in Python or YAML."""
+"""Site maps: where the sites of a module are, as the user says in Python or YAML."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ SiteMap = Mapping[str, "str | Site | Mapping[str, Any]"]
 
 
 def read_site_map(given: object, module: nn.Module) -> dict[str, Site]:
-    """A site map, read from a YAML file if it is one, and held against a module.
+    """Read a site map, from a YAML file if it is one, and check it against a module.
 
     Raises:
-        ArithprobeError: If it is none, or names no module; a near match is said.
+        ArithprobeError: If it is not a site map, or names no module; the text gives a near match.
     """
     sites = {name: _site(name, one) for name, one in _read(given).items()}
     known = [name for name, _ in module.named_modules() if name]
@@ -30,10 +30,10 @@ def read_site_map(given: object, module: nn.Module) -> dict[str, Site]:
 
 
 def width_of(name: str, site: Site, state: Tensor, ids: Tensor) -> int:
-    """D of a site, from its state on (B, T) ``ids``: (B, T, D), or (B, T, H, D / H) with heads.
+    """The width D of a site, from its state on (B, T) ``ids``: (B, T, D), or (B, T, H, D / H) with heads.
 
     Raises:
-        ArithprobeError: If it is neither, or heads cannot be told from tokens.
+        ArithprobeError: If the state has neither shape, or heads cannot be told from tokens.
     """
     heads, shape = site.n_heads, tuple(state.shape)
     where = f"site {name!r}: the {site.side} of {site.module!r} is {shape}"

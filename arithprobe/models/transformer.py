@@ -1,4 +1,4 @@
-"""The tiny character-level transformer of the original project, with every intermediate state in reach.
+"""The tiny character-level transformer of the original project, with access to every intermediate state.
 
 Parameter names and computation are those of ``torch.nn.TransformerEncoder`` (GELU, ``batch_first``; post-norm unless
 asked otherwise) between an embedding and a linear readout, so the original project's ``state_dict`` files load as they
@@ -26,7 +26,7 @@ Positions = Literal["absolute", "place"]
 
 
 class TinyTransformer(ResumableEncoder):
-    """Embedding, encoder, LayerNorm, linear readout of the last real token; a ``HeadedNetwork``.
+    """Transformer with embedding, encoder, LayerNorm and linear readout of the last real token; a ``HeadedNetwork``.
 
     >>> model = TinyTransformer(d_model=16, n_heads=2, d_ff=32).eval()
     >>> ids, lengths = torch.tensor([[2, 11, 3], [4, 0, 0]]), torch.tensor([3, 1])
@@ -49,7 +49,7 @@ class TinyTransformer(ResumableEncoder):
 
     Raises:
         ArithprobeError: If a size is not positive or takes more memory than the machine has, H does not divide D,
-            dropout is outside [0, 1), or a choice is none.
+            dropout is outside [0, 1), or ``norm`` or ``positions`` is none of its choices.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TinyTransformer(ResumableEncoder):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The arguments that a twin of the same architecture is made from; dropout is not one of it."""
+        """The arguments that make a twin of the same architecture; dropout is not one of them."""
         return {**self.sizes, "norm": self.norm, "positions": self.positions, "embedding_sd": self.embedding_sd}
 
     @property
@@ -116,7 +116,7 @@ class TinyTransformer(ResumableEncoder):
 
     @property
     def sites(self) -> dict[str, Site]:
-        """The module whose output each site is; what :mod:`arithprobe.models.hooks` attaches to."""
+        """The module whose output each site is, to which :mod:`arithprobe.models.hooks` attaches."""
         inside = {"z": Site("self_attn.z", n_heads=self.n_heads), "attn_out": Site("self_attn")}
         inside |= {name: Site(name) for name in ("resid_mid", "mlp_act")}
         inside |= {"mlp_out": Site("linear2"), "resid_post": Site("resid_post")}
@@ -128,21 +128,21 @@ class TinyTransformer(ResumableEncoder):
         return {"embed": Site("embed"), **found, "final": Site("ln")}
 
     def width(self, site: str) -> int:
-        """Width of the states of a site: d_ff of ``mlp_act.l``, D of all others."""
+        """Width of the states of a site: d_ff for ``mlp_act.l``, D for all others."""
         return self.sizes["d_ff" if site.startswith("mlp_act.") else "d_model"]
 
     def untrained(self, seed: int) -> "TinyTransformer":
-        """A model of the same architecture that was never trained; the global random state is not touched."""
+        """Return an untrained model of the same architecture; the global random state does not change."""
         with seeded(seed):
             twin = TinyTransformer(**self.architecture, dropout=0.0)
         return twin.eval().requires_grad_(False)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Predict.
+        """Predict the outputs of a batch.
 
         In training mode the last block computes only what the readout needs: keys and values everywhere, the rest at
-        the last real token. Losses and gradients are the same, but for the dropout drawn. With a hook on it, it
-        computes everything, always.
+        the last real token. Losses and gradients are the same, except for the dropout drawn. With a hook on it, the
+        last block always computes everything.
 
         Args:
             ids: (B, T) token ids, padded right.
@@ -166,7 +166,7 @@ class TinyTransformer(ResumableEncoder):
         return output
 
     def run_with_cache(self, inputs: Inputs, *, patterns: bool = False) -> tuple[Tensor, Activations]:
-        """Predict, and keep every state on the way; asking for them does not change the outputs.
+        """Predict, and keep every intermediate state; this does not change the outputs.
 
         Args:
             inputs: B prompts.

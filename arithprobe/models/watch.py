@@ -1,4 +1,4 @@
-"""What a forward pass comes by, and in which order."""
+"""The order in which a forward pass reaches modules and matrix products."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from arithprobe.models.network import Side
 
 @contextmanager
 def watched(modules: Iterable[tuple[str, nn.Module, Side]]) -> Iterator[list[str]]:
-    """Note when some modules begin (side ``input``) or end (side ``output``).
+    """Record when some modules begin (side ``input``) or end (side ``output``).
 
     Args:
         modules: A name, the module, and its side.
 
     Yields:
-        The names, one for every time that a pass comes by; filled by the passes.
+        The names, one for every time that a pass reaches the module; filled by the passes.
     """
     seen, handles = list[str](), []
     for name, module, side in modules:
@@ -37,10 +37,10 @@ def _note(seen: list[str], name: str, *_: object) -> None:
 
 
 class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every product of matrices, as an empty name.
+    """Records every matrix product, as an empty name.
 
     Args:
-        seen: The list to note in.
+        seen: The list to record in.
     """
 
     _OF_MATRICES = ("mm", "mv", "dot", "conv", "attention", "rnn", "gru", "lstm", "linear")

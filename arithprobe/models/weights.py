@@ -1,4 +1,4 @@
-"""Files of weights: what is read of them, under which names, and what is refused."""
+"""Reading files of weights: which contents are accepted, and under which names."""
 
 import pickle
 import struct
@@ -33,10 +33,10 @@ _NO_CHECKPOINT = (
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a file written by ``torch.save``, running none of its code (``weights_only=True``), onto the CPU.
 
-    Weights are named as the model has them: what ``torch.compile`` and ``DataParallel`` put into names is dropped.
+    Weights get the names that the model has itself: prefixes of ``torch.compile`` and ``DataParallel`` are dropped.
 
     Raises:
-        ArithprobeError: If the file is missing, no checkpoint, or holds more than tensors and plain values.
+        ArithprobeError: If the file is missing, is not a checkpoint, or holds more than tensors and plain values.
     """
     try:
         with warnings.catch_warnings():
@@ -69,18 +69,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def is_lightning(content: Mapping[str, Any]) -> bool:
-    """Whether what a file holds is a Lightning checkpoint, and no plain ``state_dict``."""
+    """Whether the content of a file is a Lightning checkpoint rather than a plain ``state_dict``."""
     return "state_dict" in content and "pytorch-lightning_version" in content
 
 
 def unwrapped(weights: Mapping[Any, Any], path: str | Path) -> dict[str, Any]:
-    """Weights under the names that a model has by itself, without those of ``torch.compile`` and ``DataParallel``.
+    """Return weights under the model's own names, without the prefixes of ``torch.compile`` and ``DataParallel``.
 
     >>> unwrapped({"module.tok.weight": 1, "model._orig_mod.ln.bias": 2}, "a.pt")
     {'tok.weight': 1, 'model.ln.bias': 2}
 
     Raises:
-        ArithprobeError: If a name is no text, or two are the same.
+        ArithprobeError: If a name is not text, or two are the same.
     """
     found: dict[str, Any] = {}
     for key, value in weights.items():
@@ -94,7 +94,7 @@ def unwrapped(weights: Mapping[Any, Any], path: str | Path) -> dict[str, Any]:
 
 
 def named_as(own: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Weights under the names that a module has itself, whichever of the two was compiled or wrapped."""
+    """Return weights under a module's own names, whichever of the two was compiled or wrapped."""
     names = unwrapped({name: name for name in own}, "this module")
     return {names.get(name, name): value for name, value in unwrapped(weights, "the checkpoint").items()}
 
@@ -103,7 +103,7 @@ def load_plain_weights(model: nn.Module, path: str | Path) -> None:
     """Load a plain ``state_dict`` file into a model.
 
     Raises:
-        ArithprobeError: If the file is a Lightning checkpoint, or of another architecture.
+        ArithprobeError: If the file is a Lightning checkpoint, or has another architecture.
     """
     content = read_checkpoint(path)
     if is_lightning(content):
@@ -116,7 +116,7 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
     """Compare a checkpoint's weights with a model's.
 
     Raises:
-        ArithprobeError: Naming the first weights of another shape, missing or unknown.
+        ArithprobeError: If some weights have another shape, are missing or unknown; the text names the first.
     """
     for key, value in expected.items():
         if key not in found:
@@ -139,7 +139,7 @@ def require_same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Any]
 
 
 def is_dense(value: object) -> TypeGuard[Tensor]:
-    """Whether a value read from a file is a tensor whose numbers are all there, one by one, on the CPU."""
+    """Whether a value read from a file is a dense tensor on the CPU, with every number stored."""
     return (
         isinstance(value, Tensor)
         and not value.is_nested
@@ -151,7 +151,7 @@ def is_dense(value: object) -> TypeGuard[Tensor]:
 
 
 def kind_of(value: object) -> str:
-    """What a value is instead of a tensor of real numbers."""
+    """The kind of a value that is not a tensor of real numbers."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
     dense = value.layout is torch.strided and not value.is_nested and value.device.type == "cpu"
