@@ -21,8 +21,8 @@ from arithprobe.problems.rows import Rows
 class ArithmeticDataModule(LightningDataModule):
     """Arithmetic problems from TSV files.
 
-    The files are read, checked and encoded once. A file that is missing under the recipe's own name
-    (``data/REG-SUM_train.tsv`` for the default recipe) is made from the recipe; any other missing file is an
+    The files are read, checked and encoded once. If a file of the recipe's own name is missing
+    (``data/REG-SUM_train.tsv`` for the default recipe), it is made from the recipe; any other missing file is an
     error.
 
     Args:
@@ -35,7 +35,7 @@ class ArithmeticDataModule(LightningDataModule):
         data_dir: Where the recipe's own files stand.
 
     Raises:
-        ArithprobeError: From ``prepare_data`` and ``setup``, naming file and line.
+        ArithprobeError: In ``prepare_data`` and ``setup``, if a file is wrong; the text names file and line.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ArithmeticDataModule(LightningDataModule):
         self._loaded: dict[Part, ArithmeticDataset] = {}
 
     def prepare_data(self) -> None:
-        """Make the recipe's own files where they are missing; a ``fast_dev_run`` writes nothing."""
+        """Make the recipe's own files if they are missing; a ``fast_dev_run`` writes nothing."""
         if getattr(self.trainer, "fast_dev_run", False):
             return
         stage = "fit" if self.trainer is None or self.trainer.state.fn is None else self.trainer.state.fn.value
@@ -76,10 +76,10 @@ class ArithmeticDataModule(LightningDataModule):
             self._check_overlap(*datasets)
 
     def dataset(self, part: Part) -> ArithmeticDataset:
-        """The rows of a part, read at the first call; nothing is written, a missing file of the recipe is only drawn.
+        """The rows of a part, read at the first call; a missing file of the recipe is drawn, but not written.
 
         Raises:
-            ArithprobeError: If the file is missing, wrong, or of another task than the recipe's.
+            ArithprobeError: If the file is missing, is wrong, or has another task than the recipe.
         """
         if part not in self._loaded:
             path = self.files[part]
@@ -158,7 +158,7 @@ class ArithmeticDataModule(LightningDataModule):
 
 
 class RowsDataModule(LightningDataModule):
-    """Rows of one's own, for :class:`~arithprobe.training.probed.ProbedModule`.
+    """Your own rows, for :class:`~arithprobe.training.probed.ProbedModule`.
 
     Args:
         train: Training rows: a ``torch.utils.data.Dataset`` of batches that is
@@ -167,7 +167,7 @@ class RowsDataModule(LightningDataModule):
         batch_size: Rows a batch.
 
     Raises:
-        ArithprobeError: If one of both is no such data set, they are of two tasks, or share a row.
+        ArithprobeError: If ``train`` or ``val`` is not such a data set, or they have different tasks or share a row.
     """
 
     def __init__(self, train: ProblemRows, val: ProblemRows, batch_size: int = 128) -> None:
@@ -211,7 +211,7 @@ class RowsDataModule(LightningDataModule):
 
 
 def in_order(module: LightningDataModule, dataset: Dataset[Batch], batch_size: int) -> DataLoader[Batch]:
-    """Batches in order, each row on exactly one rank."""
+    """Return batches in order, with each row on exactly one rank."""
     sampler = None
     if module.trainer is not None and module.trainer.world_size > 1:  # Lightning's own sampler would repeat rows
         sampler = UnrepeatedDistributedSampler(

@@ -18,7 +18,7 @@ from arithprobe.tokenizer import VOCABULARY
 
 
 class ArithmeticDataset(ProblemRows):
-    """The problems of one file: N rows of T tokens, a character each.
+    """The problems of one file: N rows of T tokens, one per character.
 
     Attributes:
         path: The file.
@@ -40,7 +40,7 @@ class ArithmeticDataset(ProblemRows):
 
     @classmethod
     def from_tsv(cls, path: str | Path) -> "ArithmeticDataset":
-        """The problems of a file, see :func:`arithprobe.data.tsv.read_tsv`."""
+        """Read the problems of a file, see :func:`arithprobe.data.tsv.read_tsv`."""
         return cls(read_tsv(path))
 
     def texts(self, rows: Tensor | None = None) -> list[str]:
@@ -49,17 +49,17 @@ class ArithmeticDataset(ProblemRows):
         return [text.decode() for text in characters.view(f"S{self.max_length}").reshape(-1).tolist()]
 
     def surface(self) -> dict[str, Tensor]:
-        """``lengths`` (the digit counts of the operands, one-hot) and ``characters`` (the prompt, one-hot by place)."""
+        """``lengths`` (digit counts of the operands, one-hot) and ``characters`` (the prompt, one-hot by place)."""
         digits = [torch.tensor([span[1] - span[0] for span in (layout.x, layout.y)]) for layout in self.layouts]
         kinds = torch.stack(digits)[self.layout]  # (N, 2)
         return {"lengths": one_hot(kinds[:, 0] * 100 + kinds[:, 1]), "characters": one_hot_tokens(self.ids)}
 
     def fits(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(n,) whether the layout of rows has room for other operands, see :mod:`arithprobe.data.rewriting`."""
+        """Whether the layout of each row has room for other operands, (n,); see :mod:`arithprobe.data.rewriting`."""
         return fits(self, rows, x, y)
 
     def rewritten(self, rows: Tensor, x: Tensor, y: Tensor, change: str) -> "ArithmeticDataset":
-        """N rows with other operands, written as the data writes them."""
+        """Return N rows with other operands, written as the data writes them."""
         sums = Sums(x, y, self.modulus)
         texts = rewritten(self, rows, x, y)
         content = "".join(f"{text}\t{answer}\n" for text, answer in zip(texts, sums.answers.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Rows that are sums, however they are written: what batches hold, and what analyses ask of them."""
+"""Rows that are sums, in any notation: their batches, and the protocol that analyses use."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ class Batch(NamedTuple):
 
     @property
     def inputs(self) -> Inputs:
-        """What a network reads of them."""
+        """The inputs of a network for these problems."""
         return Inputs(self.ids, self.lengths)
 
 
 class ProblemRows(Dataset[Batch]):
-    """N sums of T tokens; implements :class:`~arithprobe.problems.rows.Rows`.
+    """A set of N sums of T tokens; implements :class:`~arithprobe.problems.rows.Rows`.
 
     Args:
-        path: Where they come from.
+        path: The file or other source of the rows.
         ids: (N, T) token ids, padded right.
         lengths: (N,) int64 real tokens.
         sums: The numbers.
@@ -48,8 +48,8 @@ class ProblemRows(Dataset[Batch]):
         roles: The role of each token, for each kind of row.
 
     Attributes:
-        operands: All numbers that an operand can be, where that is known: 0 to k - 1 with a modulus k. Of plain sums
-            only who asks for them knows, and may set it.
+        operands: All numbers that an operand can be, if known: 0 to k - 1 with a modulus k. For plain sums only the
+            caller knows them, and may set them.
     """
 
     groups = Sums.groups
@@ -79,7 +79,7 @@ class ProblemRows(Dataset[Batch]):
 
     @property
     def population(self) -> str:
-        """Which problems these are all of, each once: those of every pair of ``operands``; empty for a sample."""
+        """The population, if the rows are all pairs of ``operands``, each once; empty for a sample."""
         operands = self.operands
         if operands is None or len(self) != len(operands) ** 2:
             return ""
@@ -95,7 +95,7 @@ class ProblemRows(Dataset[Batch]):
         return self.ids.shape[1]
 
     def inputs(self, rows: Tensor) -> Inputs:
-        """What a network reads of some rows, padded to T."""
+        """The inputs of a network for some rows, padded to T."""
         return Inputs(self.ids[rows].long(), self.lengths[rows])
 
     @property
@@ -108,11 +108,11 @@ class ProblemRows(Dataset[Batch]):
         return self.sums.values(name)
 
     def group_of(self, name: str) -> str:
-        """What the rows of a quantity are held out by."""
+        """The group by which the rows of a quantity are held out."""
         return self.sums.group_of(name)
 
     def group(self, name: str) -> Tensor:
-        """(N,) int64 labels by which rows are held out."""
+        """The (N,) int64 labels by which rows are held out."""
         return self.sums.group(name)
 
     def at(self, rows: Tensor | slice) -> Sums:
@@ -124,15 +124,15 @@ class ProblemRows(Dataset[Batch]):
         return position_table(names, self.lengths, self.layout, self.roles)
 
     def counterfactual(self, name: str, rows: Tensor, donors: Tensor) -> Tensor | None:
-        """(n,) int64 answers to rows in which a quantity is that of n others; None if arithmetic does not say."""
+        """The (n,) int64 answers if a quantity took its value in n other rows; None if arithmetic does not say."""
         return counterfactual(name, self.sums.at(rows), self.sums.at(donors))
 
     def per_unit(self, name: str) -> float | None:
-        """How much the answer rises when a quantity rises by 1."""
+        """The rise of the answer when a quantity rises by 1."""
         return answer_per_unit(name)
 
     def constant(self, train_mean: float | None) -> float:
-        """The constant predictor that skill is measured against: the mean training answer, or the mean of these."""
+        """The constant predictor of skill: the mean training answer, or else the mean answer of these rows."""
         return float(self.answers.double().mean()) if train_mean is None else train_mean
 
     @abstractmethod
@@ -141,25 +141,25 @@ class ProblemRows(Dataset[Batch]):
 
     @abstractmethod
     def surface(self) -> dict[str, Tensor]:
-        """(N, F) bool features by kind: what the rows give away without any network."""
+        """The (N, F) bool features by kind, which can be read from the rows without any network."""
 
     @abstractmethod
     def fits(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(n,) whether rows keep their layout with other operands."""
+        """Whether each of n rows keeps its layout with other operands, (n,)."""
 
     @abstractmethod
     def rewritten(self, rows: Tensor, x: Tensor, y: Tensor, change: str) -> "ProblemRows":
-        """N rows with other operands, in the layout that they have."""
+        """Return N rows with other operands, in their present layout."""
 
     @property
     def changes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """What arithmetic treats alike, or moves by a known amount; with a modulus also once round."""
+        """The changes that keep the answer or move it by a known amount; with a modulus also once round."""
         signed = tuple(sorted({sign * step for step in STEPS for sign in (-1, 1)}))
         whole = () if self.modulus is None else (("x + k, y", (-self.modulus, self.modulus)),)
         return (("x + d, y - d", signed), ("x + d, y", signed), *whole)
 
     def changed(self, change: str, amount: int, rows: Tensor) -> Changed | None:
-        """Rows whose operands are changed, those that stay in the range of the data and in their layout."""
+        """Return rows with changed operands, those that stay in the data's range and in their layout."""
         x, y = self.x[rows] + amount, self.y[rows] - amount if change == "x + d, y - d" else self.y[rows]
         kept = self.comparable(rows, x, y).nonzero()[:, 0]
         if len(kept) < 2:
@@ -168,7 +168,7 @@ class ProblemRows(Dataset[Batch]):
         return Changed(kept, other, amount if change == "x + d, y" else 0, change == "x + k, y")
 
     def comparable(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(n,) whether rows whose operands are changed stay in the range of the data, in the layout that they have.
+        """Whether rows with changed operands stay in the data's range and in their layout, (n,).
 
         Args:
             rows: (n,) row numbers.
@@ -178,17 +178,17 @@ class ProblemRows(Dataset[Batch]):
         return self.in_range(x, y) & self.fits(rows, x, y)
 
     def in_range(self, x: Tensor, y: Tensor) -> Tensor:
-        """(n,) whether both of (n,) operands lie between the smallest and the largest operand of the data."""
+        """Whether both of the (n,) operands lie between the data's smallest and largest operand, (n,)."""
         every = torch.cat([self.x, self.y])
         return torch.stack([(one >= every.min()) & (one <= every.max()) for one in (x, y)]).all(dim=0)
 
 
 def one_hot(values: Tensor) -> Tensor:
-    """(N, number of distinct values) bool."""
+    """One-hot encoding of values: (N, number of distinct values) bool."""
     hot: Tensor = values[:, None] == torch.unique(values)
     return hot
 
 
 def one_hot_tokens(ids: Tensor) -> Tensor:
-    """Bool features of (N, T) tokens, one-hot at each place."""
+    """Return bool features of (N, T) tokens, one-hot at each place."""
     return torch.cat([one_hot(column) for column in ids.T], dim=1)

@@ -1,8 +1,8 @@
-"""Problems with other operands, written the way the data writes them.
+"""Problems with other operands, written as the data writes them.
 
-A file may write its operands with leading zeros, ``007 + 042 = ?``. What a row turns into when its operands change
-follows from its text, not from its numbers: an operand that the data pads keeps its number of digits, ``012 + 037``.
-The data pads an operand where some row of the same layout has it with a leading zero.
+A file may write its operands with leading zeros, ``007 + 042 = ?``. The text of a row with new operands therefore
+follows its old text, not only its numbers: an operand that the data pads keeps its number of digits, ``012 + 037``.
+The data pads an operand if some row of the same layout writes it with a leading zero.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ def fits(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
     Args:
         dataset: The data.
         rows: (N,) row numbers.
-        x: (N,) first operands; one that is negative never fits.
+        x: (N,) first operands; a negative one never fits.
         y: (N,) second operands.
 
     Returns:
-        (N,) bool. An operand that is not padded must have as many digits as before, one that is padded at most those.
+        (N,) bool. An unpadded operand must have as many digits as before, a padded one at most as many.
     """
     layout = dataset.layout[rows]
     widths, padded = _widths(dataset)[layout], _padded(dataset)[layout]
@@ -49,9 +49,9 @@ def fits(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def rewritten(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> list[str]:
-    """The texts of rows with other operands, also where these do not fit the layout; all else is copied.
+    """Return the texts of rows with other operands, even if these do not fit the layout; all else is copied.
 
-    An operand that is padded has at least as many digits as before, after the sign of a negative number.
+    A padded operand has at least as many digits as before, after the sign of a negative number.
 
     Args:
         dataset: The data.
@@ -70,7 +70,7 @@ def rewritten(dataset: WrittenRows, rows: Tensor, x: Tensor, y: Tensor) -> list[
 
 
 def has_leading_zeros(dataset: WrittenRows) -> bool:
-    """Whether some number of the data, the modulus too, is written with a leading zero."""
+    """Whether some number of the data, including the modulus, is written with a leading zero."""
     digits = _digits(torch.stack([dataset.x, dataset.y], dim=1)).sum(dim=1)
     rest = len(str(Problem(0, 0, dataset.modulus)).removeprefix("0 + 0")) + len(" + ")
     return bool((dataset.lengths > digits + rest).any())

@@ -22,7 +22,7 @@ Part = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """What a generated data set is made of; equal recipes make equal files.
+    """The recipe of a generated data set; equal recipes make equal files.
 
     >>> DataRecipe().stem, DataRecipe(task="mod", split="sum", rows=500).stem
     ('REG-SUM', 'REG-MODK_rows500_splitsum')
@@ -83,7 +83,7 @@ class DataRecipe:
 
     @property
     def stem(self) -> str:
-        """The start of the names of its files: the notebook's name, and what differs from the notebook's recipe."""
+        """The start of its file names: the notebook's name, and the options that differ from its recipe."""
         name = "REG-SUM" if self.task == "sum" else "REG-MODK"
         unused = {"task"} | ({"modulus"} if self.task == "sum" else set())
         differing = [
@@ -95,7 +95,7 @@ class DataRecipe:
 
     @property
     def divisor(self) -> int | None:
-        """The modulus of its problems; None for plain sums."""
+        """The modulus of the problems; None for plain sums."""
         return self.modulus if self.task == "mod" else None
 
     @property
@@ -105,16 +105,16 @@ class DataRecipe:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts it makes."""
+        """The parts that the recipe makes."""
         return ("train", "val", "test") if self.test_fraction else ("train", "val")
 
     def file_name(self, part: Part) -> str:
-        """The name of the file of a part, ``REG-SUM_train.tsv`` by default."""
+        """The file name of a part, ``REG-SUM_train.tsv`` by default."""
         return f"{self.stem}_{part}.tsv"
 
 
 class Pairs(NamedTuple):
-    """Operands of N problems."""
+    """The operands of N problems."""
 
     x: npt.NDArray[np.int64]
     """(N,) first operands."""
@@ -133,7 +133,7 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
     the rows; a part may then be larger than its share by less than one group.
 
     Raises:
-        ArithprobeError: If a part would be empty: too few rows or groups; or for more rows than memory holds.
+        ArithprobeError: If a part would be empty (too few rows or groups), or memory cannot hold the rows.
     """
     require_memory(f"rows is {recipe.rows}: to draw and write them", _BYTES_OF_A_ROW * recipe.rows)
     generator = np.random.default_rng(recipe.seed)
@@ -165,7 +165,7 @@ def sample(recipe: DataRecipe) -> dict[Part, Pairs]:
 
 
 def split_group(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], split: SplitMode) -> npt.NDArray[np.int64]:
-    """(N,) labels, equal where a split mode calls two rows alike: same pair, same two operands, same sum."""
+    """(N,) labels that are equal if a split mode calls two rows alike: same pair, same two operands, or same sum."""
     if split == "sum":
         return x + y
     if split == "unordered_pair":

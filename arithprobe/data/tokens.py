@@ -1,4 +1,4 @@
-"""Sums as tokens of one's own: rows for a network that reads no characters."""
+"""Sums as your own tokens: rows for a network that does not read characters."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ Encode = Callable[[Tensor, Tensor], Tensor]
 
 
 class TokenDataset(ProblemRows):
-    """N sums, each of the same T tokens.
+    """A set of N sums of T tokens each, in an encoding of your own.
 
     >>> x, y = torch.arange(3), torch.tensor([2, 0, 1])
     >>> encode = lambda x, y: torch.stack([x, y, torch.full_like(x, 5)], dim=1)
@@ -28,13 +28,13 @@ class TokenDataset(ProblemRows):
         x: (N,) int64 first operands.
         y: (N,) int64 second operands.
         modulus: k, or None for plain sums.
-        encode: Makes the tokens of operands; called again for changed ones.
+        encode: Makes the (N, T) tokens from operands; called again when operands are changed.
         roles: The role of each of the T tokens.
-        path: What to call them.
+        path: The name of the rows in messages and records.
 
     Raises:
         ArithprobeError: If there are no rows, operands are not two int64 columns of one length, or the tokens are not
-            (N, T) int64 with one role each; if a role has a name that means other tokens, or the modulus is none.
+            (N, T) int64 with one role each; if a role has a name that means other tokens, or the modulus is invalid.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class TokenDataset(ProblemRows):
         return [str(Problem(*one, self.modulus)) for one in zip(some.x.tolist(), some.y.tolist(), strict=True)]
 
     def surface(self) -> dict[str, Tensor]:
-        """``tokens``: the prompt, one-hot by place."""
+        """The features ``tokens``: the prompt, one-hot by place."""
         return {"tokens": one_hot_tokens(self.ids)}
 
     def fits(self, rows: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(n,) whether operands are no negative numbers; a number is one token, whatever it is."""
+        """Whether the operands are not negative, (n,); every number is one token."""
         return (x >= 0) & (y >= 0)
 
     def rewritten(self, rows: Tensor, x: Tensor, y: Tensor, change: str) -> "TokenDataset":
-        """N rows with other operands."""
+        """Return N rows with other operands."""
         return TokenDataset(x, y, self.modulus, self.encode, self.roles[0], f"{self.path}, {change}")

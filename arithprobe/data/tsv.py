@@ -1,7 +1,7 @@
-"""TSV files of problems: ``problem<TAB>answer``, one a line, read and checked without a Python loop over rows.
+"""TSV files of problems, one ``problem<TAB>answer`` per line, read and checked without a Python loop over rows.
 
-Reading is two steps. The fast one looks at all rows at once and only says whether each is right. If one is not, the
-first such row is read again by :func:`check_row`, a few plain lines, which says what is wrong with it.
+Reading has two steps. The fast one checks all rows at once and only says whether each is right. If one is not,
+:func:`check_row` reads the first such row again, in a few plain lines, and says what is wrong with it.
 """
 
 import codecs
@@ -24,7 +24,7 @@ _TAB, _NEWLINE = 9, 10
 
 
 class TsvTable(NamedTuple):
-    """The rows of one file, encoded; N rows, T characters in the longest problem."""
+    """The encoded rows of one file: N rows, T characters in the longest problem."""
 
     path: str
     """Path of the file."""
@@ -47,7 +47,7 @@ class TsvTable(NamedTuple):
 
 
 def format_tsv(problems: Iterable[Problem]) -> str:
-    """Problems with their answers, as the content of a file."""
+    """Return problems with their answers as the content of a file."""
     return "".join(f"{problem}\t{problem.answer}\n" for problem in problems)
 
 
@@ -68,11 +68,11 @@ def read_tsv(path: str | Path) -> TsvTable:
 
 
 def parse_tsv(data: bytes, path: str | Path) -> TsvTable:
-    """Check and encode the content of a file: rows that end in a newline each.
+    """Check and encode the content of a file; each row must end in a newline.
 
     Args:
         data: The content.
-        path: What errors call it.
+        path: The name of the file in errors.
 
     Raises:
         ArithprobeError: If a row is wrong; the text starts with ``path:line:``.
@@ -110,13 +110,13 @@ def parse_tsv(data: bytes, path: str | Path) -> TsvTable:
 
 
 def check_row(line: str) -> Problem:
-    r"""Read one row: the reference that :func:`read_tsv` agrees with, row by row.
+    r"""Read one row; this is the reference that :func:`read_tsv` agrees with, row by row.
 
     >>> check_row("103 + 40 = ?\t143")
     Problem(x=103, y=40, modulus=None)
 
     Raises:
-        ArithprobeError: Saying what is wrong with the row; the text starts with ``column:`` where that is known.
+        ArithprobeError: If the row is wrong; the text says how, and starts with ``column:`` if the column is known.
     """
     if not line.strip():
         raise ArithprobeError(" expected 'problem<TAB>answer', got a blank line")
