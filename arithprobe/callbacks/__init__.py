@@ -1,4 +1,4 @@
-"""Lightning callbacks: observers of a run. None of them changes a weight, a loss, or the global random state."""
+"""Lightning callbacks that observe a run; none of them changes a weight, a loss, or the global random state."""
 
 from arithprobe.callbacks.ablation import DirectionAblation
 from arithprobe.callbacks.behaviour import BehaviourReport

@@ -1,4 +1,4 @@
-"""Live ablation: what the model's own answers lose without what the probes read, while it trains."""
+"""Live ablation of probe directions: how much worse the model answers without them, while it trains."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,18 +26,17 @@ from arithprobe.training.probed import ProbedModule
 
 
 class DirectionAblation(ValidationProbe[list[LiveEffect]]):
-    """Takes the directions that live probes read out of the last token's state, and runs the rest of the model.
+    """Removes probe directions from the last token's state during training, and runs the rest of the model.
 
-    At every n-th validation of a fit, and at every validation outside one, for each target and site: the
-    subspace is that of a ridge probe fitted on the rows of some sums; the answers are those of the model's own
-    remaining layers and head on the rows of the other sums; beside them stand the same fits on
-    labels permuted between groups of the answer, which are their control, and blind subspaces, a description.
+    It runs at every n-th validation of a fit, and at every validation outside one, for each target and site. A ridge
+    probe fitted on the rows of some sums gives the subspace; the model's own remaining layers and head give the answers
+    on the rows of the other sums. The control is the same fits on labels permuted between groups of the answer; random
+    ("blind") subspaces are reported as a description.
 
-    Logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../permuted_high``
-    (95 % quantile of the fits on permuted labels; none where the true one changes the states more than each) and
-    ``.../isotropic_high`` (that of blind subspaces, against which nothing is tested). Everything
-    goes to ``probes/ablation.jsonl``, and curves by site into TensorBoard (IMAGES) and
-    ``figures/ablation_<target>.png``.
+    It logs ``ablation_<target>/<site>@last/delta_rmse`` (increase of the RMSE, in answer units), ``.../permuted_high``
+    (95 % quantile of the fits on permuted labels; none if the true fit changes the states more than each of them) and
+    ``.../isotropic_high`` (95 % quantile of the blind subspaces, against which nothing is tested). All results go to
+    ``probes/ablation.jsonl``, and curves by site to TensorBoard (IMAGES) and ``figures/ablation_<target>.png``.
 
     Args:
         targets: What to take out: targets of ridge probes (``sum``, ``x10``, ``carry1``), or planes of a circle
@@ -115,7 +114,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
         )
 
     def said(self, history: Sequence[Observed[list[LiveEffect]]]) -> Said:
-        """Each target beside its controls: where it costs most in words, by step and site in curves."""
+        """Each target beside its controls: in words where removing it costs most, in curves by step and site."""
         latest = history[-1].result
         scalars = {
             self.tag(one.target, one.site, metric): value
@@ -144,7 +143,7 @@ class DirectionAblation(ValidationProbe[list[LiveEffect]]):
         )
 
     def tag(self, target: str, site: str, metric: str) -> str:
-        """The tag of a number that it logs."""
+        """The tag of a logged number."""
         return str(Tag(self.name, target, site, "last", metric))
 
     def _blocks(self, target: str, history: Sequence[Observed[list[LiveEffect]]]) -> Iterator[Content]:

@@ -1,4 +1,4 @@
-"""What live ablation does with the batches of a validation: moments, subspaces of them, and the model without these."""
+"""Live ablation over one validation: the moments of the batches, the fitted subspaces, and the model without them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
@@ -36,14 +36,14 @@ class LiveEffect(NamedTuple):
 
 
 class AblationWatch(Watch[list[LiveEffect]]):
-    """Second moments of the states and the targets, from which subspaces are fitted; then the model runs without them.
+    """Fits subspaces from second moments of states and targets, and then runs the model without them.
 
     Args:
         module: The module that trains.
         dataset: Its validation rows.
-        survey: The moments of the states, and of what is taken out.
-        eraser: How the directions are found.
-        ablation: What takes the place of the erased part.
+        survey: The moments of the states, and of the variables to remove.
+        eraser: The method that finds the directions.
+        ablation: The replacement of the erased part.
         max_examples: At most so many of the held-out rows are run.
         tag: Tag of a target, a site and a metric.
     """
@@ -77,7 +77,7 @@ class AblationWatch(Watch[list[LiveEffect]]):
         return self._survey.fitter.state
 
     def result(self) -> list[LiveEffect] | None:
-        """Fit the subspaces, run the model without them; None of a model that has diverged."""
+        """Fit the subspaces, and run the model without them; None for a model that has diverged."""
         return list(self._effects()) if bool(self._survey.fitter.gram.isfinite().all()) else None
 
     def _effects(self) -> Iterator[LiveEffect]:

@@ -1,4 +1,4 @@
-"""What all observers of validation share: whose turn it is, the clock, the run folder, and where what they say goes."""
+"""The base class of all observers of validation: their schedule, clock, run folder and output."""
 
 import re
 from abc import abstractmethod
@@ -27,27 +27,27 @@ _NAME = re.compile(r"[a-z]+")
 
 
 class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
-    """Watches the validation pass, and says at its end what it found; the sanity check is not watched.
+    """Base class of callbacks that watch the validation pass and report at its end; the sanity check is not watched.
 
     A subclass has two methods: :meth:`prepare` makes a :class:`~arithprobe.callbacks.watch.Watch`, which folds the
-    batches into sums and makes a result of them; :meth:`said` says what the results so far mean. All else is done here:
-    scalars go to the loggers, pictures to TensorBoard and ``figures/``, a line to ``probes/<name>.jsonl``, and the
-    blocks to ``probes/<name>.page.json``, which ``arithprobe report`` reads.
+    batches into sums and turns them into a result; :meth:`said` says what the results so far mean. This class does the
+    rest: scalars go to the loggers, pictures to TensorBoard and ``figures/``, a line to ``probes/<name>.jsonl``, and
+    the blocks to ``probes/<name>.page.json``, which ``arithprobe report`` reads.
 
-    One callback may watch several fits and passes, of other modules and rows too. Each begins anew, but for a further
-    ``fit`` of the same trainer, module and rows: it goes on in the same run folder, with the results so far. What is
-    validated between the two is no part of them.
+    One callback may watch several fits and passes, also of other modules and rows. Each starts anew, except a further
+    ``fit`` of the same trainer, module and rows: it continues in the same run folder, with the results so far.
+    Validations between the two are not part of them.
 
     Args:
         name: First word of its tags, and name of its files; small letters. Two of one class in a run need two names.
 
     Attributes:
         behaviour: Verdict on the model at the last validation; None before it.
-        history: Results so far; of the last validation alone where ``keeps`` is 1.
-        last: What it said last; None before its first result, and where nothing can be said.
+        history: Results so far; only that of the last validation if ``keeps`` is 1.
+        last: What it said last; None before its first result, and if nothing can be said.
 
     Raises:
-        ArithprobeError: If the name is of other than small letters.
+        ArithprobeError: If the name has characters other than small letters.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     @abstractmethod
     def prepare(self, module: ProbedModule, dataset: Rows) -> Watch[ResultT]:
-        """Check the options against model and rows, and make what watches them.
+        """Check the options against model and rows, and make the watch.
 
         Called before the first validation of a run, so that a mistake in an option shows before any training, and again
         for another network, objective or other rows.
@@ -89,16 +89,16 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     @abstractmethod
     def said(self, history: Sequence[Observed[ResultT]]) -> Said:
-        """What the results so far mean; the last is of the validation that has just ended.
+        """Say what the results so far mean; the last is of the validation that has just ended.
 
         Called on every process, before the module has judged: pictures ask for ``behaviour`` as they are drawn.
         """
 
     def forget(self) -> None:
-        """Forget what was found in earlier fits and passes; for those that keep more than the results."""
+        """Forget earlier fits and passes; for subclasses that keep more than the results."""
 
     def findings(self) -> list[str]:
-        """What it said last in words, one line each."""
+        """The last findings in words, one line each."""
         return [] if self.last is None else self.last.lines
 
     def tags(self) -> list[str]:
@@ -107,17 +107,17 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
 
     @property
     def writes(self) -> str:
-        """Its records and tags."""
+        """The records and tags that it writes."""
         return f"probes/{self.name}.jsonl and tags '{self.name}_...'"
 
     @property
     def remedy(self) -> str:
-        """What to do about a second one."""
+        """What to do about a second callback of the same name."""
         first = "name all targets in one" if hasattr(self, "targets") else "keep one of them"
         return f"{first}, or give one a 'name' of its own (small letters)"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run folder, and forget earlier runs, unless this is a fit that goes on."""
+        """Find the run folder, and forget earlier runs, unless this fit continues one."""
         super().setup(trainer, pl_module, stage)
         self._run_folder = run_folder(trainer)
         self.seconds, self.fit_seconds = {}, 0.0
@@ -132,16 +132,16 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
             self._begin_fit(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Prepare anew next time: an option may have been changed until then."""
+        """Prepare anew next time, since an option may change until then."""
         self._planned = self._watch = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Begin anew, in a fit: what came before is not known, or is of later steps."""
+        """Start anew, in a fit: earlier results are unknown, or belong to later steps."""
         if trainer.state.fn == TrainerFn.FITTING:
             self._begin_fit(trainer, pl_module)
 
     def plan(self, module: ProbedModule, dataset: Rows) -> None:
-        """Verify a network of one's own, and prepare for module and rows, unless that has been done."""
+        """Verify a network of your own, and prepare for module and rows, unless that has been done."""
         verify(module, dataset)
         planned = self._planned
         if planned and planned[:2] == (module.model, module.objective) and same_rows(planned[2], dataset):
@@ -166,7 +166,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         self._forget_all()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prepare; and begin, unless this is the sanity check or another's turn."""
+        """Prepare; and begin, unless this is the sanity check or not this callback's turn."""
         module, rows, self._turn = probed_module(pl_module), rows_behind(trainer.val_dataloaders), False
         with self.timed("prepare"):
             self.plan(module, rows)
@@ -197,7 +197,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
                 self._watch.update(outputs["states"], batch.rows)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add up the processes, and log what was found; on every process alike."""
+        """Add up the processes, and log the result, on every process alike."""
         if not self._turn or self._watch is None:
             return
         with self.timed("compute"), quiet(probed_module(pl_module)):
@@ -217,13 +217,13 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         return self.last
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say it, once the module has judged the behaviour, on the first process."""
+        """Report on the first process, once the module has judged the behaviour."""
         if self._turn and trainer.is_global_zero:
             self.report(trainer, probed_module(pl_module))
         self._turn = False
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Tell what was said: a line; and, but for what a fit left, the page file, and now and then the pictures."""
+        """Write a line of results; and, unless a fit's would be replaced, the page file and at times the pictures."""
         self.behaviour = module.behaviour
         if self.last is not None:
             self.last = replace(self.last, behaviour=self.behaviour)
@@ -248,13 +248,13 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
                 show_pictures(trainer, self._run_folder, self.last, self.history[-1].step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last state, and stop the clock of the fit."""
+        """Draw the final pictures, and stop the clock of the fit."""
         if trainer.is_global_zero and self._drawn < self._results:
             self.behaviour = probed_module(pl_module).behaviour
             self._draw(trainer)
         super().on_fit_end(trainer, pl_module)
 
     def summary(self) -> list[str]:
-        """What the last validation found, and what the callback cost, one line each."""
+        """The findings of the last validation, and the cost of the callback, one line each."""
         cost = self.cost()
         return [*self.findings(), *([f"{self.name} probing took {cost}"] if cost else [])]

@@ -26,20 +26,20 @@ from arithprobe.training.probed import ProbedModule
 
 
 class BehaviourReport(SingleCallback):
-    """Says after every validation whether the model has learned the task, and keeps its answers.
+    """Reports after every validation whether the model has learned the task, and keeps its answers.
 
-    Prints one line, logs the verdict as text, and writes ``behaviour.json`` and ``predictions.tsv`` (every row with the
-    model's answer) for the last and the best epoch; best is what the run's ``BestCheckpoint`` monitors, or else its
-    first ``ModelCheckpoint``, and ``val/loss`` without one. ``validate``, ``test`` and ``predict`` write the same files
-    for their one pass.
+    It prints one line, logs the verdict as text, and writes ``behaviour.json`` and ``predictions.tsv`` (every row with
+    the model's answer) for the last and the best epoch. The best epoch is by the monitor of the run's
+    ``BestCheckpoint``, or else of its first ``ModelCheckpoint``, or else by ``val/loss``. ``validate``, ``test`` and
+    ``predict`` write the same files for their one pass.
 
-    A checkpoint of a fit holds its last and best so far, and a fit that goes on from it goes on with them: with the
-    best only where ``ModelCheckpoint`` does too, that is, with the same ``dirpath``. A further ``fit`` of the same
-    trainer and module goes on with them too.
+    A checkpoint of a fit holds the last and the best so far, and a fit that resumes from it continues with them; with
+    the best only if ``ModelCheckpoint`` does too, that is, with the same ``dirpath``. A further ``fit`` of the same
+    trainer and module continues with them too.
 
     Attributes:
-        reports: What ``behaviour.json`` holds: ``last`` and ``best`` of a fit, ``validate`` and ``test``, each with
-            epoch, step and the figures of :class:`arithprobe.Behaviour`.
+        reports: The content of ``behaviour.json``: ``last`` and ``best`` of a fit, ``validate`` and ``test``, each with
+            epoch, step and the numbers of :class:`arithprobe.Behaviour`.
     """
 
     def __init__(self) -> None:
@@ -55,11 +55,11 @@ class BehaviourReport(SingleCallback):
 
     @property
     def writes(self) -> str:
-        """Its files."""
+        """The files that it writes."""
         return "behaviour.json and predictions.tsv"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run folder, forget other runs."""
+        """Find the run folder, and forget other runs."""
         super().setup(trainer, pl_module, stage)
         self._folder, self._collected = run_folder(trainer), None
         if self._run != (trainer, pl_module):
@@ -67,16 +67,16 @@ class BehaviourReport(SingleCallback):
             self.reports, self._predictions, self._best, self._answered = {}, {}, None, None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the last and the best so far; of two reports with a ``state_dict`` only Lightning could speak."""
+        """Store the last and the best so far; with a ``state_dict``, Lightning itself would refuse a second report."""
         checkpoint.setdefault("callbacks", {})[self.state_key] = self.stored()
 
     def stored(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the last and the best so far."""
+        """The part of a checkpoint that it keeps: the last and the best so far."""
         reports = {name: one for name, one in self.reports.items() if name in ("last", "best")}
         return {"reports": reports, "predictions": self._predictions, "best": self._best}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on with them, in a fit."""
+        """Continue with the last and the best so far, in a fit."""
         state = checkpoint.get("callbacks", {}).get(self.state_key)
         if state and trainer.state.fn == TrainerFn.FITTING:
             self.reports, self._predictions = dict(state["reports"]), dict(state["predictions"])
@@ -87,7 +87,7 @@ class BehaviourReport(SingleCallback):
         return vars(self) | {"_run": None}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the best of a fit that went on, where its checkpoint is forgotten: it is in another folder."""
+        """Forget the best of a resumed fit if its checkpoint is in another folder and so forgotten."""
         checkpoint = _best_checkpoint(trainer)
         if checkpoint is not None and checkpoint.best_model_score is None:
             self._best = None

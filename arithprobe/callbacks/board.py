@@ -1,4 +1,4 @@
-"""What TensorBoard opens with: has it learned, what do the probes read beside their nulls, how do runs compare."""
+"""The overview that TensorBoard opens with: the behaviour, the probes beside their nulls, and the runs compared."""
 
 import inspect
 import os
@@ -31,16 +31,16 @@ _COLUMNS = ("d_model", "lr")  # TensorBoard opens with five hyperparameters, whi
 
 
 class TensorBoardOverview(SingleCallback):
-    """Makes TensorBoard answer, before anything else, whether the model has learned and what the probes say.
+    """Makes TensorBoard show first whether the model has learned, and what the probes read.
 
-    CUSTOM SCALARS has the behaviour first. Then each analysis and target has a chart a site: the score over the band of
-    its null, or with its threshold. HPARAMS has one row a fit: hyperparameters, final skill, exact match and loss, and
-    the scores and nulls of the probes at ``final@last``. TEXT has a ``summary``: the verdict, what the probes found,
-    the rows, and where files are. Without a TensorBoard logger the callback does nothing. The logger of the commands
-    (:class:`~arithprobe.callbacks.board_logger.BoardLogger`) shows few curves: a chart a target.
+    CUSTOM SCALARS shows the behaviour first, and then one chart per site for each analysis and target: the score over
+    the band of its null, or with its threshold. HPARAMS has one row per fit: hyperparameters, final skill, exact match
+    and loss, and the scores and nulls of the probes at ``final@last``. TEXT has a ``summary``: the verdict, the probe
+    findings, the rows, and where files are. Without a TensorBoard logger the callback does nothing. The logger of the
+    commands (:class:`~arithprobe.callbacks.board_logger.BoardLogger`) shows few curves: one chart per target.
 
-    TensorBoard takes the columns of HPARAMS from one of the runs, so a target that only other runs probe has none.
-    Lightning's own placeholder ``hp_metric`` is turned off: its row would stand in the way.
+    TensorBoard takes the columns of HPARAMS from one of the runs, so a target that only other runs probe has no column.
+    Lightning's own placeholder ``hp_metric`` is turned off: its row would be in the way.
 
     Args:
         hparams: Whether to write HPARAMS; a sweep does that itself.
@@ -56,7 +56,7 @@ class TensorBoardOverview(SingleCallback):
 
     @property
     def writes(self) -> str:
-        """What a second one would write again."""
+        """The output that a second overview would write again."""
         return "TensorBoard's layout and summary"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -72,11 +72,11 @@ class TensorBoardOverview(SingleCallback):
                 logger.shown = partial(shown_as, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where the fit begins: one that goes on from a checkpoint does not begin at 0."""
+        """Note the step at which the fit begins: a resumed fit does not begin at 0."""
         self._start = logged_step(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lay out what has been logged so far; outside a fit, summarise."""
+        """Lay out the scalars logged so far; outside a fit, summarise."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         self._step, self._validated = logged_step(trainer), True
@@ -91,7 +91,7 @@ class TensorBoardOverview(SingleCallback):
             self._summarise(trainer, probed_module(pl_module))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Summarise, and write the row that runs are compared by."""
+        """Summarise, and write the HPARAMS row of the run."""
         module = probed_module(pl_module)
         if not self._validated:  # a fit without a validation has nothing to say
             return
@@ -126,7 +126,7 @@ class TensorBoardOverview(SingleCallback):
 
 
 def hyperparameters(trainer: Trainer, module: ProbedModule) -> dict[str, str | float]:
-    """What distinguishes a run: the model's and the data's options, the length of the fit, the seed; plain values."""
+    """The options that distinguish a run, as plain values: of model and data, the length of the fit, the seed."""
     found: dict[str, Any] = dict(module.hparams)
     objective = module.objective.stored
     found["objective"] = objective["name"]
@@ -146,13 +146,13 @@ def hyperparameters(trainer: Trainer, module: ProbedModule) -> dict[str, str | f
 
 
 def columns_of(parameters: Mapping[str, str | float]) -> dict[str, str | float]:
-    """The columns of HPARAMS, the same for every run: a few numbers, and in words all options that are not the default.
+    """The columns of HPARAMS, the same for every run: a few numbers, and in words all options that differ from default.
 
     >>> columns_of({"d_model": 64, "lr": 0.002, "n_layers": 2, "seed": 3})
     {'d_model': 64, 'lr': 0.002, 'changed': 'd_model 64, seed 3'}
 
     Args:
-        parameters: All that distinguishes the run.
+        parameters: All options that distinguish the run.
     """
     plain = {name: one.default for name, one in inspect.signature(ArithmeticModule).parameters.items()}
     objective, recipe = ScaledMSE().stored, DataRecipe()
@@ -170,12 +170,12 @@ def _bare(value: object) -> str:
 
 
 def summary_text(trainer: Trainer, module: ProbedModule, folder: Path | None) -> str:
-    """The verdict, what the probes found, what was trained on what, and where the rest is; in Markdown.
+    """The summary in Markdown: the verdict, the probe findings, the model and data, and where the rest is.
 
     Args:
         trainer: The trainer, after a validation or test.
         module: The module it ran.
-        folder: The folder of the run, None where there is none.
+        folder: The folder of the run, None if there is none.
     """
     behaviour = module.behaviour
     findings = [line for probe in _probes(trainer) for line in probe.findings()]
@@ -219,10 +219,10 @@ def _final(trainer: Trainer) -> dict[str, float]:
 
 
 def shown_as(trainer: Trainer, metric: str) -> str | None:
-    """The tag by which the board shows a metric; None for one that is in the records only.
+    """The tag by which the board shows a metric; None if it is only in the records.
 
-    Behaviour is group 1, what probes read group 2, what interventions cost group 3; a metric of somebody else keeps its
-    name.
+    Behaviour is group 1, probe scores are group 2, and effects of interventions are group 3; a metric of other code
+    keeps its name.
     """
     if metric == "epoch":
         return None

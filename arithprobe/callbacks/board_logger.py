@@ -1,4 +1,4 @@
-"""The TensorBoard logger of the commands: few curves, the model's behaviour before what probes read."""
+"""The TensorBoard logger of the commands: few curves, with the model's behaviour before the probes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ _CAUSAL = 50  # rank of the first live probe that intervenes
 
 
 def grouped(name: str, rank: int) -> str:
-    """A metric or picture of a live probe under its numbered group.
+    """Return the name of a live probe's metric or picture under its numbered group.
 
     >>> grouped("ridge_sum/final@last/r2", 40), grouped("ablation_sum/z.0@all/h0", 50)
     ('2 ridge_sum/final@last/r2', '3 ablation_sum/z.0@all/h0')
 
     Args:
-        name: Its name.
-        rank: That of what the probe says: from 50 on it intervenes.
+        name: The name of the metric or picture.
+        rank: The rank of the probe's findings; from 50 on it intervenes.
     """
     return f"{3 if rank >= _CAUSAL else 2} {name}"
 
@@ -35,7 +35,7 @@ class BoardLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log those that are shown."""
+        """Log the metrics that are shown."""
         if self.shown is not None:
             named = {self.shown(name): value for name, value in metrics.items()}
             metrics = {name: value for name, value in named.items() if name is not None}

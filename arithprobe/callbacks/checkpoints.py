@@ -6,9 +6,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """``best.ckpt``: of all validations so far the one with the best monitored value, whatever else is kept.
+    """Keeps ``best.ckpt``: the checkpoint of the validation with the best monitored value so far.
 
-    It stands beside any ``ModelCheckpoint`` of yours: their states in a checkpoint have other names.
+    It works beside any ``ModelCheckpoint`` of yours: their states in a checkpoint have other names.
 
     Args:
         monitor: What is compared, such as ``val/loss``.
@@ -35,7 +35,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt``: of the end of the last training epoch, or of the last validation where that comes more often.
+    """Keeps ``last.ckpt``: after every training epoch, or after every validation if those are more frequent.
 
     Args:
         dirpath: Its folder; ``checkpoints`` in the run folder by default.

@@ -1,4 +1,4 @@
-"""What an observer costs: wall time by part, beside that of the fit."""
+"""The cost of an observer: wall time by part, beside that of the fit."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Timed(Callback):
-    """A callback that keeps its clock.
+    """A callback that measures its own wall time.
 
     Attributes:
         seconds: Wall time spent in the callback, by part, over the whole fit.
@@ -39,7 +39,7 @@ class Timed(Callback):
             self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
 
     def cost(self) -> str:
-        """What it cost of the fit, in words; empty where nothing is known."""
+        """The share of the fit that it cost, in words; empty if nothing is known."""
         spent = sum(self.seconds.values())
         if not (self.fit_seconds and spent):
             return ""

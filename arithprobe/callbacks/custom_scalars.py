@@ -1,4 +1,4 @@
-"""The layout of TensorBoard's CUSTOM SCALARS: has it learned, then every probe beside its null."""
+"""The layout of TensorBoard's CUSTOM SCALARS: first the behaviour, then every probe beside its null."""
 
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -20,7 +20,7 @@ _SITES = re.compile(r"embed|resid_post\.\d+|final")
 
 
 def overview(said: Sequence[Said], logged: Container[str]) -> BoardLayout:
-    """The layout of CUSTOM SCALARS: a chart a site.
+    """The layout of CUSTOM SCALARS with one chart per site.
 
     Args:
         said: What each live probe says, its scalars in the order of the network.
@@ -35,12 +35,12 @@ def overview(said: Sequence[Said], logged: Container[str]) -> BoardLayout:
 
 
 def short_overview(said: Sequence[Said], logged: Container[str], shown: Callable[[str], str | None]) -> BoardLayout:
-    """The layout of CUSTOM SCALARS for few curves: a chart a target, its sites side by side.
+    """The layout of CUSTOM SCALARS for few curves: one chart per target, with its sites side by side.
 
     Args:
         said: As in :func:`overview`.
         logged: Names of the metrics that were logged.
-        shown: The tag of a metric; None for one that is not shown.
+        shown: Gives the tag of a metric; None for one that is not shown.
     """
     layout = {_FIRST: _learned(logged, shown)}
     for one in said:
@@ -53,7 +53,7 @@ def short_overview(said: Sequence[Said], logged: Container[str], shown: Callable
 
 
 def board_metrics(said: Said, chart: Chart) -> list[str]:
-    """The metrics of a chart that the board shows."""
+    """The metrics of a chart, as far as the board shows them."""
     places = _places(said, chart)
     if chart.board == "none" or not places:
         return []
@@ -77,7 +77,7 @@ def _places(said: Said, chart: Chart) -> list[tuple[str, str]]:
 
 
 def with_charts(said: Said) -> Said:
-    """The same, with a chart of each target that a live probe logs and names no chart of."""
+    """Add a chart for each target that a live probe logs without naming a chart."""
     metrics: dict[str, dict[str, None]] = {}
     for tag in map(Tag.parse, said.scalars):
         metrics.setdefault(tag.target, {})[tag.metric] = None
@@ -91,7 +91,7 @@ def with_charts(said: Said) -> Said:
 
 
 def headlines(said: Said) -> Iterator[str]:
-    """The metrics that runs are compared by, at the last site."""
+    """The metrics at the last site by which runs are compared."""
     tags = [Tag.parse(tag) for tag in said.scalars]
     for chart in _charts(said):
         own = [tag for tag in tags if tag.target == chart.target]

@@ -1,4 +1,4 @@
-"""Live emergence: from which validation on is each variable readable?"""
+"""Live emergence: the validation from which on each variable is readable."""
 
 import dataclasses
 import math
@@ -32,25 +32,25 @@ from arithprobe.training.probed import ProbedModule
 
 
 class EmergenceProbing(ValidationProbe[EmergenceFound]):
-    """The first validation of a fit from which on each variable is readable.
+    """Finds for each variable the first validation of a fit from which on it is readable.
 
-    At every validation of a fit, ridge probes of the last token at every residual site. A variable is *cleared* at a
-    site when its permutation p-value is at most 0.05 (of a frequency: family-wise over the frequencies), its held-out
-    R2 is positive, and the lower end of the 95 % interval of R2 is above what is read at that site from this network
-    before its first step and from untrained networks of the same architecture; a frequency has to be told from
-    neighbouring periods as well. It has *emerged* at the first of three cleared validations in a row at one site that
-    are above *drift*: what the same probes read of this network if each of its weights had moved as far since its
-    beginning, up or down at random (:mod:`arithprobe.probes.drift`). That is compared at validation 1, 2, 4, 8, ...
-    and the last; what was cleared since then cannot be told yet. A fit of fewer than three validations has no
+    At every validation of a fit, it fits ridge probes of the last token at every residual site. A variable is *cleared*
+    at a site if its permutation p-value is at most 0.05 (for a frequency: family-wise over the frequencies), its
+    held-out R2 is positive, and the lower end of the 95 % interval of R2 is above the R2 at that site of this network
+    before its first step and of untrained networks of the same architecture; a frequency must also be told from
+    neighbouring periods. A variable has *emerged* at the first of three cleared validations in a row at one site that
+    are above *drift*: the R2 that the same probes would read from this network if each of its weights had moved as far
+    since its beginning, up or down at random (:mod:`arithprobe.probes.drift`). Drift is compared at validation 1, 2, 4,
+    8, ... and the last; what was cleared since then cannot be told yet. A fit of fewer than three validations has no
     emergence, and the resolution is the interval between validations. Outside a fit the callback does nothing.
 
-    A fit that goes on from a checkpoint has a new run folder and a new history. The network before its first step is
-    not known then, so there is no drift to compare with: whatever is cleared, whether it emerged cannot be told.
+    A fit that resumes from a checkpoint has a new run folder and a new history. The network before the first step is
+    then unknown, so there is no drift to compare with: whether a cleared variable has emerged cannot be told.
 
-    Writes ``probes/emergence.jsonl`` (every variable and site, one line a validation), ``emergence.json`` (the history
-    so far: the step, site and R2 of each emergence) and the figure ``figures/emergence_variables.png``, also in
-    TensorBoard (IMAGES): the loss, and R2 by variable and step. Logs one scalar,
-    ``emergence_variables/final@last/emerged``: how many variables have emerged so far, anywhere in the network.
+    It writes ``probes/emergence.jsonl`` (every variable and site, one line per validation), ``emergence.json`` (the
+    history so far: the step, site and R2 of each emergence) and the figure ``figures/emergence_variables.png``, also in
+    TensorBoard (IMAGES): the loss, and R2 by variable and step. It logs one scalar,
+    ``emergence_variables/final@last/emerged``: the number of variables that have emerged so far, at any site.
 
     Args:
         targets: Names of quantities, ``all`` for every one of the data that varies; or functions of the rows, as for
@@ -130,7 +130,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
 
     @property
     def found(self) -> list[Emergence]:
-        """When each variable emerged, as far as it can be told now."""
+        """The emergence of each variable, as far as it can be told now."""
         return emergences(self._so_far().readings, self._drift.readings)
 
     def forget(self) -> None:
@@ -153,7 +153,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
             self._drift.beginning = frozen_copy(probed_module(pl_module).model)
 
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
-        """Take in the loss of this validation, which the module logs before this hook; then say all again."""
+        """Record the loss of this validation, which the module logs before this hook, and then report anew."""
         loss = trainer.callback_metrics.get("val/loss")
         self._losses.append(math.nan if loss is None else float(loss))
         self.behaviour = module.behaviour
@@ -161,7 +161,7 @@ class EmergenceProbing(ValidationProbe[EmergenceFound]):
         super().report(trainer, module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare the last validation with drift, where it was not foreseen to be the last."""
+        """Compare the last validation with drift, if it was not expected to be the last."""
         behind = self._drift.is_behind(self._so_far().readings)
         if trainer.is_global_zero and behind and isinstance(self._watch, EmergenceWatch):
             module = probed_module(pl_module)

@@ -1,4 +1,4 @@
-"""What the probes of emergence read at one validation, and what networks that only drift give away there."""
+"""The scores of the emergence probes at one validation, and those of networks that only drift."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from arithprobe.training.probed import ProbedModule
 
 
 class SoFar(NamedTuple):
-    """A fit up to now."""
+    """The state of a fit up to now."""
 
     readings: list[Readings]
     """What each validation before this one read, in order."""
@@ -29,7 +29,7 @@ class SoFar(NamedTuple):
 
 
 class EmergenceFound(NamedTuple):
-    """What one validation found."""
+    """The result of one validation."""
 
     readings: Readings
     """Scores of each variable at each site, and those without training."""
@@ -38,12 +38,12 @@ class EmergenceFound(NamedTuple):
 
 
 class EmergenceWatch(Watch[EmergenceFound]):
-    """Moments of the states and of every variable; outside a fit nothing is watched.
+    """Collects moments of the states and of every variable; outside a fit it watches nothing.
 
     Args:
         module: The module that trains.
         dataset: Its validation rows.
-        what: Variables to look for.
+        what: The variables to look for.
         split: How rows are held out.
         twins: Untrained networks beside the run's own beginning.
         so_far: The fit up to now.
@@ -88,7 +88,7 @@ class EmergenceWatch(Watch[EmergenceFound]):
         return self._survey.state if self._active else ()
 
     def result(self) -> EmergenceFound | None:
-        """Fit and score; now and then read the networks that only drift, too. None outside a fit."""
+        """Fit and score, at some validations also the networks that only drift; None outside a fit."""
         if not self._active:
             return None
         trainer, (earlier, drift) = self._module.trainer, self._so_far()
@@ -102,7 +102,7 @@ class EmergenceWatch(Watch[EmergenceFound]):
 
         Args:
             number: The number of the validation, from 0.
-            drift: What reads them, and keeps what was read.
+            drift: Reads these networks, and keeps their scores.
         """
         drift.read(number, self._loaded(), self._dataset, self._survey_of(self._split._replace(permutations=0)))
 

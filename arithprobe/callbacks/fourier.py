@@ -1,4 +1,4 @@
-"""Live Fourier probes: is the residue laid out on a circle, and from when on?"""
+"""Live Fourier probes: whether, and from which step on, the residue is laid out on a circle."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from arithprobe.training.probed import ProbedModule
 
 
 class FourierProbing(ValidationProbe[FourierFound]):
-    """Ridge probes of ``cos`` and ``sin`` of ``2 pi n q / k`` at the last token, fitted anew at every validation.
+    """Fits ridge probes of ``cos`` and ``sin`` of ``2 pi n q / k`` at the last token, anew at every validation.
 
     For every residual site it logs ``fourier_<q>mod<k>/<site>@last/``: ``r2`` (mean over frequencies of the held-out
     R2 of cosine and sine together) with ``null_low`` and ``null_high`` (5 and 95 % quantile of the mean on permuted
@@ -117,7 +117,7 @@ class FourierProbing(ValidationProbe[FourierFound]):
         return FourierWatch(survey, self.name, width, self.max_examples)
 
     def said(self, history: Sequence[Observed[FourierFound]]) -> Said:
-        """The mean over frequencies, key frequencies and what is decoded at the last site; every frequency in maps."""
+        """The mean over frequencies, the key frequencies and the decoding at the last site; all frequencies in maps."""
         found = history[-1].result
         scores = found.scores
         return Said(

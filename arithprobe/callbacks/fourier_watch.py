@@ -1,4 +1,4 @@
-"""What Fourier probes of one circle find at one validation."""
+"""Fourier probes of one circle at one validation."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -17,7 +17,7 @@ METRICS = ("r2", "null_low", "null_high", "r2_max", "null_max", "neighbour", "ac
 
 
 class FourierFound(NamedTuple):
-    """What one validation found of one circle, at the last token of S residual sites."""
+    """The result of one validation for one circle, at the last token of S residual sites."""
 
     scores: FourierScores
     """Scores of each frequency at each site."""
@@ -26,7 +26,7 @@ class FourierFound(NamedTuple):
 
     @property
     def logged(self) -> list[tuple[float, ...]]:
-        """(S) the value of each of :data:`METRICS`."""
+        """The (S,) values of each of :data:`METRICS`."""
         scores = self.scores
         return [
             (
@@ -42,10 +42,10 @@ class FourierFound(NamedTuple):
 
 
 class FourierWatch(Watch[FourierFound]):
-    """Second moments of the states and of the waves, and a sample of the states to decode values from.
+    """Collects second moments of the states and the waves, and a sample of states to decode values from.
 
     Args:
-        survey: Of one circle, at the position ``last``.
+        survey: The survey of one circle, at the position ``last``.
         name: First word of its tags.
         d_model: Width of the states.
         max_examples: Rows of the sample.
@@ -73,10 +73,10 @@ class FourierWatch(Watch[FourierFound]):
 
     @property
     def state(self) -> Iterable[Tensor]:
-        """The moments, and the sample."""
+        """The moments and the sample."""
         return (*self._survey.state, *self._sample.state)
 
     def result(self) -> FourierFound:
-        """Fit, score, decode."""
+        """Fit, score and decode."""
         (scores,), _ = self._survey.scores()
         return FourierFound(scores, decode_angles(self._survey, self._sample))

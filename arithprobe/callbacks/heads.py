@@ -1,4 +1,4 @@
-"""Live attention heads: what they look at, and what the answers lose without them, while the model trains."""
+"""Live analysis of attention heads: what they attend to, and the effect of their ablation, while the model trains."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from arithprobe.training.probed import ProbedModule
 
 
 class LiveHeads(NamedTuple):
-    """What one validation found of the heads."""
+    """The result of one validation for the heads."""
 
     statistics: HeadStatistics
     """What each head looks at, over the rows validated."""
@@ -36,16 +36,16 @@ class LiveHeads(NamedTuple):
 
 
 class HeadAnalysis(ValidationProbe[LiveHeads]):
-    """Attention from the last token, summed over the validation rows, and the ablation of every head.
+    """Sums attention from the last token over the validation rows, and ablates every head.
 
-    At every n-th validation of a fit, and at every validation outside one. Patterns are computed from the states of
-    the validation pass itself; for the ablation a bounded number of rows is run again, and the rest of the model once
-    for each head.
+    It runs at every n-th validation of a fit, and at every validation outside one. Patterns are computed from the
+    states of the validation pass itself; for the ablation a bounded number of rows is run again, and the rest of the
+    model once for each head.
 
-    Logs for every head h of layer l ``heads_operandmass/pattern.<l>@last/h<h>`` (attention to the digits of x and y),
-    ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_<ablation>ablation/z.<l>@all/h<h>``
-    (increase of the RMSE without the head, in answer units). Everything goes to ``probes/heads.jsonl``, beside uniform
-    attention, and layer x head heatmaps into TensorBoard (IMAGES) and ``figures/heads_scores.png``.
+    For every head h of layer l it logs ``heads_operandmass/pattern.<l>@last/h<h>`` (attention to the digits of x and
+    y), ``heads_entropy/pattern.<l>@last/h<h>`` (over tokens, nats) and ``heads_<ablation>ablation/z.<l>@all/h<h>``
+    (increase of the RMSE without the head, in answer units). All results go to ``probes/heads.jsonl``, beside uniform
+    attention, and layer x head heatmaps to TensorBoard (IMAGES) and ``figures/heads_scores.png``.
 
     Args:
         ablation: ``mean`` (by role), ``zero`` or ``resample``: what takes the place of a head's output.
@@ -76,11 +76,11 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
         self.ablation, self.every, self.max_examples, self.seed = ablation, every, max_examples, seed
 
     def prepare(self, module: ProbedModule, dataset: Rows) -> "_HeadWatch":
-        """Note the rows, and the heads there are."""
+        """Note the rows and the heads."""
         return _HeadWatch(self, module, dataset)
 
     def said(self, history: Sequence[Observed[LiveHeads]]) -> Said:
-        """Which head costs most, and all scores in a picture."""
+        """The head whose ablation costs most, and all scores in a picture."""
         step, (statistics, copying, ablation) = history[-1]
         scores = (operand_mass(statistics.mass), statistics.entropy, ablation.delta_rmse)
         heads = tuple(f"h{head}" for head in range(copying.shape[1]))
@@ -123,7 +123,7 @@ class HeadAnalysis(ValidationProbe[LiveHeads]):
             yield Chart(target, heading, heads, board="all" if target.endswith("ablation") else "none")
 
     def head_tags(self, layers: int, heads: int) -> tuple[str, ...]:
-        """The tags of so many heads in so many layers."""
+        """The tags of all heads, for a number of layers and heads."""
         places = (("pattern", "last"), ("pattern", "last"), ("z", "all"))
         return tuple(
             str(Tag(self.name, target, f"{site}.{layer}", position, f"h{head}"))

@@ -1,4 +1,4 @@
-"""What loggers can do besides scalars."""
+"""Images for loggers."""
 
 import re
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
 
 def takes_images(logger: Logger) -> bool:
-    """Whether :func:`log_image` knows how to give this logger an image."""
+    """Whether :func:`log_image` can give this logger an image."""
     return isinstance(logger, (TensorBoardLogger, MLFlowLogger)) or hasattr(logger, "log_image")
 
 
 def log_image(logger: Logger, name: str, image: npt.NDArray[np.uint8], step: int) -> None:
     """Give an image to a logger.
 
-    TensorBoard gets it under IMAGES; MLflow as the artifact ``<name>/<step>.png``; W&B, and any other logger with its
-    ``log_image(key, images, step)``, by that.
+    TensorBoard gets it under IMAGES; MLflow as the artifact ``<name>/<step>.png``; W&B, and any other logger that has
+    ``log_image(key, images, step)``, through that method.
 
     Args:
-        logger: One that :func:`takes_images`.
-        name: Its tag.
+        logger: A logger that :func:`takes_images` accepts.
+        name: The tag of the image.
         image: (height, width, 3) uint8.
-        step: The step it is of.
+        step: The step that it belongs to.
     """
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_image(name, image, step, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""Live MLP probes: what can be decoded with hidden units, beside what such probes make up, while the model trains."""
+"""Live MLP probes: what hidden units can decode from the states, with controls, while the model trains."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -21,14 +21,14 @@ _SCORE: dict[Kind, str] = {"regression": "R2", "classification": "accuracy"}
 
 
 class MLPProbing(ValidationProbe[MLPFound]):
-    """MLP probes of the last token at residual sites, trained anew at every n-th validation of a fit.
+    """Trains MLP probes of the last token at residual sites, anew at every n-th validation of a fit.
 
-    The first ``max_examples`` validation rows are the sample; their states are all that is kept. All sites, the label
-    shuffles and the control task train together, see :mod:`arithprobe.probes.nonlinear`. A validation outside a fit is
-    always probed.
+    The first ``max_examples`` validation rows are the sample; only their states are kept. All sites, the label shuffles
+    and the control task train together, see :mod:`arithprobe.probes.nonlinear`. A validation outside a fit is always
+    probed.
 
     Per target and site it logs ``mlp_<target>/<site>@last/r2`` (``/accuracy`` for classes) and ``.../null_max``, the
-    largest score among the shuffles; everything goes to ``probes/mlp.jsonl``.
+    largest score among the shuffles; all results go to ``probes/mlp.jsonl``.
 
     Args:
         targets: What to probe for: names of quantities (:mod:`arithprobe.problems.quantities`); or functions of the
@@ -107,7 +107,7 @@ class MLPProbing(ValidationProbe[MLPFound]):
         )
 
     def said(self, history: Sequence[Observed[MLPFound]]) -> Said:
-        """Each target beside its shuffles, a ridge probe and the control task: at the last site in words."""
+        """Each target beside its shuffles, a ridge probe and the control task; in words for the last site."""
         found = history[-1].result
         return Said(
             name=self.name,

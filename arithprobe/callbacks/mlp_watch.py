@@ -1,4 +1,4 @@
-"""What MLP probes find at one validation."""
+"""MLP probes at one validation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ METRIC: Mapping[Kind, str] = {"regression": "r2", "classification": "accuracy"}
 
 
 class MLPTarget(NamedTuple):
-    """One target on the n rows of the sample."""
+    """One target, on the n rows of the sample."""
 
     target: str
     """Its name."""
@@ -36,7 +36,7 @@ class MLPTarget(NamedTuple):
 
 
 class MLPFound(NamedTuple):
-    """What one validation found at the last token."""
+    """The result of one validation at the last token."""
 
     kinds: Mapping[str, Kind]
     """Kind of probe of each target, whether or not it could be scored."""
@@ -47,15 +47,15 @@ class MLPFound(NamedTuple):
 
 
 class MLPWatch(Watch[MLPFound]):
-    """The states of the sample, on which the probes are trained.
+    """Collects the states of the sample, and trains the probes on them.
 
     Args:
         dataset: The validation rows; the first ``max_examples`` are the sample.
         sites: Sites to read.
-        targets: What to probe for, on the rows of the sample.
+        targets: The targets to probe for, on the rows of the sample.
         name: First word of its tags.
         d_model: Width of the states.
-        settings: Of the probes and their training.
+        settings: Settings of the probes and their training.
         shuffles: Label permutations of the null.
         max_examples: Rows of the sample.
     """
@@ -97,7 +97,7 @@ class MLPWatch(Watch[MLPFound]):
         return self._sample.state
 
     def result(self) -> MLPFound:
-        """Train and score the probes of what can be probed; what cannot is noted, and the run goes on."""
+        """Train and score the probes; a target that cannot be probed is noted, and the run goes on."""
         states, kept = self._sample.kept()
         finite = torch.isfinite(states).all(dim=2).all(dim=1)
         names = [site for site, good in zip(self._sites, finite.tolist(), strict=True) if good]
@@ -125,13 +125,13 @@ class MLPWatch(Watch[MLPFound]):
 
 
 def mlp_target(name: str, some: Variables, kind: Kind | None, modulus: int | None) -> MLPTarget:
-    """A target on the rows of the sample, checked to be enough.
+    """Make a target on the rows of the sample, and check that the rows are enough.
 
     Args:
-        name: Its name.
+        name: The name of the target.
         some: The rows of the sample.
         kind: Kind of probe; None for classification of whole numbers of few values, and regression of x, y and sum.
-        modulus: Where its labels wrap around; None where they do not.
+        modulus: The modulus at which its labels wrap around; None if they do not.
 
     Raises:
         ArithprobeError: If the target is unknown, or the rows are too few.

@@ -1,4 +1,4 @@
-"""Where a run comes from: the command, the versions, and hashes of its rows."""
+"""The provenance of a run: the command, the versions, and hashes of its rows."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,11 +22,11 @@ FILE = "provenance.json"
 
 
 class Provenance(SingleCallback):
-    """Writes ``provenance.json`` when a fit starts: what it takes to make the run again, and to tell it from another.
+    """Writes ``provenance.json`` when a fit starts: the facts that reproduce the run and tell it from another.
 
     These are the command, the time, versions of the packages, a hash of this library's own code, the device and the
     threads, the number of parameters, the seed and a hash of the first weights, and hashes of both files of rows and of
-    the split. The report of a run shows it.
+    the split. The report of a run shows them.
 
     Args:
         command: The words after ``arithprobe``; None for a fit that was not started from the command line.
@@ -38,11 +38,11 @@ class Provenance(SingleCallback):
 
     @property
     def writes(self) -> str:
-        """Its file."""
+        """The file that it writes."""
         return FILE
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write it, in the first process."""
+        """Write the file, in the first process."""
         folder = run_folder(trainer)  # asks all ranks
         if folder is None or not trainer.is_global_zero:
             return

@@ -1,4 +1,4 @@
-"""A fit that goes on from a checkpoint draws the numbers that it would have drawn without the stop."""
+"""Random state in checkpoints: a resumed fit draws the numbers that it would have drawn without the stop."""
 
 import random
 import warnings
@@ -17,20 +17,20 @@ _KEY, _THREADS = "arithprobe_random_state", "arithprobe_threads"
 
 
 class RandomState(Callback):
-    """Keeps the state of the global random generators in every checkpoint of a fit, and restores it when a fit goes on.
+    """Keeps the state of the global random generators in every checkpoint of a fit, and restores it on resuming.
 
-    These are the generators of Python, NumPy and PyTorch, and of the GPU that the process trains on; of every process,
-    where there are several. With them a fit that goes on from a checkpoint of the *end of a training epoch* is, bit for
-    bit, the fit that was never stopped: weights, optimizer, losses. With the default options ``last.ckpt`` is such a
-    checkpoint.
+    These are the generators of Python, NumPy and PyTorch, and of the GPU that the process trains on; if there are
+    several processes, those of each. With them, a fit that resumes from a checkpoint of the *end of a training epoch*
+    is, bit for bit, the fit that was never stopped: weights, optimizer, losses. With the default options ``last.ckpt``
+    is such a checkpoint.
 
-    It also keeps the number of threads, because sums in another order have other last bits. ``arithprobe fit`` goes on
-    with that number unless you say one; where it is another, a :class:`~arithprobe.errors.ThreadsWarning` says so.
+    It also keeps the number of threads, because sums in another order have other last bits. ``arithprobe fit`` resumes
+    with that number unless you give one; if the number differs, a :class:`~arithprobe.errors.ThreadsWarning` says so.
 
-    From a checkpoint in the *middle* of an epoch (a ``val_check_interval`` in steps) a fit does not go on exactly: the
-    order of the rows is not kept, so what is left of the epoch is drawn anew from all rows. Nor does it with
-    ``precision`` ``64-true``, whose weights Lightning rounds when it loads them. Nothing is restored with another
-    number of processes than the checkpoint's, or in ``validate``, ``test`` and ``predict``.
+    A fit does not resume exactly from a checkpoint in the *middle* of an epoch (a ``val_check_interval`` in steps): the
+    order of the rows is not kept, so the rest of the epoch is drawn anew from all rows. Nor does it with ``precision``
+    ``64-true``, whose weights Lightning rounds when it loads them. Nothing is restored if the number of processes
+    differs from the checkpoint's, or in ``validate``, ``test`` and ``predict``.
     """
 
     def __init__(self) -> None:
@@ -53,9 +53,9 @@ class RandomState(Callback):
             _restore(self._restored, trainer.strategy.root_device)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the next epoch after one that was over; of a fit with ``max_steps`` Lightning would end it again.
+        """Begin the next epoch after a completed one; in a fit with ``max_steps`` Lightning would end it again.
 
-        That counts the epoch twice, and where the epoch had no validation at its end, trains on one more batch.
+        Ending it again counts the epoch twice and, if the epoch had no validation at its end, trains on one more batch.
         """
         loop = trainer.fit_loop
         if loop.restarted_on_epoch_end:
@@ -64,24 +64,24 @@ class RandomState(Callback):
             loop.epoch_loop.restarting = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The fit has gone on."""
+        """Note that the fit has resumed."""
         self._restored = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore it again after an epoch that had no batches left: Lightning has begun an order for nothing."""
+        """Restore the state again after an epoch without remaining batches: Lightning has drawn an unused order."""
         if self._restored is not None:
             _restore(self._restored, trainer.strategy.root_device)
 
 
 def threads_to_go_on_with(checkpoint: Mapping[str, Any], processes: int) -> int | None:
-    """The number of threads with which a fit goes on bit for bit.
+    """The number of threads with which a fit resumes bit for bit.
 
     Args:
-        checkpoint: Its checkpoint.
-        processes: Of the fit.
+        checkpoint: The checkpoint of the fit.
+        processes: The number of processes of the fit.
 
     Returns:
-        None where it would not, or the checkpoint does not say, or this machine has not so many cores.
+        None if it would not, if the checkpoint does not say, or if this machine does not have that many cores.
     """
     stored = _threads_of(checkpoint)
     same = stored is not None and stored <= cores() and len(checkpoint.get(_KEY, [])) == processes
@@ -89,14 +89,14 @@ def threads_to_go_on_with(checkpoint: Mapping[str, Any], processes: int) -> int 
 
 
 def require_states(checkpoint: Mapping[str, Any], processes: int) -> None:
-    """Refuse a checkpoint whose random states cannot be restored, where they would be.
+    """Refuse a checkpoint whose random states should be restored and cannot be.
 
     Args:
         checkpoint: The checkpoint.
-        processes: Of the fit.
+        processes: The number of processes of the fit.
 
     Raises:
-        ArithprobeError: If they are none.
+        ArithprobeError: If they are not random states.
     """
     stored, cpu = checkpoint.get(_KEY, []), torch.device("cpu")
     if not isinstance(stored, list):

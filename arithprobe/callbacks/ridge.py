@@ -1,4 +1,4 @@
-"""Live ridge probes: what is linearly decodable where, while the model trains."""
+"""Live ridge probes: linear decodability at every site and position, while the model trains."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ _LOGGED = ("r2", "null_low", "null_high")
 
 
 class RidgeProbing(ValidationProbe[list[CellScores]]):
-    """Ridge probes of every residual site x position, fitted anew at every validation.
+    """Fits ridge probes at every residual site x position, anew at every validation.
 
     The states come from the validation pass itself; each batch is folded into second moments. A probe is fitted on the
-    rows of some sums and scored on the rows of others. The same fit of labels permuted between sums gives the null.
+    rows of some sums and scored on the rows of others. The same fit to labels permuted between sums gives the null.
 
     Per target it logs ``ridge_<target>/<site>@last/r2``, ``.../null_low`` and ``.../null_high`` (5 and 95 % quantile of
-    the permutations) for every residual site; all cells go to ``probes/ridge.jsonl`` and into a site x position
-    heatmap, in TensorBoard (IMAGES) and ``figures/ridge_<target>.png``.
+    the permutations) for every residual site. All cells go to ``probes/ridge.jsonl`` and to a site x position heatmap,
+    in TensorBoard (IMAGES) and ``figures/ridge_<target>.png``.
 
     Args:
         targets: What to probe for: names of quantities (:mod:`arithprobe.problems.quantities`); or functions of the
@@ -97,7 +97,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
         return _RidgeWatch(surveys, self.name, self.targets)
 
     def said(self, history: Sequence[Observed[list[CellScores]]]) -> Said:
-        """Each target beside its null: at the last site in words, everywhere in a map."""
+        """Each target beside its null: in words for the last site, in a map for all sites."""
         step, every = history[-1]
         return Said(
             name=self.name,

@@ -1,4 +1,4 @@
-"""Where a run writes: one folder, which is that run's own, whatever its loggers are."""
+"""The folder that a run writes to: one folder of its own, whatever its loggers are."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ _ATTRIBUTE = "_arithprobe_run_folder"
 
 
 def run_folder(trainer: Trainer) -> Path | None:
-    """The folder of the run, which holds files of no other. Call it on every rank.
+    """Return the folder of the run, which holds no other run's files; call it on every rank.
 
-    It is the first CSV or TensorBoard logger's ``log_dir``, where no run has written yet; else the next free
-    ``lightning_logs/version_N`` under ``default_root_dir``. Checkpoints whose ``dirpath`` nobody has said then go into
-    its ``checkpoints``. The command line chooses ``lightning_logs/<name>/version_N``. A Trainer keeps its folder: what
-    it fits and validates later is the same run.
+    It is the first CSV or TensorBoard logger's ``log_dir``, if no run has written there yet; else the next free
+    ``lightning_logs/version_N`` under ``default_root_dir``. Checkpoints without a given ``dirpath`` then go into its
+    ``checkpoints``. The command line chooses ``lightning_logs/<name>/version_N``. A Trainer keeps its folder: its later
+    fits and validations are the same run.
 
     Returns:
-        None for a ``fast_dev_run``, which leaves nothing on disk, and for a Trainer in Python without a logger.
+        None for a ``fast_dev_run``, which writes nothing to disk, and for a Trainer in Python without a logger.
 
     Raises:
         ArithprobeError: If the folder cannot be made, or the environment says that this one process is another's rank.
@@ -39,7 +39,7 @@ def run_folder(trainer: Trainer) -> Path | None:
 
 
 def keep_folder(trainer: Trainer, folder: Path) -> None:
-    """Let a folder that has just been made be the run's; checkpoints without a place of their own go there too."""
+    """Make a new folder the run's own; checkpoints without a given folder go there too."""
     for callback in vars(trainer)["callbacks"]:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(folder / "checkpoints")
@@ -47,12 +47,12 @@ def keep_folder(trainer: Trainer, folder: Path) -> None:
 
 
 def make_folder(loggers: list[Logger]) -> Path | None:
-    """Make the folder of the first CSV or TensorBoard logger, if nobody has; None where there is no such logger.
+    """Make the folder of the first CSV or TensorBoard logger, if it is not made yet; None without such a logger.
 
-    Two runs that start at once may have chosen one version; the one that comes second takes the next.
+    Two runs that start at once may choose the same version; the second one takes the next.
 
     Raises:
-        ArithprobeError: If it is there, and its version is one that the user has said.
+        ArithprobeError: If the folder exists, and the user has given its version.
     """
     logger = _foldered(loggers)
     if logger is None:
@@ -69,7 +69,7 @@ def make_folder(loggers: list[Logger]) -> Path | None:
 
 
 def is_trial(trainer: Trainer) -> bool:
-    """Whether this is a ``fast_dev_run``, which leaves nothing on disk."""
+    """Whether this is a ``fast_dev_run``, which writes nothing to disk."""
     return bool(getattr(trainer, "fast_dev_run", False))
 
 

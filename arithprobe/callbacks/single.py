@@ -1,4 +1,4 @@
-"""What a run has once: two callbacks that write to one place would overwrite, or mix with, each other."""
+"""Callbacks that a run may have only once: two that write to one place would overwrite, or mix with, each other."""
 
 from collections.abc import Iterable
 
@@ -9,33 +9,33 @@ from arithprobe.training.probed import ProbedModule
 
 
 class SingleCallback(Callback):
-    """A callback that says where it writes, and is refused beside another that writes there too."""
+    """A callback that names the place it writes to, and is refused beside another that writes there too."""
 
     @property
     def writes(self) -> str:
-        """The place that is its own in a run."""
+        """The place in a run that belongs to it alone."""
         raise NotImplementedError
 
     @property
     def remedy(self) -> str:
-        """What to do about a second one."""
+        """What to do about a second callback."""
         return "keep one of them"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module of another kind, and another callback that writes to the same place.
 
         Raises:
-            ArithprobeError: Naming the module's class, or both callbacks.
+            ArithprobeError: If there is one; the text names the module's class, or both callbacks.
         """
         probed_module(pl_module)
         require_single(vars(trainer)["callbacks"])
 
 
 def require_single(callbacks: Iterable[Callback]) -> None:
-    """Refuse two callbacks of one run that write to one place; curves of both would be the mean of two numbers.
+    """Refuse two callbacks of one run that write to one place; a curve of both would be the mean of two numbers.
 
     Raises:
-        ArithprobeError: Naming both.
+        ArithprobeError: If there are two; the text names both.
     """
     seen: dict[str, SingleCallback] = {}
     for callback in callbacks:
@@ -49,7 +49,7 @@ def require_single(callbacks: Iterable[Callback]) -> None:
 
 
 def probed_module(module: LightningModule) -> ProbedModule:
-    """The module, if it is one that an observer understands.
+    """Return the module, if observers can read it.
 
     Raises:
         ArithprobeError: If it is not a :class:`~arithprobe.training.probed.ProbedModule`.

@@ -1,4 +1,4 @@
-"""Where what a live probe says goes: lines, records and the page file of its run, and pictures."""
+"""The outputs of a live probe: lines, records and the page file of its run, and pictures."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,10 +20,10 @@ from arithprobe.training.probed import ProbedModule
 
 
 def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What stands first in every record of a live probe: has the model learned, and is the network what it says.
+    """The start of every record of a live probe: the behaviour, and whether the network keeps its promises.
 
     Args:
-        module: The module, its behaviour judged.
+        module: The module, after its behaviour was judged.
         seconds: Wall time spent so far, by part.
     """
     behaviour = module.behaviour
@@ -35,12 +35,12 @@ def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
 
 
 def named(said: Said, name: str, default: str) -> Said:
-    """The same under a live probe's name, which is in the title too where it is not that of its class."""
+    """Return the findings under a live probe's name; a name other than the default of its class is in the title too."""
     return replace(said, name=name, title=said.title if name == default else f"{said.title} ({name})")
 
 
 def without_pictures(said: Said) -> Said:
-    """The same without its pictures."""
+    """Return the findings without their pictures."""
     return replace(said, blocks=tuple(block for block in said.blocks if not isinstance(block, Picture)))
 
 
@@ -52,16 +52,16 @@ def add_line(folder: Path, name: str, line: Mapping[str, Any]) -> None:
 
 
 def write_run(folder: Path, said: Said, speaker: type[object], before: Mapping[str, Any]) -> None:
-    """Write what is of the whole run so far: the records, and the page file.
+    """Write the files of the whole run so far: the records and the page file.
 
     Args:
-        folder: That of the run.
-        said: What was said.
-        speaker: The class that said it.
-        before: What stands first in every record.
+        folder: The folder of the run.
+        said: The findings.
+        speaker: The class of the live probe.
+        before: The start of every record.
 
     Raises:
-        ArithprobeError: If a record is another file of the run, or the page file could not be read again.
+        ArithprobeError: If a record has the name of another file of the run, or the page file could not be read again.
     """
     page = to_json(page_record(said, f"{speaker.__module__}.{speaker.__qualname__}", live=True)) + "\n"
     for name in said.records:

@@ -1,4 +1,4 @@
-"""What a Trainer says of its run: where it is, its rows, its callbacks, its processes."""
+"""Facts about a Trainer's run: its progress, rows, callbacks and processes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ CallbackType = TypeVar("CallbackType", bound=Callback)
 
 
 def moment(trainer: Trainer) -> dict[str, Any]:
-    """The stage, and where in the fit this is; a validation outside a fit has no epoch."""
+    """The stage, and the epoch and step of the fit; a validation outside a fit has no epoch."""
     fitting = trainer.state.fn == TrainerFn.FITTING
     stage = None if trainer.state.fn is None else trainer.state.fn.value
     epoch, step = (trainer.current_epoch, logged_step(trainer)) if fitting else (None, None)
@@ -30,19 +30,19 @@ def moment(trainer: Trainer) -> dict[str, Any]:
 
 @contextmanager
 def quiet(module: ProbedModule) -> Iterator[None]:
-    """Leave the random state as it is, also where a network draws numbers in evaluation mode."""
+    """Preserve the random state, even if a network draws numbers in evaluation mode."""
     with isolate_rng(include_cuda=module.device.type == "cuda"):
         yield
 
 
 def verify(module: ProbedModule, rows: Rows) -> None:
-    """Verify that a network of one's own keeps its promises on these rows; of this library's, its tests say so.
+    """Verify that a network of your own keeps its promises on these rows; the library's tests verify its own.
 
-    Once more when steps were made, since weights that are zero at first hide what goes past a site; and at every
-    validation as long as an edit of some site reaches no output.
+    The check is repeated once steps were made, since weights that start at zero hide paths past a site; and at every
+    validation as long as an edit of some site does not reach the output.
 
     Raises:
-        ArithprobeError: If it does not, naming the first promise that it breaks.
+        ArithprobeError: If it does not; the text names the first promise that it breaks.
     """
     known, step = module.fidelity, module.global_step
     open_yet = known is None or len(module.checked_at) < _CHECKS or known.unreached or known.coarse
@@ -53,7 +53,7 @@ def verify(module: ProbedModule, rows: Rows) -> None:
 
 
 def is_turn(module: ProbedModule, count: int, every: int) -> bool:
-    """Whether the count-th validation is one to look at: the first and each n-th of a fit, and each outside a fit."""
+    """Whether the count-th validation is watched: the first and each n-th of a fit, and each outside a fit."""
     return module.trainer.state.fn != TrainerFn.FITTING or count == 1 or count % every == 0
 
 
@@ -73,7 +73,7 @@ def rows_behind(loader: Any) -> Rows:
 
 
 def same_rows(one: Rows, other: Rows) -> bool:
-    """Whether two data sets have the same problems in the same order, and are of the same file."""
+    """Whether two data sets have the same problems in the same order, from the same file."""
     if one is other or one.path != other.path or len(one) != len(other):
         return one is other
     every = torch.arange(len(one))
@@ -92,7 +92,7 @@ def find_callback(trainer: Trainer, kind: type[CallbackType]) -> CallbackType | 
 
 
 def logged_step(trainer: Trainer) -> int:
-    """The step under which Lightning logs this validation's scalars, so that curves, images and records line up."""
+    """The step under which Lightning logs this validation's scalars; curves, images and records share it."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 

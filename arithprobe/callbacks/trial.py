@@ -1,4 +1,4 @@
-"""What a sweep asks of a fit: to say how far it is, and to leave a checkpoint to go on from."""
+"""Callbacks for the fits of a sweep: they report progress, and keep a checkpoint to resume from."""
 
 import time
 from pathlib import Path
@@ -15,10 +15,10 @@ _STOPS = "arithprobe_should_stop"
 
 
 class ProgressFile(Callback):
-    """Keeps a file that says how far a fit is: epoch, share of its steps, and the last verdict.
+    """Keeps a file with the progress of a fit: epoch, share of its steps, and the last verdict.
 
     ``{"state": "training", "epoch": 3, "epochs": 10, "share": 0.31, "skill": 0.42, "verdict": "PARTLY LEARNED"}``;
-    epochs count from 1. What is not known is null. It is written at most every two seconds, and after every validation.
+    epochs count from 1. Unknown values are null. It is written at most every two seconds, and after every validation.
 
     Args:
         path: The file.
@@ -30,18 +30,18 @@ class ProgressFile(Callback):
         self._written = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that it has begun."""
+        """Write that the fit has begun."""
         self._write(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Say how far it is, now and then."""
+        """Write the progress, at most every two seconds."""
         if time.monotonic() - self._written > _EVERY_S:
             self._write(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what the verdict is."""
+        """Write the verdict."""
         if not trainer.sanity_checking:
             self._write(trainer, pl_module)
 
@@ -62,10 +62,10 @@ class ProgressFile(Callback):
 
 
 class ResumeCheckpoint(Checkpoint):
-    """Keeps a checkpoint of the end of the last training epoch, from which a fit goes on as if it had never stopped.
+    """Keeps a checkpoint of the end of the last training epoch, from which a fit resumes as if never stopped.
 
-    It has to come after every ``ModelCheckpoint``, so that it knows what they have just saved; the command line sees to
-    that. Their own files may be of the middle of an epoch.
+    It must come after every ``ModelCheckpoint``, so that it knows what they have just saved; the command line ensures
+    this. Their own files may be from the middle of an epoch.
 
     Args:
         path: The file.
@@ -76,13 +76,13 @@ class ResumeCheckpoint(Checkpoint):
         self.path = path
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep whether the fit was to stop, as early stopping says: Lightning does not."""
+        """Store whether early stopping has asked the fit to stop; Lightning does not store it."""
         checkpoint[_STOPS] = bool(trainer.should_stop)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Stop then."""
+        """Stop the fit, if it was asked to stop."""
         trainer.should_stop = trainer.should_stop or checkpoint.get(_STOPS, False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save it, whole or not at all, as the commands do it."""
+        """Save the checkpoint, whole or not at all, as the commands do."""
         trainer.save_checkpoint(self.path)

@@ -1,4 +1,4 @@
-"""What a live probe does with the batches of a validation."""
+"""The protocol of a live probe for the batches of a validation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,10 @@ ResultT = TypeVar("ResultT")
 
 
 class Watch(ABC, Generic[ResultT]):
-    """Sums over the rows of a validation, made for one network and its rows.
+    """A collector of sums over the rows of a validation, made for one network and its rows.
 
-    It folds each batch into something of bounded size, never keeps states, and draws randomness from generators of its
-    own. Its sums are added over the processes of a run before it is asked for its result.
+    It folds each batch into sums of bounded size, never keeps states, and draws random numbers from its own generators.
+    Its sums are added over the processes of a run before it is asked for its result.
     """
 
     tags: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Watch(ABC, Generic[ResultT]):
 
     @abstractmethod
     def start(self) -> None:
-        """Begin a pass over the rows with nothing."""
+        """Begin a pass over the rows with empty sums."""
 
     @abstractmethod
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
@@ -35,15 +35,15 @@ class Watch(ABC, Generic[ResultT]):
     @property
     @abstractmethod
     def state(self) -> Iterable[Tensor]:
-        """The sums so far, tensors that are added over processes in place."""
+        """The sums so far, as tensors that are added over processes in place."""
 
     @abstractmethod
     def result(self) -> ResultT | None:
-        """What the pass found; None where nothing can be said, as of a model that has diverged."""
+        """The result of the pass; None if nothing can be said, for example for a model that has diverged."""
 
 
 class Observed(NamedTuple, Generic[ResultT]):
-    """What one validation found."""
+    """The result of one validation."""
 
     step: int | None
     """Training step under which it is logged; None outside a fit."""
