@@ -1,9 +1,9 @@
-r"""Ablation: take a subspace out of a state inside the forward pass, and see what the model's own answers lose.
+r"""Ablation: remove a subspace from a state inside the forward pass, and measure the loss of the model's answers.
 
-An ablation replaces the part of a state that an eraser takes out: by nothing (``zero``), by its mean over the rows the
+An ablation replaces the part of a state that an eraser removes: by nothing (``zero``), by its mean over the rows the
 eraser was fitted on (``mean``), or by that of another row of the same layout (``resample``). The rest of the model runs
-on. Removing any direction costs something, so the effect stands beside that of others of the same rank: which, and
-which of these comparisons is a test, :mod:`~arithprobe.interventions.controls` says.
+on. Removing any direction costs something, so the effect is shown beside that of other subspaces of the same rank;
+:mod:`~arithprobe.interventions.controls` says which, and which of these comparisons is a test.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class AblationEffect:
-    """What one ablation does to the model's own answers."""
+    """The effect of one ablation on the model's own answers."""
 
     kind: AblationKind
     """What the erased part was replaced by."""
@@ -61,22 +61,22 @@ class AblationEffect:
     """Random subspaces in its place, one entry a way of drawing them."""
 
     def beside(self, name: FamilyName) -> RandomFamily:
-        """One of the families, which was asked for."""
+        """Return one of the families that the ablation was compared with."""
         return next(one for one in self.families if one.name == name)
 
     @property
     def nulls(self) -> tuple[RandomFamily, ...]:
-        """The families that stand for its null, fits on permuted labels first."""
+        """The families that serve as its null, fits on permuted labels first."""
         return tuple(sorted((one for one in self.families if one.is_null), key=lambda one: one.name != "permuted"))
 
     @property
     def null(self) -> RandomFamily | None:
-        """The null that it is first compared with: draws that displace as much, or permuted labels; None without p."""
+        """Its first null: draws that displace the states as much, or permuted labels; None without a p-value."""
         return next((one for one in reversed(self.nulls) if one.p == one.p), None)
 
 
 class AblationRun(NamedTuple):
-    """An ablation, its effect, and the outputs it was read from."""
+    """An ablation, its effect, and the outputs that show it."""
 
     effect: AblationEffect
     """What the answers lost."""
@@ -89,10 +89,10 @@ class AblationRun(NamedTuple):
 
 
 def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor) -> Tensor:
-    """(N, P, D) states that take the place of cells that are ablated altogether.
+    """Return the (N, P, D) states that replace fully ablated cells.
 
     Args:
-        kind: How.
+        kind: The kind of ablation.
         cells: (N, P, D) intact states.
         mean: (P, D) their mean, for ``mean``.
         donors: (N,) rows of the cells, for ``resample``.
@@ -103,14 +103,14 @@ def replacement(kind: AblationKind, cells: Tensor, mean: Tensor, donors: Tensor)
 
 
 def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor, further: Tensor | None = None) -> Cells:
-    """Makes states that are moved within M subspaces only.
+    """Return a function that makes states moved only within M subspaces.
 
     Args:
         states: (N, P, D) intact states.
-        toward: (N, P, D) from each to what replaces it.
-        left: (M, P, D, R) what is added.
-        right: (M, P, D, R) how much of the way is read.
-        further: (M, P, D) how much further it is for each subspace.
+        toward: (N, P, D) from each state to its replacement.
+        left: (M, P, D, R) directions along which states are moved.
+        right: (M, P, D, R) directions that read how far they are moved.
+        further: (M, P, D) further displacement for each subspace.
     """
     left, right = left.to(states), right.to(states)
     coordinates = torch.einsum("npd,mpdr->mnpr", toward, right)
@@ -124,10 +124,10 @@ def moved_within(states: Tensor, toward: Tensor, left: Tensor, right: Tensor, fu
 
 
 def changes_of(toward: Tensor, valid: Tensor) -> tuple[Array, Array]:
-    """(P, D, D) mean of ``c c^T``, c a change of a state that is replaced altogether, and (P,) rows of each.
+    """Return the (P, D, D) mean of ``c c^T``, for the change c of a fully replaced state, and the (P,) row counts.
 
     Args:
-        toward: (N, P, D) from each state to what replaces it.
+        toward: (N, P, D) from each state to its replacement.
         valid: (N, P) False where a row has no such position.
     """
     toward = torch.where(valid.to(toward.device)[..., None], toward, 0).double()
@@ -153,7 +153,7 @@ def effect_of(
     families: tuple[RandomFamily, ...],
     refitted: Tensor | None,
 ) -> AblationEffect:
-    """What one ablation does, from the (1, N, K) outputs under it, their scores, and (G, N, K) of its refits."""
+    """Return the effect of an ablation, from its (1, N, K) outputs, their scores, and (G, N, K) outputs of refits."""
     intact = part.intact
     increase, lost = float(scores.rmse[0] - intact.rmse), float(skill_lost(part, scores.skill[:1]))
     margins = _margins(part, outputs, refitted)
@@ -199,7 +199,7 @@ def _margins(part: Part, outputs: Tensor, refitted: Tensor | None) -> tuple[floa
 
 
 def displaced_by(effect: AblationEffect, family: RandomFamily) -> tuple[float, ...]:
-    """What the draws of a family displace, as :attr:`AblationEffect.displaced`: least and most; nothing of no draws.
+    """The least and most that draws of a family displace, as :attr:`AblationEffect.displaced`; empty without draws.
 
     >>> from types import SimpleNamespace as Any
     >>> displaced_by(Any(displaced=0.5), Any(removed=torch.tensor([0.25, 0.5])))

@@ -1,8 +1,8 @@
-"""The bench that every intervention is made on.
+"""The bench: the rows, states and moments that all interventions on a network share.
 
-Rows are split once, both parts are run once, and moments are folded once. ``bench.cell(site, "last")`` is where
-something is taken out, swapped, moved or patched, and the network's own remaining layers say what the answers make of
-it: a cell makes new states, and ``network.run_from`` runs on from them.
+Rows are split once, both parts are run once, and moments are folded once. ``bench.cell(site, "last")`` ablates, swaps,
+steers or patches states at one site. A cell makes new states, and ``network.run_from`` runs the network's own remaining
+layers from them, so the effect is measured on the answers.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from arithprobe.probes.moments import Moments
 
 
 class Bench(Halves):
-    """A network on two parts of some rows; arguments as of :class:`~arithprobe.interventions.halves.Halves`."""
+    """A network on two parts of some rows, for interventions; :class:`~.halves.Halves` describes the arguments."""
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:
@@ -24,13 +24,13 @@ class Bench(Halves):
     def cell(
         self, site: str, where: str, moments: Moments | None = None, null: Mapping[str, Moments] | None = None
     ) -> Cell:
-        """A site and positions, edited together.
+        """Return the cell of a site and positions, which are edited together.
 
         Args:
             site: The site.
             where: ``last``, ``all`` (every role), ``plus``, ``x100+x10``.
-            moments: Of the P cells, over the rows that means and covariances come from; folded here by default.
-            null: The same with permuted labels, by variable, M times the columns; needs moments.
+            moments: Moments of the P cells, over the rows for means and covariances; folded here by default.
+            null: The same with permuted labels, by variable, with M times the columns; needs ``moments``.
 
         Raises:
             ArithprobeError: If there are fewer than two rows on either side.

@@ -1,4 +1,4 @@
-"""One site and set of positions: what can be taken out there, put in, moved, and what the answers make of it."""
+"""Cells: erasure, patching and steering at one site and set of positions, and the effect on the answers."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ from arithprobe.problems.positions import PositionTable
 
 
 class Cell:
-    """A site and set of positions of a bench, edited together; made by ``bench.cell(site, where)``.
+    """A site and set of positions of a bench, which are edited together; ``bench.cell(site, where)`` makes one.
 
     Args:
         bench: The network and both parts of the rows.
         site: The site.
-        where: The positions, as they are called in the ledger.
+        where: The positions, as the ledger names them.
         table: (N, P) positions of all rows.
-        fit: Moments of the P cells, over the rows that means and covariances come from.
-        held: The same over the rows held out, if they were folded.
-        null: Moments with permuted labels, by variable; permuted on the rows to fit on, by default.
+        fit: Moments of the P cells, over the rows for means and covariances.
+        held: The same over the held-out rows, if they were folded.
+        null: Moments with permuted labels, by variable; by default labels are permuted on the rows to fit on.
 
     Raises:
         ArithprobeError: If there are fewer than two examples on either side.
 
     Attributes:
-        table: (N, P) positions of the rows held out.
-        states: (N, P, D) their unedited states.
+        table: (N, P) positions of the held-out rows.
+        states: (N, P, D) unedited states of these rows.
         permuted: Erasers fitted here on permuted labels.
     """
 
@@ -74,10 +74,10 @@ class Cell:
 
     @property
     def held(self) -> Moments:
-        """Moments of the P cells over the rows held out.
+        """Moments of the P cells over the held-out rows.
 
         Raises:
-            ArithprobeError: If the bench has none.
+            ArithprobeError: If the bench has no such moments.
         """
         if self._held is None:
             raise ArithprobeError(
@@ -87,13 +87,13 @@ class Cell:
 
     @cached_property
     def row_space(self) -> RowSpace:
-        """What the rest of the network sees here."""
+        """The row space of the rest of the network at this cell."""
         return row_space_of(self.part, self.site, self.table)
 
     def eraser(
         self, variable: str, kind: ErasureKind, *, rank: int | None = None, choice: AlphaChoice | None = None
     ) -> Eraser:
-        """An eraser fitted on the rows to fit on, see :func:`~arithprobe.interventions.erasure.fit_erasers`."""
+        """Fit an eraser on the rows to fit on, see :func:`~arithprobe.interventions.erasure.fit_erasers`."""
         return fit_erasers(
             kind,
             self.fit.columns(self.bench.columns_of(variable)),
@@ -106,7 +106,7 @@ class Cell:
         )
 
     def refits(self, eraser: Eraser, *, choice: AlphaChoice | None = None) -> tuple[Eraser, ...]:
-        """An eraser of :meth:`eraser`, without each block of the rows to fit on; none where moments were given."""
+        """Fit :meth:`eraser` again without each block of the rows to fit on; none if moments were given."""
         own = self.bench.columns_of(eraser.target)
         return refit_erasers(eraser, [one.columns(own) for one in self._without_blocks], choice or self.bench.choice)
 
@@ -121,15 +121,15 @@ class Cell:
         *,
         choice: AlphaChoice | None = None,
     ) -> AblationRun:
-        """Take a subspace out, beside others, see :mod:`~arithprobe.interventions.controls`.
+        """Ablate a subspace, with the controls of :mod:`~arithprobe.interventions.controls`.
 
         Args:
             eraser: The subspace.
-            kind: What takes the place of what is taken out.
-            families: What it stands beside.
-            draws: Draws of each family that is a null of the eraser; of others 20 at most.
-            seed: Seed of them.
-            refits: What :meth:`refits` makes of it; the intervals include the fit by them.
+            kind: The replacement of the erased part.
+            families: The families of control subspaces.
+            draws: Draws of each family that is a null of the eraser; at most 20 of other families.
+            seed: Seed of the draws.
+            refits: The result of :meth:`refits` for the eraser; with it, the intervals include the fit.
             choice: Ridge penalties of the fits on permuted labels: those that the eraser was fitted with.
 
         Raises:
@@ -152,25 +152,25 @@ class Cell:
         return AblationRun(effect, outputs[0], random, again)
 
     def without(self, kind: AblationKind, left: Tensor, right: Tensor, mean: Tensor | None = None) -> Tensor:
-        """(M, N, K) outputs with the subspaces ``left``, ``right`` (M, P, D, R) ablated.
+        """Return the (M, N, K) outputs with the subspaces ``left``, ``right`` (M, P, D, R) ablated.
 
-        The (P, D) mean is that of the moments, if not given.
+        The (P, D) mean is that of the moments by default.
         """
         ablated = moved_within(self.states, self._toward(kind, mean), left, right)
         return self.part.run(self.site, self.table, len(left), ablated)
 
     def without_each(self, erasers: Sequence[Eraser]) -> Tensor:
-        """(M, N, K) outputs without each of M subspaces, their part replaced by its mean."""
+        """Return the (M, N, K) outputs with each of M subspaces replaced by its mean."""
         return self.without("mean", *stacked(erasers))
 
     def only(self, eraser: Eraser) -> Tensor:
-        """(1, N, K) outputs when all but what an eraser takes out is replaced by its mean."""
+        """Return the (1, N, K) outputs with all but the erased part replaced by its mean."""
         identity = torch.eye(eraser.left.shape[1], dtype=torch.float64)
         rest = identity - eraser.left @ eraser.right.transpose(1, 2)  # (P, D, D)
         return self.without("mean", rest[None], identity.expand_as(rest)[None], eraser.mean)
 
     def shuffled(self, variable: str, draws: int, seed: int) -> Tensor:
-        """(M, N, K) outputs without what LEACE takes out for M permutations of a variable's labels, at its rank.
+        """Return the (M, N, K) outputs under LEACE of M permutations of a variable's labels, at its rank.
 
         Raises:
             ArithprobeError: If the bench has no rows to fit on.
@@ -180,32 +180,32 @@ class Cell:
     def swap(
         self, eraser: Eraser, draws: int, seed: int, done: AblationRun | None = None, refits: Sequence[Eraser] = ()
     ) -> Interchange | None:
-        """The interchange of a subspace with the donors, from a resample ablation that is done, or done here."""
+        """Score the interchange of a subspace with the donors, from a resample ablation, given or made here."""
         if done is None or "isotropic" not in done.random:
             done = self.ablate(eraser, "resample", ["isotropic"], draws, seed, refits)
         random, where = done.random["isotropic"], (self.table, self.bench.donors)
         return interchange(self.part, eraser, *where, done.outputs, random, self.row_space, done.refitted)
 
     def patch(self) -> Tensor:
-        """(N,) answers with the whole state of each row's donor here."""
+        """Return the (N,) answers with the whole state of each row's donor patched in here."""
         return whole_state_answers(self.part, self.site, self.table, self.bench.donors)
 
     def r2_of(self, variable: str) -> Array:
-        """(P,) R2 of ridge probes of a variable, fitted on the rows to fit on, on the rows held out."""
+        """The (P,) R2 of ridge probes of a variable on the held-out rows, fitted on the rows to fit on."""
         own = self.bench.columns_of(variable)
         return linear_r2(self.fit.columns(own), self.held.columns(own), self.bench.choice)
 
     def steer(self, variable: Variable, draws: int, seed: int, r2: Array | None = None) -> SteeringCurve | None:
-        """The response to moving a variable at every position from which it is readable.
+        """Return the response to moving a variable at every position from which it is readable.
 
         Args:
             variable: The variable.
-            draws: Random patterns beside it.
-            seed: Seed of them.
-            r2: (P,) R2 of it, where that is known.
+            draws: Random patterns as controls.
+            seed: Seed of the random patterns.
+            r2: (P,) R2 of the variable, if known.
 
         Returns:
-            The curve, or None where it is hardly readable, or nobody knows what the answer would be.
+            The curve, or None if the variable is hardly readable, or the expected answer is unknown.
         """
         own, r2 = self.bench.columns_of(variable.name), self.r2_of(variable.name) if r2 is None else r2
         fits = [one.columns(own) for one in (self.fit, *self._without_blocks)]

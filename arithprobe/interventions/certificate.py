@@ -1,4 +1,4 @@
-"""What can still be read after an erasure: a certificate, on rows that neither eraser nor probe was fitted on."""
+"""The certificate of an erasure: what probes still read, on rows that neither eraser nor probe was fitted on."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ _STOP_FOLDS = 10  # of the training groups; one decides when an MLP stops
 
 
 def erased_moments(eraser: Eraser, moments: Moments) -> Moments:
-    """The (P,) cells' moments of erased states, from those of intact ones."""
+    """Return the moments of the (P,) cells' erased states, from those of the intact states."""
     left, right, mean = (part.numpy() for part in (eraser.left, eraser.right, eraser.mean))
     positions, d = mean.shape
     taken = left @ np.swapaxes(right, 1, 2)  # (P, D, D)
@@ -28,12 +28,12 @@ def erased_moments(eraser: Eraser, moments: Moments) -> Moments:
 
 
 def linear_r2(train: Moments, test: Moments, choice: AlphaChoice | None = None) -> Array:
-    """(C,) held-out R2 of ridge probes of the K columns together; NaN where there are fewer than two rows.
+    """The (C,) held-out R2 of ridge probes of the K columns together; NaN with fewer than two rows.
 
     Args:
         train: Moments of the rows to fit on.
         test: Moments of the rows to score on.
-        choice: Penalties, those of all probes by default.
+        choice: Penalties; by default those of all probes.
     """
     path, alpha = (choice or alpha_choice(ALPHAS)).fit(train, [])
     errors, spread, squares = test.errors(*path.weights(alpha)), test.spread, test.squares
@@ -45,12 +45,12 @@ def linear_r2(train: Moments, test: Moments, choice: AlphaChoice | None = None) 
 def mlp_r2(
     states: Tensor, labels: Tensor, site: Tensor, group: Tensor, train: Tensor, settings: MLPSettings | None = None
 ) -> Tensor:
-    """(M,) held-out R2 of M MLP probes, trained at once.
+    """The (M,) held-out R2 of M MLP probes, trained at once.
 
     Args:
         states: (S, N, D) states of all rows, at S places.
-        labels: (M, N) float64 what each probe is to read.
-        site: (M,) int64 where each reads.
+        labels: (M, N) float64 labels of each probe.
+        site: (M,) int64 place that each probe reads.
         group: (N,) int64 groups; the probe stops by the loss on training groups kept aside.
         train: (N,) bool rows to fit on; the others are scored.
         settings: Shape and training of the probes.

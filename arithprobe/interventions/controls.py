@@ -1,8 +1,8 @@
-r"""What an ablation is compared with, and which of these comparisons is a test.
+r"""The controls of an ablation, and which of these comparisons is a test.
 
-Decided by the algebra of what is taken out. A subspace is taken out by :math:`h - L R^T (h - \mu)`; the eraser is
-*orthogonal* where ``L R^T`` is symmetric, and *oblique* elsewhere (LEACE), where it moves states along directions other
-than those that it reads, mostly along those in which they vary.
+The algebra of the eraser decides. A subspace is removed by :math:`h - L R^T (h - \mu)`; the eraser is *orthogonal* if
+``L R^T`` is symmetric, and *oblique* otherwise (LEACE). An oblique eraser moves states along directions other than
+those that it reads, mostly along those in which states vary.
 
 ============= =========================================== ==============================================================
 family        draws                                       p
@@ -58,7 +58,7 @@ _WHY_NOT = {
 
 
 class Draws(NamedTuple):
-    """M subspaces to stand beside one."""
+    """A set of M control subspaces for one subspace."""
 
     left: Array
     """(M, P, D, R) what is subtracted."""
@@ -71,7 +71,7 @@ class Draws(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What is taken out, and what that changes."""
+    """The erased subspace, and the change of the states."""
 
     eraser: Eraser
     """The eraser."""
@@ -86,28 +86,28 @@ class Taken(NamedTuple):
 
     @property
     def oblique(self) -> bool:
-        """Whether it is no orthogonal projection."""
+        """Whether the eraser is not an orthogonal projection."""
         return is_oblique(self.left, self.right)
 
     def size(self, left: Array, right: Array) -> Array:
-        """(...) mean squared change of the states when (..., P, D, R) subspaces are taken out so."""
+        """The (...) mean squared change of the states when (..., P, D, R) subspaces are removed this way."""
         return size_of(left, right, self.moments, self.n)
 
     @property
     def share(self) -> float:
-        """Its size as a share of what replacing the states altogether changes; 0 where nothing changes."""
+        """The change as a share of that by replacing the whole states; 0 if nothing changes."""
         whole = np.trace(self.moments, axis1=1, axis2=2) @ self.n / self.n.max(initial=1.0)
         return float(self.size(self.left, self.right) / whole) if whole else 0.0
 
 
 def is_oblique(left: Array, right: Array) -> bool:
-    """Whether ``left right^T``, (P, D, R) each, is no orthogonal projection at some position."""
+    """Whether ``left right^T``, (P, D, R) each, is not an orthogonal projection at some position."""
     taken = left @ np.swapaxes(right, -1, -2)
     return bool(np.abs(taken - np.swapaxes(taken, -1, -2)).max(initial=0.0) > _SYMMETRIC * np.abs(taken).max(initial=0))
 
 
 def is_null(name: FamilyName, oblique: bool) -> bool:
-    """Whether a family stands for the null of an eraser, so that there is a p."""
+    """Whether a family is a null of an eraser, so that there is a p-value."""
     return name == "permuted" or (name == "matched" and oblique)
 
 
@@ -120,15 +120,15 @@ def drawn_beside(
     seed: int,
     choice: AlphaChoice | None = None,
 ) -> Draws:
-    """The draws of a family.
+    """Draw the subspaces of a family.
 
     Args:
-        name: Which.
-        gone: What they stand beside.
+        name: The name of the family.
+        gone: The erased subspace that they are controls of.
         fit: Moments of the P cells that the eraser was fitted on.
-        permuted: Fits on permuted labels there.
-        draws: M; of a description 20 at most.
-        seed: Seed of them.
+        permuted: Fits on permuted labels of the same cells.
+        draws: The number M; at most 20 for a description.
+        seed: Seed of the draws.
         choice: Ridge penalties of the fits on permuted labels; those of the bench by default.
 
     Raises:
@@ -152,16 +152,16 @@ def drawn_beside(
 
 
 def oblique_draws(name: FamilyName, gone: Taken, fit: Moments, draws: int, seed: int) -> Draws:
-    """LEACE of random linear functions of the states, which change them as much as an oblique eraser does.
+    """Draw LEACE erasers of random linear functions of the states that change them as much as an oblique eraser.
 
-    LEACE takes a subspace out of whitened states, whichever it is, so it is the subspace that is drawn there: without
-    preference, or with one for their main or minor directions, as much as is needed to change them as much, or, where
-    all change them more, little more than that.
+    LEACE always removes a subspace of the whitened states, so the draw is a subspace there. It is drawn without
+    preference, or with a preference for the main or minor directions that is as strong as needed to change the states
+    as much or, if all draws change them more, little more.
 
     Args:
-        name: ``matched``, or ``outside``: orthogonal, in whitened states, to what is read and to what is subtracted.
+        name: ``matched``, or ``outside``: orthogonal, in whitened states, to the directions read and subtracted.
         gone: The eraser.
-        fit: Moments of the P cells that states are whitened by.
+        fit: Moments of the P cells that whiten the states.
         draws: The number M.
         seed: Seed of the draws.
     """
@@ -205,14 +205,14 @@ def _sizes(roots: Array, vectors: Array, within: Array, moment: Array, basis: Ar
 
 
 def family_of(part: Part, name: FamilyName, outputs: Tensor, rmse: float, gone: Taken, draws: Draws) -> RandomFamily:
-    """How (M, N, K) outputs under draws compare.
+    """Compare the (M, N, K) outputs under draws with those under the erased subspace.
 
     Args:
         part: The rows.
-        name: How they were drawn.
-        outputs: (M, N, K).
-        rmse: RMSE under what they stand beside.
-        gone: That.
+        name: The name of the family.
+        outputs: (M, N, K) outputs.
+        rmse: RMSE under the erased subspace.
+        gone: The erased subspace.
         draws: The draws.
     """
     scores, null = part.scores(outputs), is_null(name, gone.oblique)

@@ -1,4 +1,4 @@
-"""The directions that an eraser takes out of one cell, from its moments."""
+"""The directions that an eraser removes from one cell, computed from its moments."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,35 +13,35 @@ _NONE = 1e-6  # mean variances: a penalty that stands for none
 
 
 def projection(directions: Array, scale: Array | None = None) -> Array:
-    """(D, R) orthonormal basis of probe directions, in raw coordinates.
+    """Return a (D, R) orthonormal basis of probe directions, in raw coordinates.
 
     Args:
         directions: (D, K) weights of probes.
-        scale: (D,) what each dimension was divided by before the probes were fitted. A weight on a standardised
-            dimension is a weight ``1 / scale`` on the raw one; projecting the standardised weights out of raw states,
-            as the original notebook does, removes other directions than the probes read.
+        scale: (D,) divisor of each dimension before the probes were fitted. A weight on a standardised dimension is a
+            weight ``1 / scale`` on the raw one; projecting the standardised weights out of raw states, as the original
+            notebook does, removes other directions than the probes read.
     """
     return orthonormal_basis(directions if scale is None else directions / scale[:, None])
 
 
 def mean_difference(cell: Moments) -> Array:
-    """(D, R) orthonormal basis of the covariance of one cell's states with the targets."""
+    """Return a (D, R) orthonormal basis of the covariance of one cell's states with the targets."""
     return orthonormal_basis(standardised_cross(cell))
 
 
 def leace(cell: Moments) -> tuple[Array, Array]:
-    """(D, R) ``L`` and ``R`` of the least-squares concept eraser of one cell."""
+    """Return the (D, R) ``L`` and ``R`` of the least-squares concept eraser of one cell."""
     n = max(float(cell.n[0]), 1.0)
     roots, vectors = spread_of(cell.centred_gram[0] / n, cell.gram[0, 1:, 1:].trace() / n)
     return unwhitened(roots, vectors, orthonormal_basis((vectors.T @ mean_difference(cell)) / roots[:, None]))
 
 
 def unwhitened(roots: Array, vectors: Array, basis: Array) -> tuple[Array, Array]:
-    """(..., D, R) ``L`` and ``R`` of the oblique eraser that takes a subspace out of whitened states.
+    """Return the (..., D, R) ``L`` and ``R`` of the oblique eraser that removes a subspace of whitened states.
 
     Args:
         roots: (r,) standard deviations along the principal directions.
-        vectors: (D, r) those directions.
+        vectors: (D, r) principal directions.
         basis: (..., r, R) orthonormal basis of the subspace, in their coordinates.
     """
     left: Array = vectors @ (roots[:, None] * basis)
@@ -50,11 +50,11 @@ def unwhitened(roots: Array, vectors: Array, basis: Array) -> tuple[Array, Array
 
 
 def spread_of(covariance: Array, size: float) -> tuple[Array, Array]:
-    """(R,) standard deviations of states along their (D, R) principal directions; those of rounding noise left out.
+    """The (R,) standard deviations of states along their (D, R) principal directions, without rounding noise.
 
     Args:
-        covariance: (D, D) of the states.
-        size: Mean squared length of the states themselves, from which the covariance was rounded.
+        covariance: (D, D) covariance of the states.
+        size: Mean squared length of the states themselves, which sets the rounding error of the covariance.
     """
     values, vectors = np.linalg.eigh(covariance)
     kept = values > len(values) * np.finfo(np.float64).eps * max(float(values.max(initial=0.0)), size, 1e-300)
@@ -62,10 +62,11 @@ def spread_of(covariance: Array, size: float) -> tuple[Array, Array]:
 
 
 def inlp(cell: Moments, rank: int) -> Array:
-    """(D, R) orthonormal basis of least-squares directions, each fitted to what the ones before left; R up to ``rank``.
+    """Return a (D, R) orthonormal basis of least-squares directions, fitted one after another; R up to ``rank``.
 
-    A penalty far below any that a probe has stands for none, on states as they are: it keeps out directions whose
-    variance is rounding, such as the one that a LayerNorm makes constant, and changes no other.
+    Each direction is fitted to the states that the previous ones leave. The penalty, on raw states, is far below that
+    of any probe and serves as none: it excludes directions whose variance is rounding, such as the one that a
+    LayerNorm makes constant, and changes no other.
     """
     d = cell.centred_gram.shape[1]
     basis, choice = np.zeros((d, 0)), alpha_choice(_NONE, unit="state")
@@ -80,13 +81,13 @@ def inlp(cell: Moments, rank: int) -> Array:
 
 
 def ridge_slope(cell: Moments, choice: AlphaChoice, noise: Array | None = None) -> Array:
-    """(D, K) ridge weights of one cell, for targets of unit variance; zeros where nothing varies together.
+    """Return the (D, K) ridge weights of one cell, for targets of unit variance; zeros if nothing covaries.
 
     Args:
-        cell: Its moments.
+        cell: Moments of the cell.
         choice: Penalties.
-        noise: (K,) covariance below which there is none, where the states were projected; what rounding makes of the
-            cell's own states by default.
+        noise: (K,) covariance below which there is none, for projected states; by default the rounding error of the
+            cell's own states.
     """
     varies = standardised_cross(cell, noise).any(axis=0)
     if not varies.any():
@@ -98,10 +99,10 @@ def ridge_slope(cell: Moments, choice: AlphaChoice, noise: Array | None = None) 
 
 
 def filter_and_pattern(cell: Moments, choice: AlphaChoice) -> tuple[Array, Array, Array]:
-    r"""What a probe reads, and what moves it: (D, K) weights W, (K,) intercepts, and (D, K) patterns.
+    r"""Return a probe's filter and pattern: (D, K) weights W, (K,) intercepts, and (D, K) patterns.
 
-    Adding the pattern :math:`S W (W^T S W)^{-1}` times delta moves the probe's K readings by delta, in the way in which
-    states move when the quantity does (Haufe et al. 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067).
+    Adding the pattern :math:`S W (W^T S W)^{-1}` times delta moves the probe's K readings by delta, as states move when
+    the quantity does (Haufe et al. 2014, https://doi.org/10.1016/j.neuroimage.2013.10.067).
     """
     path, alpha = choice.fit(cell, [])
     slope, intercept = (part[0] for part in path.weights(alpha))
@@ -115,7 +116,7 @@ def filter_and_pattern(cell: Moments, choice: AlphaChoice) -> tuple[Array, Array
 
 
 def standardised_cross(cell: Moments, noise: Array | None = None) -> Array:
-    """(D, K) covariance of one cell's states with targets of unit variance; zeros where it is rounding noise."""
+    """The (D, K) covariance of one cell's states with targets of unit variance; zeros where it is rounding noise."""
     n, varies = max(float(cell.n[0]), 1.0), _varies(cell)
     cross: Array = cell.centred_cross[0] / n / np.sqrt(np.where(varies, cell.spread[0] / n, 1.0))
     size = np.sqrt(np.maximum(cell.centred_gram[0].trace() / n, 0.0))

@@ -1,6 +1,6 @@
-r"""Frozen erasers: what to take out of a state so that a quantity can no longer be read from it, from moments alone.
+r"""Frozen erasers: projections, fitted from moments alone, after which a quantity can no longer be read from a state.
 
-Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`, orthogonal where ``L = R``:
+Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`, orthogonal if ``L = R``:
 
 =================== =================================================================================================
 ``probe``           the span of a probe's directions, of a penalty of at least 10 mean variances of the state
@@ -12,7 +12,7 @@ Every eraser is a projection :math:`h - L R^T (h - \mu)` with :math:`R^T L = I`,
                     rank (Ravfogel et al. 2020, https://arxiv.org/abs/2004.07667)
 =================== =================================================================================================
 
-All tolerances are relative: an eraser does not depend on the units of the target.
+All tolerances are relative, so an eraser does not depend on the units of the target.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ _PROJECTION = 1e-6  # by which twice may differ from once
 
 @dataclass(frozen=True)
 class Eraser:
-    """A projection for each of P positions of one site."""
+    """A projection for each of P positions of one site, which removes a target from the states."""
 
     target: str
     """Name of what it takes out, a probe's target such as ``sum``."""
@@ -59,12 +59,12 @@ class Eraser:
 
     @property
     def name(self) -> str:
-        """As in the ledger, ``sum:leace``."""
+        """The name as in the ledger, such as ``sum:leace``."""
         return f"{self.target}:{self.kind}"
 
     @property
     def rank(self) -> int:
-        """R."""
+        """The rank R."""
         return self.left.shape[-1]
 
     def __call__(self, states: Tensor) -> Tensor:
@@ -77,16 +77,16 @@ class Eraser:
         return self.without(states, self.mean.to(states))
 
     def without(self, states: Tensor, donor: Tensor) -> Tensor:
-        """(N, P, D) states that have the erased part of ``donor``, which broadcasts to their shape."""
+        """Return (N, P, D) states with the erased part of ``donor``, which broadcasts to their shape."""
         left, right = self.left.to(states), self.right.to(states)
         moved = torch.einsum("npd,pdr->npr", donor - states, right)
         return states + torch.einsum("npr,pdr->npd", moved, left)
 
     def require_width(self, states: Tensor) -> None:
-        """Check that it is for states like these.
+        """Check that the eraser fits states of this shape.
 
         Raises:
-            ArithprobeError: Naming both shapes.
+            ArithprobeError: If it does not; the text names both shapes.
         """
         if states.ndim != 3 or states.shape[1:] != self.left.shape[:2]:
             raise ArithprobeError(
@@ -95,7 +95,7 @@ class Eraser:
             )
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file."""
+        """Write the eraser to a file."""
         content = BytesIO()
         torch.save(asdict(self), content)
         return write_whole(Path(path), content.getvalue())
@@ -144,17 +144,17 @@ def fit_erasers(
     """Fit an eraser at each position.
 
     Args:
-        kind: Which.
-        moments: Of P cells, the positions, with the target's K columns.
-        target: Its name.
+        kind: The kind of eraser.
+        moments: Moments of P cells, the positions, with the target's K columns.
+        target: Name of the target.
         site: The site of the cells.
         positions: The P positions.
-        rank: Directions that ``inlp`` takes out; K by default.
+        rank: Number of directions that ``inlp`` removes; K by default.
         choice: Ridge penalties of ``probe``, those of all probes by default; ``inlp`` is least squares, as published.
         checkpoint: Hash of the model's weights.
 
     Raises:
-        ArithprobeError: If the kind is unknown, the rank is not 1 to D.
+        ArithprobeError: If the kind is unknown, or the rank is not 1 to D.
     """
     require_kind(kind, ErasureKind, "eraser")
     d, k = moments.mean_states.shape[1], moments.cross.shape[2]

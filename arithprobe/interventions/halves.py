@@ -1,4 +1,4 @@
-"""Rows split in two, a network run on both, moments folded: what all cells of a bench share."""
+"""The shared part of a bench: rows split in two, the network run on both, and the folded moments."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -25,7 +25,7 @@ _ROWS = 500  # folded into moments at a time
 
 
 def halves_of(rows: Rows, most: int) -> tuple[Tensor, Tensor]:
-    """Row numbers to fit on and to hold out, of ``most`` rows all over the data; no group of the answer is in both."""
+    """Return row numbers to fit on and to hold out, of ``most`` rows all over the data; they share no answer group."""
     some = torch.linspace(0, len(rows) - 1, min(len(rows), most), dtype=torch.float64).round().long()
     held = fold_of(rows.group(rows.answer)[some], FOLDS) < HELD_OUT
     return some[~held], some[held]
@@ -36,27 +36,27 @@ class Halves:
 
     Args:
         network: The network, in evaluation mode.
-        objective: The way from its outputs to answers.
+        objective: The objective that decodes its outputs to answers.
         rows: The data.
-        constant: The constant answer that skill is measured against.
+        constant: The constant predictor of skill.
         held: (N,) row numbers to intervene on.
-        fit: (n,) row numbers to fit on; without them moments are handed to ``Bench.cell``.
-        columns: (N of all rows, K) by variable: what may be taken out.
-        sites: Sites that will be asked for, beside the residual stream; all by default.
-        positions: Positions that moments are folded at.
-        folded: Sites that they are folded at; those asked for by default.
+        fit: (n,) row numbers to fit on; without them, give moments to ``Bench.cell``.
+        columns: (N of all rows, K) columns of each variable that may be erased.
+        sites: Sites that will be used, besides the residual stream; all by default.
+        positions: Positions at which moments are folded.
+        folded: Sites at which moments are folded; ``sites`` by default.
         seed: Seed of the donors.
-        computed: What the network computes on the rows held out and, if they are given, on those to fit on.
+        computed: Results of the network on the held-out rows and, if given, on the rows to fit on.
         alphas: Ridge penalties of the probes, chosen by generalised cross-validation.
 
     Raises:
         ArithprobeError: If a part has no rows, the network is in training mode, or a state is not finite.
 
     Attributes:
-        held: The rows held out.
+        held: The held-out rows.
         fit: The rows to fit on, or None.
         choice: The penalties.
-        usual: (N of all rows,) False where a row's layout is rare among both parts; it is in no moments.
+        usual: (N of all rows,) False if a row's layout is rare among both parts; such rows are in no moments.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Halves:
 
     @cached_property
     def donors(self) -> Tensor:
-        """(N,) row of the rows held out that each swaps with, of the same layout; itself where the layout is rare."""
+        """The (N,) held-out row that each row swaps with, of the same layout; itself if the layout is rare."""
         found = same_layout_donors(self.held, self.seed)
         return torch.where(self.usual[self.held.rows], found, torch.arange(len(found)))
 
@@ -105,17 +105,17 @@ class Halves:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """What may be taken out."""
+        """The variables that may be erased."""
         return tuple(self._columns)
 
     def columns_of(self, variable: str) -> slice:
-        """Where a variable's columns are among the labels."""
+        """The place of a variable's columns among the labels."""
         names = list(self._columns)
         before = sum(self._columns[name].shape[1] for name in names[: names.index(variable)])
         return slice(before, before + self._columns[variable].shape[1])
 
     def moments(self, site: str, names: Sequence[str]) -> tuple[Moments, Moments]:
-        """Of the cells of a site at some positions, over the rows to fit on and those held out, for all labels."""
+        """Moments of a site's cells at some positions, over rows to fit on and held-out rows, for all labels."""
         sites, fitter = self._folded(self.network.width(site))
         first = sites.index(site) * len(self.positions.names)
         own = [first + self.positions.names.index(name) for name in names]
@@ -123,9 +123,9 @@ class Halves:
         return fit, held
 
     def without_blocks(self, site: str, table: PositionTable) -> list[Moments]:
-        """Moments of the rows to fit on but for those of one block of sums, for each block; none without such rows.
+        """Moments of the rows to fit on without one block of sums, for each block; none without such rows.
 
-        Those of the site and positions asked for last are kept.
+        Those of the most recent site and positions are kept.
         """
         if self.fit is None:
             return []

@@ -1,8 +1,8 @@
-"""Heads as causes: what the model's own answers lose without one head, and what one head brings from another problem.
+"""Causal effects of heads: ablating one head, and patching one head's output from another problem.
 
-A head is D / H of the dimensions of the site ``z.l``, what it read before it is written to the stream. It is ablated
-at every token, or patched at every token or at one, and the rest of the model runs on. In the last layer only the last
-token's head output can reach the readout, so only it is edited there.
+A head is D / H of the dimensions of the site ``z.l``: what it has read, before it is written to the stream. It is
+ablated at every token, or patched at every token or at one, and the rest of the model runs on. In the last layer only
+the last token's head output can reach the readout, so only that is edited there.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NOTHING = 1e-12  # of the largest change of a head in the model: no change
 
 @dataclass(frozen=True)
 class HeadAblation:
-    """What the answers lose without one head, for L layers of H heads; (L, H) float64 where not said otherwise."""
+    """The loss of the answers without one head, for L layers of H heads; (L, H) float64 unless said otherwise."""
 
     kind: AblationKind
     """What takes the place of the head's output: nothing, its mean at that role, or another row's."""
@@ -58,7 +58,7 @@ class HeadAblation:
 
 @dataclass(frozen=True)
 class HeadPatching:
-    """What one head's output brings from another problem; (L, H) float64 where not said otherwise."""
+    """The effect of patching one head's output from another problem; (L, H) float64 unless said otherwise."""
 
     n: int
     """Number of pairs of problems."""
@@ -96,10 +96,10 @@ def ablate_heads(part: Part, kind: AblationKind, donors: Tensor, draws: int = 0,
 
     Args:
         part: Model and rows; means are over these same rows, role by role.
-        kind: What takes the place of the head's output.
+        kind: The replacement of the head's output.
         donors: (N,) row whose head outputs replace each row's, of the same layout.
-        draws: Random subspaces beside the heads of each layer, the same at all tokens; none beside a single head.
-        seed: Seed of these.
+        draws: Random control subspaces for the heads of each layer, the same at all tokens; none for a single head.
+        seed: Seed of the random subspaces.
 
     Raises:
         ArithprobeError: If the kind is unknown.
@@ -138,7 +138,7 @@ def ablate_heads(part: Part, kind: AblationKind, donors: Tensor, draws: int = 0,
 
 
 def patch_heads(part: Part, donors: Tensor) -> HeadPatching:
-    """Put the output of one head in the donor's run into each row's, at all tokens and at one.
+    """Patch the output of one head from the donor's run into each row's, at all tokens and at one.
 
     Args:
         part: Model and rows; the rows are the corrupted problems.

@@ -1,7 +1,8 @@
-"""Interchange: only a subspace of one problem's state put into the run of another.
+"""Interchange: patching only a subspace of one problem's state into the run of another.
 
-Does the answer become the one that arithmetic demands if just that quantity were the other problem's? The whole state,
-random subspaces, and the part of the subspace that the rest of the model cannot see say what to compare with.
+The question is whether the answer becomes the one that arithmetic demands if only that quantity were the other
+problem's. The comparisons are the whole state, random subspaces, and the part of the subspace that the rest of the
+model cannot see.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class RowSpace(NamedTuple):
 
 @dataclass(frozen=True)
 class Interchange:
-    """What swapping a subspace between two problems does to the answer."""
+    """The effect on the answer of swapping a subspace between two problems."""
 
     n: int
     """Pairs in which the quantity differs."""
@@ -84,12 +85,12 @@ def interchange(
         donors: (N,) row that the subspace comes from, of the same layout.
         swapped: (N, K) outputs under the swap, as resample ablation gives them.
         swapped_random: (M, N, K) the same for random subspaces.
-        row_space: What the rest of the model sees at the site and positions; computed where it is None.
-        refitted: (G, N, K) outputs under the swap of the subspace fitted without each block of the rows to fit on; the
-            interval includes the fit by them.
+        row_space: The row space of the rest of the model at the site and positions; computed if None.
+        refitted: (G, N, K) outputs under the swap of the subspace fitted without each block of the rows to fit on; with
+            them, the interval includes the fit.
 
     Returns:
-        The scores, or None where the target does not say what the answer would be, or it would be the same.
+        The scores, or None if the target does not determine the answer, or the answer would be the same.
 
     Raises:
         ArithprobeError: If fewer than two rows have a donor.
@@ -151,9 +152,9 @@ def _within(eraser: Eraser, projector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def row_space_of(part: Part, site: str, table: PositionTable) -> RowSpace:
-    """What the rest of the model sees at a site and positions.
+    """Return the row space of the rest of the model at a site and positions.
 
-    From the second moment of the gradients of the outputs with respect to the states, over all rows.
+    It is computed from the second moment of the gradients of the outputs with respect to the states, over all rows.
     """
     cells = part.cells(site, table)
     total = torch.zeros(cells.shape[1], cells.shape[2], cells.shape[2], dtype=torch.float64)

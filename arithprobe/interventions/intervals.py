@@ -1,4 +1,4 @@
-r"""Intervals of the effect of something fitted: the rows that it was fitted on are a sample, too.
+r"""Intervals for the effect of something fitted; the rows that it was fitted on are a sample, too.
 
 An effect is measured on some rows, of an eraser or a pattern that was fitted on others. Another sample of either would
 give another effect. What is asked for, the *estimand*, is the effect on all problems like these of what would be fitted
@@ -30,15 +30,15 @@ from arithprobe.probes.metrics import jackknife_variance
 
 
 def margin_of(scored: Tensor, refitted: Tensor | None = None) -> Tensor:
-    """Half the width of the 95 % interval of an effect.
+    """Return half the width of the 95 % interval of an effect.
 
     Args:
         scored: (H, ...) the effect without each of H blocks of the rows that it is measured on.
-        refitted: (G, ...) the effect of what is fitted without each of G blocks of the rows to fit on; None where
-            nothing is refitted, and the interval is that of the effect of this very fit.
+        refitted: (G, ...) the effect of the fit without each of G blocks of the rows to fit on; None if nothing is
+            refitted, and the interval is that of the effect of this very fit.
 
     Returns:
-        (...) margins; NaN with fewer than two blocks on a side that is asked for.
+        (...) margins; NaN with fewer than two blocks on a given side.
     """
     parts = [scored] if refitted is None else [scored, refitted]
     if min(map(len, parts)) < 2:
@@ -51,7 +51,7 @@ def margin_of(scored: Tensor, refitted: Tensor | None = None) -> Tensor:
 
 
 def fit_words(blocks: Iterable[int]) -> str:
-    """Whether intervals include the fit, in words, from the blocks of the rows fitted on that each leaves out.
+    """Say whether intervals include the fit, from the number of refits of each.
 
     >>> fit_words([10, 9]), fit_words([0]), fit_words([10, 0])
     ('fit included', 'this fit only', 'fit included where it was made here')

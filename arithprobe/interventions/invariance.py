@@ -1,4 +1,4 @@
-"""What :func:`arithprobe.analysis.invariance.invariance` finds: how the answer holds under ``(x + d, y - d)``."""
+"""The result of :func:`arithprobe.analysis.invariance.invariance`: the answers under ``(x + d, y - d)``."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Invariance:
-    """How much the answers change under K shifts ``(x + d, y - d)``, which leave ``x + y`` the same.
+    """The change of the answers under K shifts ``(x + d, y - d)``, which leave ``x + y`` the same.
 
-    Two curves: of all N problems, whatever they turn into, as the original notebook drew it; and of those alone that
-    stay in the range of the data and in their layout. What the data writes with leading zeros keeps them.
+    It has two curves: one of all N problems, whatever they turn into, as the original notebook drew it; and one of only
+    those that stay in the range of the data and in their layout. Leading zeros of the data are kept.
     """
 
     shifts: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The choices there are, by name; without PyTorch, so that a command's help is quick."""
+"""The named choices of interventions; no PyTorch is imported, so that a command's help is quick."""
 
 from typing import Any, Literal, get_args
 
@@ -14,12 +14,12 @@ change the states as much; the same, of what shares nothing with it. See :mod:`a
 
 
 def require_kind(name: str, choices: Any, what: str) -> None:
-    """Check a choice.
+    """Check that a choice is one of those there are.
 
     >>> require_kind("mean", AblationKind, "ablation")
 
     Raises:
-        ArithprobeError: If it is none of those there are, which the text lists.
+        ArithprobeError: If it is not; the text lists them.
     """
     if name not in get_args(choices):
         raise ArithprobeError(f"no {what} {name!r}; expected one of {', '.join(get_args(choices))}")

@@ -9,7 +9,7 @@ from arithprobe.interventions.steering_curve import SteeringCurve
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What is known of one subspace at one site and set of positions."""
+    """The results for one subspace at one site and set of positions."""
 
     site: str
     """Name of the site, such as ``resid_post.1``."""
@@ -50,12 +50,12 @@ class LedgerRow:
 
     @property
     def steering_slope(self) -> float | None:
-        """Response to small shifts over what arithmetic demands."""
+        """The response to small shifts, divided by the one that arithmetic demands."""
         return None if self.steering is None else self.steering.slope.fraction
 
     @property
     def main(self) -> AblationEffect:
-        """The ablation that is spoken of first: ``mean`` where it was made, or else the first."""
+        """The main ablation: ``mean`` if it was made, or else the first."""
         return self.effect("mean") or self.effects[0]
 
     def effect(self, kind: str) -> AblationEffect | None:

@@ -1,16 +1,16 @@
-r"""Residues named anew, so that neighbours on a claimed circle are neighbours.
+r"""Renamed residues, whose neighbours on a claimed circle are neighbouring numbers.
 
 On a circle of frequency f the residue r is at the angle :math:`2 \pi f r / k`. Its neighbours there are not r - 1 and
 r + 1, but the residues whose product with f is one less and one more. A state that is slightly off makes the answer a
-neighbour on the circle that it is read from: next to right, and, of frequency 37 of 97, 21 residues away. So where a
-circle is claimed, shifts and turns are counted in *steps* round it: the residue r is named :math:`m r \bmod k`, m
-coprime to k, which is a name for each. Of one frequency m is f, and the circle is then one of frequency 1: what is
-measured does not depend on f. Of several, m is the one with which the others are slowest. Exact answers and the model's
+neighbour on the circle that it is read from: nearly right, and yet, for frequency 37 of 97, 21 residues away. So if a
+circle is claimed, shifts and turns are counted in *steps* round it: the residue r is named :math:`m r \bmod k`, with m
+coprime to k, so that each has its own name. For one frequency m is f, and the circle then has frequency 1: measurements
+do not depend on f. For several, m is the frequency with which the others are slowest. Exact answers and the model's
 loss do not depend on names.
 
-Errors are angles, of the claimed frequencies: an error of e steps counts as the squared chord
-:math:`2 (1 - \cos 2 \pi f e / k)`, the mean over f, times :math:`(k / 2 \pi)^2`, so that small ones are in steps.
-Skill is then the mean cosine of the error, less what a guess has.
+Errors are angles at the claimed frequencies: an error of e steps counts as the squared chord
+:math:`2 (1 - \cos 2 \pi f e / k)`, averaged over f, times :math:`(k / 2 \pi)^2`, so that small errors are in steps.
+Skill is then the mean cosine of the error, minus that of a guess.
 """
 
 import math
@@ -21,10 +21,10 @@ from torch import Tensor
 
 
 def step_of(frequencies: Sequence[int], period: int) -> int:
-    """M, by which residues are multiplied, for a circle of some frequencies.
+    """Return the multiplier m of residues, for a circle of some frequencies.
 
-    That frequency, of those coprime to k, with which the others are slowest: with the least sum of squares. Without
-    any, 1.
+    It is the frequency, among those coprime to k, with which the others are slowest: with the least sum of squares. It
+    is 1 if there is none.
 
     >>> step_of([37], 97), step_of([1, 3, 5], 97), step_of([14, 37, 9], 97), step_of([2, 3], 6)
     (37, 1, 37, 1)
@@ -38,7 +38,7 @@ def step_of(frequencies: Sequence[int], period: int) -> int:
 
 
 def named_frequencies(frequencies: Sequence[int], period: int, step: int) -> tuple[int, ...]:
-    """The frequencies of the circle of named residues, -k/2 to k/2: a negative one goes round the other way.
+    """Return the frequencies of the circle of named residues, -k/2 to k/2; a negative one goes round the other way.
 
     >>> named_frequencies([37], 97, 37), named_frequencies([14, 37, 9], 97, 37), named_frequencies([2], 97, 1)
     ((1,), (3, 1, -5), (2,))
@@ -49,7 +49,7 @@ def named_frequencies(frequencies: Sequence[int], period: int, step: int) -> tup
 
 
 def chords(errors: Tensor, frequencies: Sequence[int], period: int) -> Tensor:
-    """Squared chords of errors in steps, the mean over frequencies; in steps too.
+    """Return the squared chords of errors in steps, averaged over frequencies; they are in squared steps.
 
     >>> [round(one, 3) for one in chords(torch.tensor([0.0, 1.0, 48.5]).double(), [1], 97).tolist()]
     [0.0, 1.0, 953.331]

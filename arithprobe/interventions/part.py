@@ -25,7 +25,7 @@ Cells = Callable[[slice, slice], Tensor]
 
 
 class Scores(NamedTuple):
-    """How good M sets of answers are; (M,) float64 each."""
+    """The quality of M sets of answers; (M,) float64 each."""
 
     rmse: Tensor
     """Root mean squared error, in answer units."""
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """What a pass over some rows has already found."""
+    """The results of a pass over some rows that was already made."""
 
     states: dict[str, Tensor]
     """(N, T, D) by site; other sites cannot be edited."""
@@ -47,16 +47,16 @@ class Computed(NamedTuple):
 
 
 class Part:
-    """What a network computes on some rows, and what it answers when its states are edited.
+    """The states and answers of a network on some rows, and its answers when states are edited.
 
     Args:
         network: The network, in evaluation mode; its weights are not touched.
-        objective: The way from its outputs to answers.
-        dataset: Where the rows are.
+        objective: The objective that decodes its outputs to answers.
+        dataset: The data set of the rows.
         rows: (N,) int64 row numbers.
-        constant: The constant predictor that skill is measured against, in answer units.
-        sites: Sites whose states are kept, beside those of the residual stream; all by default.
-        computed: What the network computes on these rows, where that is known.
+        constant: The constant predictor of skill, in answer units.
+        sites: Sites whose states are kept, besides those of the residual stream; all by default.
+        computed: The results of the network on these rows, if known.
 
     Raises:
         ArithprobeError: If there are no rows, the network is in training mode, or a state is not finite.
@@ -71,8 +71,8 @@ class Part:
         states: (N, T, D) of every site kept, unedited; or of those computed.
         outputs: (N, K) outputs, unedited.
         predictions: (N,) float64 answers, unedited.
-        intact: How good they are, as (1,) scores.
-        behaviour: Has the network learned the task, on these rows.
+        intact: The (1,) scores of the unedited answers.
+        behaviour: The verdict on whether the network has learned the task, on these rows.
         step: What residues are multiplied by, and
         turns: the frequencies at which errors are angles; 1 and none but for what :meth:`round` makes.
     """
@@ -118,9 +118,9 @@ class Part:
         return len(self.rows)
 
     def round(self, circle: Circle | None) -> "Part":
-        """The same rows, with answers judged round a claimed circle of them, see :mod:`~.naming`.
+        """Return the same rows, with answers judged round a claimed circle, see :mod:`~.naming`.
 
-        Without one, or where the network does not answer residues of its period, it is this part itself.
+        Without a circle, or if the network does not answer residues of its period, this part itself is returned.
         """
         if circle is None or circle.period != self.circle:
             return self
@@ -133,7 +133,7 @@ class Part:
         return found
 
     def named(self, residues: Tensor) -> Tensor:
-        """Residues as they are counted here."""
+        """Return residues under the names that are used here."""
         return residues if self.step == 1 else self.step * residues % (self.circle or 1)
 
     def _computed(self, sites: Sequence[str] | None) -> Computed:
@@ -156,19 +156,19 @@ class Part:
         return Computed({site: torch.cat(parts) for site, parts in states.items()}, torch.cat(outputs))
 
     def at(self, table: PositionTable) -> PositionTable:
-        """The positions of these rows, from those of the data set."""
+        """Return the positions of these rows, from those of the data set."""
         return PositionTable(table.names, table.token[self.rows], table.valid[self.rows])
 
     def at_last(self, site: str) -> Tensor:
-        """(N, D) float64 unedited states at the last token."""
+        """Return the (N, D) float64 unedited states at the last token."""
         return self.states[site][torch.arange(len(self)), self.inputs.lengths - 1].double()
 
     def cells(self, site: str, table: PositionTable) -> Tensor:
-        """(N, P, D) unedited states at the positions of these rows."""
+        """Return the (N, P, D) unedited states at the positions of these rows."""
         return table.gather(self.states[site], torch.arange(len(self)))
 
     def run(self, site: str, table: PositionTable, count: int, cells: Cells) -> Tensor:
-        """The outputs under M edits of one site.
+        """Return the outputs under M edits of one site.
 
         Args:
             site: The site.
@@ -189,25 +189,25 @@ class Part:
         return outputs
 
     def unedited(self, table: PositionTable, rows: slice) -> tuple[Tensor, Tensor, dict[str, Tensor], Inputs]:
-        """What ``run_from`` asks for beside new states, of a slice of the rows: tokens, valid, states, prompts."""
+        """Return the other arguments of ``run_from`` for a slice of the rows: tokens, valid, states, prompts."""
         device = self.outputs.device
         states = {name: state[rows] for name, state in self.states.items()}
         inputs = Inputs(*(one[rows].to(device) for one in self.inputs))
         return table.token[rows].to(device), table.valid[rows].to(device), states, inputs
 
     def answers_of(self, outputs: Tensor) -> Tensor:
-        """(M, N) float64 answers, from (M, N, K) outputs, on the CPU."""
+        """Return the (M, N) float64 answers of (M, N, K) outputs, on the CPU."""
         return self.named(self.objective.decode(outputs.flatten(0, 1)).view(outputs.shape[:2]).cpu())
 
     def squared_errors(self, answers: Tensor) -> Tensor:
-        """(M, N) squared errors of answers, in answer units; round a claimed circle squared chords, in steps."""
+        """Return the (M, N) squared errors in answer units; round a claimed circle, squared chords in steps."""
         error = difference(answers, self.answers.double(), self.circle)
         return chords(error, self.turns, self.circle) if self.circle and self.turns else error.square()
 
     def guess_error(self) -> Tensor:
-        """The mean squared error that skill is measured against: of the constant; round a circle, of another's answer.
+        """The mean squared error of a guess, for skill: of the constant; round a circle, of another row's answer.
 
-        That is the mean over all pairs of different rows, so that no row guesses better than by chance.
+        The latter is the mean over all pairs of different rows, so that no row guesses better than chance.
         """
         truth, n = self.answers.double(), len(self)
         if not (self.circle and self.turns):
@@ -218,7 +218,7 @@ class Part:
         return total / (n * (n - 1))
 
     def scores(self, outputs: Tensor) -> Scores:
-        """How good the answers of (M, N, K) outputs are."""
+        """Return the scores of the answers of (M, N, K) outputs."""
         answers, truth = self.answers_of(outputs), self.answers.double()
         mse = self.squared_errors(answers).mean(dim=1)
         own = self.dataset.answers[self.rows].to(outputs.device)

@@ -1,21 +1,21 @@
-r"""Is it the variable, or what it goes with? A variable taken out *given* another, and what the answers make of it.
+r"""Partial interventions: removing a variable *given* another, to tell it from the variables that it correlates with.
 
-Taken out of a state, a variable takes along what is correlated with it: without x little is left of a sum of which x is
-the larger part, whether or not anything reads x, and moved along its pattern x moves the sum by as much. So what is
-taken out is the part of it that is *its own*: the residual e of its least-squares regression on the other variable g.
-The pattern of e, the regression of the states on it, holds g where it is: of a state ``g u + x v`` it is v, whatever
-the angle between u and v.
+Erasing a variable also erases what correlates with it: without x little is left of a sum of which x is the larger part,
+whether or not anything reads x, and steering x along its pattern moves the sum by as much. So only the variable's *own*
+part is removed: the residual e of its least-squares regression on the other variable g. The pattern of e, the
+regression of the states on it, leaves g unchanged: for a state ``g u + x v`` it is v, whatever the angle between u and
+v.
 
-Each row is moved along it by its own e, to where it would be if g said all of the variable. What the answers make of
-that is one *share*: with d the change of the answer that arithmetic demands and c the change that the network makes,
-:math:`\sum d c / \sum d^2`. It is 1 where the network reads the variable itself, and 0 where it reads g alone. Answers
-to a modulus are points on a circle, of a network with a score for each residue their mean by its probabilities. Where
-arithmetic demands nothing, d is the change that taking out the whole variable makes. The interval includes both
-samples: the pattern is fitted again without each of ten blocks of the rows to fit on, and the share averaged without
-each of ten blocks of the rows held out (delete-a-group jackknife); the two variances add.
+Each row is moved along this pattern by its own e, to where it would be if g determined the variable. The effect on the
+answers is one *share*: if arithmetic demands the change d of the answer and the network makes the change c, it is
+:math:`\sum d c / \sum d^2`. It is 1 if the network reads the variable itself, and 0 if it reads g alone. Answers to a
+modulus are points on a circle; for a network with a score for each residue, they are the mean of the points by its
+probabilities. If arithmetic demands nothing, d is the change that erasing the whole variable makes. The interval
+includes both samples: the pattern is fitted again without each of ten blocks of the rows to fit on, and the share is
+averaged without each of ten blocks of the held-out rows (delete-a-group jackknife); the two variances add.
 
-Beside it: the answers without what LEACE of e takes out (:mod:`arithprobe.interventions.erasure`), and with that of
-another row with the same g, of which it is known exactly what the answer must be.
+Two further results are the answers under LEACE of e (:mod:`arithprobe.interventions.erasure`), and the answers with the
+erased part of another row with the same g, for which the correct answer is known exactly.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class GivenTest:
 
 @dataclass(frozen=True)
 class GivenTests:
-    """A variable at one site's last token, given each of those that it may stand for."""
+    """A variable at one site's last token, given each variable that it may stand for."""
 
     probe_skill: float
     """Skill without the directions of its least-squares probe, taken out orthogonally, and nothing beside them."""
@@ -93,16 +93,16 @@ class _Fit(NamedTuple):
 
 
 def given_test(cell: Cell, variable: Variable, name: str, given: Tensor) -> GivenTest | None:
-    """Take out of the last token what is a variable's own.
+    """Remove a variable's own part from the last token.
 
     Args:
         cell: The site, at the last token alone.
         variable: The variable.
-        name: The other.
-        given: (N of all rows, G) float64 columns of the other; what is linear in them is not the variable's own.
+        name: The name of the other variable.
+        given: (N of all rows, G) float64 columns of the other; any linear function of them is not the variable's own.
 
     Returns:
-        The test, or None where nothing is its own: it is a linear function of the other.
+        The test, or None if the variable has no own part, because it is a linear function of the other.
     """
     part, rows = cell.part, cell.part.rows
     fitted_on = cell.bench.fit

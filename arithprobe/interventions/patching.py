@@ -1,8 +1,9 @@
-"""Activation patching: the state of one problem put into the run of another, clean into corrupted.
+"""Activation patching: putting the state of one problem into the run of another, clean into corrupted.
 
-How much of the gap between the two answers comes with the whole state of one cell? Two problems are always of one
-layout, so that every position means the same in both. Recovered fractions are slopes through the origin,
-``sum(d g) / sum(g^2)``, d the change of an answer and g the gap, so that pairs with a small gap do not blow them up.
+It measures how much of the gap between the two answers the whole state of one cell carries. The two problems always
+have the same layout, so that every position means the same in both. Recovered fractions are slopes through the origin,
+``sum(d g) / sum(g^2)``, with d the change of an answer and g the gap, so that pairs with a small gap do not blow them
+up.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ _ROUNDING = 1e-6  # of the largest answer: answers that differ less are equal
 class Recovered(NamedTuple):
     """A slope through the origin with its 95 % interval, see :mod:`~arithprobe.interventions.intervals`.
 
-    Over blocks of base sums, and of the sums fitted on where something was fitted.
+    The interval is over blocks of base sums and, if something was fitted, of the sums fitted on.
     """
 
     fraction: float
@@ -43,7 +44,7 @@ class Recovered(NamedTuple):
 
 @dataclass(frozen=True)
 class PatchingMap:
-    """Share of the answer gap that comes with the state of one cell, for every site and position."""
+    """The share of the answer gap that the state of one cell carries, for every site and position."""
 
     sites: tuple[str, ...]
     """S sites."""
@@ -62,10 +63,10 @@ class PatchingMap:
 
 
 def same_layout_donors(part: Part, seed: int) -> Tensor:
-    """(N,) another row of the same layout for each row, drawn at random; a row that is alone has itself.
+    """Draw for each row another row of the same layout, (N,); a row that is alone has itself.
 
-    Every row is the donor of one. Where that can be, the two are of different sums in one block of sums: an interval
-    that leaves blocks out leaves out whole pairs, since a donor varies between samples as much as the row does.
+    Every row is the donor of one row. If possible, the two have different sums in one block of sums: an interval that
+    leaves blocks out then leaves out whole pairs, since a donor varies between samples as much as the row does.
     """
     layout, group = part.dataset.layout[part.rows].numpy(), part.group.numpy()
     kind, generator = _among(layout, blocks_of(part.group).numpy(), group), np.random.default_rng(seed)
@@ -131,28 +132,28 @@ def patching_map(part: Part, sites: Sequence[str], table: PositionTable, donors:
 
 
 def answer_gap(part: Part, donors: Tensor) -> Tensor:
-    """(N,) answer of each row's donor minus its own; 0 where that is rounding noise, as of a model that is constant."""
+    """The (N,) answers of each row's donor minus its own; 0 for rounding noise, as in a constant model."""
     before = part.predictions
     gap = difference(before[donors], before, part.circle)
     return torch.where(gap.abs() > _ROUNDING * before.abs().max(), gap, 0.0)
 
 
 def whole_state_answers(part: Part, site: str, table: PositionTable, donors: Tensor) -> Tensor:
-    """(N,) answers with the donor's states at all positions of the table."""
+    """Return the (N,) answers with the donor's states at all positions of the table."""
     source = part.cells(site, table)[donors]
     return part.answers_of(part.run(site, table, 1, lambda _, rows: source[None, rows]))[0]
 
 
 def has_partner(donors: Tensor) -> Tensor:
-    """(N,) whether a row has a donor other than itself."""
+    """Whether each row has a donor other than itself, (N,)."""
     return donors != torch.arange(len(donors))
 
 
 def paired_rows(donors: Tensor) -> Tensor:
-    """(N,) whether a row has a donor other than itself, where two or more have.
+    """Whether each row has a donor other than itself, (N,); at least two must have one.
 
     Raises:
-        ArithprobeError: If fewer than two have.
+        ArithprobeError: If fewer than two have one.
     """
     paired = has_partner(donors)
     if int(paired.sum()) < FEWEST:
@@ -164,13 +165,13 @@ def paired_rows(donors: Tensor) -> Tensor:
 
 
 def recovered_fraction(change: Tensor, gap: Tensor, group: Tensor, refitted: Tensor | None = None) -> Recovered:
-    """Slope through the origin of a change on a gap, with its interval.
+    """Return the slope through the origin of a change on a gap, with its interval.
 
     Args:
         change: (N,) changes of the answers.
-        gap: (N,) what they are compared with.
+        gap: (N,) gaps that the changes are compared with.
         group: (N,) labels of the rows, for the interval.
-        refitted: (G, N) changes by what was fitted without each block of the rows to fit on; None where nothing was.
+        refitted: (G, N) changes by fits without each block of the rows to fit on; None if nothing was fitted.
     """
     block = blocks_of(group)
     products = torch.zeros(2, int(block.max()) + 1, dtype=torch.float64)

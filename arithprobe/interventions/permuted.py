@@ -1,8 +1,8 @@
-"""Erasers of labels that mean nothing: the same fit on labels permuted between groups, many at once.
+"""Erasers of permuted labels: the same fit on labels permuted between groups, many at once.
 
-This is the null of an eraser: what it takes out, and what that costs, when there is nothing to find. Labels are
-permuted between groups (sums; for what is a function of x, x), as in the null of the probes: a label that is one
-function of the sum has far larger chance covariances with states that are another than labels drawn row by row.
+This is the null of an eraser: what it removes, and what that costs, when there is nothing to find. Labels are permuted
+between groups (sums; for functions of x, values of x), as in the null of the probes: a label that is a function of the
+sum has far larger chance covariances with states that are another function of it than labels drawn row by row.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from arithprobe.problems.positions import PositionTable
 
 
 class Pairs(NamedTuple):
-    """M erasers of the P positions of a cell, for states of D dimensions."""
+    """A set of M erasers of the P positions of a cell, for states of D dimensions."""
 
     left: Array
     """(M, P, D, R) what is subtracted; columns of zeros where there is nothing to take out."""
@@ -33,13 +33,13 @@ class Pairs(NamedTuple):
 
 
 class PermutedFits:
-    """Erasers of one cell, fitted on permuted labels; each set is fitted once.
+    """The erasers of one cell fitted on permuted labels; each set is fitted once.
 
     Args:
         bench: The rows and their labels.
         site: The site.
         table: (N, P) positions of all rows.
-        null: Moments with permuted labels, by variable; permuted on the rows to fit on, by default.
+        null: Moments with permuted labels, by variable; by default labels are permuted on the rows to fit on.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PermutedFits:
         self._found: dict[tuple[object, ...], Pairs] = {}
 
     def why_not(self, variable: str) -> str:
-        """Why there are none of a variable, or empty."""
+        """The reason why a variable has no such erasers, or empty."""
         known = self._bench.fit is not None if self._null is None else variable in self._null
         return (
             "" if known and variable in self._bench.variables else f"no rows to fit permuted labels of {variable!r} on"
@@ -65,7 +65,7 @@ class PermutedFits:
         rank: int | None = None,
         choice: AlphaChoice | None = None,
     ) -> Pairs:
-        """Erasers of M permutations of a variable's labels, fitted as on the true ones.
+        """Return erasers of M permutations of a variable's labels, fitted as on the true ones.
 
         Raises:
             ArithprobeError: If there are no rows to fit on.
@@ -92,13 +92,13 @@ class PermutedFits:
 
 
 def permuted_moments(cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor, draws: int, seed: int) -> Moments:
-    """Moments of P cells with M permutations of labels, the k columns of one permutation side by side.
+    """Return the moments of P cells with M permutations of labels, the k columns of each permutation side by side.
 
     Args:
         cells: (n, P, D) states to fit on.
         valid: (n, P) False where a row has no such position.
         labels: (n, k) labels.
-        group: (n,) what labels are permuted between.
+        group: (n,) groups between which labels are permuted.
         draws: The number M.
         seed: Seed of the permutations.
     """
@@ -109,14 +109,14 @@ def permuted_moments(cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor
 
 
 def permuted_pairs(kind: ErasureKind, moments: Moments, k: int, choice: AlphaChoice, rank: int | None = None) -> Pairs:
-    """What :func:`~arithprobe.interventions.erasure.fit_erasers` makes of each permutation, cell by cell at once.
+    """Fit each permutation as :func:`~arithprobe.interventions.erasure.fit_erasers` does, cell by cell at once.
 
     Args:
-        kind: Which eraser.
-        moments: Of P cells, with M times k columns.
+        kind: The kind of eraser.
+        moments: Moments of P cells, with M times k columns.
         k: Columns of one permutation.
         choice: Ridge penalties of the probes.
-        rank: Directions that ``inlp`` takes out; k by default.
+        rank: Number of directions that ``inlp`` removes; k by default.
     """
     count, d = moments.cross.shape[2] // k, moments.mean_states.shape[1]
     width = (rank or k) if kind == "inlp" else k

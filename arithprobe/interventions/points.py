@@ -1,7 +1,7 @@
-r"""Answers as points, so that a change of them has a direction: numbers on a line, residues on circles.
+r"""Answers as points, so that their changes have a direction: numbers on a line, residues on circles.
 
-A residue r of k is :math:`e^{2 \pi i f r / k}` for each frequency f. Of a network with a score for each residue it is
-the mean of these points by its softmax probabilities: one that cannot decide is near 0, the mean of all residues.
+A residue r of k is :math:`e^{2 \pi i f r / k}` for each frequency f. For a network with a score for each residue, the
+point is the mean of these points by its softmax probabilities: an undecided answer is near 0, the mean of all residues.
 """
 
 import math
@@ -16,12 +16,12 @@ from arithprobe.problems.circles import Circle
 
 
 def points_of(part: Part, outputs: Tensor, circle: Circle | None) -> Tensor:
-    """(M, N, F) complex points of (M, N, K) outputs; of plain sums (M, N, 1) the answers themselves, as complex.
+    """Return the (M, N, F) complex points of (M, N, K) outputs; for plain sums, the (M, N, 1) answers themselves.
 
     Args:
         part: The rows.
-        outputs: (M, N, K).
-        circle: The circle whose F frequencies count; one turn a period by default.
+        outputs: (M, N, K) outputs.
+        circle: The circle whose F frequencies count; one turn per period by default.
     """
     k, objective = part.modulus, part.objective
     if k is None:
@@ -34,17 +34,17 @@ def points_of(part: Part, outputs: Tensor, circle: Circle | None) -> Tensor:
 
 
 def demanded_change(part: Part, variable: Variable, own: Tensor) -> Tensor | None:
-    """(N, F) change of the answers' points that arithmetic demands when something is taken off a variable.
+    """Return the (N, F) change of the answers' points that arithmetic demands when a part of a variable is removed.
 
-    Of residues it is that of the network's own points, which are shorter where it is not sure.
+    For residues it is the change of the network's own points, which are shorter if the network is not sure.
 
     Args:
         part: The rows.
         variable: The variable.
-        own: (N, K) what is taken off its columns.
+        own: (N, K) part that is subtracted from its columns.
 
     Returns:
-        Before minus after; None where arithmetic does not say.
+        Before minus after; None if arithmetic does not say.
     """
     rows, k = part.dataset, part.modulus
     per_unit = rows.per_unit(variable.name)

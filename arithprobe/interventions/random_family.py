@@ -1,4 +1,4 @@
-"""Random orthogonal subspaces to stand beside one that is taken out."""
+"""Random orthogonal subspaces as controls of an erased subspace."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _NO_SIZE = 1e-12  # share of the states' size that is no removal
 
 @dataclass(frozen=True)
 class RandomFamily:
-    """M random subspaces in the place of one, and how they compare."""
+    """A family of M random subspaces in the place of an erased one, and their effects."""
 
     name: FamilyName
     """Name of the way in which they were drawn, such as ``isotropic`` or ``permuted``."""
@@ -46,17 +46,17 @@ class RandomFamily:
 
     @property
     def high(self) -> float:
-        """95 % quantile of its increases of the RMSE, in answer units; NaN where there is nothing to compare with."""
+        """95 % quantile of its increases of the RMSE, in answer units; NaN if there is nothing to compare with."""
         return math.nan if math.isnan(self.percentile) else float(self.delta_rmse.quantile(0.95))
 
     @property
     def untold(self) -> str:
-        """Why there is no p where there should be one, or empty."""
+        """The reason why an expected p-value is missing, or empty."""
         return self.note if self.is_null else ""
 
 
 def size_of(left: Array, right: Array, moments: Array, n: Array) -> Array:
-    """(...) mean squared change of the states, all positions together, by the (P,) rows that have them."""
+    """The (...) mean squared change of the states over all positions, weighted by the (P,) rows that have them."""
     weight = n / n.max(initial=1.0)
     by_position = [
         removed_by(left[..., p, :, :], right[..., p, :, :], moment) * weight[p] for p, moment in enumerate(moments)
@@ -68,19 +68,19 @@ def size_of(left: Array, right: Array, moments: Array, n: Array) -> Array:
 def draw_beside(
     name: FamilyName, left: Array, right: Array, moments: Array, draws: int, seed: int, positions: Sequence[str]
 ) -> tuple[Array, str]:
-    """Random subspaces to stand beside one, zero at positions where there is nothing to take out.
+    """Draw random subspaces as controls of one; they are zero at positions where nothing is removed.
 
     Args:
         name: How they are drawn.
-        left: (P, D, R) of the subspace.
-        right: (P, D, R) of it.
-        moments: (P, D, D) second moments of the change that replaces a state altogether.
+        left: (P, D, R) ``L`` of the erased subspace.
+        right: (P, D, R) ``R`` of the erased subspace.
+        moments: (P, D, D) second moments of the change that replaces a whole state.
         draws: The number M.
         seed: Seed of the draws.
         positions: The P positions, for the note.
 
     Returns:
-        (M, P, D, R) orthonormal bases, and why there are none, or an empty note.
+        (M, P, D, R) orthonormal bases, and a note that says why there are none, or is empty.
     """
     require_kind(name, FamilyName, "random family")
     count, d, rank = left.shape
@@ -104,7 +104,7 @@ def draw_beside(
 
 
 def none_match(name: FamilyName, draws: int, position: str, found: Matched, target: float) -> str:
-    """That too few draws change the states as much."""
+    """Return the message that too few draws change the states as much."""
     where, times = " outside of it" * (name == "outside"), found.nearest / target
     return (
         f"{len(found.basis)} of the {draws} subspaces wanted{where} change {position} as much as this one, within "
@@ -113,7 +113,7 @@ def none_match(name: FamilyName, draws: int, position: str, found: Matched, targ
 
 
 def overlap_of(basis: Array, left: Array) -> float:
-    """Mean squared cosine between random subspaces and the one they stand beside, over positions that have one."""
+    """Mean squared cosine between random subspaces and the erased one, over positions that have one."""
     own = [np.linalg.qr(one[:, : rank_of(one)])[0] for one in left]
     parts = [
         np.square(np.swapaxes(basis[:, p], -1, -2) @ one).sum(axis=(1, 2)).mean() / one.shape[1]
@@ -131,5 +131,5 @@ def _apart(left: Array, right: Array) -> Array:
 
 
 def rank_of(left: Array) -> int:
-    """Columns that are not zero; they come first."""
+    """The number of nonzero columns, which come first."""
     return int((np.abs(left).sum(axis=0) > 0).sum())

@@ -1,6 +1,7 @@
-"""What would have been fitted without some of the rows to fit on: the same eraser, or pattern, a block of sums missing.
+"""Refits for intervals: the same eraser or pattern, fitted without one block of sums at a time.
 
-For intervals that include the fit (:mod:`~arithprobe.interventions.intervals`): at most ten blocks, a refit each.
+They serve intervals that include the fit (:mod:`~arithprobe.interventions.intervals`): at most ten blocks, with one
+refit each.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ Weights = tuple[Tensor, Tensor, Tensor]
 
 
 def moments_without_blocks(cells: Tensor, valid: Tensor, labels: Tensor, group: Tensor) -> list[Moments]:
-    """Moments of P cells over all rows but those of one block of groups, for each block.
+    """Return the moments of P cells over all rows except one block of groups, for each block.
 
     Args:
         cells: (n, P, D) states to fit on.
@@ -33,7 +34,7 @@ def moments_without_blocks(cells: Tensor, valid: Tensor, labels: Tensor, group: 
         group: (n,) labels of the rows, by which they are held out.
 
     Returns:
-        At most ten; none where all rows are in one block.
+        At most ten; none if all rows are in one block.
     """
     block = blocks_of(group)
     count = int(block.max()) + 1
@@ -46,11 +47,11 @@ def moments_without_blocks(cells: Tensor, valid: Tensor, labels: Tensor, group: 
 
 
 def refit_erasers(eraser: Eraser, parts: Sequence[Moments], choice: AlphaChoice) -> tuple[Eraser, ...]:
-    """The same eraser, fitted on other moments.
+    """Fit the same eraser on other moments.
 
     Args:
-        eraser: What is fitted again.
-        parts: Moments with its target's columns, one of each refit.
+        eraser: The eraser to fit again.
+        parts: Moments with its target's columns, one for each refit.
         choice: Penalties that it was fitted with.
     """
     again = partial(
@@ -67,7 +68,7 @@ def refit_erasers(eraser: Eraser, parts: Sequence[Moments], choice: AlphaChoice)
 
 
 def stacked(erasers: Sequence[Eraser]) -> tuple[Tensor, Tensor]:
-    """(M, P, D, R) ``left`` and ``right`` of M erasers, R the largest rank: others have columns of zeros."""
+    """Stack ``left`` and ``right`` of M erasers, (M, P, D, R); those below the largest rank R get columns of zeros."""
     width = max(one.rank for one in erasers)
     left, right = (
         torch.stack([F.pad(getattr(one, side), (0, width - one.rank)) for one in erasers]) for side in ("left", "right")
@@ -76,7 +77,7 @@ def stacked(erasers: Sequence[Eraser]) -> tuple[Tensor, Tensor]:
 
 
 def patterns_of(moments: Moments, positions: Sequence[int], choice: AlphaChoice) -> Weights:
-    """What a probe reads and what moves it, at some of the cells of some moments."""
+    """Return a probe's filter and pattern, at some of the cells of some moments."""
     parts = [filter_and_pattern(moments.cell(position), choice) for position in positions]
     slope, intercept, pattern = (torch.from_numpy(np.stack(one)) for one in zip(*parts, strict=True))
     return slope, intercept, pattern

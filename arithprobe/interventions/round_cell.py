@@ -11,7 +11,7 @@ class RoundCell(Cell):
     """A cell with answers, errors and shifts counted round a circle, see :mod:`arithprobe.interventions.naming`.
 
     Args:
-        plain: The same cell, with which it shares all that does not depend on how answers are counted.
+        plain: The same cell; both share all that does not depend on how answers are counted.
         circle: A circle of the answers.
     """
 
@@ -22,10 +22,10 @@ class RoundCell(Cell):
 
     @cached_property
     def row_space(self) -> RowSpace:
-        """What the rest of the network sees here, computed once for both."""
+        """The row space of the rest of the network at this cell, computed once for both."""
         return self._plain.row_space
 
 
 def round_cell(cell: Cell, circle: Circle | None) -> Cell:
-    """A cell judged round a claimed circle; itself without one, or where it is none of the answers."""
+    """Return a cell judged round a claimed circle; the cell itself without one, or if the answers are not on it."""
     return RoundCell(cell, circle) if circle is not None and circle.period == cell.part.circle else cell

@@ -1,4 +1,4 @@
-"""A variable moved at every position where it can be read, by the patterns of its probes there."""
+"""Steering of a variable at every position where it can be read, along the patterns of its probes there."""
 
 from collections.abc import Sequence
 
@@ -29,22 +29,22 @@ def steer(
     draws: int,
     seed: int,
 ) -> SteeringCurve | None:
-    """The response to moving a variable.
+    """Return the response to moving a variable.
 
     Args:
         part: Model and rows.
         site: The site.
         table: (N, P) positions of the rows.
-        variable: What is moved.
-        expected: Rise of the answer for +1; None where that is not one number.
-        r2: (P,) R2 of it.
-        fits: Moments of the rows to fit on, with its columns, and of them without each block of sums.
+        variable: The variable that is moved.
+        expected: Rise of the answer for +1; None if that is not one number.
+        r2: (P,) R2 of the variable.
+        fits: Moments of the rows to fit on, with its columns, and moments without each block of sums.
         choice: Ridge penalties of the probes.
-        draws: Random patterns beside it.
-        seed: Seed of them.
+        draws: Random patterns as controls.
+        seed: Seed of the random patterns.
 
     Returns:
-        The curve, or None where it is hardly readable, or nobody knows what the answer would be.
+        The curve, or None if the variable is hardly readable, or the expected answer is unknown.
     """
     circle = variable.circle if variable.circle is not None and variable.circle.period == part.modulus else None
     readable = np.flatnonzero(np.nan_to_num(r2, nan=0.0) >= _STEERABLE).tolist()

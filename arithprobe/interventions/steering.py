@@ -1,6 +1,6 @@
-r"""Steering: move the state along a quantity, and see whether the model's answer moves as arithmetic says.
+r"""Steering: move the state along a quantity, and test whether the model's answer moves as arithmetic says.
 
-*On a line*: adding ``delta`` times the pattern :math:`S w / (w^T S w)` raises what the probe w reads by delta, the way
+*On a line*: adding ``delta`` times the pattern :math:`S w / (w^T S w)` raises the reading of the probe w by delta, as
 states move when the quantity does; adding w itself would leave the distribution of the states. If the model uses what
 the probe reads, its answer rises by delta (times 10 for a tens digit, ...). A reading that explains a share R2 of the
 quantity is a shrunken copy of it: raising it by delta moves the state 1 / R2 times as far as the quantity itself does.
@@ -55,12 +55,12 @@ def steer_line(
         site: The site.
         table: (N, P) positions of the rows; the pattern of each is added at it, all at once.
         target: The quantity.
-        pattern: (P, D) float64 what is worth +1 at each position.
+        pattern: (P, D) float64 displacement that is worth +1 at each position.
         spread: Standard deviation of the quantity.
         expected: Rise of the answer for +1.
-        draws: Random patterns beside it.
-        seed: Seed of them.
-        refits: The pattern without each block of the rows fitted on; the interval includes the fit by them.
+        draws: Random patterns as controls.
+        seed: Seed of the random patterns.
+        refits: The pattern without each block of the rows fitted on; with them, the interval includes the fit.
     """
     steps, unit = (STEPS, spread) if part.modulus is None else (TURNS, 1 / expected)
     deltas = _deltas(part, expected, [step * unit for step in steps])
@@ -106,11 +106,10 @@ def steer_circle(
             and (P, D, 2 F) patterns.
         period: The period k.
         frequencies: The F frequencies f; their planes are turned together, each by its own angle.
-        turns: Shifts asked for, in units of the quantity (steps round the circle, where the part counts so), to both
-            sides.
-        draws: Random planes beside it, turned by the same readings.
-        seed: Seed of them.
-        refits: The weights as they are without each block of the rows fitted on.
+        turns: Shifts, in units of the quantity (steps round the circle, if the part counts in steps), to both sides.
+        draws: Random planes as controls, turned by the same readings.
+        seed: Seed of the random planes.
+        refits: The weights without each block of the rows fitted on.
     """
     pattern, cells = weights[2], part.cells(site, table)
     frequencies = named_frequencies(frequencies, period, part.step)

@@ -1,4 +1,4 @@
-"""What steering found."""
+"""The result of steering."""
 
 from dataclasses import dataclass
 

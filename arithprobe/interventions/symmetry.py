@@ -1,10 +1,10 @@
-"""Does the model treat problems alike that arithmetic treats alike, and others not?
+"""Symmetry tests: whether the model treats problems alike exactly when arithmetic does.
 
-Three changes of a problem, each with the shift of the answer that arithmetic demands: ``(x + d, y - d)`` must change
-nothing; ``(x + d, y)`` must move the answer by d; and with a modulus, ``(x + k, y)`` must change nothing, where a model
-of the plain sum would move by k. Only problems that stay inside the range of the data, and keep their layout, are
-compared, written as the data writes them (:mod:`arithprobe.data.rewriting`): the original notebook's curve also feeds
-negative numbers, with a sign the model never saw, and prompts of another length.
+Three changes of a problem are tested, each with the shift of the answer that arithmetic demands: ``(x + d, y - d)``
+must change nothing; ``(x + d, y)`` must move the answer by d; and with a modulus, ``(x + k, y)`` must change nothing,
+where a model of the plain sum would move by k. Only problems that stay inside the range of the data, and keep their
+layout, are compared, written as the data writes them (:mod:`arithprobe.data.rewriting`). The original notebook's curve
+also feeds negative numbers, with a sign the model never saw, and prompts of another length.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class SymmetryTest:
 
 
 def symmetry_tests(part: Part, donors: Tensor, steps: Sequence[int] | None = None) -> list[SymmetryTest]:
-    """Every change by every amount that leaves at least two problems to compare.
+    """Test every change by every amount that leaves at least two problems to compare.
 
     Args:
         part: Network and rows.

@@ -1,4 +1,4 @@
-"""What ablations came to, in words: the same on the terminal, the page, in figures and while a model trains."""
+"""Results of ablations in words, the same on the terminal, on the page, in figures and while a model trains."""
 
 import math
 from typing import NamedTuple
@@ -25,12 +25,12 @@ def p_beside(effect: AblationEffect, null: RandomFamily) -> str:
 
 
 def p_in_short(effect: AblationEffect, null: RandomFamily, *, told: bool = True) -> str:
-    """The same in a word or two, for a figure.
+    """The p-value against one null in a word or two, for a figure.
 
     Args:
         effect: The ablation.
-        null: What it is compared with.
-        told: Whether to write the p-value itself; else only what is displaced.
+        null: The null that it is compared with.
+        told: Whether to write the p-value itself; else only the displacement.
     """
     if not len(null.delta_rmse):
         return "no match" if "wanted" in null.note else "no draws"
@@ -42,25 +42,25 @@ def p_in_short(effect: AblationEffect, null: RandomFamily, *, told: bool = True)
 
 
 def cost_beside(effect: AblationEffect, family: RandomFamily) -> str:
-    """What 95 % of a family's draws cost less than and what they displace, or why that cannot be told."""
+    """The 95 % quantile of the cost of a family's draws and their displacement, or why that cannot be told."""
     if math.isnan(family.high):
         return untold_words(family)
     return f"{family.name} below {family.high:+.3g} ({_displacing(effect, family)})"
 
 
 def untold_words(family: RandomFamily) -> str:
-    """That nothing can be told against a family, and why."""
+    """The statement that nothing can be told against a family, and why."""
     return f"{family.name} {CANNOT_BE_TOLD}: {family.note}"
 
 
 def lost_words(lost: float, state: State) -> str:
-    """A share of the skill, or why there is none.
+    """The lost share of the skill in words, or the reason why there is none.
 
     >>> lost_words(0.4, "holds"), lost_words(math.nan, "does not hold")
     ('40% of the skill', 'cannot be told: there is no skill to lose')
 
     Args:
-        lost: Share of the intact skill that is lost, NaN where there is none.
+        lost: Share of the intact skill that is lost, NaN if there is none.
         state: Whether the model has learned its task, the ``state`` of its behaviour.
     """
     if math.isnan(lost):
@@ -69,7 +69,7 @@ def lost_words(lost: float, state: State) -> str:
 
 
 def no_skill(state: State) -> str:
-    """Why no share of the skill is lost; empty of a model that has learned something.
+    """The reason why no share of the skill can be lost; empty for a model that has learned something.
 
     >>> no_skill("cannot be told")
     'whether there is skill to lose is not known'
@@ -83,7 +83,7 @@ def no_skill(state: State) -> str:
 
 
 class Costliest(NamedTuple):
-    """The head without which the answers lose most."""
+    """The head whose ablation costs most."""
 
     layer: int
     """Its layer, from 0."""
@@ -94,7 +94,7 @@ class Costliest(NamedTuple):
 
 
 def costliest(ablation: HeadAblation) -> Costliest | None:
-    """Which head costs most; None where no cost is a number."""
+    """Return the head whose ablation costs most; None if no cost is a number."""
     costs = ablation.delta_rmse.nan_to_num(nan=-math.inf)
     layer, head = divmod(int(costs.argmax()), costs.shape[1])
     cost = float(costs[layer, head])
@@ -102,7 +102,7 @@ def costliest(ablation: HeadAblation) -> Costliest | None:
 
 
 def costliest_words(ablation: HeadAblation) -> str:
-    """Which head costs most and how much, without a full stop."""
+    """The head whose ablation costs most, and its cost, without a full stop."""
     found = costliest(ablation)
     if found is None:
         return f"the cost of {ablation.kind} ablation of a head {CANNOT_BE_TOLD}: it is not a number"
