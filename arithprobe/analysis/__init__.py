@@ -1,1 +1,1 @@
-"""Checkpoint in, result out: what the analysis commands and a notebook call."""
+"""Analyses from a checkpoint to a result, for the commands and for notebooks."""

@@ -1,4 +1,4 @@
-"""One pass of a model over the rows of a file: its behaviour, and its states for whoever looks at them."""
+"""One pass of a model over the rows of a file: it judges the behaviour and hands the states to observers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
@@ -24,7 +24,7 @@ Progress = Callable[[str], object]
 
 
 class Pass(NamedTuple):
-    """What a pass over the rows found."""
+    """The result of a pass over the rows."""
 
     behaviour: Behaviour
     """Has the model learned the task."""
@@ -63,8 +63,8 @@ def check_rows(loaded: LoadedModel, dataset: Rows) -> None:
     """Refuse rows that the model was not made for.
 
     Raises:
-        ArithprobeError: If they are of another task than it was trained on, or longer than its position table, or one
-            of both is something else.
+        ArithprobeError: If they have another task than it was trained on, are longer than its position table, or one
+            of the two is something else.
     """
     require_loaded(loaded, dataset)
     if loaded.task is not None and loaded.task != dataset.task:
@@ -78,10 +78,10 @@ def check_rows(loaded: LoadedModel, dataset: Rows) -> None:
 
 
 def require_loaded(loaded: object, dataset: object) -> None:
-    """Refuse what is no loaded model, or no data set: a path, a network, a module of Lightning.
+    """Refuse arguments that are not a loaded model and a data set, such as a path, a network or a LightningModule.
 
     Raises:
-        ArithprobeError: Saying how to make one.
+        ArithprobeError: If one is not; the text says how to make one.
     """
     if not isinstance(loaded, LoadedModel):
         raise ArithprobeError(
@@ -97,19 +97,19 @@ def require_loaded(loaded: object, dataset: object) -> None:
 
 
 def fidelity_of(network: Network, dataset: Rows) -> Fidelity | None:
-    """Whether a network keeps what it promises on these rows; None for this library's own, whose tests say so.
+    """Check that a network keeps its promises on these rows; None for this library's own, which its tests verify.
 
     Raises:
-        ArithprobeError: If it does not, naming the first promise that it breaks.
+        ArithprobeError: If it does not; the text names the first promise that it breaks.
     """
     return None if is_ours(network) else check(network, dataset).required()
 
 
 def chosen_options(kind: type[Options], given: Options | None) -> Options:
-    """The options of an analysis; its defaults without any.
+    """Return the options of an analysis, or its defaults if none are given.
 
     Raises:
-        ArithprobeError: If they are another's.
+        ArithprobeError: If they are the options of another analysis.
     """
     if given is not None and not isinstance(given, kind):
         raise ArithprobeError(f"expected {kind.__name__}(...), got a {type(given).__name__}")
@@ -117,7 +117,7 @@ def chosen_options(kind: type[Options], given: Options | None) -> Options:
 
 
 def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The sites asked for, from ``embed`` up.
+    """Return the requested sites, from ``embed`` up.
 
     Args:
         loaded: The model.
@@ -137,6 +137,6 @@ def chosen_sites(loaded: LoadedModel, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def random_init_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
-    """A model of the same architecture that was never trained; the global random state is not touched."""
+    """Return an untrained model of the same architecture; the global random state does not change."""
     path = f"random initialisation, seed {seed}"
     return loaded._replace(path=path, kind="random", model=loaded.model.untrained(seed))

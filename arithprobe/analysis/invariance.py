@@ -1,10 +1,10 @@
-"""Does the answer stay the same under ``(x + d, y - d)``, which leaves ``x + y`` the same?
+"""Test whether the answer stays the same under ``(x + d, y - d)``, which leaves ``x + y`` the same.
 
 The original notebook formatted the shifted problems of all rows and compared the answers with the right one. So its
-curve holds negative numbers, with a sign that the model never saw, numbers beyond the largest of the data, and prompts
-of another length. Here that curve stands beside one of the problems that stay in range and keep their layout, with the
-error of the same problems before the shift, and beside the distance of the two answers as a share of that between
-unrelated problems. :mod:`arithprobe.interventions.symmetry` tests more changes, and the hidden states.
+curve includes negative numbers, with a sign that the model never saw, numbers beyond the largest of the data, and
+prompts of another length. Here that curve is shown beside a curve of the problems that stay in range and keep their
+layout, with the error of the same problems before the shift, and beside the distance of the two answers as a share of
+that between unrelated problems. :mod:`arithprobe.interventions.symmetry` tests more changes, and the hidden states.
 """
 
 import math
@@ -48,17 +48,17 @@ class _Shifted:
 
 @dataclass(frozen=True, repr=False)
 class InvarianceCurve(Spoken, Invariance):
-    """The curve, which says what it shows."""
+    """The invariance curve with its findings."""
 
     @property
     def said(self) -> Said:
-        """A picture, and the table behind it."""
+        """The findings: a picture, and the table behind it."""
         from arithprobe.analysis.invariance_said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """By shift: the error of all rows and of those kept, and the share of the distance of unrelated problems."""
+        """The scores by shift: the errors of all and of kept rows, and the share of the distance of unrelated ones."""
         for at, d in enumerate(self.shifts):
             yield Score("", "", f"d = {d:+d}", "mse", float(self.mse[at]), n=self.n)
             yield Score("", "", f"d = {d:+d}", "kept_mse", float(self.kept_mse[at]), n=self.kept[at])
@@ -73,17 +73,17 @@ def invariance(
     batch_size: int = 128,
     seed: int = 0,
 ) -> InvarianceCurve:
-    """Answer the problems shifted by each d, in one pass over the rows a shift.
+    """Answer the problems shifted by each d, in one pass over the rows per shift.
 
     Args:
         loaded: The model.
         dataset: N problems.
         shifts: K values of d; 0 is the problem itself.
-        batch_size: Problems a batch.
-        seed: Of the pairs of unrelated problems.
+        batch_size: Problems per batch.
+        seed: Seed of the pairs of unrelated problems.
 
     Raises:
-        ArithprobeError: If there are no shifts, one is there twice, or the model was trained on another task.
+        ArithprobeError: If there are no shifts, a shift is repeated, or the model was trained on another task.
     """
     shifts = several("shifts", shifts, int)
     if not shifts or len(set(shifts)) < len(shifts):

@@ -1,4 +1,4 @@
-"""A study: one question asked of a checkpoint, with its options, its run, and what it says."""
+"""Studies: an analysis of a checkpoint, with its options, its run, and its findings."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ STUDIES: Mapping[str, str] = {
 
 
 class Study(ABC, Generic[OptionsT, ResultT]):
-    """A question asked of a checkpoint and a file of rows.
+    """An analysis of a checkpoint and a file of rows.
 
     ``arithprobe package.module:Class`` runs one: it parses the options, runs, writes records, pictures and the page
     file, and prints the blocks. Its module imports no PyTorch, so that ``--help`` is quick.
@@ -50,21 +50,21 @@ class Study(ABC, Generic[OptionsT, ResultT]):
 
     @abstractmethod
     def run(self, loaded: "LoadedModel", rows: "Rows", options: OptionsT, progress: "Progress") -> ResultT:
-        """Find out.
+        """Run the analysis.
 
         Args:
             loaded: The model.
-            rows: Rows that it was best not trained on.
-            options: What was asked for.
-            progress: Told of every step.
+            rows: The rows, preferably ones that the model was not trained on.
+            options: The options of the study.
+            progress: Is told of every step.
         """
 
     def said(self, result: ResultT) -> "Said":
-        """What the result says."""
+        """The findings of the result."""
         return result.said
 
     def warned(self, rows: "Rows", options: OptionsT) -> str:
-        """What to know before it starts, in one line; nothing by default."""
+        """The warning to show before the run, in one line; empty by default."""
         return ""
 
     @classmethod
@@ -74,10 +74,10 @@ class Study(ABC, Generic[OptionsT, ResultT]):
 
 
 def study_of(path: str) -> Study[Any, Any]:
-    """A study by its import path, ``package.module:Class``.
+    """Return a study by its import path, ``package.module:Class``.
 
     Raises:
-        ArithprobeError: If there is none.
+        ArithprobeError: If there is no such study.
     """
     module, _, name = path.partition(":")
     if module.startswith("."):

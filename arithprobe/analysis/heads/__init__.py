@@ -1,4 +1,4 @@
-"""What the attention heads look at, and what they do."""
+"""Analysis of attention heads: what they attend to, and what they do."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HeadsStudy(Study[HeadOptions, "HeadReport"]):
-    """``arithprobe heads``."""
+    """The study behind ``arithprobe heads``."""
 
     name = "heads"
     summary = "what each attention head attends to, and what the model loses without it"
@@ -25,7 +25,7 @@ class HeadsStudy(Study[HeadOptions, "HeadReport"]):
     pages, records = ("heads",), ("head_stats",)
 
     def run(self, loaded: "LoadedModel", rows: "Rows", options: HeadOptions, progress: "Progress") -> "HeadReport":
-        """Read, ablate and patch them."""
+        """Read, ablate and patch the heads."""
         from arithprobe.analysis.heads.run import analyse_heads
 
         return analyse_heads(loaded, rows, options, progress)

@@ -1,4 +1,4 @@
-"""What ``arithprobe heads`` can be asked for; without PyTorch, so that its help is quick."""
+"""The options of ``arithprobe heads``; no PyTorch is imported, so that its help is quick."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,5 +48,5 @@ class HeadOptions:
 
     @property
     def main(self) -> AblationKind:
-        """The ablation that stands beside random subspaces and in the scatter: ``mean``, if asked for."""
+        """The main ablation, compared with random subspaces and shown in the scatter: ``mean``, if requested."""
         return "mean" if "mean" in self.ablations else self.ablations[0]

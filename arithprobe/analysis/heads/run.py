@@ -1,4 +1,4 @@
-"""What the attention heads of a checkpoint look at, and what the model's answers lose without them."""
+"""Analysis of the attention heads of a checkpoint: their attention, and the loss of the answers without them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Untrained(NamedTuple):
-    """A network of the same architecture that was never trained."""
+    """An untrained network of the same architecture."""
 
     statistics: HeadStatistics
     """What its heads look at."""
@@ -49,7 +49,7 @@ class Untrained(NamedTuple):
 
 
 class Causal(NamedTuple):
-    """What heads do, measured by the model's own answers."""
+    """The causal effects of heads, measured by the model's own answers."""
 
     ablations: tuple[HeadAblation, ...]
     """What the answers lose without each head."""
@@ -65,7 +65,7 @@ class Causal(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class HeadReport(Spoken):
-    """What is known of the heads of a checkpoint."""
+    """The results for the attention heads of a checkpoint."""
 
     checkpoint: str
     """The model: path of the checkpoint, or what a model in memory is called."""
@@ -96,13 +96,13 @@ class HeadReport(Spoken):
 
     @property
     def said(self) -> Said:
-        """A line a head, what the answers lose without each, and what attention says about that."""
+        """The findings: a line per head, the loss without each, and how attention agrees with it."""
         from arithprobe.analysis.heads.said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """What each head looks at from the last token, and what the answers lose without it."""
+        """The attention of each head from the last token, and the loss of the answers without it."""
         from arithprobe.analysis.heads.scores import scores_of
 
         return scores_of(self)
@@ -115,12 +115,12 @@ def analyse_heads(
 
     Args:
         loaded: The model.
-        dataset: The rows; best ones it was not trained on.
+        dataset: The rows, preferably ones that it was not trained on.
         options: Which rows to show, which ablations, and which controls.
-        progress: True shows the steps as they start; a function is told the name of each.
+        progress: True shows the steps as they start; a function is called with the name of each.
 
     Raises:
-        ArithprobeError: If the rows do not fit the model, or a row to show is not there.
+        ArithprobeError: If the rows do not fit the model, or a row to show does not exist.
     """
     options = chosen_options(HeadOptions, options)
     check_rows(loaded, dataset)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class InterveneStudy(Study[InterveneOptions, "InterventionReport"]):
-    """``arithprobe intervene``."""
+    """The study behind ``arithprobe intervene``."""
 
     name = "intervene"
     summary = "causal ablation of probe directions, patching, interchange and steering"
@@ -28,7 +28,7 @@ class InterveneStudy(Study[InterveneOptions, "InterventionReport"]):
     def run(
         self, loaded: "LoadedModel", rows: "Rows", options: InterveneOptions, progress: "Progress"
     ) -> "InterventionReport":
-        """Take out, swap and move."""
+        """Ablate, swap and steer."""
         from arithprobe.analysis.intervene.run import intervene
 
         return intervene(loaded, rows, options, progress)

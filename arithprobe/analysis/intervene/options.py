@@ -1,4 +1,4 @@
-"""What ``arithprobe intervene`` can be asked for; without PyTorch, so that its help is quick."""
+"""The options of ``arithprobe intervene``; no PyTorch is imported, so that its help is quick."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

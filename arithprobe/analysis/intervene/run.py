@@ -1,7 +1,6 @@
-"""From decodable to used: what a model loses when a subspace is taken out of its forward pass, against random ones.
+"""Causal ablation: the loss of a model's answers without a subspace of its forward pass, against random subspaces.
 
-Rows are split by sum: subspaces, means and probes are fitted on one part, and everything reported is measured on the
-other.
+Rows are split by sum: subspaces, means and probes are fitted on one part, and all results are measured on the other.
 """
 
 import time
@@ -32,7 +31,7 @@ from arithprobe.said.notebook import Score, Spoken
 
 @dataclass(frozen=True, repr=False)
 class InterventionReport(Spoken):
-    """What the interventions on a checkpoint found."""
+    """The results of the interventions on a checkpoint."""
 
     checkpoint: str
     """The model: path of the checkpoint, or what a model in memory is called."""
@@ -70,13 +69,13 @@ class InterventionReport(Spoken):
 
     @property
     def said(self) -> Said:
-        """The ledger, and what the rest comes to."""
+        """The findings: the ledger, and a summary of the rest."""
         from arithprobe.analysis.intervene.said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """What is read, lost and moved, site by site; then single cells, swaps of quantities and symmetries."""
+        """The scores of reading, loss and steering by site; then single cells, swaps of quantities and symmetries."""
         from arithprobe.analysis.intervene.scores import scores_of
 
         return scores_of(self)
@@ -85,13 +84,13 @@ class InterventionReport(Spoken):
 def intervene(
     loaded: LoadedModel, dataset: Rows, options: InterveneOptions | None = None, progress: ProgressOption = None
 ) -> InterventionReport:
-    """Take subspaces out of a checkpoint's forward pass, swap and steer them, and score its own answers.
+    """Ablate, swap and steer subspaces in a checkpoint's forward pass, and score its own answers.
 
     Args:
         loaded: The model.
-        dataset: The rows; best ones it was not trained on.
-        options: What, where, and against which controls.
-        progress: True shows the steps as they start; a function is told the name of each.
+        dataset: The rows, preferably ones that it was not trained on.
+        options: The interventions, their sites, and the controls.
+        progress: True shows the steps as they start; a function is called with the name of each.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.

@@ -16,7 +16,7 @@ _WORTH_SAYING = 1e9  # bytes
 
 
 class ProbeStudy(Study[ProbeOptions, "ProbeReport"]):
-    """``arithprobe probe``."""
+    """The study behind ``arithprobe probe``."""
 
     name = "probe"
     summary = "linear, Fourier and MLP probes at every site, with controls; the ladder of evidence"
@@ -28,13 +28,13 @@ class ProbeStudy(Study[ProbeOptions, "ProbeReport"]):
     pages = records = ("probe", "ladder")
 
     def run(self, loaded: "LoadedModel", rows: "Rows", options: ProbeOptions, progress: "Progress") -> "ProbeReport":
-        """All probes, with their controls, and the ladder of evidence."""
+        """Fit all probes with their controls, and climb the ladder of evidence."""
         from arithprobe.analysis.probe.run import probe
 
         return probe(loaded, rows, options, progress)
 
     def warned(self, rows: "Rows", options: ProbeOptions) -> str:
-        """The memory that many rows take."""
+        """The warning about the memory that many rows take."""
         from arithprobe.analysis.probe.plan import memory_of
 
         needed = memory_of(rows, options)

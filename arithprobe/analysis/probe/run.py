@@ -1,4 +1,4 @@
-"""Every probe on one checkpoint, with its controls: what is decodable where, and against what."""
+"""All probes of one checkpoint, with their controls: linear, Fourier and MLP probes at every site."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ from arithprobe.said.notebook import Score, Spoken
 
 @dataclass(frozen=True, repr=False)
 class ProbeReport(Spoken):
-    """What the probes of a checkpoint found."""
+    """The results of the probes of a checkpoint."""
 
     checkpoint: str
     """Where the model comes from."""
@@ -88,13 +88,13 @@ class ProbeReport(Spoken):
 
     @property
     def said(self) -> Said:
-        """The scores beside their controls, and also how far the evidence reaches."""
+        """The findings: the scores beside their controls, and how far the evidence reaches."""
         from arithprobe.analysis.probe.said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """Every held-out score, of each target, site and position, and what interventions found."""
+        """All held-out scores of each target, site and position, and the results of interventions."""
         from arithprobe.analysis.probe.scores import scores_of
 
         return scores_of(self)
@@ -103,13 +103,13 @@ class ProbeReport(Spoken):
 def probe(
     loaded: LoadedModel, dataset: Rows, options: ProbeOptions | None = None, progress: ProgressOption = None
 ) -> ProbeReport:
-    """Probe a checkpoint.
+    """Probe a checkpoint: linear, Fourier and MLP probes at every site, with controls.
 
     Args:
         loaded: The model.
-        dataset: The rows to probe on; best ones it was not trained on.
-        options: What, where, and against which controls.
-        progress: True shows the steps as they start; a function is told the name of each.
+        dataset: The rows to probe on, preferably ones that the model was not trained on.
+        options: The targets, sites and controls.
+        progress: True shows the steps as they start; a function is called with the name of each.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or a state is not finite.

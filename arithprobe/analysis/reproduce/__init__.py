@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ReproduceStudy(Study[ReproduceOptions, "Reproduction"]):
-    """``arithprobe reproduce``."""
+    """The study behind ``arithprobe reproduce``."""
 
     name = "reproduce"
     summary = "the original notebook's tables, with held-out values and controls"
@@ -27,7 +27,7 @@ class ReproduceStudy(Study[ReproduceOptions, "Reproduction"]):
     def run(
         self, loaded: "LoadedModel", rows: "Rows", options: ReproduceOptions, progress: "Progress"
     ) -> "Reproduction":
-        """The numbers."""
+        """Compute the numbers."""
         from arithprobe.analysis.reproduce.run import reproduce
 
         return reproduce(loaded, rows, options, progress)

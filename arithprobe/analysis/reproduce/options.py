@@ -1,4 +1,4 @@
-"""What ``arithprobe reproduce`` can be asked for; without PyTorch, so that its help is quick."""
+"""The options of ``arithprobe reproduce``; no PyTorch is imported, so that its help is quick."""
 
 import re
 from collections.abc import Mapping
@@ -49,10 +49,10 @@ class ReproduceOptions:
             require_within("mlp_settings: ", hidden=hidden, depth=depth)
 
     def layers(self) -> list[tuple[int, int]]:
-        """Hidden units and depth of each MLP probe asked for.
+        """The hidden units and depth of each requested MLP probe.
 
         Raises:
-            ArithprobeError: If a setting is not of the form 128x1, or there is none.
+            ArithprobeError: If a setting does not have the form 128x1, or there is none.
         """
         if not self.mlp_settings:
             raise ArithprobeError("mlp_settings is empty; expected settings such as 128x1, or no_mlp true")

@@ -1,8 +1,8 @@
-"""The numbers the original notebook prints, by its protocol, beside what an honest protocol finds on the same rows.
+"""The numbers that the original notebook prints, beside those of a held-out protocol on the same rows.
 
-*Held out*: every fit (probe, standardisation, head) on four of five folds of sums, scored on the fifth; MLPs by
-:func:`~arithprobe.probes.nonlinear.mlp_scores`. *Null*: the notebook's number on labels permuted between sums.
-*Random init*: the notebook's number on networks of the same architecture that were never trained.
+*Held out*: every fit (probe, standardisation, head) is made on four of five folds of sums and scored on the fifth; MLPs
+are scored by :func:`~arithprobe.probes.nonlinear.mlp_scores`. *Null*: the notebook's number on labels permuted between
+sums. *Random init*: the notebook's number on untrained networks of the same architecture.
 """
 
 import math
@@ -51,7 +51,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, repr=False)
 class Reproduction(Spoken):
-    """Everything found; the numbers have the notebook's names."""
+    """The results of a reproduction; the numbers have the notebook's names."""
 
     checkpoint: str
     """Where the model comes from."""
@@ -77,7 +77,7 @@ class Reproduction(Spoken):
     """What the notebook printed, for its own checkpoint."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As written to ``reproduction.json``."""
+        """The content of ``reproduction.json``."""
         whole = asdict(self)
         columns: dict[str, Any] = whole.pop("columns")._asdict()
         return (
@@ -86,13 +86,13 @@ class Reproduction(Spoken):
 
     @property
     def said(self) -> Said:
-        """The table of the numbers, and what each means."""
+        """The findings: the table of the numbers, and what each means."""
         from arithprobe.analysis.reproduce.said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """Each number by the notebook's protocol, and held out; its null is permuted labels."""
+        """Each number by the notebook's protocol and held out; its null is permuted labels."""
         for label, keys in shown_rows(self.columns):
             one = by_protocol(self.columns, *keys)
             for name, value in (("notebook's protocol", one.notebook), ("held out", one.held_out)):
@@ -104,13 +104,13 @@ class Reproduction(Spoken):
 def reproduce(
     loaded: LoadedModel, rows: Rows, options: ReproduceOptions | None = None, progress: ProgressOption = None
 ) -> Reproduction:
-    """Compute the notebook's numbers and what stands beside them.
+    """Compute the notebook's numbers, with held-out values and controls.
 
     Args:
         loaded: The model.
         rows: The validation rows.
         options: Task, controls and networks; the defaults if None.
-        progress: True shows the steps as they start; a function is told the name of each.
+        progress: True shows the steps as they start; a function is called with the name of each.
 
     Raises:
         ArithprobeError: See :func:`require_notebook_rows`.

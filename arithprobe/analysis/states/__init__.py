@@ -1,1 +1,1 @@
-"""What a linear probe reads from any states, of any network: no checkpoint, no rows of ours."""
+"""Linear probes of any states from any network; they need no checkpoint and none of this library's rows."""

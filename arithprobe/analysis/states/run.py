@@ -1,4 +1,4 @@
-"""Ridge probes of any states: tensors in, held-out scores with null and interval out."""
+"""Ridge probes of any states: from tensors to held-out scores with null and interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,7 +25,7 @@ _HERE = "last"  # the one position, as scores of one cell are asked for by defau
 
 @dataclass(frozen=True, repr=False)
 class StatesReport(Spoken):
-    """What ridge probes read from states."""
+    """The results of ridge probes of states."""
 
     rows: int
     """N rows of states."""
@@ -50,13 +50,13 @@ class StatesReport(Spoken):
 
     @property
     def said(self) -> Said:
-        """The scores beside their null."""
+        """The findings: the scores beside their null."""
         from arithprobe.analysis.states.said import said_of
 
         return said_of(self)
 
     def scores(self) -> Iterator[Score]:
-        """Held-out R2, and that of the rows the probes were fitted on, of each target and site."""
+        """The held-out R2 of each target and site, and the R2 on the rows that the probes were fitted on."""
         for one in self.ridge:
             for cell in one.cells():
                 place = (str(cell["site"]), "", one.target)
@@ -76,17 +76,17 @@ def probe_states(
     seed: int = 0,
     progress: ProgressOption = None,
 ) -> StatesReport:
-    """What a ridge probe reads from any states: held-out R2 with its 95 % interval, beside permuted labels.
+    """Fit ridge probes to any states: held-out R2 with its 95 % interval, and a permutation null.
 
-    The probes are those of ``arithprobe probe``: float64, the penalty chosen on the training rows, each fold held out
-    in turn, and labels permuted between groups as the null. States are read in batches; nothing needs a gradient.
+    The probes are those of ``arithprobe probe``: they use float64, choose the penalty on the training rows, hold out
+    each fold in turn, and permute labels between groups for the null. States are read in batches; no gradient is needed.
 
     **Which rows are held out together** decides what a score means. Rows of one group share what a probe could
-    memorise, so a group is never in both parts of a split. Without ``groups`` these are the rows of equal target value,
-    for each target by itself: no probe is scored on a value that it was fitted on. Give ``groups`` where rows share
-    more than that: the same problem asked twice, tokens of one text, frames of one film. ``range(n)`` holds out each
-    row for itself: right where rows are independent, and a leak where they are not. A target of few values, such as 0
-    and 1, has too few of them to be held out by, and needs ``groups``.
+    memorise, so a group is never in both parts of a split. Without ``groups``, a group is the rows of equal target
+    value, separately for each target: no probe is scored on a value that it was fitted on. Give ``groups`` if rows
+    share more than that: the same problem asked twice, tokens of one text, frames of one film. ``range(n)`` holds out
+    each row on its own: this is right if rows are independent, and a leak if they are not. A target with few values,
+    such as 0 and 1, has too few of them for groups, and needs ``groups``.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> states, targets = torch.randn(400, 8, generator=generator), torch.arange(400) % 40
@@ -96,24 +96,24 @@ def probe_states(
     [True, False]
 
     Args:
-        states: (n, d) states, (n, sites, d), or (n, d) by the name of a site, d as it may be: a tensor of any type on
-            any device, or an array.
+        states: (n, d) or (n, sites, d) states, or a mapping from the name of a site to (n, d) states, where d may
+            differ: tensors of any type on any device, or arrays.
         targets: (n,) numbers; or several by name, as a mapping or a data frame.
-        groups: (n,) numbers or words; rows of one are held out together. By default the value of each target.
+        groups: (n,) numbers or words; rows of one group are held out together. By default the value of each target.
         alphas: Ridge penalties to choose from by generalised cross-validation, of states of unit variance in each
             dimension.
         folds: Folds of groups, each held out in turn.
         permutations: Label permutations of the null, at least 19; p is at least ``1 / (1 + permutations)``.
-        seed: Their seed.
-        progress: True shows the steps as they start; a function is told the name of each.
+        seed: Seed of the permutations.
+        progress: True shows the steps as they start; a function is called with the name of each.
 
     Returns:
-        The scores: ``ridge`` holds them by target, ``to_frame()`` as a data frame; a notebook shows a table and a
-        picture. Fewer than 15 groups have no interval.
+        The scores: ``ridge`` holds them by target, and ``to_frame()`` returns a data frame; a notebook shows a table
+        and a picture. There is no interval with fewer than 15 groups.
 
     Raises:
-        ArithprobeError: If shapes do not agree, a number is not finite, a target does not vary or is made of words,
-            groups are fewer than folds, or an option is out of range.
+        ArithprobeError: If shapes do not agree, a number is not finite, a target does not vary or consists of words,
+            there are fewer groups than folds, or an option is out of range.
     """
     for name, value in {"folds": folds, "permutations": permutations, "seed": seed}.items():
         several(name, [value], int)
