@@ -79,7 +79,7 @@ def probe_states(
     """Fit ridge probes to any states: held-out R2 with its 95 % interval, and a permutation null.
 
     The probes are those of ``arithprobe probe``: they use float64, choose the penalty on the training rows, hold out
-    each fold in turn, and permute labels between groups for the null. States are read in batches; no gradient is needed.
+    each fold in turn, and permute labels between groups for the null. States are read in batches, without gradients.
 
     **Which rows are held out together** decides what a score means. Rows of one group share what a probe could
     memorise, so a group is never in both parts of a split. Without ``groups``, a group is the rows of equal target
