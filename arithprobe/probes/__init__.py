@@ -1,1 +1,1 @@
-"""Probes: pure functions from hidden states and targets to held-out scores. No Lightning, no files, no figures."""
+"""Probes: pure functions from hidden states and targets to held-out scores, without Lightning, files or figures."""

@@ -1,4 +1,4 @@
-"""Shares of right answers, and what is known of them from so many rows."""
+"""Shares of correct answers, and their intervals."""
 
 import math
 
@@ -12,7 +12,7 @@ def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[floa
     """The exact interval of a rate (Clopper and Pearson 1934, https://doi.org/10.1093/biomet/26.4.404).
 
     Its ends are the rates at which this many successes or fewer, or this many or more, have a chance of
-    ``(1 - level) / 2``. Rows are taken as independent.
+    ``(1 - level) / 2``. Rows are assumed to be independent.
 
     >>> low, high = binomial_interval(8, 10)
     >>> round(low, 4), round(high, 4)
@@ -24,7 +24,7 @@ def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[floa
         level: Coverage.
 
     Returns:
-        Its two ends; NaN where there are no answers.
+        The two ends; NaN if there are no answers.
     """
     if n == 0:
         return math.nan, math.nan
@@ -35,7 +35,7 @@ def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[floa
 
 
 def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Tensor:
-    """How far predictions are off; the shorter way round the circle where there is a modulus.
+    """The absolute error of predictions; with a modulus, the shorter way round the circle.
 
     >>> import torch
     >>> distance(torch.tensor([96.0, 1.0]), torch.tensor([1.0, 1.0]), 97).tolist()
@@ -45,7 +45,7 @@ def distance(predicted: Tensor, true: Tensor, modulus: int | None = None) -> Ten
 
 
 def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None) -> Tensor:
-    """Share of predictions not more than k off, over the last axis; NaN where there are none.
+    """The share of predictions that are at most k off, over the last axis; NaN if there are none.
 
     >>> import torch
     >>> within(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 1, modulus=97).item()
@@ -55,7 +55,7 @@ def within(predicted: Tensor, true: Tensor, k: float, modulus: int | None = None
 
 
 def circular_error(predicted: Tensor, true: Tensor, modulus: int) -> Tensor:
-    """Mean distance round the circle, over the last axis; guessing gives about a quarter of the modulus.
+    """The mean distance round the circle, over the last axis; a guess has about a quarter of the modulus.
 
     >>> import torch
     >>> circular_error(torch.tensor([96.0, 3.0]), torch.tensor([0.0, 0.0]), 97).item()

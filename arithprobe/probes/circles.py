@@ -17,7 +17,7 @@ from arithprobe.problems.circles import Circle
 
 @dataclass(frozen=True)
 class FourierScores:
-    """Scores of one circle: F frequencies x S sites x P positions, (F, S, P) where not said otherwise."""
+    """Scores of one circle: F frequencies x S sites x P positions, (F, S, P) unless said otherwise."""
 
     circle: Circle
     """What was probed for, the degenerate frequencies left out."""
@@ -57,12 +57,12 @@ class FourierScores:
 
     @property
     def above_null(self) -> Tensor:
-        """Whether it is read better than a constant, and above the max-statistic null at 5 %."""
+        """Whether each frequency is read better than a constant, and above the max-statistic null at 5 %."""
         return is_above_null(self.r2, self.p_max)
 
     @property
     def key(self) -> Tensor:
-        """Whether it is a key frequency: above the null, and of this period rather than of a neighbouring one."""
+        """Whether each is a key frequency: above the null, and of this period rather than of a neighbouring one."""
         return is_key_frequency(self.r2, self.p_max, self.lead)
 
     def key_frequencies(self, site: str, position: str = "last") -> list[int]:
@@ -70,7 +70,7 @@ class FourierScores:
         return [self.circle.frequencies[f] for f in self._best_first(self.key, site, position)]
 
     def other_waves(self, site: str, position: str = "last") -> dict[int, str]:
-        """Frequencies above the null that are no key frequencies, best first, and what they are, in words."""
+        """The frequencies above the null that are not key frequencies, best first, and what they are, in words."""
         row, column = self._cell(site, position)
         found = self._best_first(self.above_null & ~self.key, site, position)
         return {
@@ -85,11 +85,11 @@ class FourierScores:
         return sorted(found, key=lambda f: float(self.r2[f, row, column]), reverse=True)
 
     def of_full_period(self) -> list[int]:
-        """Indices of the frequencies that share no divisor with the period: the others have a shorter one."""
+        """Indices of the frequencies that share no divisor with the period; the others have a shorter period."""
         return [f for f, n in enumerate(self.circle.frequencies) if math.gcd(n, self.circle.period) == 1]
 
     def at(self, site: str, position: str = "last") -> list[dict[str, Any]]:
-        """The scores of one cell, a record a frequency."""
+        """The scores of one cell, one record per frequency."""
         row, column = self._cell(site, position)
         names = ("p", "p_max", "discovered", "encode_fve", "relabelled", "neighbour", "lead")
         return [
@@ -101,7 +101,7 @@ class FourierScores:
         ]
 
     def cells(self, position: str = "last") -> Iterator[dict[str, Any]]:
-        """One flat record a site and frequency, with ``key``, whether it is a key frequency there."""
+        """One flat record per site and frequency; ``key`` says whether it is a key frequency there."""
         for site in self.sites:
             key = self.key_frequencies(site, position)
             for cell in self.at(site, position):
@@ -141,12 +141,12 @@ class PeriodScore(NamedTuple):
 
     @property
     def of_period(self) -> State:
-        """Whether it is of this period rather than of a neighbouring one."""
+        """Whether the frequency is of this period rather than of a neighbouring one."""
         return state_of_lead(self.lead)
 
     @property
     def above_null(self) -> bool:
-        """Whether it is read better than a constant, and than permuted labels at any of the group's small periods."""
+        """Whether it is read better than a constant, and than permuted labels at any small period of the group."""
         return is_above_null(self.r2, self.p)
 
     @property
@@ -156,12 +156,12 @@ class PeriodScore(NamedTuple):
 
     @property
     def other_wave(self) -> str:
-        """What it is, in words, where it is above the null and not found; else empty."""
+        """What the frequency is, in words, if it is above the null but not found; else empty."""
         return said_of(self.of_period, self.circle, self.frequency) if self.above_null else ""
 
 
 def best_periods(small: Sequence[FourierScores], site: str) -> list[PeriodScore]:
-    """The best frequency of each small circle, tested over all circles that share its permutations."""
+    """Return the best frequency of each small circle, tested over all circles that share its permutations."""
     groups = [one.frequencies[0].group for one in small]
     cell = (small[0].sites.index(site), small[0].positions.index("last")) if small else (0, 0)
     highest: dict[str, Tensor] = {}

@@ -1,12 +1,12 @@
-"""How well a claimed variable can be read at the last token, and by what that could be explained away.
+"""Probes of claimed variables at the last token, with the controls that could explain their scores away.
 
-A claim is that a variable lies on a line, or round a circle. Beside the held-out R2 of its probe stand
+A claim is that a variable lies on a line or round a circle. The held-out R2 of its probe is compared with
 
-* the *null*: permuted labels (of a circle, the largest over its frequencies);
+* the *null*: permuted labels (for a circle, the largest over its frequencies);
 * the *control task*: a probe that memorises (:mod:`arithprobe.probes.selectivity`);
 * the *relabelled* line or circle: the same values, renamed at random 19 times. A probe that scores as well on one of
-  them, at any frequency, tells values apart, whatever their order: there is no line and no circle;
-* of a circle, *neighbouring periods* (:mod:`arithprobe.probes.neighbours`).
+  them, at any frequency, tells values apart whatever their order: there is no line and no circle;
+* for a circle, *neighbouring periods* (:mod:`arithprobe.probes.neighbours`).
 """
 
 import math
@@ -32,7 +32,7 @@ _FEWEST_VALUES = 3  # two values lie on a line in any order
 
 
 class Claim(NamedTuple):
-    """A variable, and the shape that it is claimed to have."""
+    """A variable, and the shape on which it is claimed to lie."""
 
     name: str
     """As asked for: a target, planes of a circle (then all of them are claimed), or ``residue`` (at any frequency)."""
@@ -41,15 +41,15 @@ class Claim(NamedTuple):
 
     @property
     def shape(self) -> Literal["line", "circle"]:
-        """What it is claimed to lie on."""
+        """The shape on which the variable is claimed to lie."""
         return "line" if self.circle is None else "circle"
 
 
 def claim_of(name: str, rows: Rows, most: int = MOST_FREQUENCIES) -> Claim:
-    """A claim by name.
+    """Return a claim by name.
 
-    The residue is claimed to go round a circle of its modulus, at any frequency up to ``most``; planes such as
-    ``summod10f1+2`` at all of those; any other target to lie on a line.
+    The residue is claimed to go round a circle of its modulus at any frequency up to ``most``; planes such as
+    ``summod10f1+2`` are claimed at all of their frequencies; any other target is claimed to lie on a line.
 
     Raises:
         ArithprobeError: If the data has no such variable, it does not vary, or its planes have a shorter period.
@@ -68,7 +68,7 @@ def claim_of(name: str, rows: Rows, most: int = MOST_FREQUENCIES) -> Claim:
 
 
 class ClaimScores(NamedTuple):
-    """Scores of a claim at the last token of S sites; (F, S) each, F the frequencies of a circle, or 1."""
+    """Scores of a claim at the last token of S sites; (F, S) each, for F frequencies of a circle, or 1."""
 
     claim: Claim
     """With the frequencies that are not degenerate."""
@@ -98,11 +98,11 @@ class ClaimScores(NamedTuple):
 
     @property
     def key(self) -> Tensor:
-        """Whether it is a key frequency; of a line nowhere."""
+        """Whether each is a key frequency; False everywhere for a line."""
         return is_key_frequency(self.r2, self.p, self.lead)
 
     def deciding(self, site: str) -> int:
-        """Which of the F decides at a site: the best of the residue's, the worst of planes that are claimed by name."""
+        """The frequency that decides at a site: the best of the residue's, the worst of planes claimed by name."""
         r2 = self.r2[:, self.sites.index(site)].nan_to_num(nan=-torch.inf)
         return int(r2.argmin() if planes_of(self.claim.name) is not None else r2.argmax())
 
@@ -115,14 +115,14 @@ class ClaimSurvey:
         rows: The data set.
         sites: The S sites.
         last: (N, 1) the last token of every row.
-        split: How rows are held out; without permutations no control is computed, as for an untrained network.
+        split: How rows are held out; without permutations no controls are computed, as for an untrained network.
         d_model: Width D of the states.
 
     Raises:
         ArithprobeError: If the claim has only degenerate frequencies, or a fold is too small.
 
     Attributes:
-        own: What is read of the claim itself, frequency by frequency; without controls.
+        own: The survey of the claim itself, frequency by frequency, without controls.
         split: How rows are held out, by the claim's group.
     """
 
@@ -160,7 +160,7 @@ class ClaimSurvey:
                 survey.update(states, rows)
 
     def r2(self) -> Tensor:
-        """(F, S) held-out R2 alone, as of an untrained network."""
+        """The (F, S) held-out R2 alone, as for an untrained network."""
         count = 1 if self.claim.circle is None else len(self.claim.circle.frequencies)
         return torch.stack([one.r2[:, 0] for one in self._ridge.scores("claim")[0][:count]])
 

@@ -1,7 +1,7 @@
-"""Controls: what a probe must not find, or finds without any training of the model.
+"""Controls of probes: labels that a probe must not find, and scores without any training of the model.
 
-The permuted labels of the null are drawn in :mod:`arithprobe.probes.splits`, the relabelled circle in
-:mod:`arithprobe.probes.fourier`. The random-init twin is a model, so the caller makes it, and hands in its scores.
+:mod:`arithprobe.probes.splits` draws the permuted labels of the null, and :mod:`arithprobe.probes.fourier` the
+relabelled circle. The random-init twin is a model, so the caller makes it and passes its scores.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ _ROWS = 10_000  # rows turned into features at a time
 
 
 def control_labels(values: Tensor, kind: Tensor, seed: int) -> Tensor:
-    """Labels of a control task: every type of row has one fixed label, drawn from the true labels at random.
+    """Draw labels of a control task: every type of row has one fixed label, drawn at random from the true labels.
 
-    They say nothing about what a state represents; a probe can learn them only by memorising types (Hewitt and Liang
+    They are unrelated to what a state represents; a probe can learn them only by memorising types (Hewitt and Liang
     2019, https://arxiv.org/abs/1909.03368).
 
     Args:
         values: (N,) true labels.
         kind: (N,) int64 type of each row.
-        seed: Seed of the draw; the global random state is not touched.
+        seed: Seed of the draw; the global random state does not change.
 
     Returns:
         (N,) labels, equal for rows of one type.
@@ -42,7 +42,7 @@ def control_labels(values: Tensor, kind: Tensor, seed: int) -> Tensor:
 
 
 class TwinComparison(NamedTuple):
-    """A score of a trained model beside those of twins that were never trained; (S, P) each."""
+    """The scores of a trained model beside those of untrained twins; (S, P) each."""
 
     r2: Tensor
     """Held-out R2 of the trained model."""
@@ -59,12 +59,12 @@ class TwinComparison(NamedTuple):
 
     @property
     def explained(self) -> Tensor:
-        """Share of the trained R2 that needs no training, ``max(twin, 0) / r2``; NaN where :meth:`why_not` says why."""
+        """Share of the trained R2 that needs no training, ``max(twin, 0) / r2``; NaN if :meth:`why_not` says why."""
         is_share = (self.r2 > self.floor) & (self.twin <= self.r2)
         return torch.where(is_share, self.twin.clamp(min=0) / self.r2, torch.nan)
 
     def why_not(self, site: int, position: int) -> str:
-        """Why there is no share at a cell, by its indices; empty where there is one."""
+        """The reason why a cell, given by its indices, has no share; empty if it has one."""
         r2, twin, floor = (float(one[site, position]) for one in (self.r2, self.twin, self.floor))
         if twin > max(r2, floor):
             return UNTRAINED_MORE
@@ -74,18 +74,18 @@ class TwinComparison(NamedTuple):
 
 
 def compare_with_twins(trained: CellScores, *twins: CellScores) -> TwinComparison:
-    """How much of a score needs no training."""
+    """Compare a score with that of untrained twins."""
     others = torch.stack([twin.r2 for twin in twins])
     mean, floor = others.mean(dim=0), trained.null_high.nan_to_num(nan=0.0).clamp(min=0.0)
     return TwinComparison(trained.r2, mean, others.amin(dim=0), others.amax(dim=0), floor, len(twins))
 
 
 def surface_scores(rows: Rows, targets: Sequence[Target], split: Split) -> dict[str, list[CellScores]]:
-    """What the text alone gives a ridge probe, without any network.
+    """Score ridge probes of the text alone, without any network.
 
     Args:
         rows: The data set.
-        targets: What to probe for.
+        targets: The targets to probe for.
         split: How rows are held out.
 
     Returns:

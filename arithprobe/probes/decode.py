@@ -1,4 +1,4 @@
-"""From the angle that a Fourier probe reads to the value it stands for."""
+"""Decoding of the angles that a Fourier probe reads into values."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class AngleDecoding:
 
 
 def decode_values(waves: Tensor, circle: Circle, columns: Sequence[int]) -> Tensor:
-    """The values whose waves agree best with what was read.
+    """Return the values whose waves agree best with the probe's outputs.
 
     >>> circle = Circle("residue", 5, (1, 2))
     >>> angle = 2 * torch.pi * torch.outer(torch.arange(5.0), torch.tensor([1.0, 2.0])) / 5
@@ -55,12 +55,12 @@ def decode_values(waves: Tensor, circle: Circle, columns: Sequence[int]) -> Tens
     [0, 1, 2, 3, 4]
 
     Args:
-        waves: (..., W) cosines and sines read, frequency by frequency.
+        waves: (..., W) predicted cosines and sines, frequency by frequency.
         circle: Period and frequencies.
         columns: F + 1 offsets of each frequency's columns.
 
     Returns:
-        (...) int64 in 0..period - 1, the argmax of the summed products of waves read and waves of the value.
+        (...) int64 in 0..period - 1: the argmax of the summed products of predicted waves and waves of the value.
     """
     values = torch.arange(circle.period, dtype=torch.float64)
     table = []
@@ -73,12 +73,12 @@ def decode_values(waves: Tensor, circle: Circle, columns: Sequence[int]) -> Tens
 
 
 def decode_angles(survey: FourierSurvey, sample: StateSample, number: int = 0) -> AngleDecoding:
-    """Decode the held-out rows of a sample by probes that were not fitted on their fold.
+    """Decode the held-out rows of a sample with probes that were not fitted on their fold.
 
     Args:
         survey: Moments of the whole pass, with the position ``last``.
         sample: States of the last token at the survey's sites.
-        number: Which of the survey's circles.
+        number: The number of the circle in the survey.
 
     Raises:
         ArithprobeError: If the sample has no held-out row.

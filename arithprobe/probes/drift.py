@@ -1,17 +1,18 @@
-"""What a network reads that only drifts: the bar that a variable has to clear before training is said to have made it.
+"""The drift control: the R2 of networks that only drift, which a variable must exceed to count as learned.
 
-Hidden states of any network hold much of what it reads. When weights wander without an aim, R2 of a true variable rises
-here and falls there, by far more than its interval over rows, and stays so for many validations: a probe that is well
-calibrated on permuted labels finds that digits "emerge". So the run is compared with *drifts*: the network before its
-first step, each weight moved as far as in the run, with random signs (:mod:`arithprobe.models.drift`). They are read by
-the same probes, at validation 1, 2, 4, 8, ... and at the last.
+Hidden states of any network hold much of its input. When weights wander without an aim, the R2 of a true variable rises
+at some sites and falls at others, by far more than its interval over rows, and stays so for many validations: a probe
+that is well calibrated on permuted labels finds that digits "emerge". So the run is compared with *drifts*: the network
+before its first step, each weight moved as far as in the run, with random signs (:mod:`arithprobe.models.drift`). The
+same probes read them, at validation 1, 2, 4, 8, ... and at the last.
 
-At each such validation, site and variable, R2 of J drifts has a mean and a standard deviation (R2 below 0 counts as 0,
-a deviation below 0.01 as 0.01). The *excess* of a drift is how many deviations of the others it is above their mean
-anywhere: the largest over variables, sites and validations. The bar is the mean plus the largest excess of any drift,
-in deviations. If the run only drifts it is one draw of J + 1 alike, and the probability that anything of it is above
-the bar at those validations is about ``1 / (J + 1)``: with 19 drifts 5 %, for all variables together. In between the
-higher of the bars before and after counts; what is later than the last comparison cannot be told yet.
+At each such validation, site and variable, the R2 of J drifts has a mean and a standard deviation (R2 below 0 counts as
+0, a deviation below 0.01 as 0.01). The *excess* of a drift is its height above the mean of the others, in their
+standard deviations: the largest over variables, sites and validations. The bar is the mean plus the largest excess of
+any drift, in deviations. If the run only drifts, it is one of J + 1 exchangeable draws, and the probability that any of
+its scores is above the bar at those validations is about ``1 / (J + 1)``: with 19 drifts 5 %, for all variables
+together. Between two comparisons the higher of the bars before and after counts; later than the last comparison,
+emergence cannot be told yet.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ _LEAST_DEVIATION: Final = 0.01  # R2
 
 
 class DriftReadings(NamedTuple):
-    """What was read of the drifts at one validation."""
+    """The scores of the drifts at one validation."""
 
     at: int
     """Number of the validation, from 0."""
@@ -35,7 +36,7 @@ class DriftReadings(NamedTuple):
 
 
 def is_due(count: int) -> bool:
-    """Whether the drifts are read at a validation, by its number from 1.
+    """Whether the drifts are read at a validation, given its number from 1.
 
     >>> [count for count in range(1, 20) if is_due(count)]
     [1, 2, 4, 8, 16]
@@ -44,14 +45,14 @@ def is_due(count: int) -> bool:
 
 
 def drift_bars(drifts: Sequence[DriftReadings], count: int) -> Tensor | None:
-    """(T, V, S) R2 that drift alone may reach at each of the first T validations; NaN where it was not compared.
+    """The (T, V, S) R2 that drift alone may reach at the first T validations; NaN where it was not compared.
 
     Args:
-        drifts: What was read of the drifts, in order of the validations.
+        drifts: The scores of the drifts, in order of the validations.
         count: Validations T.
 
     Returns:
-        None with fewer than 19 drifts, which show nothing at a level of 5 %.
+        None with fewer than 19 drifts, which are too few for a level of 5 %.
     """
     if not drifts or len(drifts[0].r2) < FEWEST_DRAWS:
         return None

@@ -1,14 +1,14 @@
 """Emergence: the first validation of a fit from which on a variable is readable.
 
-At one validation a variable is *cleared* at a site if what a probe reads there is neither chance nor there without any
-training: the permutation test rejects, R2 is positive, and the lower end of its interval is above the R2 of untrained
-networks; a frequency also has to be a key frequency (:mod:`arithprobe.probes.neighbours`). One such validation can be
-luck, and three can be drift. So a variable has *emerged* at the first of three in a row at one site, all of them above
-what the network would read if its weights had only drifted (:mod:`arithprobe.probes.drift`). Where that was not
-compared, or not yet, three cleared validations in a row cannot be told from drift.
+At one validation, a variable is *cleared* at a site if its probe score is neither chance nor present without training:
+the permutation test rejects, R2 is positive, and the lower end of its interval is above the R2 of untrained networks; a
+frequency must also be a key frequency (:mod:`arithprobe.probes.neighbours`). One such validation can be luck, and three
+can be drift. So a variable has *emerged* at the first of three in a row at one site, all of them above the R2 that the
+probes would read if the weights had only drifted (:mod:`arithprobe.probes.drift`). If drift was not compared, or not
+yet, three cleared validations in a row cannot be told from drift.
 
 The untrained network that counts is the run's own, before its first step: R2 differs between initialisations by more
-than its interval, so of variables read from another initialisation many would be cleared before any training.
+than its interval, so compared with another initialisation, many variables would be cleared before any training.
 """
 
 import math
@@ -28,7 +28,7 @@ IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Readings:
-    """What the probes of one validation read: V variables at S sites; tensors are (V, S) float64."""
+    """The probe scores of one validation: V variables at S sites; tensors are (V, S) float64."""
 
     step: int | None
     """Training step of the validation; None outside a fit."""
@@ -49,15 +49,15 @@ class Readings:
 
     @property
     def cleared(self) -> Tensor:
-        """(V, S) bool, see :func:`clears`; before drift is looked at."""
+        """Whether each variable is cleared at each site, (V, S) bool, before drift is compared; see :func:`clears`."""
         cleared = clears(self.r2, self.low, self.p, self.untrained)
         return cleared if self.of_period is None else cleared & self.of_period
 
     def by_variable(self, drift: Tensor | None = None) -> dict[str, dict[str, list[float]]]:
-        """Every score of each variable, site by site.
+        """All scores of each variable, site by site.
 
         Args:
-            drift: (V, S) the largest R2 of networks that only drifted, if that was read.
+            drift: (V, S) the largest R2 of networks that only drifted, if they were read.
         """
         columns = {name: getattr(self, name) for name in ("r2", "low", "p", "untrained", "of_period", "cleared")}
         columns = {name: part for name, part in (columns | {"drift": drift}).items() if part is not None}
@@ -67,12 +67,12 @@ class Readings:
 
     @property
     def best(self) -> Tensor:
-        """(V,) largest R2 over the sites; NaN where there is none."""
+        """The (V,) largest R2 over the sites; NaN if there is none."""
         return _highest(self.r2)
 
     @property
     def before(self) -> Tensor:
-        """(V,) the same without training."""
+        """The (V,) largest R2 over the sites without training."""
         return _highest(self.untrained)
 
 
@@ -103,17 +103,17 @@ class Emergence:
 
     @property
     def state(self) -> State:
-        """Whether it emerged; cannot be told where there is a run of three that was not compared with drift."""
+        """Whether it emerged; cannot be told if three validations in a row were not compared with drift."""
         return FAILS if self.site is None else HOLDS if self.compared else CANNOT_BE_TOLD
 
     @property
     def emerged(self) -> bool:
-        """Whether it ever did, for sure."""
+        """Whether the variable has emerged for sure."""
         return self.state == HOLDS
 
 
 def clears(r2: Tensor, low: Tensor, p: Tensor, untrained: Tensor) -> Tensor:
-    """Whether a score counts: above chance, and above what a network gives away before any training.
+    """Whether a score counts: above chance, and above the R2 of a network before any training.
 
     >>> nan = float("nan")
     >>> r2, low, p = torch.tensor([[0.6, 0.6, 0.6, nan], [0.5, 0.5, 0.5, nan], [0.04, 0.04, 0.2, nan]])
@@ -124,10 +124,10 @@ def clears(r2: Tensor, low: Tensor, p: Tensor, untrained: Tensor) -> Tensor:
         r2: Held-out R2, of any shape; all arguments have the same.
         low: Lower end of its interval.
         p: p-value.
-        untrained: R2 of an untrained network; minus infinity where there is none.
+        untrained: R2 of an untrained network; minus infinity if there is none.
 
     Returns:
-        bool; False wherever one of them is NaN.
+        bool; False where one of them is NaN.
     """
     return (p <= LEVEL) & (r2 > 0) & (low > untrained)
 
@@ -135,15 +135,15 @@ def clears(r2: Tensor, low: Tensor, p: Tensor, untrained: Tensor) -> Tensor:
 def emergences(
     history: Sequence[Readings], drifts: Sequence[DriftReadings] = (), in_a_row: int = IN_A_ROW
 ) -> list[Emergence]:
-    """When each variable emerged.
+    """Find when each variable emerged.
 
     Args:
-        history: The validations of one fit, in order; all of the same variables and sites.
-        drifts: What was read of networks that only drifted.
-        in_a_row: Validations in a row that it takes.
+        history: The validations of one fit, in order; all have the same variables and sites.
+        drifts: The scores of networks that only drifted.
+        in_a_row: The required number of validations in a row.
 
     Returns:
-        One a variable, in the order of the variables; none without a validation.
+        One for each variable, in their order; none without a validation.
     """
     if not history:
         return []
@@ -185,13 +185,13 @@ def _highest(values: Tensor) -> Tensor:
 
 
 def in_order(found: Sequence[Emergence]) -> list[Emergence]:
-    """Those that emerged by step, then those that may have, then the others, all in their order otherwise."""
+    """Sort by emergence: those that emerged by step, then those that may have, then the others in their order."""
     order = (HOLDS, CANNOT_BE_TOLD, FAILS)
     return sorted(found, key=lambda one: (order.index(one.state), one.step or 0))
 
 
 def in_words(found: Sequence[Emergence]) -> str:
-    """What emerged when, what did not, and of what it cannot be told."""
+    """Say which variables emerged and when, which did not, and for which it cannot be told."""
     seen = [
         f"{one.variable} at step {(one.step or 0) + 1} ({one.site}{'' if one.cleared else '; not at the end'})"
         for one in in_order(found)
@@ -205,7 +205,7 @@ def in_words(found: Sequence[Emergence]) -> str:
 
 
 def circle_of(variable: str) -> str | None:
-    """The circle that a variable is a frequency of; None where it is none.
+    """The circle that a variable is a frequency of; None if it is not a frequency.
 
     >>> circle_of("residuemod97f3"), circle_of("summod4")
     ('residuemod97', None)
@@ -215,7 +215,7 @@ def circle_of(variable: str) -> str | None:
 
 
 def listed(variables: Sequence[str]) -> list[str]:
-    """The variables by name, the frequencies of a circle under one.
+    """The names of the variables, with the frequencies of a circle under one name.
 
     >>> listed(["residuemod97f1", "x", "residuemod97f2", "residuemod97f7"])
     ['x', 'residuemod97f1to2+7']

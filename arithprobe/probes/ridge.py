@@ -44,13 +44,13 @@ class RidgeProbe(NamedTuple):
 
 
 class RidgeFitter:
-    """Accumulates the moments of C cells, for K targets, in F folds.
+    """Accumulates the moments of C cells for K targets in F folds, and fits and scores ridge probes from them.
 
     Args:
-        n_cells: The number C.
+        n_cells: The number of cells C.
         d_model: Width D of the states.
-        n_targets: The number K.
-        folds: F, at least 2.
+        n_targets: The number of targets K.
+        folds: The number of folds F, at least 2.
 
     Raises:
         ArithprobeError: If there are fewer than two folds.
@@ -70,25 +70,25 @@ class RidgeFitter:
 
     @property
     def state(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything it holds; all are sums over rows."""
+        """All tensors that it holds; they are sums over rows."""
         return self.gram, self.cross, self.squares
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the state; they depend on cells, width, targets and folds, never on the rows seen."""
+        """Bytes of the state, which depend on cells, width, targets and folds, but never on the rows seen."""
         return sum(part.nbytes for part in self.state)
 
     def update(self, states: Tensor, targets: Tensor, fold: Tensor, valid: Tensor | None = None) -> "RidgeFitter":
         """Add rows.
 
-        float32 states cannot vary by less than float64 sums can tell; float64 states whose mean is more than 1e6 times
-        their spread can, and would be scored by rounding.
+        The float64 sums resolve any variation of float32 states. They do not resolve that of float64 states whose mean
+        is more than 1e6 times their spread; scores would then be rounding noise.
 
         Args:
             states: (B, C, D).
             targets: (B, K).
             fold: (B,) fold of each row.
-            valid: (B, C) False where a row has no such cell (padding); it then counts nothing there. All, by default.
+            valid: (B, C) False where a row has no such cell (padding); it then does not count there. By default all.
 
         Returns:
             The fitter itself.
@@ -131,7 +131,7 @@ class RidgeFitter:
         return self
 
     def select(self, cells: Sequence[int], targets: int) -> "RidgeFitter":
-        """The moments of some cells and of the first targets alone."""
+        """Return the moments of some cells, and of only the first targets."""
         chosen = copy(self)
         index = torch.as_tensor(cells)
         chosen.gram = self.gram[:, index]
@@ -140,11 +140,11 @@ class RidgeFitter:
         return chosen
 
     def leading(self, count: int, without: int) -> "RidgeFitter":
-        """The moments of the leading principal components of each cell, as all folds but one have them.
+        """Return the moments of the leading principal components of each cell, computed without one fold.
 
         Args:
-            count: Components; all dimensions where there are no more.
-            without: The fold that has no say.
+            count: The number of components; all dimensions if there are no more.
+            without: The fold that the components are computed without.
         """
         if count >= self.gram.shape[-1] - 1:
             return self
@@ -166,7 +166,7 @@ class RidgeFitter:
         *,
         unit: Unit = "dimension",
     ) -> RidgeProbe:
-        """Fit on all folds, or on all but one.
+        """Fit on all folds, or on all except one.
 
         Args:
             alphas: Penalties, positive; the best is chosen for each cell and target.
@@ -194,7 +194,7 @@ class RidgeFitter:
         unit: Unit = "dimension",
         paired: int | None = None,
     ) -> RidgeScores:
-        """Fit on all folds but one and score on that one, for each fold named.
+        """Fit on all folds except one and score on that one, for each fold named.
 
         The penalty is chosen for each cell, target and split on the training rows of that split alone.
 
@@ -203,9 +203,9 @@ class RidgeFitter:
             held_out: Folds to hold out in turn; all of them by default.
             choose: ``gcv`` (generalised cross-validation: no further fits) or ``folds`` (the smallest squared error
                 with each training fold held out in turn; needs three folds).
-            unit: What the penalties are in units of: the variance of each ``dimension`` on the training rows (those of
-                ``Ridge`` after ``StandardScaler``; no scale matters), its mean over the ``state``, or ``none``.
-            paired: Columns, the first of all, whose scores get an interval; all of them by default.
+            unit: The unit of the penalties: the variance of each ``dimension`` on the training rows (as in ``Ridge``
+                after ``StandardScaler``; the scale does not matter), its mean over the ``state``, or ``none``.
+            paired: The number of leading columns whose scores get an interval; all of them by default.
 
         Raises:
             ArithprobeError: If a penalty is not positive, or there are too few folds to choose by.
@@ -230,6 +230,6 @@ class RidgeFitter:
         return [slice(start, min(start + size, cells)) for start in range(0, cells, size)]
 
     def moments(self, part: slice = slice(None)) -> list[Moments]:
-        """The moments of some cells, one a fold."""
+        """Return the moments of some cells, one per fold."""
         gram, cross, squares = (whole[:, part].numpy() for whole in self.state)
         return [Moments(gram[index], cross[index], squares[index]) for index in range(len(gram))]

@@ -29,7 +29,7 @@ _PER_CELL = (
 
 @dataclass(frozen=True)
 class CellScores:
-    """Scores of one target at S sites x P positions; tensors are (S, P) float64 on the CPU where not said otherwise."""
+    """Scores of one target at S sites x P positions; tensors are (S, P) float64 on the CPU unless said otherwise."""
 
     analysis: str
     """The kind of probe, first word of its tags."""
@@ -93,7 +93,7 @@ class CellScores:
         return permutation_p(self.skill, self.null) if self.null.shape[-1] else self.null_mean
 
     def no_interval(self, row: int, column: int) -> str:
-        """Why a cell's R2 has no interval; empty where it has one, or no R2 either."""
+        """The reason why a cell's R2 has no interval; empty if it has one, or has no R2 either."""
         if not math.isnan(self.low[row, column]) or math.isnan(self.r2[row, column]):
             return ""
         return TOO_FEW_GROUPS if self.n_groups[row, column].round() < FEWEST_GROUPS else ONE_FOLD
@@ -104,7 +104,7 @@ class CellScores:
         return {name: float(getattr(self, name)[row, column]) for name in _PER_CELL}
 
     def cells(self) -> Iterator[dict[str, str | float]]:
-        """One flat record a cell."""
+        """One flat record per cell."""
         by_name = {name: getattr(self, name).tolist() for name in _PER_CELL}
         for row, site in enumerate(self.sites):
             for column, position in enumerate(self.positions):

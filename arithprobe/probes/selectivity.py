@@ -1,8 +1,8 @@
-"""Does a ridge probe read a representation, or does it memorise? The control task, from moments.
+"""The control task of ridge probes, from moments: whether a probe reads a representation or memorises.
 
-Every type of row (one sum; one x for what is a function of x) gets a fixed label drawn at random (Hewitt and Liang
-2019, https://arxiv.org/abs/1909.03368). It can be learned only by memorising types, and only where types recur, so task
-and control are both scored under a split by operand pairs, on rows whose type occurs in another fold.
+Every type of row (one sum; one x for a function of x) gets a fixed label drawn at random (Hewitt and Liang 2019,
+https://arxiv.org/abs/1909.03368). It can be learned only by memorising types, and only if types recur, so task and
+control are both scored under a split by operand pairs, on rows whose type occurs in another fold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Selectivity(NamedTuple):
 
     @property
     def difference(self) -> Tensor:
-        """Selectivity: task minus control, a control below 0 counted as 0."""
+        """Selectivity: task minus control, where a control below 0 counts as 0."""
         return self.task - self.control.clamp(min=0)
 
 
@@ -47,7 +47,7 @@ class SelectivitySurvey:
         sites: The S sites.
         positions: The P positions of every row.
         targets: The T targets.
-        group: What the types of rows are.
+        group: The group whose labels are the types of rows.
         d_model: Width D of the states.
         folds: Folds of operand pairs, each held out in turn.
         draws: Control tasks of each target.
@@ -97,7 +97,7 @@ class SelectivitySurvey:
         self.fitter.update(cells, self.labels[rows], self.fold[rows], valid)
 
     def scores(self) -> Selectivity:
-        """Fit and score; penalties by generalised cross-validation, as everywhere."""
+        """Fit and score, with penalties chosen by generalised cross-validation."""
         r2 = held_out_r2(self.fitter.score(self._alphas, paired=0), self._target).r2  # (C, T + draws T)
         shape = (len(self.sites), len(self.positions.names), 1 + self.draws, len(self.targets))
         task, control = r2.reshape(shape).permute(2, 3, 0, 1).split([1, self.draws])  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ _BLOCKS = 10
 
 
 def fold_of(group: Tensor, folds: int) -> Tensor:
-    """The fold of each row's group, by SplitMix64 (https://prng.di.unimi.it/splitmix64.c) of the label.
+    """The fold of each row's group, from SplitMix64 (https://prng.di.unimi.it/splitmix64.c) of its label.
 
     Args:
         group: (N,) int64 labels.
@@ -30,7 +30,7 @@ def fold_of(group: Tensor, folds: int) -> Tensor:
 
 
 def blocks_of(group: Tensor) -> Tensor:
-    """(N,) int64 block of each row's group, 0 to about 9, for intervals; on whichever side of :func:`fold_of` it is.
+    """The (N,) int64 block of each row's group, 0 to about 9, for intervals; independent of :func:`fold_of`.
 
     Rows of one group are in one block. Blocks that have no row are not counted.
     """
@@ -40,15 +40,15 @@ def blocks_of(group: Tensor) -> Tensor:
 
 
 def permuted_rows(group: Tensor, count: int, seed: int) -> Tensor:
-    """Rows whose labels make a null: every group takes the labels of another, drawn at random.
+    """Draw the rows whose labels form a null: every group takes the labels of another, drawn at random.
 
-    Rows that shared a label because they share a group still do, so a probe that memorises groups gains nothing more
-    here than on true labels. Where groups differ in size the donor's labels repeat or are left out.
+    Rows that share a label because they share a group still do, so a probe that memorises groups gains no more here
+    than on true labels. If groups differ in size, the donor's labels repeat or are left out.
 
     Args:
         group: (N,) int64 groups.
         count: Number of independent permutations P.
-        seed: Seed of the draw; the global random state is not touched.
+        seed: Seed of the draw; the global random state does not change.
 
     Returns:
         (N, P) int64: ``values[permuted_rows(...)]`` are (N, P) permuted labels.
@@ -57,7 +57,7 @@ def permuted_rows(group: Tensor, count: int, seed: int) -> Tensor:
 
 
 class PermutedRows:
-    """What :func:`permuted_rows` returns, for the rows asked for: what is kept of a row does not grow with P.
+    """The result of :func:`permuted_rows` for requested rows; the memory per row does not grow with P.
 
     Args:
         group: (N,) int64 groups.
@@ -86,5 +86,5 @@ class PermutedRows:
 
 
 def permute_between_groups(values: Tensor, group: Tensor, count: int, seed: int) -> Tensor:
-    """(N, P) labels permuted between groups, from (N,) true labels; see :func:`permuted_rows`."""
+    """Return (N, P) labels permuted between groups, from (N,) true labels; see :func:`permuted_rows`."""
     return values[permuted_rows(group, count, seed)]

@@ -1,6 +1,6 @@
-"""Ridge probes of many targets at S sites x P positions: rows in, one :class:`CellScores` a target out.
+"""Ridge probes of many targets at S sites x P positions: from rows to one :class:`CellScores` per target.
 
-What `RidgeProbing` does at every validation and `arithprobe probe` does to a checkpoint is this, fed by another loop.
+`RidgeProbing` runs this at every validation, and `arithprobe probe` runs it on a checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,10 +31,10 @@ class Target:
     """One thing to probe for.
 
     Args:
-        name: What it is called in tags, tables and files.
+        name: Its name in tags, tables and files.
         columns: (N, k) float64 values: one column, or cosine and sine of an angle, which are scored together; or the
             same, kept by distinct values.
-        has_null: Whether permuted labels ride along; a control needs none. Targets without come last.
+        has_null: Whether permuted labels are fitted too; a control needs none. Targets without a null come last.
         like: A target that may repeat in the same rows, which saves memory.
     """
 
@@ -58,7 +58,7 @@ class Target:
 
 
 def targets_by_group(names: Sequence[str], rows: Rows) -> dict[str, list[Target]]:
-    """Targets of one column each, by what their folds keep together."""
+    """Return targets of one column each, by the group that their folds keep together."""
     groups: dict[str, list[Target]] = {}
     for name in several("targets", names):
         groups.setdefault(rows.group_of(name), []).append(Target(name, target_values(name, rows)[:, None]))
@@ -66,7 +66,7 @@ def targets_by_group(names: Sequence[str], rows: Rows) -> dict[str, list[Target]
 
 
 class Split(NamedTuple):
-    """How the rows are held out, how many null labels ride along, and what penalties there are."""
+    """The split of the rows, the number of null labels, and the penalties."""
 
     group: str = "sum"
     """Rows with the same value of it stay together."""
@@ -91,7 +91,7 @@ class RidgeSurvey:
         rows: The data set.
         sites: The S sites.
         positions: The P positions of every row.
-        targets: What to probe for; all share the split.
+        targets: The targets to probe for; all share the split.
         split: How rows are held out.
         d_model: Width D of the states.
 
@@ -102,7 +102,7 @@ class RidgeSurvey:
         fitter: The moments; its ``state`` tensors are sums, to be added over ranks.
         columns: (N, K) the columns of all targets, centred and scaled, by their rows.
         fold: (N,) the fold of each row.
-        valid: (N, P) where a row has a position and counts; rows of rare layouts count nowhere.
+        valid: (N, P) True where a row has a position and counts; rows of rare layouts count nowhere.
         held_out: The folds held out in turn.
         held_out_groups: Number of groups in them.
     """
@@ -138,7 +138,7 @@ class RidgeSurvey:
         self.start()
 
     def start(self) -> None:
-        """Begin a pass: empty moments."""
+        """Begin a pass with empty moments."""
         self.fitter = RidgeFitter(*self._sizes)
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
@@ -164,37 +164,37 @@ class RidgeSurvey:
             analysis: First word of the tags.
 
         Returns:
-            The scores, one a target, and what they cost.
+            The scores, one for each target, and their cost.
         """
         raw = self.fitter.score(self.split.alphas, self.held_out, self.split.choose, paired=self._permuted)
         return self._read(analysis, raw), raw.cost
 
     def leading_scores(self, analysis: str, count: int) -> list[CellScores]:
-        """As :meth:`scores`, of probes that read only the leading principal components of the states.
+        """Fit and score as :meth:`scores`, with probes that read only leading principal components of the states.
 
-        Components are fitted on the training folds of each split. What a probe makes of chance grows with its dimension
-        over the rows, so models of different widths compare at an equal one. These scores have no interval.
+        Components are fitted on the training folds of each split. The chance score of a probe grows with its dimension
+        over the rows, so models of different widths are compared at an equal dimension. These scores have no interval.
 
         Args:
             analysis: First word of the tags.
-            count: Components; a narrower state is read whole.
+            count: The number of components; a narrower state is read whole.
         """
         parts = [self.fitter.leading(count, fold).score(self.split.alphas, (fold,), paired=0) for fold in self.held_out]
         return self._read(analysis, joined(parts))
 
     def permuted(self, target: int) -> list[int]:
-        """Numbers of the moments' columns that hold a target's permuted labels, permutation by permutation."""
+        """The column numbers of a target's permuted labels in the moments, permutation by permutation."""
         own = (self._target[: self._permuted] == target).nonzero()[:, 0].tolist()
         first, step = len(self._target), self._permuted
         return [first + copy * step + column for copy in range(self.split.permutations) for column in own]
 
     def raw(self, columns: Tensor) -> Tensor:
-        """(..., k) values in the targets' own units, from (..., k) values of the first k of ``columns``."""
+        """Return (..., k) values in the targets' own units, from (..., k) values of the first k of ``columns``."""
         k = columns.shape[-1]
         return columns * self._scale[:k] + self._mean[:k]
 
     def raw_scale(self, column: int) -> Tensor:
-        """Standard deviation of a column in its target's own units."""
+        """The standard deviation of a column in its target's own units."""
         return self._scale[column]
 
     def _read(self, analysis: str, raw: RidgeScores) -> list[CellScores]:

@@ -1,4 +1,4 @@
-"""What a probe looks for: quantities of some rows by name, each as columns of numbers that vary."""
+"""Targets of probes: quantities of rows by name, as columns of numbers that vary."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _CONSTANT = 1e-8  # variance below which a column is constant
 
 
 def chosen_targets(wanted: Sequence[str], rows: Variables) -> list[str]:
-    """Targets by name; of ``all``, those of the data that vary.
+    """Return targets by name; ``all`` stands for all those of the data that vary.
 
     >>> from arithprobe.problems.quantities import Sums
     >>> chosen_targets(["all"], Sums(torch.tensor([1, 2]), torch.tensor([5, 5])))
@@ -24,7 +24,7 @@ def chosen_targets(wanted: Sequence[str], rows: Variables) -> list[str]:
         rows: N rows.
 
     Raises:
-        ArithprobeError: If one that is named does not exist in this data, or does not vary.
+        ArithprobeError: If a named target does not exist in this data, or does not vary.
     """
     found: dict[str, None] = {}
     for name in several("targets", wanted):
@@ -63,23 +63,23 @@ def target_values(name: str, rows: Variables) -> Tensor:
 def angle_columns(
     quantity: str, period: int, frequencies: Sequence[int], values: Tensor
 ) -> tuple[dict[int, dict[str, Tensor]], list[str]]:
-    """Cosine and sine columns of a quantity on a circle, by frequency, and the degenerate ones left out.
+    """Return cosine and sine columns of a quantity on a circle, by frequency, and the degenerate ones left out.
 
-    A column that is constant (the sine at half the period, everything at the period) holds nothing to be found, and a
-    frequency above half the period is the mirror image of one below it; neither is probed.
+    A constant column (the sine at half the period, both at the period) has no information, and a frequency above half
+    the period is the mirror image of one below it; neither is probed.
 
     >>> columns, refused = angle_columns("sum", 4, [1, 2, 3], torch.arange(8))
     >>> {n: list(found) for n, found in columns.items()}, refused[0]
     ({1: ['summod4cos1', 'summod4sin1'], 2: ['summod4cos2']}, 'summod4sin2 (constant)')
 
     Args:
-        quantity: What goes around.
+        quantity: The quantity that goes round the circle.
         period: Its period.
         frequencies: Turns per period.
         values: (N,) int64 values of the quantity.
 
     Returns:
-        The named (N,) float64 columns of each frequency that has any, and the names refused, with the reason.
+        The named (N,) float64 columns of each frequency that has any, and the refused names with the reason.
     """
     found: dict[int, dict[str, Tensor]] = {}
     refused = []
@@ -101,7 +101,7 @@ def angle_columns(
 def distinct_angle_columns(
     quantity: str, period: int, frequencies: Sequence[int], values: Tensor
 ) -> tuple[dict[int, dict[str, Tensor]], list[str], Tensor]:
-    """As :func:`angle_columns`, of each place on the circle once: its U columns, and the (N,) place of each row."""
+    """As :func:`angle_columns`, for the U distinct places on the circle; also returns the (N,) place of each row."""
     places, place = torch.unique(periodic_values(f"{quantity}mod{period}", values, period), return_inverse=True)
     columns, refused = angle_columns(quantity, period, frequencies, places)
     return columns, refused, place

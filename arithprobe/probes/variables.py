@@ -1,4 +1,4 @@
-"""What an intervention acts on: the target of a probe, or the planes of a circle, with all its columns."""
+"""Variables that an intervention acts on: the target of a probe, or the planes of a circle, with all columns."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from arithprobe.problems.rows import Variables
 
 
 class Variable(NamedTuple):
-    """Something to take out."""
+    """A variable that can be erased from a state."""
 
     name: str
     """Name under which it was asked for, a probe's target such as ``sum``."""
@@ -23,14 +23,14 @@ class Variable(NamedTuple):
 
 
 def variable_of(name: str, rows: Variables) -> Variable:
-    """A variable by name: any target, or ``residuemod97f3`` (a plane), or ``residuemod97f1to3+7`` (four planes).
+    """Return a variable by name: any target, ``residuemod97f3`` (a plane) or ``residuemod97f1to3+7`` (four planes).
 
     >>> from arithprobe.problems.quantities import Sums
     >>> variable_of("summod4f1", Sums(torch.arange(8), torch.zeros(8).long())).columns.shape
     torch.Size([8, 2])
 
     Raises:
-        ArithprobeError: If there is none of that name, or it does not vary.
+        ArithprobeError: If there is no such variable, or it does not vary.
     """
     circle = planes_of(name)
     if circle is None:

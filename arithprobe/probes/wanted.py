@@ -1,4 +1,4 @@
-"""What a probe is asked to look for: quantities of the rows by name, and functions of the rows.
+"""Requested targets of probes: quantities of the rows by name, and functions of the rows.
 
 A function takes the :class:`~arithprobe.problems.rows.Rows` and returns one number for each row. This module imports no
 PyTorch, so that options can be read without it.
@@ -21,7 +21,7 @@ _MEANS_ALL = "all"
 class FunctionTarget:
     """A target that is a function of the rows.
 
-    A process that is spawned imports what it is sent, which it cannot do with a lambda: then pickling says so.
+    A spawned process imports the function that it is sent, which fails for a lambda: pickling then says so.
     """
 
     name: str
@@ -63,7 +63,7 @@ else:
 
 
 class Wanted(NamedTuple):
-    """What is asked for, each once."""
+    """The requested targets, each once."""
 
     names: tuple[str, ...]
     """All names, those of functions too, in order."""
@@ -72,7 +72,7 @@ class Wanted(NamedTuple):
 
     @property
     def options(self) -> tuple[str | FunctionTarget, ...]:
-        """Both in one, in order."""
+        """Names and functions together, in order."""
         by_name = {one.name: one for one in self.functions}
         return tuple(by_name.get(name, name) for name in self.names)
 
@@ -84,7 +84,7 @@ def wanted_targets(option: str, given: object) -> Wanted:
     ('sum', 'larger')
 
     Args:
-        option: What it is called in messages.
+        option: The name of the option in messages.
         given: A name, a mapping of names to functions, or any number of both.
 
     Raises:
@@ -120,7 +120,7 @@ def recorded(options: Any) -> dict[str, Any]:
 
 
 def functions_record(functions: Iterable[FunctionTarget]) -> dict[str, Any]:
-    """What a record says of functions, by name; nothing without any."""
+    """The part of a record about functions, by name; empty without any."""
     origins = {one.name: one.origin for one in functions}
     return {"functions": origins} if origins else {}
 
