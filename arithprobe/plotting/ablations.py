@@ -1,4 +1,4 @@
-"""The picture of ablations: each beside the random subspaces in its place."""
+"""The figure of ablations beside random subspaces."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ _DECADES = 3.5  # of an axis of ablations; nearer to 0 it is linear
 
 
 def ablation_against_random(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
-    """Increase of the RMSE under each ablation (diamonds), beside every draw in its place (dots).
+    """Increase of the RMSE under each ablation (diamonds), beside every random draw (dots).
 
     Args:
         rows: Rows of the ledger.

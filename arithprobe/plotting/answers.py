@@ -1,4 +1,4 @@
-"""A model's answers beside the right ones: parity, and residuals."""
+"""Figures of a model's answers against the correct ones: parity and residuals."""
 
 import math
 from typing import NamedTuple
@@ -42,14 +42,14 @@ def parity(
     modulus: int | None = None,
     constant: float | None = None,
 ) -> Figure:
-    """What the model answers against what is right, a point a row; right answers are on the line.
+    """The model's answers against the correct ones, one point per row; correct answers are on the line.
 
     Args:
-        answers: (N,) right answers.
-        predictions: (N,) the model's; rows whose prediction is not a finite number are left out, and counted.
+        answers: (N,) correct answers.
+        predictions: (N,) the model's answers; rows whose prediction is not finite are left out, and counted.
         behaviour: The model's behaviour, for the title.
-        modulus: k, where the model answers residues: residues k - 1 and 0 are then neighbours, and dotted lines mark
-            where they meet.
+        modulus: k, if the model answers residues: residues k - 1 and 0 are then neighbours, and dotted lines mark where
+            they meet.
         constant: The constant predictor, drawn as a line; None where it is unknown.
     """
     title, of = "The model's answers against the right ones", _finite(answers, predictions, modulus)
@@ -83,10 +83,11 @@ def residual_histogram(
     modulus: int | None = None,
     constant: float | None = None,
 ) -> Figure:
-    """How many rows are off by how much, beside what the constant predictor would make of the same rows.
+    """Histogram of the model's residuals, beside those of the constant predictor on the same rows.
 
-    40 bars over the model's residuals, or, of residues, over all there can be, each as many whole numbers wide, since
-    bars of broken widths would hold now more and now fewer of them. (The outermost two may hold fewer.)
+    It has 40 bars over the model's residuals or, for residues, over all possible ones. All bars have the same
+    whole-number width, since bars of fractional width would hold varying numbers of integers. (The outermost two may
+    hold fewer.)
 
     Args and returns as :func:`parity`.
     """

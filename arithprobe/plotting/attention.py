@@ -1,4 +1,4 @@
-"""Pictures of attention patterns: of one prompt by character, and over all rows by role and by group."""
+"""Figures of attention patterns: for one prompt by character, and over all rows by role and by group."""
 
 import math
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ _TICKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of attention
 
 
 def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour | None) -> Figure:
-    """Attention in one prompt from each character (downwards) to each (to the right), a panel a head.
+    """Attention in one prompt from each character (downwards) to each (to the right), one panel per head.
 
-    The colour scale is fixed at 0 to 1, and drawn by square roots, so that what is near uniform attention is seen too.
+    The colour scale is fixed at 0 to 1 and drawn by square roots, so that values near uniform attention are visible.
 
     Args:
         text: The prompt, T characters.
@@ -69,7 +69,7 @@ def attention_maps(text: str, patterns: Tensor, row: int, behaviour: Behaviour |
 
 
 def role_grid(statistics: HeadStatistics, layer: int, behaviour: Behaviour | None) -> Figure:
-    """Mean attention from role to role of each head of a layer, and of uniform attention in the last panel.
+    """Mean attention from role to role for each head of a layer, with uniform attention in the last panel.
 
     The colour scale is that of :func:`attention_maps`.
 
@@ -131,9 +131,9 @@ def last_token_roles(statistics: HeadStatistics, behaviour: Behaviour | None) ->
 
 
 def role_sweeps(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figure:
-    """Attention to each group of characters (a panel) of every head (downwards), by where it looks from.
+    """Attention of every head (downwards) to each group of characters (a panel), by the query position.
 
-    Below the heads of a layer stands their mean, and below all layers uniform attention.
+    The mean is shown below the heads of a layer, and uniform attention below all layers.
 
     Args:
         statistics: Means over rows.

@@ -1,4 +1,4 @@
-"""What places on the axes of a figure are called: by their ticks, or by numbers."""
+"""Names of places on the axes of a figure, from ticks or numbers."""
 
 import math
 import re
@@ -11,7 +11,7 @@ _BESIDE = re.compile(r"\s*[(;].*", re.DOTALL)
 
 
 def name_on(axis: Axis, value: float) -> str:
-    """A place on an axis: the name that its ticks give it, or the axis and the number.
+    """Return the name of a place on an axis: that of its tick, or else the axis and the number.
 
     Args:
         axis: The axis.
@@ -38,7 +38,7 @@ def _nearest(names: Sequence[str], at: Sequence[float], value: float, reach: flo
 
 
 def label_of(axis: Axis) -> str:
-    """What an axis is called, there or where another panel shares it.
+    """Return the label of an axis, from its own panel or another panel that shares it.
 
     Args:
         axis: The axis.
@@ -52,13 +52,13 @@ def label_of(axis: Axis) -> str:
 
 
 def one_line(label: str) -> str:
-    """A label in one line, without what is in brackets or after a semicolon.
+    """Return a label in one line, without any part in brackets or after a semicolon.
 
     >>> one_line("loss (log; answer units)")
     'loss'
 
     Args:
-        label: Of an axis or a curve.
+        label: The label of an axis or a curve.
     """
     return _BESIDE.sub("", " ".join(label.split()))
 
@@ -72,7 +72,7 @@ def _number(name: str) -> float | None:
 
 
 def in_words(value: object) -> str:
-    """A word as it is; a number in four digits, and a dash for none.
+    """Return a word as it is, a number in four digits, and a dash for NaN.
 
     >>> in_words("above"), in_words(0.98765), in_words(float("nan"))
     ('above', '0.9877', '-')

@@ -5,13 +5,13 @@ from matplotlib.colors import to_hex
 
 
 def colour_scale(n: int, name: str = "viridis") -> list[str]:
-    """Colours from the lowest to the highest value.
+    """Return colours from the lowest to the highest value.
 
     >>> colour_scale(2)
     ['#440154', '#fde725']
 
     Args:
-        n: How many, two or more.
+        n: The number of colours, two or more.
         name: Name of the scale.
     """
     return [to_hex(colormaps[name](at / (n - 1))) for at in range(n)]

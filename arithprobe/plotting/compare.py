@@ -1,4 +1,4 @@
-"""Pictures that set a probe beside its control: MLP against ridge, probe directions against random ones."""
+"""Figures of probes beside their controls: MLP against ridge, and probe directions against random ones."""
 
 from collections.abc import Sequence
 
@@ -81,7 +81,7 @@ def _pairs(panel: Axes, one: MLPScores, at: npt.NDArray[np.intp]) -> None:
 
 
 def refitted_readout(curve: RefitCurve, circle: FourierScores | None, behaviour: Behaviour | None) -> Figure:
-    """What removing probe directions costs a refitted readout, and what the probes read, against dimensions removed.
+    """The cost of removing probe directions for a refitted readout, and the probes' R2, by dimensions removed.
 
     Args:
         curve: The cost, with random subspaces of the same dimension.

@@ -1,4 +1,4 @@
-"""Pictures of emergence: what becomes readable when, in one run and over several."""
+"""Figures of emergence: when variables become readable, in one run and over several."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from arithprobe.probes.emergence_runs import EmergenceOverRuns
 def emergence_map(
     history: Sequence[Readings], losses: Sequence[float], found: Sequence[Emergence], behaviour: Behaviour | None
 ) -> Figure:
-    """Validation loss by step above; below it R2 of every variable at its best site, by step, after that untrained.
+    """Validation loss by step above; R2 of every variable at its best site by step below, after the untrained R2.
 
-    A dot marks the step, and a name on the right the site, of each emergence; a cross one that cannot be told from
-    drift. Variables are in order of emergence, and those that never emerged last, in grey. Frequencies that were never
-    cleared are left out, and counted.
+    A dot marks the step, and a name on the right the site, of each emergence; a cross marks one that cannot be told
+    from drift. Variables are in order of emergence; those that never emerged come last, in grey. Frequencies that were
+    never cleared are left out, and counted.
 
     Args:
         history: The validations, at least one.
@@ -80,15 +80,15 @@ def emergence_map(
 def emergence_runs(
     found: Sequence[EmergenceOverRuns], behaviours: Sequence[Behaviour | None], names: Sequence[str]
 ) -> Figure:
-    """Step of emergence by variable: a dot a run, a bar at the median.
+    """Step of emergence by variable: a dot per run, and a bar at the median.
 
-    Variables that emerged in no run are left out, and counted. Where a variable never emerged in a run, its dot stands
-    to the right of all steps.
+    Variables that emerged in no run are left out, and counted. If a variable never emerged in a run, its dot is to the
+    right of all steps.
 
     Args:
         found: The variables, in the order to draw them.
         behaviours: (R) the behaviour of the runs; the title has the worst.
-        names: (R) what to call the runs.
+        names: (R) names of the runs.
     """
     drawn = [one for one in found if one.count]
     finite = [step for one in drawn for step in one.known if math.isfinite(step)]

@@ -25,7 +25,7 @@ MARKS = "No colour: not above permuted labels; dots: key frequencies; crosses: a
 def frequency_spectrum(
     scores: FourierScores, site: str, behaviour: Behaviour | None, twin: FourierScores | None = None
 ) -> Figure:
-    """Decode R2 by frequency above, share of the states' variance (encode FVE) below, at one site's last token.
+    """Decode R2 by frequency above, and the share of state variance (encode FVE) below, at one site's last token.
 
     Args:
         scores: Scores of one circle.
@@ -73,12 +73,12 @@ def frequency_step_map(
 ) -> Figure:
     """Decode R2 by frequency (upwards) and training step (to the right) at one site's last token.
 
-    Dots mark the key frequencies of that step; crosses those above the null that are of another period, or cannot be
-    told from one.
+    Dots mark the key frequencies of that step; crosses mark those above the null that are of another period, or cannot
+    be told from one.
 
     Args:
         steps: Training step of each validation; None outside a fit.
-        scores: Scores of the same circle, one a validation.
+        scores: Scores of the same circle, one for each validation.
         site: The site.
         behaviour: The model's behaviour now, for the title.
     """
@@ -135,7 +135,7 @@ def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> Non
         axes: The map.
         key: (rows, columns) bool, key frequencies.
         above: (rows, columns) bool, frequencies above the null.
-        size: Of a dot.
+        size: Size of a dot.
     """
     dots, crosses = key.nonzero(), (above & ~key).nonzero()
     axes.scatter(dots[:, 1], dots[:, 0], s=size, color="white", edgecolors=INK, linewidths=0.5)
@@ -146,8 +146,8 @@ def mark_frequencies(axes: Axes, key: Tensor, above: Tensor, size: float) -> Non
 def small_periods(scores: Sequence[PeriodScore], site: str, behaviour: Behaviour | None) -> Figure:
     """Held-out R2 of each quantity's small periods, at one site's last token.
 
-    In brackets: the relabelled circle. A cell without a colour is not above permuted labels at any small period, or
-    not above neighbouring periods; one with a dash was not probed.
+    Scores of the relabelled circle are in brackets. A cell without a colour is not above permuted labels at any small
+    period, or not above neighbouring periods; one with a dash was not probed.
 
     Args:
         scores: The best frequency of each circle.

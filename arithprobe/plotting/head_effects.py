@@ -1,4 +1,4 @@
-"""Pictures of what attention heads do: what answers lose without one, and what one brings from another problem."""
+"""Figures of the causal effects of attention heads: ablation of a head, and patching from another problem."""
 
 import math
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ _COST = "increase of the RMSE\n(answer units)"
 
 
 def ablation_bars(ablations: Sequence[HeadAblation], behaviour: Behaviour | None) -> Figure:
-    """Increase of the RMSE without each head, a colour a kind of ablation, heads of a layer side by side.
+    """Increase of the RMSE without each head, one colour per kind of ablation, heads of a layer side by side.
 
-    Grey bands hold 95 % of as many random dimensions of the layer's heads, ablated instead; stars mark heads that cost
-    more than nearly all of these.
+    Grey bands hold 95 % of ablations of as many random dimensions of the layer's heads; stars mark heads that cost more
+    than nearly all of these.
 
     Args:
         ablations: One or more kinds, of the same heads.
@@ -101,7 +101,7 @@ def _random(panel: Axes, one: HeadAblation) -> None:
 
 
 def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure:
-    """Share of the gap between two answers that comes with the output of one head, at all tokens and at one.
+    """Share of the gap between two answers that the output of one head carries, at all tokens and at one.
 
     The colour scale is fixed at 0 to 1; cells with too few pairs are empty.
 
@@ -133,11 +133,11 @@ def patching_grid(patching: HeadPatching, behaviour: Behaviour | None) -> Figure
 
 
 def mass_against_effect(agreements: Sequence[Agreement], ablation: HeadAblation, behaviour: Behaviour | None) -> Figure:
-    """Do the heads that look most matter most: a panel a measure (to the right), what it costs to ablate upwards.
+    """Cost of ablating each head (upwards) against its attention (to the right), one panel per attention measure.
 
     Args:
         agreements: Measures of the heads, (L, H) each, and how they agree with the effect.
-        ablation: What the answers lose without each head.
+        ablation: The ablation of each head.
         behaviour: The model's behaviour, for the title.
     """
     what = f"{ablation.kind} ablation at every token, {ablation.n} rows"

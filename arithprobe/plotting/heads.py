@@ -1,4 +1,4 @@
-"""Pictures of attention heads: what each looks at, and how sharply, beside uniform attention."""
+"""Figures of attention heads: what each attends to, and how sharply, beside uniform attention."""
 
 import math
 from collections.abc import Sequence
@@ -40,9 +40,9 @@ class _Score(NamedTuple):
 
 
 def category_bars(statistics: HeadStatistics, behaviour: Behaviour | None) -> Figure:
-    """Attention of each head from the last token to each group of characters, a panel a layer.
+    """Attention of each head from the last token to each group of characters, one panel per layer.
 
-    Dashes: uniform attention. Circles: the share of the group in the summed value-weighted norms.
+    Dashes are uniform attention. Circles are the share of the group in the summed value-weighted norms.
 
     Args:
         statistics: Means over rows.
@@ -97,15 +97,15 @@ def head_scores(
     behaviour: Behaviour | None,
     step: int | None = None,
 ) -> Figure:
-    """One number a head, heads to the right and layers upwards, a panel a quantity.
+    """One number per head, with heads to the right and layers upwards, one panel per quantity.
 
-    The colour scales are fixed where a quantity has bounds, so that pictures of different steps compare; an arrow
-    beside a scale is where uniform attention is.
+    The colour scales are fixed if a quantity has bounds, so that figures of different steps compare; an arrow beside a
+    scale marks uniform attention.
 
     Args:
         statistics: Means over rows.
         copying: (L, H) OV copying scores.
-        ablation: What the answers lose without each head; None where it was not measured.
+        ablation: The ablation of each head; None if it was not measured.
         direct: (L, H) share of each head in the variance of the output, written to the readout directly; or None.
         behaviour: The model's behaviour, for the title.
         step: Training step, for the title; None outside a fit.
@@ -201,5 +201,5 @@ def _of_ablation(ablation: HeadAblation, behaviour: Behaviour | None) -> _Score:
 
 
 def least_axis(behaviour: Behaviour | None) -> float:
-    """How far an axis of increases of the RMSE goes at least, so that noise looks small; 0 where nothing is known."""
+    """The least extent of an axis of RMSE increases, so that noise looks small; 0 if nothing is known."""
     return _LEAST * behaviour.answer_sd if behaviour is not None and behaviour.answer_sd > 0 else 0.0

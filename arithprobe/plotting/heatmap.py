@@ -1,4 +1,4 @@
-"""Where is it decodable: held-out R2 by site and position."""
+"""The figure of decodability: held-out R2 by site and position."""
 
 import math
 
@@ -20,8 +20,8 @@ _NARROWEST = 6.5
 def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | None) -> Figure:
     """A heatmap of held-out R2, sites upwards from the embedding, positions from left to right.
 
-    The colour scale is fixed, so that pictures of different steps compare, and parts values near 1. A cell that is not
-    above the 95 % quantile of its null has its number, in grey, and no colour; one with too few rows has a dash.
+    The colour scale is fixed, so that figures of different steps compare, and separates values near 1. A cell that is
+    not above the 95 % quantile of its null has its number in grey and no colour; one with too few rows has a dash.
 
     Args:
         scores: Scores of one target.

@@ -1,4 +1,4 @@
-"""Held-out R2 of probes, site by site, with interval and null."""
+"""The figure of held-out R2 of probes, site by site, with interval and null."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _COLUMNS = 3
 
 
 def held_out_by_site(scores: Sequence[CellScores]) -> Figure:
-    """R2 to the right, a line for each site, a panel for each target; its value is written at the right.
+    """Held-out R2 to the right, with a line for each site and a panel for each target; values are at the right.
 
     The bar through a dot is its 95 % interval. The grey bar ends at the 95 % quantile of permuted labels; a dot that is
     not above it is hollow and grey.

@@ -1,4 +1,4 @@
-"""How much the answer changes under a change of the problem that leaves ``x + y`` the same."""
+"""The figure of invariance: the change of the answer under changes of the problem that keep ``x + y``."""
 
 import math
 
@@ -22,7 +22,7 @@ _LEAST = 1.15  # of the axis of the index: unrelated problems are at 1, and nois
 
 
 def invariance_chart(found: Invariance, behaviour: Behaviour | None) -> Figure:
-    """Left, the error of the answers to ``(x + d, y - d)`` by d; right, how much those answers differ, I_d.
+    """Error of the answers to ``(x + d, y - d)`` by d on the left, and their difference I_d on the right.
 
     The squares are the original notebook's curve, of all problems, with the share of them that is out of the range of
     the data below each d. The circles are the problems that stay in range and keep their digit counts; the dashes the

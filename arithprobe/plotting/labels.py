@@ -1,4 +1,4 @@
-"""Names of points in a scatter plot, where nothing else is."""
+"""Names of points in a scatter plot, placed in free space."""
 
 import itertools
 import math
@@ -19,14 +19,14 @@ _Box = tuple[float, float, float, float]
 
 
 def name_points(panel: Axes, names: Sequence[str], x: Tensor, y: Tensor, upright: float | None) -> None:
-    """Write each point's name where nothing else is, with a line to the point where that is far; or not at all.
+    """Write each point's name in free space, with a line to the point if it is far; or not at all.
 
     Args:
-        panel: Where; its limits must be settled, and the figure laid out.
+        panel: The panel; its limits must be settled, and the figure laid out.
         names: N names.
-        x: (N,) places to the right; a point with NaN is left out.
-        y: (N,) places upwards.
-        upright: Place of an upright line to keep clear of, if there is one.
+        x: (N,) horizontal places; a point with NaN is left out.
+        y: (N,) vertical places.
+        upright: Place of a vertical line to keep clear of, if there is one.
     """
     places = torch.stack([x, y], dim=1)
     known = places.isfinite().all(dim=1)

@@ -1,4 +1,4 @@
-"""The ladder of evidence as a picture: claims and sites down, rungs to the right."""
+"""The figure of the ladder of evidence: claims and sites downwards, rungs to the right."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -51,7 +51,7 @@ _UNCOUNTED = _Look("✓", "white", BLUE)
 def ladder_chart(
     lines: Sequence[tuple[str, Sequence[tuple[str, State, str]]]], rungs: Sequence[str], behaviour: Behaviour | None
 ) -> Figure:
-    """A line for every claim and site, a cell for every rung: filled where it holds and counts.
+    """A line for every claim and site, and a cell for every rung, filled if the rung holds and counts.
 
     A rung counts only if all before it hold: up to the bar of a line. One that holds beyond it is an empty frame. One
     that fails has a thick frame and a cross; one that cannot be told is hatched, and says so; one that was not tried
@@ -60,7 +60,7 @@ def ladder_chart(
     Args:
         lines: Name of each line, and of every rung tried its name, state and value.
         rungs: All rungs, from the lowest.
-        behaviour: The model's behaviour, for the title; None where the lines are of several models.
+        behaviour: The model's behaviour, for the title; None if the lines are of several models.
     """
     longest = max((len(name) for name, _ in lines), default=0)
     figure = new_figure(_ROOM * len(rungs) + 0.085 * longest + 0.6, 0.46 * len(lines) + 2.4)

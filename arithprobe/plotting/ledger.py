@@ -1,4 +1,4 @@
-"""The picture of the ledger: decodable against used."""
+"""The figure of the ledger: decodable against used."""
 
 import math
 from collections.abc import Sequence
@@ -42,10 +42,11 @@ class _Style(NamedTuple):
 
 
 def decodable_against_used(rows: Sequence[LedgerRow], behaviour: Behaviour | None, kind: str = "mean") -> Figure:
-    """What can be read (to the right) against what the answers lose without it (upwards), one point a row.
+    """Decodability (to the right) against the loss of the answers without it (upwards), one point per row.
 
-    A panel for each target and set of positions. Grey bars hold 95 % of the draws that it is tested against (those
-    that change the states as much, or else permuted labels). Where there was no skill to lose, it is in answer units.
+    There is one panel for each target and set of positions. Grey bars hold 95 % of the draws that a point is tested
+    against (those that change the states as much, or else permuted labels). If there was no skill to lose, the loss is
+    in answer units.
 
     Args:
         rows: Rows of the ledger, sites in order of depth.

@@ -1,4 +1,4 @@
-"""What live ablation cost at every site, over the course of training."""
+"""The figure of live ablation: its cost at every site over the course of training."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -26,15 +26,15 @@ def ablation_curves(
     behaviour: Behaviour | None,
     at_the_head: Collection[str] = (),
 ) -> Figure:
-    """Increase of the RMSE without the target's directions by training step, a panel a site, beside its controls.
+    """Increase of the RMSE without the target's directions by training step, one panel per site, with controls.
 
-    Of one validation there is no curve, but a bar a site.
+    For a single validation, it shows a bar per site instead of curves.
 
     Args:
         history: Step (None outside a fit), site and effect.
-        target: What was taken out.
+        target: The erased target.
         behaviour: The model's behaviour now, for the title.
-        at_the_head: Sites after which only the last LayerNorm and the readout come.
+        at_the_head: Sites that only the last LayerNorm and the readout follow.
     """
     sites = list(dict.fromkeys(site for _, site, _ in history))
     kind, rows, steps = history[0][2].kind, history[-1][2].n, {step for step, _, _ in history}

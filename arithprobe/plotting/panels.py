@@ -31,7 +31,7 @@ def heat(
     lowest_first: bool = False,
     norm: Normalize | None = None,
 ) -> AxesImage:
-    """Draw a matrix in a fixed colour scale; what is beyond it has the colour of its ends, and NaN none.
+    """Draw a matrix in a fixed colour scale; values beyond it have the colour of its ends, and NaN has none.
 
     Args:
         panel: Where.
@@ -54,7 +54,7 @@ def heat(
 
 
 def frame_bare(panel: Axes, values: npt.ArrayLike) -> None:
-    """Draw a thin frame round every cell that has no colour, so that a map without any is one still.
+    """Draw a thin frame round every cell without a colour, so that a map without colours still looks like one.
 
     Args:
         panel: The map.
@@ -66,7 +66,7 @@ def frame_bare(panel: Axes, values: npt.ArrayLike) -> None:
 
 
 def ink(image: ScalarMappable, value: float) -> str:
-    """The colour of letters that is seen on the colour of a value; for NaN one that is seen on any page.
+    """Return a letter colour that is readable on the colour of a value; for NaN, one readable on any page.
 
     Args:
         image: The picture of the values.
@@ -79,13 +79,13 @@ def ink(image: ScalarMappable, value: float) -> str:
 
 
 def annotate(panel: Axes, image: AxesImage, values: npt.ArrayLike, form: Callable[[float], str] | None = None) -> None:
-    """Write each value into its cell, dark or white, whichever is seen.
+    """Write each value into its cell, in dark or white, whichever is readable.
 
     Args:
         panel: Where.
         image: The picture of the values.
         values: (rows, columns).
-        form: How to write a value; by default two decimals, fewer where it is large, and nothing for NaN.
+        form: Formats a value; by default two decimals, fewer if it is large, and nothing for NaN.
     """
     at = np.asarray(image.get_array(), dtype=np.float64)
     for (row, column), value in np.ndenumerate(np.asarray(values, dtype=np.float64)):
@@ -104,7 +104,7 @@ def annotate(panel: Axes, image: AxesImage, values: npt.ArrayLike, form: Callabl
 
 
 def shown(value: float) -> str:
-    """Two decimals, fewer where it is large; nothing for NaN."""
+    """Format a value with two decimals, fewer if it is large; empty for NaN."""
     if math.isnan(value):
         return ""
     if abs(value) < 0.005:
@@ -113,7 +113,7 @@ def shown(value: float) -> str:
 
 
 def logarithmic(panel: Axes) -> None:
-    """A logarithmic axis upwards, with plain numbers at 1, 2 and 5."""
+    """Make the vertical axis logarithmic, with plain numbers at 1, 2 and 5."""
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -121,11 +121,11 @@ def logarithmic(panel: Axes) -> None:
 
 
 def logarithmic_over(panel: Axes, values: npt.NDArray[np.float64]) -> None:
-    """A logarithmic axis upwards, with a number at 1, 2 and 5, or, over many decades, at some of these alone.
+    """Make the vertical axis logarithmic, with numbers at 1, 2 and 5 or, over many decades, at some of these.
 
     Args:
         panel: The panel.
-        values: What is drawn in it, all above 0, at least one.
+        values: The values drawn in it, all above 0, at least one.
     """
     if math.log10(values.max() / values.min()) <= _DECADES:
         logarithmic(panel)
@@ -134,13 +134,13 @@ def logarithmic_over(panel: Axes, values: npt.NDArray[np.float64]) -> None:
 
 
 def mark_uniform(bar: Colorbar, value: float) -> None:
-    """An arrow beside a colour bar, where uniform attention is on it."""
+    """Draw an arrow beside a colour bar, at the value of uniform attention."""
     across = bar.ax.get_yaxis_transform()
     bar.ax.plot([-0.35], [value], ">", color="black", markersize=4.5, clip_on=False, transform=across, gid="uniform")
 
 
 def lowest(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes]) -> list[Axes]:
-    """The panels to label below: those of the last line, and of the line before where the last is not full.
+    """The panels to label below: those of the last line, and of the line before if the last is not full.
 
     Args:
         grid: Panels, line by line.
@@ -156,8 +156,8 @@ def name_axes(grid: Sequence[Sequence[Axes]], shown: Sequence[Axes], across: str
     Args:
         grid: Panels, line by line.
         shown: Those that are used.
-        across: What is to the right.
-        down: What is upwards.
+        across: Name of the horizontal axis.
+        down: Name of the vertical axis.
     """
     for panel in lowest(grid, shown):
         panel.set_xlabel(across)

@@ -1,4 +1,4 @@
-"""Pictures of pairs of problems: states patched, subspaces swapped, and problems changed."""
+"""Figures of pairs of problems: patched states, swapped subspaces, and changed problems."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _SAME_SUM = "x + d, y - d"
 
 
 def patching_heatmap(found: PatchingMap, behaviour: Behaviour | None) -> Figure:
-    """Share of the gap between two answers that comes with the state of one cell, sites upwards from the embedding.
+    """Share of the gap between two answers that the state of one cell carries, sites upwards from the embedding.
 
     The colour scale is fixed at 0 to 1; cells with too few pairs are empty.
 
@@ -56,10 +56,10 @@ def patching_heatmap(found: PatchingMap, behaviour: Behaviour | None) -> Figure:
 
 
 def interchange_chart(variables: Sequence[tuple[str, str, Interchange]], behaviour: Behaviour | None) -> Figure:
-    """Share of the demanded shift of the answer that comes with swapping one quantity, by site, a panel a quantity.
+    """Share of the demanded shift of the answer under a swap of one quantity, by site, one panel per quantity.
 
-    Points: the subspace, filled where more than 95 % of the random ones. Dashes: the whole state. Crosses: the part of
-    the subspace that the rest of the model sees. Band: 95 % of the random subspaces.
+    Points are the subspace, filled if above 95 % of the random ones. Dashes are the whole state. Crosses are the part
+    of the subspace that the rest of the model sees. The band holds 95 % of the random subspaces.
 
     Args:
         variables: Site, quantity and result of each interchange, sites in order of depth.
@@ -156,10 +156,11 @@ def _swap_legend(fit: str) -> list[Artist]:
 
 
 def symmetry_chart(tests: Sequence[SymmetryTest], behaviour: Behaviour | None) -> Figure:
-    """What answers and states do when a problem is changed.
+    """The response of answers and states to changes of a problem.
 
-    Above: the shift of the answer per unit of the change, with what arithmetic demands. Below: how far the answers are
-    from where they should be, and how far the states of two problems with one sum are apart, beside unrelated problems.
+    The upper panels show the shift of the answer per unit of the change, with the one that arithmetic demands. The
+    lower panels show the error of the answers, and the distance of the states of two problems with one sum, beside
+    unrelated problems.
 
     Args:
         tests: The response to each change.

@@ -1,4 +1,4 @@
-"""What a probe read at every site, over the course of training."""
+"""The figure of probe scores at every site over the course of training."""
 
 from dataclasses import dataclass
 
@@ -49,10 +49,10 @@ class ProbeHistory:
 
 
 def probe_curves(history: ProbeHistory, behaviour: Behaviour | None) -> Figure:
-    """Score by training step, a panel a site, all with the same axes; shaded below the null's 95 % quantile.
+    """Score by training step, one panel per site with the same axes; shaded below the null's 95 % quantile.
 
-    Scores that are not above the null are hollow and grey, as are those without a null. Of one validation there is no
-    curve: its scores are bars, side by side.
+    Scores that are not above the null are hollow and grey, as are those without a null. The scores of a single
+    validation are bars, side by side.
 
     Args:
         history: The scores.

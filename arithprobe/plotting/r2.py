@@ -1,8 +1,8 @@
-"""One scale for every axis and every colour of an R2: even steps up to 0.9, then tenths of what is left unexplained.
+"""The common scale of all axes and colours of R2: linear up to 0.9, then logarithmic in the unexplained share.
 
-Near 1 a straight axis shows nothing: 0.982 and 0.999 are one place on it, and one of them leaves eighteen times as much
-variance unexplained. From 0.9 on the axis is logarithmic in ``1 - R2``, joined without a kink; below it is straight,
-down through 0, so that nulls and scores below 0 stand where they did.
+Near 1 a linear axis shows nothing: 0.982 and 0.999 are at one place on it, although one of them leaves eighteen times
+as much variance unexplained. From 0.9 on, the axis is logarithmic in ``1 - R2``, joined without a kink; below, it is
+linear down through 0, so that nulls and scores below 0 keep their places.
 """
 
 import math
@@ -34,13 +34,13 @@ _Array = npt.NDArray[np.float64]
 
 
 def place(r2: npt.ArrayLike) -> _Array:
-    """Where an R2 stands on the axis, in decades.
+    """The place of an R2 on the axis, in decades.
 
     >>> place([0.0, 0.9, 0.99, 0.999]).round(2).tolist()
     [0.0, 3.91, 4.91, 5.91]
 
     Args:
-        r2: Scores; what is above 0.9999 by little or much stands just beyond it.
+        r2: Scores; any value above 0.9999 is placed just beyond it.
     """
     values = np.asarray(r2, dtype=np.float64)
     near = np.log10((1 - KNEE) / np.maximum(1 - values, 10 ** -(_MARGIN - math.log10(1 - HIGHEST))))
@@ -61,7 +61,7 @@ def r2_at(places: npt.ArrayLike) -> _Array:
 
 
 def within(r2: npt.ArrayLike, lowest: float = LOWEST) -> _Array:
-    """Scores moved to the ends of the axis where they are beyond; NaN stays.
+    """Clip scores to the ends of the axis; NaN stays.
 
     Args:
         r2: Scores.
@@ -72,7 +72,7 @@ def within(r2: npt.ArrayLike, lowest: float = LOWEST) -> _Array:
 
 
 def ticks(low: float, high: float = HIGHEST) -> tuple[list[float], list[str]]:
-    """Where an axis from one R2 to another has numbers, and the numbers.
+    """The places and texts of the numbers on an axis from one R2 to another.
 
     >>> ticks(-0.05)
     ([0.0, 0.3, 0.6, 0.9, 0.99, 0.999, 0.9999], ['0', '0.3', '0.6', '0.9', '0.99', '0.999', '≥0.9999'])
@@ -86,11 +86,11 @@ def ticks(low: float, high: float = HIGHEST) -> tuple[list[float], list[str]]:
 
 
 def r2_axis(panel: Axes, name: str, low: float, which: Literal["x", "y"] = "y") -> None:
-    """Give a panel the axis of an R2, up to 0.9999 always, so that pictures compare.
+    """Give a panel the axis of an R2, which always ends at 0.9999, so that figures compare.
 
     Args:
         panel: The panel, or one of those that share the axis.
-        name: What is scored; the scale is added to it.
+        name: Name of the score; the scale is added to it.
         low: Lower end.
         which: The axis.
     """
@@ -105,22 +105,22 @@ def r2_axis(panel: Axes, name: str, low: float, which: Literal["x", "y"] = "y") 
 
 
 def name_of_axis(name: str, upright: bool = True) -> str:
-    """What is scored, with the scale.
+    """The name of a score with its scale.
 
     Args:
-        name: What is scored.
-        upright: In three short lines, else in two.
+        name: Name of the score.
+        upright: Whether to write three short lines instead of two.
     """
     return f"{name}\n({SCALE.replace(', ', ',' + chr(10)) if upright else SCALE})"
 
 
 def r2_heat(panel: Axes, values: npt.ArrayLike, lowest_first: bool = True) -> AxesImage:
-    """A map of R2 in the colours of the scale, from 0 to 0.9999 always; NaN has a frame alone.
+    """Draw a map of R2 in the colours of the scale, always from 0 to 0.9999; NaN has only a frame.
 
     Args:
-        panel: Where.
+        panel: The panel.
         values: (rows, columns).
-        lowest_first: Row 0 below.
+        lowest_first: Whether row 0 is at the bottom.
     """
     image = heat(panel, values, (0.0, HIGHEST), norm=r2_norm(), lowest_first=lowest_first)
     frame_bare(panel, values)
@@ -128,7 +128,7 @@ def r2_heat(panel: Axes, values: npt.ArrayLike, lowest_first: bool = True) -> Ax
 
 
 def r2_norm() -> FuncNorm:
-    """The colours of the scale, from 0 to 0.9999."""
+    """The colour norm of the scale, from 0 to 0.9999."""
     return FuncNorm((place, r2_at), vmin=0.0, vmax=HIGHEST)
 
 
@@ -138,20 +138,20 @@ def r2_numbers(panel: Axes, image: AxesImage, values: npt.ArrayLike) -> None:
     Args:
         panel: Where.
         image: The map.
-        values: (rows, columns), also of cells without a colour.
+        values: (rows, columns), including cells without a colour.
     """
     annotate(panel, image, values, form=r2_text)
     set_tips(image, np.asarray(values, dtype=np.float64))
 
 
 def r2_bar(panels: Axes | Sequence[Axes], image: ScalarMappable, name: str, fraction: float = 0.05) -> Colorbar:
-    """The colour bar of a map of R2.
+    """Draw the colour bar of a map of R2.
 
     Args:
-        panels: Beside what.
+        panels: The panels that it stands beside.
         image: The map, or another picture in these colours.
-        name: What is scored.
-        fraction: Of the panels' width.
+        name: Name of the score.
+        fraction: Its share of the panels' width.
     """
     first = panels if isinstance(panels, Axes) else panels[0]
     figure = first.get_figure(root=True)
@@ -165,7 +165,7 @@ def r2_bar(panels: Axes | Sequence[Axes], image: ScalarMappable, name: str, frac
 
 
 def r2_text(value: float) -> str:
-    """An R2 in few letters that part 0.982 from 0.999.
+    """Format an R2 in few characters that still tell 0.982 from 0.999.
 
     >>> [r2_text(value) for value in (0.982, 0.9991, 0.99999, 0.5, 0.0004, -0.02, -3.14, -70, float("nan"))]
     ['.982', '.9991', '1', '.500', '0', '-.020', '-3.1', '<-10', '-']

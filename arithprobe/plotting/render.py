@@ -1,4 +1,4 @@
-"""Figures to pixels, once for TensorBoard and files alike, and to SVG."""
+"""Rendering of figures to pixels, once for TensorBoard and files alike, and to SVG."""
 
 import io
 import json
@@ -35,7 +35,7 @@ _FINE = re.compile(r"(\.\d\d)\d+")
 
 
 def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) pixels of a figure."""
+    """Return the (height, width, 3) pixels of a figure."""
     canvas: Any = FigureCanvasAgg(figure)
     _lay_out(figure)
     canvas.draw()
@@ -43,13 +43,13 @@ def to_rgb(figure: Figure) -> npt.NDArray[np.uint8]:
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], finding: str) -> npt.NDArray[np.uint8]:
-    """The pixels with what they show above them, in letters that are read where the picture is a third as wide.
+    """Return the pixels with their finding above them, in letters that stay readable at a third of the width.
 
-    TensorBoard shows every image some 350 pixels wide, and the letters of a figure are gone there.
+    TensorBoard shows every image some 350 pixels wide, where the letters of a figure are unreadable.
 
     Args:
-        pixels: (height, width, 3) of a figure.
-        finding: What it shows, a sentence or two.
+        pixels: (height, width, 3) pixels of a figure.
+        finding: The finding in a sentence or two.
     """
     width = pixels.shape[1]
     size = max(12, width // 26)
@@ -68,14 +68,14 @@ def thumbnail(pixels: npt.NDArray[np.uint8], finding: str) -> npt.NDArray[np.uin
 
 
 def to_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """The pixels as the content of a PNG file."""
+    """Return the pixels as the content of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
     return buffer.getvalue()
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG: letters as letters, no background of its own, and the same text each time.
+    """Return the figure as SVG, with letters as text, without a background, and the same each time.
 
     It carries its values, see :mod:`arithprobe.plotting.tips`, as JSON in an element ``metadata`` of class ``tips``.
     """

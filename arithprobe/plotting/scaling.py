@@ -1,4 +1,4 @@
-"""Pictures of a sweep: what probes, ablation and MLPs find, against the size of the models, in panels by depth."""
+"""Figures of a sweep: results of probes, ablation and MLPs against the size of the models, in panels by depth."""
 
 import itertools
 import re
@@ -13,15 +13,15 @@ from arithprobe.plotting.style import BLUE, CYCLE, GREEN, GREY, LIGHT, ORANGE, P
 
 
 def probe_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
-    """Held-out R2 of Fourier probes (of the sum, where there is no modulus), of all dimensions and of equally many.
+    """Held-out R2 of Fourier probes (without a modulus, of the sum), of all dimensions and of an equal number.
 
     Args:
         rows: The tidy table.
         facet: The column whose values have panels of their own, side by side.
-        x: The column to the right.
+        x: The column of the horizontal axis.
 
     Returns:
-        The figure; None where no trial has such probes.
+        The figure; None if no trial has such probes.
     """
     probes = _probes(rows)
     if not probes:
@@ -46,9 +46,9 @@ def probe_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "param
 
 
 def ablation_scaling(rows: Sequence[ScalingRow], facet: str | None, x: str = "parameters") -> Figure | None:
-    """What is lost without the probe's subspace, beside random ones: by a refitted readout, and by the model itself.
+    """Loss without the probe's subspace, beside random ones: of a refitted readout, and of the model itself.
 
-    A line of panels is there only where a trial has such numbers: a model that has not learned has no skill to lose.
+    A line of panels is drawn only if a trial has such numbers: a model that has not learned has no skill to lose.
 
     Args and returns as :func:`probe_scaling`.
     """

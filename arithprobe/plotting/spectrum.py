@@ -1,4 +1,4 @@
-"""Pictures of all frequencies of a circle at all sites: what is read, what carries variance, what is missed."""
+"""Figures of all frequencies of a circle at all sites: their R2, their share of variance, and their ablation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LEAST = 0.005  # share of the states' variance that has a colour
 
 
 def frequency_site_map(scores: FourierScores, behaviour: Behaviour | None) -> Figure:
-    """Held-out decode R2 above, encode FVE below, by frequency (to the right) and site (upwards), at the last token.
+    """Held-out decode R2 (top) and encode FVE (bottom) by frequency and site (upwards), at the last token.
 
     Dots mark key frequencies: read better than a constant, above the largest null, and above neighbouring periods.
     Crosses mark those above the null that are of another period, or cannot be told from one.
@@ -71,9 +71,9 @@ class PlaneLosses:
 
 
 def plane_losses(sites: Sequence[PlaneLosses], behaviour: Behaviour | None) -> Figure:
-    """The model's loss without the plane of each frequency, a panel a site; logarithmic.
+    """The model's loss without the plane of each frequency, one panel per site; logarithmic.
 
-    The grey band is what planes of labels that say nothing cost: bars that end in it are no evidence.
+    The grey band is the cost of planes of permuted labels: bars that end in it are no evidence.
 
     Args:
         sites: The losses.

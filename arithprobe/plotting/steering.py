@@ -1,4 +1,4 @@
-"""Dose and response: how far the answer moves when a quantity is moved inside the model."""
+"""The figure of steering: the response of the answer when a quantity is moved inside the model."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ _TITLE = "How far does the answer follow a quantity that is moved inside the mod
 
 
 def steering_curves(curves: Sequence[SteeringCurve], behaviour: Behaviour | None) -> Figure:
-    """Mean shift of the answer against the shift asked for, a panel a target and set of positions, a line a site.
+    """Mean shift of the answer against the intended shift; a panel per target and positions, a line per site.
 
-    Bands: 95 % over the rows moved, by this pattern; the intervals of the slopes include what another fit would do.
-    Dashed: what arithmetic demands. Grey: the slopes of the random patterns of all sites of a panel, measured near 0
-    and drawn on. The axis is cut where the demanded line would make the curves too flat to read.
+    Bands hold 95 % over the moved rows, for this pattern; the intervals of the slopes include the effect of another
+    fit. Dashed lines are what arithmetic demands. Grey lines are the slopes of the random patterns of all sites of a
+    panel, measured near 0 and extended. The axis is cut if the demanded line would make the curves too flat to read.
 
     Args:
         curves: Responses, sites in order of depth; a curve that is given twice is drawn once.

@@ -1,4 +1,4 @@
-"""One look for all figures: colours that the colour-blind tell apart, sizes of letters, spines and lines."""
+"""The common style of all figures: colours that the colour-blind tell apart, font sizes, spines and lines."""
 
 import io
 
@@ -33,7 +33,7 @@ class _ShownFigure(Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of its own, which no window and no other figure knows of.
+    """Return a new empty figure, independent of windows and other figures.
 
     Args:
         width: Inches.
@@ -43,12 +43,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def tidy(figure: Figure) -> None:
-    """Give what is drawn so far one look: letters of one size, and no lines or boxes that say nothing.
+    """Apply the common style to the figure so far: letters of one size, and no lines or boxes without meaning.
 
     Sizes of ticks that were set with ``tick_params`` stay.
 
     Args:
-        figure: All of it is drawn.
+        figure: The figure, fully drawn.
     """
     for axes in figure.axes:
         if axes.get_label() == "<colorbar>" or axes.images:
@@ -65,10 +65,10 @@ def tidy(figure: Figure) -> None:
 
 
 def zero_line(axes: Axes) -> None:
-    """A thin line to the right where a measure is 0."""
+    """Draw a thin horizontal line where a measure is 0."""
     axes.axhline(0, color="black", linewidth=0.6)
 
 
 def row_lines(axes: Axes) -> None:
-    """Faint lines to the right, to follow with the eye."""
+    """Draw faint horizontal lines that guide the eye."""
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)

@@ -1,7 +1,7 @@
-"""What a reader is told who points at a cell, a point or a bar of a figure: words that its SVG carries.
+"""Tips of figures: words, carried in the SVG, that a reader sees when pointing at a cell, a point or a bar.
 
 They come from the figure itself, from its values and the names of its axes. A figure that knows more than it draws,
-such as the null behind a score, says so with :func:`set_tips`.
+such as the null behind a score, adds it with :func:`set_tips`.
 """
 
 import math
@@ -44,12 +44,12 @@ def set_tips(
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Say what a reader is told who points at a part of an artist.
+    """Set the tips that a reader sees when pointing at a part of an artist.
 
     Args:
         artist: An image or a mesh, a curve, or a cloud of points.
-        words: (rows, columns) of a map, (N,) of points: words, or numbers; an empty word says nothing.
-        name: What the words are, ``held-out R2``; by default the label of the colour bar or of the curve.
+        words: (rows, columns) for a map, (N,) for points: words or numbers; an empty word gives no tip.
+        name: The name of the words, such as ``held-out R2``; by default the label of the colour bar or curve.
         rows: Names of the rows of a map; by default those of its ticks.
         columns: Names of its columns.
     """
@@ -60,7 +60,7 @@ def tips_of(figure: Figure) -> list[dict[str, Any]]:
     """The tips of a figure, in points from its upper left corner.
 
     Args:
-        figure: Laid out.
+        figure: The figure, laid out.
 
     Returns:
         Maps ``{x, y, rows, columns, name, words}`` with the edges of their columns and rows, clouds of points

@@ -1,4 +1,4 @@
-"""The title of every figure of a probe: what it shows, and first of all whether the model has learned."""
+"""Titles of the figures of probes: whether the model has learned, and what the figure shows."""
 
 import textwrap
 from collections import Counter
@@ -15,15 +15,15 @@ _WARNING = "What is found here is not about the task: an untrained network can s
 
 
 def set_title(axes: Axes, text: str, behaviour: Behaviour | None, note: str = "") -> None:
-    """Put the text and the verdict above the axes; in red, with a warning, where the model has not learned.
+    """Put the text and the verdict above the axes; in red, with a warning, if the model has not learned.
 
     Call it last: it also tidies what is drawn.
 
     Args:
-        axes: The axes of a figure, the first where there are several.
-        text: The question that the figure answers, or what it found.
-        behaviour: The model's behaviour, None where it is unknown.
-        note: How to read it: the null, how many rows, what marks mean. It stands below the text.
+        axes: The axes of a figure, the first if there are several.
+        text: The question that the figure answers, or its finding.
+        behaviour: The model's behaviour, None if it is unknown.
+        note: How to read it: the null, the number of rows, the meaning of marks. It is placed below the text.
     """
     lines = [
         text,
@@ -37,9 +37,9 @@ def set_title(axes: Axes, text: str, behaviour: Behaviour | None, note: str = ""
 
 
 def set_trials_title(axes: Axes, text: str, verdicts: Sequence[str], note: str = "") -> None:
-    """Put the text and how many trials have which verdict above the axes; in red, with a warning, where none learned.
+    """Put the text and the number of trials with each verdict above the axes; in red if none has learned.
 
-    Call it last, as :func:`set_title`.
+    If none has learned, it also adds a warning. Call it last, as :func:`set_title`.
 
     Args:
         axes: The axes of a figure, the first where there are several.

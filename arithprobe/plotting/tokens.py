@@ -1,4 +1,4 @@
-"""An axis of tokens: the same names, characters and row counts wherever a figure has one."""
+"""Token axes: the same names, characters and row counts in all figures."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def token_axis(panel: Axes, names: Sequence[str], counts: Sequence[float], count
 
 
 def token_character(name: str) -> str:
-    """What character a token is, for a label; empty where the name does not tell, or tells already.
+    """The character of a token, for a label; empty if the name does not tell, or already is the character.
 
     >>> [token_character(name) for name in ("x100", "sp1", "plus", "last", "5")]
     ['digit', '␣', '+', '?', '']

@@ -1,4 +1,4 @@
-"""Loss, skill and exact answers over the course of training."""
+"""The figure of loss, skill and exact answers over the course of training."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ _Column = npt.NDArray[np.float64]
 
 
 class TrainingCurves(NamedTuple):
-    """What a run logged, U training steps and T validations."""
+    """The logged curves of a run, over U training steps and T validations."""
 
     train_step: Sequence[float]
     """(U,) steps at which the training loss was logged."""
@@ -40,13 +40,13 @@ class TrainingCurves(NamedTuple):
 
 
 def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figure:
-    """Loss above, skill and exact answers below, and the distance round the circle where there is one.
+    """Loss above, skill and exact answers below, and the distance round the circle if there is one.
 
-    The loss has a logarithmic axis; what is not above 0, or no number, is left out. The axis of skill goes from -0.5,
-    or higher, to 1: what is below stands at its end, as a triangle. What a single validation found is said in words.
+    The loss has a logarithmic axis; values that are NaN or not above 0 are left out. The axis of skill goes from -0.5,
+    or higher, to 1; lower values are triangles at its end. The results of a single validation are given in words.
 
     Args:
-        curves: What the run logged.
+        curves: The logged curves of the run.
         behaviour: The model's behaviour, for the title.
     """
     circle, validations = curves.circular_error, len(curves.val_step)
