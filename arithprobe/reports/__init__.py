@@ -1,1 +1,1 @@
-"""One page about a run, for people: from its files, in one file that needs no network."""
+"""The report of a run: one page made from its files, in one file that needs no network."""

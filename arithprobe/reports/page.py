@@ -98,23 +98,23 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
 
 
 def report(folders: str | Path | Sequence[str | Path]) -> str:
-    """One HTML page about runs, several of them side by side; it needs nothing but itself.
+    """Make one self-contained HTML page about runs; several runs are shown side by side.
 
     Args:
-        folders: Run folders, ``lightning_logs/NAME/version_N``, or one.
+        folders: One or more run folders, ``lightning_logs/NAME/version_N``.
 
     Returns:
         The content of the file.
 
     Raises:
-        ArithprobeError: If there is no run, one is named twice, a folder is no run or has no validation, or a file
+        ArithprobeError: If there is no run, one is named twice, a folder is not a run or has no validation, or a file
             cannot be read.
     """
     return page_of(read_runs([folders] if isinstance(folders, (str, Path)) else folders))
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
-    """The runs of a page.
+    """Read the runs of a page.
 
     Raises:
         ArithprobeError: As :func:`report`.
@@ -132,11 +132,11 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def page_of(runs: Sequence[Run], progress: Progress | Callable[[str], object] | None = None) -> str:
-    """The page.
+    """Make the page.
 
     Args:
-        runs: What is on it, from left to right.
-        progress: Told of each section as it starts.
+        runs: The runs on it, from left to right.
+        progress: Is told of each section as it starts.
 
     Raises:
         ArithprobeError: If a file that a section needs cannot be read.

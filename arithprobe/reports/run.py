@@ -1,4 +1,4 @@
-"""A run folder, read: what a fit and the commands on its checkpoint left there."""
+"""Reading of a run folder: the files of a fit and of the commands on its checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ _Loader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.constr
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run."""
+    """The content of a run folder."""
 
     folder: Path
     """Its folder, as named."""
@@ -62,16 +62,16 @@ class Run:
 
     @property
     def doubt(self) -> Behaviour | None:
-        """A verdict after which results are not, or may not be, about the task; None of a run that has learned."""
+        """A verdict by which results are not, or may not be, about the task; None for a run that has learned."""
         every = [one.behaviour for one in self.judged.values()]
         doubtful = [one for one in every if one.state != HOLDS]
         return next((one for one in doubtful if one.state == FAILS), next(iter(doubtful), None))
 
     @property
     def warning(self) -> str:
-        """What stands above all but its own answers, in a line; nothing of a run that has learned.
+        """The one-line warning above all sections except the answers; empty for a run that has learned.
 
-        Live probes are of the last moment, answers of the best.
+        Live probes belong to the last moment, answers to the best.
         """
         if self.doubt is None:
             return ""
@@ -83,27 +83,27 @@ class Run:
 
     @property
     def at_the_end(self) -> Behaviour:
-        """The last verdict, of the weights that live probes saw last."""
+        """The last verdict, for the weights that live probes saw last."""
         return self.judged["last"].behaviour if self.is_fit else self.behaviour
 
     @property
     def network(self) -> str | None:
-        """The class of a network of one's own; None of this library's."""
+        """The class of a network of your own; None for this library's network."""
         return network_of(self.judged)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it is of a network of one's own."""
+        """Whether the run is of a network of your own."""
         return self.network is not None
 
     @property
     def is_fit(self) -> bool:
-        """Whether it is a fit, not a pass of ``validate`` or ``test``."""
+        """Whether the run is a fit rather than a pass of ``validate`` or ``test``."""
         return "last" in self.judged
 
     @property
     def behaviour(self) -> Behaviour:
-        """The verdict that stands above everything: of the best moment, which ``best.ckpt`` holds."""
+        """The verdict at the head of the page: that of the best moment, which ``best.ckpt`` holds."""
         return (self.judged.get("best") or next(iter(self.judged.values()))).behaviour
 
     @property
@@ -113,7 +113,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The best checkpoint, or the last, or the newest of those with other names; None where there is none."""
+        """The best checkpoint, or the last, or the newest of those with other names; None if there is none."""
         kept = {path.stem: path for path in (self.folder / "checkpoints").glob("*.ckpt") if path.is_file()}
         newest = max(kept.values(), key=lambda path: path.stat().st_mtime, default=None)
         judged = Path(str(self.config.get("ckpt_path")))  # that of validate and test
@@ -123,19 +123,19 @@ class Run:
 
     @cached_property
     def loaded(self) -> LoadedModel | None:
-        """The model of that checkpoint; None without one, and of a network of one's own, which no file can make."""
+        """The model of that checkpoint; None without one, or for a network of your own, which no file can make."""
         return None if self.checkpoint is None or self.is_foreign else load_model(self.checkpoint)
 
     @property
     def task(self) -> str:
-        """What it was trained on."""
+        """The task that it was trained on."""
         if self.answers is not None:
             return self.answers.dataset.task
         return str((self.provenance or {}).get("task", "unknown task"))
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The configuration as values; empty where there is none."""
+        """The configuration as values; empty if there is none."""
         try:
             found = yaml.load(self.config_text or "", _Loader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -148,7 +148,7 @@ class Run:
         """The validation rows' file, for commands.
 
         Raises:
-            ArithprobeError: If the configuration does not say it in any form that a fit takes.
+            ArithprobeError: If the configuration does not give it in any form that a fit accepts.
         """
         kept = (self.provenance or {}).get("data", {}).get("val", {}).get("path")
         data = self.config.get("data") or {}
@@ -169,7 +169,7 @@ def all_readable(folder: str | Path) -> Iterator[None]:
     """Within the block, a file that cannot be read is a user's mistake.
 
     Args:
-        folder: What is named where nobody knows the file.
+        folder: The folder to name if the file is unknown.
 
     Raises:
         ArithprobeError: If one cannot.
@@ -185,7 +185,7 @@ def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        ArithprobeError: If it is none, has no validation, or a file in it cannot be read.
+        ArithprobeError: If it is not a run folder, has no validation, or a file in it cannot be read.
     """
     with all_readable(folder):
         return _read(Path(folder))
