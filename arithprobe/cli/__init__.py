@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after ``arithprobe``; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 after a user's mistake, which has been said on stderr in one line; 130 after Ctrl-C.
+        The exit code: 0; 2 after a user's mistake, which is printed on stderr in one line; 130 after Ctrl-C.
     """
     with any_text():
         return _run(args)

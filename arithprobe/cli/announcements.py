@@ -1,4 +1,4 @@
-"""What a run prints: nothing before its checks have passed, then what a user can act on, and no advertisements."""
+"""The messages of a run: none before its checks have passed, then those that a user can act on, no advertisements."""
 
 import logging
 import sys
@@ -22,7 +22,7 @@ _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities
 
 
 class Announcements:
-    """Lightning's log messages and our warnings, held back until the run's checks have passed.
+    """Holds back Lightning's log messages and our warnings until the run's checks have passed.
 
     A mistake that the checks find is then the only thing on the screen.
     """
@@ -36,7 +36,7 @@ class Announcements:
         return self._held is None
 
     def release(self) -> None:
-        """Say what was held back, and hold no more."""
+        """Print the messages held back, and stop holding."""
         held, self._held = self._held or [], None
         for say in held:
             say()
@@ -51,15 +51,15 @@ class Announcements:
         return False
 
     def say(self, line: str) -> None:
-        """Hold a line back that is to be known before the run begins, or write it."""
+        """Hold back a line that belongs before the run, or write it."""
         self._hold(partial(sys.stdout.write, f"{line}\n"))
 
     def warn(self, line: str, *, first: bool = False) -> None:
-        """Hold a warning of ours back, or write it.
+        """Hold back a warning of ours, or write it.
 
         Args:
             line: The warning.
-            first: Say it before all else that is held back.
+            first: Whether to print it before everything else that is held back.
         """
         self._hold(partial(sys.stderr.write, f"arithprobe: warning: {line}\n"), first=first)
 
@@ -72,7 +72,7 @@ class Announcements:
 
 @contextmanager
 def announcements() -> Iterator[Announcements]:
-    """Within the block, hold announcements back until released, and drop what no user of this program can act on."""
+    """Within the block, hold announcements back until released, and drop those that no user can act on."""
     held = Announcements()
     with warnings.catch_warnings():
         for message in _IRRELEVANT:

@@ -1,4 +1,4 @@
-"""``--checkpoint``: which checkpoints a run keeps."""
+"""The option ``--checkpoint``, which says which checkpoints a run keeps."""
 
 import inspect
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _NO_NAMES = (None, "best", "last", DEFAULTS["filename"])  # these ask for no fil
 
 
 def checkpoints_of(asked: ModelCheckpoint, options: Mapping[str, Any]) -> list[Callback]:
-    """``best.ckpt`` and ``last.ckpt``, and files beside them if the options ask for any, such as ``save_top_k`` 3.
+    """Make the callbacks for ``best.ckpt``, ``last.ckpt`` and any further files, such as for ``save_top_k`` 3.
 
     Args:
-        asked: What Lightning has made of the options.
+        asked: The callback that Lightning has made from the options.
         options: The options.
     """
     found: list[Callback] = [LastCheckpoint(options["dirpath"])]
@@ -39,7 +39,7 @@ def checkpoints_of(asked: ModelCheckpoint, options: Mapping[str, Any]) -> list[C
 
 
 def place_of(callback: Callback) -> int:
-    """Where a callback comes: of checkpoints the first is the best of Lightning, and a sweep's knows all others."""
+    """The place of a callback in the order: Lightning takes the first checkpoint as the best; a sweep's comes last."""
     if not isinstance(callback, Checkpoint):
         return 0
     return 1 if isinstance(callback, BestCheckpoint) else 3 if isinstance(callback, ResumeCheckpoint) else 2

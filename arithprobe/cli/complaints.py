@@ -27,12 +27,12 @@ _SHORTEST = 4  # letters that a part of a name has, to be meant
 
 
 def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] = ()) -> str:
-    """Say in one line what the parser refused.
+    """Return in one line what the parser refused.
 
     Args:
         message: The parser's text, of any number of lines.
-        known_options: Names of all options, ``model.lr``, to find what may have been meant.
-        bases: Classes whose subclasses a configuration can name, for the same.
+        known_options: Names of all options, such as ``model.lr``, to find near matches.
+        bases: Classes whose subclasses a configuration can name, also to find near matches.
     """
     key = re.match(r'Parser key "([^"]+)"(?: element \d+)?', message)
     where = f"--{key[1]}: " if key else ""

@@ -1,4 +1,4 @@
-"""``arithprobe completion``: what the shell needs to complete commands, options, files and shipped configurations."""
+"""``arithprobe completion``: shell completion of commands, options, files and shipped configurations."""
 
 import argparse
 import re
@@ -29,7 +29,7 @@ _OTHERS: dict[str, ModuleType] = {
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser(
         "completion",
         'Print the shell completion. bash: put  eval "$(arithprobe completion bash)"  into ~/.bashrc. zsh: write it to '
@@ -41,10 +41,10 @@ def parser_of() -> ArgumentParser:
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Print it.
+    """Print the completion script.
 
     Raises:
-        ArithprobeError: If the shell is another, or shtab is not installed.
+        ArithprobeError: If the shell is not supported, or shtab is not installed.
     """
     shell = parse(parser_of(), words).shell
     if shell not in SHELLS:

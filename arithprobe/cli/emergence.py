@@ -1,4 +1,4 @@
-"""``arithprobe emergence``: from which training step on each variable is readable, over runs."""
+"""``arithprobe emergence``: the training step from which on each variable is readable, over runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from arithprobe.errors import ArithprobeError
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser(
         "emergence",
         "Compare the training step from which each variable is readable, over runs that were trained with the callback "
@@ -25,7 +25,7 @@ def parser_of() -> ArgumentParser:
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Read the runs, print what they say, write ``emergence.json`` and the picture.
+    """Read the runs, print the findings, and write ``emergence.json`` and the figure.
 
     Raises:
         ArithprobeError: For any mistake of the user.

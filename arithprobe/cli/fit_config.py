@@ -24,7 +24,7 @@ _ALONE = {"devices": (1, "1"), "num_nodes": (1,), "fast_dev_run": (False, 0), "b
 
 
 class FitConfig(NamedTuple):
-    """A whole configuration of a fit."""
+    """The complete configuration of a fit."""
 
     text: str
     """As YAML, every option with its value."""
@@ -35,7 +35,7 @@ class FitConfig(NamedTuple):
 
 
 class FitConfigs:
-    """Resolves configurations of a fit: files, then settings by key.
+    """Resolves configurations of a fit from files and then settings by key.
 
     Args:
         files: YAML files of ``arithprobe fit``, the later over the earlier.
@@ -51,11 +51,11 @@ class FitConfigs:
             self._cli = _ParsingOnly.of(held, self._words)
 
     def resolve(self, settings: Mapping[str, Any]) -> FitConfig:
-        """The configuration with these settings; rows that a recipe makes are made, where they are missing.
+        """Return the configuration with these settings; missing rows of a recipe are made.
 
         Raises:
-            ArithprobeError: If a key is no option of a fit, a value is of the wrong type or refused by what it is for,
-                the rows are wrong, or a fit so configured cannot be a trial.
+            ArithprobeError: If a key is not an option of a fit, a value has the wrong type or is refused, the rows are
+                wrong, or a fit with this configuration cannot be a trial.
         """
         cli = self._cli
         cli.parse_arguments(cli.parser, [*self._words, *(f"--{key}={_word(value)}" for key, value in settings.items())])
@@ -79,7 +79,7 @@ class FitConfigs:
         return FitConfig(text, parameters, hashlib.sha256(whole.encode()).hexdigest()[:16])
 
     def data(self) -> ArithmeticDataModule:
-        """The data module of what was resolved last."""
+        """The data module of the last resolved configuration."""
         return self._cli.instances()[1]
 
     def _digest_of(self, data: ArithmeticDataModule) -> str:

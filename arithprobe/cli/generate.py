@@ -12,7 +12,7 @@ from arithprobe.errors import ArithprobeError
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser(
         "generate", "Write TSV files of problems. The defaults make the original notebook's REG-SUM data."
     )
@@ -24,7 +24,7 @@ def parser_of() -> ArgumentParser:
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Draw the problems and write one file a part.
+    """Draw the problems, and write one file per part.
 
     Raises:
         ArithprobeError: For any mistake of the user.

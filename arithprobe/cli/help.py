@@ -1,7 +1,7 @@
-"""The help of ``fit``, ``validate``, ``test`` and ``predict`` that needs no import of PyTorch.
+"""The help of ``fit``, ``validate``, ``test`` and ``predict``, without importing PyTorch.
 
-The complete list, with all of Lightning's options, is ``--help_all``. Every option and default named here is compared
-with the parser's in the tests.
+``--help_all`` gives the complete list, with all of Lightning's options. The tests compare every option and default
+named here with the parser's.
 """
 
 from typing import NamedTuple
@@ -130,11 +130,11 @@ _WRITES = {
 
 
 def help_of(command: str, description: str) -> str:
-    """The help of one command.
+    """Return the help of one command.
 
     Args:
-        command: Its name.
-        description: What it does, a phrase.
+        command: Name of the command.
+        description: What the command does, a phrase.
     """
     usage = "[--config FILE] [OPTIONS]" if command == "fit" else "--ckpt_path FILE [--config FILE] [OPTIONS]"
     parts = "\n".join(f"{one.title}:\n{one.lines}" for one in _parts_of(command))

@@ -1,4 +1,4 @@
-"""What a run folder says where an option is not given: the checkpoint, the rows, the folder of the results."""
+"""Defaults from a run folder for options that are not given: checkpoint, rows and result folder."""
 
 import json
 import sys
@@ -15,14 +15,14 @@ _PROVENANCE = "provenance.json"
 
 
 def complete(given: Namespace, command: str) -> None:
-    """Fill in the checkpoint, the rows and the folder of the results from the run, and say which they are.
+    """Fill in the checkpoint, the rows and the result folder from the run, and print which they are.
 
     Args:
         given: The options ``run``, ``checkpoint``, ``data`` and ``output_dir``; changed in place.
-        command: Name of the folder in the run that results go to.
+        command: Name of the result folder inside the run.
 
     Raises:
-        ArithprobeError: If no checkpoint is named, or two; or if the run does not say what is missing.
+        ArithprobeError: If no checkpoint is named, or two are; or if the run does not give what is missing.
     """
     if given.run is not None and given.checkpoint is not None:
         raise ArithprobeError(f"{given.run} and --checkpoint {given.checkpoint} both name a model; give one")

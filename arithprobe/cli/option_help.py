@@ -1,4 +1,4 @@
-"""What ``--help`` says of each option: what it does, its default and its range, and what has to be given."""
+"""The ``--help`` text of each option: what it does, its default, its range, and whether it is required."""
 
 from argparse import Action
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ _MANY = 8  # values of a default that are listed
 
 
 class PlainHelp(DefaultHelpFormatter):
-    """The text of an option as it is, without types and without the default twice."""
+    """Formats the text of an option as it is, without types and without repeating the default."""
 
     def _get_help_string(self, action: Action) -> str:
         return (action.help or "").replace("Show this help message and exit", "show this help and exit")
 
 
 def option_text(text: str, name: str, default: Any, least: Mapping[str, float]) -> str:
-    """The help of an option.
+    """Return the help of an option.
 
     >>> option_text("Draws of each family.", "draws", 200, {"draws": 19})
     'Draws of each family. [default 200; 19 to 10000]'
 
     Args:
-        text: What it does.
-        name: Its name, by which its largest value is known.
-        default: Its default; None and False say nothing.
+        text: What the option does.
+        name: Its name, which gives its largest value.
+        default: Its default; None and False are not shown.
         least: The smallest values, by name.
     """
     facts = [f"default {shown}"] if (shown := _shown(default)) else []
@@ -36,7 +36,7 @@ def option_text(text: str, name: str, default: Any, least: Mapping[str, float]) 
 
 
 def word_for(kind: object) -> str:
-    """What stands for the value of an option, as in ``--draws N``."""
+    """The placeholder for the value of an option, as in ``--draws N``."""
     names = {int: "N", float: "X", int | None: "N", float | None: "X", str: "NAME", str | None: "FILE"}
     return names.get(kind, "NAME")  # type: ignore[call-overload, no-any-return]
 

@@ -1,4 +1,4 @@
-"""What the commands without a Trainer share: options from a dataclass, one-line complaints, a progress bar."""
+"""Shared parts of the commands without a Trainer: options from a dataclass, one-line errors, a progress bar."""
 
 import sys
 from argparse import ArgumentError
@@ -26,12 +26,12 @@ _ROWS = "Rows of 'problem<TAB>answer', best ones that the model was not trained 
 
 
 def command_parser(command: str, description: str, usage: str = "[OPTIONS]") -> ArgumentParser:
-    """A parser that raises instead of leaving, and takes no abbreviations.
+    """Make a parser that raises instead of exiting, and accepts no abbreviations.
 
     Args:
-        command: Its name.
-        description: What it does.
-        usage: What has to be given, and what can be: ``RUN [OPTIONS]``.
+        command: Name of the command.
+        description: What the command does.
+        usage: The required and optional arguments, such as ``RUN [OPTIONS]``.
     """
     return ArgumentParser(
         prog=f"arithprobe {command}",
@@ -44,11 +44,11 @@ def command_parser(command: str, description: str, usage: str = "[OPTIONS]") -> 
 
 
 def add_checkpoint_options(parser: ArgumentParser, command: str) -> None:
-    """Add what every command on a checkpoint takes.
+    """Add the options that every command on a checkpoint takes.
 
     Args:
-        parser: What to add to.
-        command: Its name, that of the folder of its results.
+        parser: The parser.
+        command: Name of the command and of its result folder.
     """
     add = parser.add_argument
     add("run", type=str, nargs="?", metavar="RUN", help="Run folder of a fit, or a checkpoint file. Required.")
@@ -63,7 +63,7 @@ def add_checkpoint_options(parser: ArgumentParser, command: str) -> None:
 
 
 def add_options(parser: ArgumentParser, kind: type[Any]) -> None:
-    """Add an option for every field of a dataclass: lists take several words, switches none or true or false."""
+    """Add an option for each field of a dataclass; lists take several words, switches none or true or false."""
     hints, texts = get_type_hints(kind), described(kind)
     for field in fields(kind):
         add, hint, default = partial(parser.add_argument, f"--{field.name}"), hints[field.name], field.default
@@ -89,10 +89,10 @@ def described(kind: type[Any]) -> dict[str, str]:
 
 
 def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequence[str] = ()) -> Namespace:
-    """The options given, without the command.
+    """Parse the given options, without the command.
 
     Raises:
-        ArithprobeError: For any mistake, in one line.
+        ArithprobeError: For any mistake; the text is one line.
     """
     try:
         given = parser.parse_args(list(sys.argv[1:] if words is None else words)[1:])
@@ -105,12 +105,12 @@ def parse(parser: ArgumentParser, words: Sequence[str] | None, required: Sequenc
 
 
 def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
-    """The rows and the model of a command on a checkpoint.
+    """Load the rows and the model of a command on a checkpoint.
 
-    Here PyTorch is imported, which the options need not wait for.
+    PyTorch is imported only here, so that options are parsed without it.
 
     Raises:
-        ArithprobeError: If one of the files is missing or wrong, or the model is another than the options say.
+        ArithprobeError: If one of the files is missing or wrong, or the model contradicts the options.
     """
     from arithprobe.data.dataset import ArithmeticDataset
     from arithprobe.models.checkpoints import load_model
@@ -123,14 +123,14 @@ def rows_and_model(given: Namespace) -> "tuple[ArithmeticDataset, LoadedModel]":
 
 
 def options_from(given: Namespace, kind: type[Options]) -> Options:
-    """The dataclass, from the options of its fields."""
+    """Make the dataclass from the options of its fields."""
     named = {name: given[name] for name in get_type_hints(kind) if name in given}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in named.items()})
 
 
 @contextmanager
 def steps() -> "Iterator[Progress]":
-    """A progress bar of the steps that a run counts; silent where stdout is no terminal."""
+    """Show a progress bar of the steps that a run counts; silent if stdout is not a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -1,4 +1,4 @@
-"""What is checked before a run writes anything."""
+"""The checks before a run writes anything."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ _TRAINING = ("lr", "weight_decay", "betas", "warmup_steps", "schedule", "final_l
 
 
 def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: bool) -> dict[str, Any]:
-    """Refuse a checkpoint of another architecture, objective, task or schedule, or one that a fit cannot go on from.
+    """Refuse a checkpoint of another architecture, objective, task or schedule, or one that cannot be resumed.
 
     Returns:
-        What is in it.
+        The content of the checkpoint.
 
     Raises:
-        ArithprobeError: Naming the checkpoint.
+        ArithprobeError: If it is refused; the text names the checkpoint.
     """
     content = read_checkpoint(path)
     stored, _, weights = lightning_parts(content, path)
@@ -53,10 +53,10 @@ def check_checkpoint(model: ArithmeticModule, path: str, task: str, *, to_fit: b
 
 
 def check_trainer(trainer: Trainer, model: ArithmeticModule, data: ArithmeticDataModule, stage: str) -> None:
-    """Refuse options of trainer and callbacks that the data does not allow, and monitors that nobody logs.
+    """Refuse options of trainer and callbacks that the data does not allow, and monitors that nothing logs.
 
     Raises:
-        ArithprobeError: Naming the option.
+        ArithprobeError: If one is refused; the text names the option.
     """
     for part in parts_of(stage):
         if len(data.dataset(part)) < trainer.world_size:
@@ -96,14 +96,14 @@ def _as_list(value: Any) -> Any:
 
 
 def check_folders(trainer: Trainer, parent: Path) -> None:
-    """Prove that the folders of the run, of loggers and of checkpoints can be written.
+    """Check that the folders of the run, of loggers and of checkpoints can be written.
 
     Args:
         trainer: The trainer.
         parent: Where the folder of the run will be made.
 
     Raises:
-        ArithprobeError: Naming the folder.
+        ArithprobeError: If one cannot; the text names the folder.
     """
     if is_trial(trainer):
         return
@@ -131,10 +131,10 @@ def _limited(trainer: Trainer, part: str, n: int) -> int:
 
 
 def check_states(callbacks: Sequence[Callback]) -> None:
-    """Refuse two callbacks whose states in a checkpoint would have one name: Lightning does, in words for developers.
+    """Refuse two callbacks whose states in a checkpoint share a name; Lightning's own error is for developers.
 
     Raises:
-        ArithprobeError: Naming their class.
+        ArithprobeError: If there are two; the text names their class.
     """
     seen: dict[str, Callback] = {}
     for callback in callbacks:

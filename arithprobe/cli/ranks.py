@@ -1,4 +1,4 @@
-"""Processes that are no ranks of one run, although the environment calls them so."""
+"""Processes that the environment calls ranks of one run, but that are not."""
 
 import os
 from collections.abc import MutableMapping
@@ -8,10 +8,10 @@ _NUMBERS = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "SLURM_PROCID": 0, "SLU
 
 
 def forget_ranks(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Remove what says that this process is a rank of a job, from which Lightning would conclude that it is to be one.
+    """Remove the variables that call this process a rank of a job, since Lightning would make it one.
 
     Args:
-        environment: Of the process.
+        environment: The environment of the process.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -21,12 +21,12 @@ def forget_ranks(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def stands_alone(devices: object, num_nodes: object, environment: MutableMapping[str, str] = os.environ) -> bool:
-    """Whether a fit on one device is only one of several in a job, such as many started by one ``srun``.
+    """Whether a fit on one device is an independent one of several in a job, such as many started by one ``srun``.
 
     Args:
-        devices: As the Trainer is given it.
-        num_nodes: As the Trainer is given it.
-        environment: Of the process.
+        devices: The Trainer's ``devices``.
+        num_nodes: The Trainer's ``num_nodes``.
+        environment: The environment of the process.
     """
     one = devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1)
     said = {name: environment.get(name, "") for name in _NUMBERS}

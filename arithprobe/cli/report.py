@@ -13,7 +13,7 @@ _NAME = "report.html"
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser(
         "report",
         "Write one self-contained HTML page about a run: the verdict, the ladder of evidence, curves, maps, "
@@ -37,7 +37,7 @@ def parser_of() -> ArgumentParser:
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Read the runs, write the page, and say where it is.
+    """Read the runs, write the page, and print where it is.
 
     Raises:
         ArithprobeError: For any mistake of the user.

@@ -1,4 +1,4 @@
-"""Where a command that trains or judges writes: ``lightning_logs/<name>/version_N``."""
+"""The output folder of commands that train or judge: ``lightning_logs/<name>/version_N``."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,10 @@ _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
 
 def parent_of(root: str | None, name: str) -> Path:
-    """The folder of all versions of a run.
+    """Return the folder of all versions of a run.
 
     Args:
-        root: Where ``lightning_logs`` stands; the working folder by default.
+        root: The folder of ``lightning_logs``; the working folder by default.
         name: Name of the run; a '/' makes a folder.
 
     Raises:
@@ -30,11 +30,11 @@ def parent_of(root: str | None, name: str) -> Path:
 
 
 def run_loggers(parent: Path, version: str | None = None) -> list[Logger]:
-    """A CSV and a TensorBoard logger that share one folder; left to themselves they count versions apart, and may part.
+    """Make a CSV and a TensorBoard logger that share one folder; on their own they count versions separately.
 
     Args:
         parent: The folder of all versions.
-        version: Which; None if it is to be made.
+        version: The version; None if it is still to be made.
     """
     place, name = parent.parent, parent.name
     board = BoardLogger(place, name=name, version=version, default_hp_metric=False)
@@ -42,16 +42,16 @@ def run_loggers(parent: Path, version: str | None = None) -> list[Logger]:
 
 
 def begin_folder(trainer: Trainer, parent: Path, *, ours: bool) -> None:
-    """Make the folder of a run, which nobody else has or will have.
+    """Make the folder of a run, which no other run has or will have.
 
     Args:
-        trainer: Its trainer.
+        trainer: The trainer of the run.
         parent: The folder of all versions.
         ours: Whether the loggers are those of :func:`run_loggers`; the folder of another CSV or TensorBoard logger is
             the run's too.
 
     Raises:
-        ArithprobeError: If it cannot be made, or the version that a logger is to have is another run's.
+        ArithprobeError: If it cannot be made, or a logger's version already belongs to another run.
     """
     folder = None if ours else make_folder(trainer.loggers)
     folder = folder or new_version(parent)
@@ -61,16 +61,16 @@ def begin_folder(trainer: Trainer, parent: Path, *, ours: bool) -> None:
 
 
 def named_checkpoint(which: str, root: str | None, name: str) -> Path:
-    """The checkpoint that ``--ckpt_path last``, ``best`` or ``hpc`` means.
+    """Return the checkpoint that ``--ckpt_path last``, ``best`` or ``hpc`` stands for.
 
     Args:
-        which: ``last`` or ``best`` of the newest run of a name that has one, or ``hpc``: what Lightning saved when a
-            cluster stopped the job, under ``default_root_dir``.
+        which: ``last`` or ``best`` of the newest run of a name that has one, or ``hpc``: the checkpoint that Lightning
+            saved when a cluster stopped the job, under ``default_root_dir``.
         root: ``default_root_dir``; the working folder by default.
         name: Name of the run.
 
     Raises:
-        ArithprobeError: If there is none.
+        ArithprobeError: If there is no such checkpoint.
     """
     parent = parent_of(root, name)
     place, pattern = (Path(root or "."), "hpc_ckpt_*.ckpt") if which == "hpc" else (parent, "version_*")
@@ -89,7 +89,7 @@ def require_name(name: str) -> None:
     """Refuse a name that would leave the folder.
 
     Raises:
-        ArithprobeError: If it is one.
+        ArithprobeError: If it would.
     """
     if not _NAME.fullmatch(name) or ".." in name.split("/"):
         raise ArithprobeError(f"--name is {name!r}; expected letters, digits, '_', '-', '.' and '/' between them")

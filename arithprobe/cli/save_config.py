@@ -1,4 +1,4 @@
-"""``config.yaml`` of a run."""
+"""The ``config.yaml`` of a run."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from arithprobe.files import write_whole
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` in the run folder; without one, nowhere."""
+    """Saves ``config.yaml`` in the run folder; without a run folder, it saves nothing."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it."""
+        """Save the configuration."""
         self._save(run_folder(trainer), trainer)  # asks all ranks
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what the run goes on with, where a finder of the learning rate or the batch size has changed it."""
+        """Save the final configuration, if a finder of the learning rate or the batch size has changed it."""
         folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
         found = {"model.lr": getattr(pl_module, "lr", None), "data.batch_size": getattr(data, "batch_size", None)}
         changed = {key: value for key, value in found.items() if value not in (None, self.config.get(key))}

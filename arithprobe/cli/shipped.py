@@ -1,6 +1,6 @@
-"""The configurations that come with the library: found by name, listed, and copied out to be edited.
+"""The configurations that come with the library: they are found by name, listed, and copied out for editing.
 
-They stand in ``configs/`` of the repository; a wheel holds a copy, made from there when it is built.
+They are in ``configs/`` of the repository; a wheel holds a copy, made when it is built.
 """
 
 import re
@@ -28,16 +28,16 @@ def shipped() -> dict[str, Path]:
 
 
 def config_file(given: str, option: str = "--config") -> str:
-    """The file that is meant: a file of that path, also without its ``.yaml``; else the shipped configuration.
+    """Return the file of that path, also without its ``.yaml``; else the shipped configuration of that name.
 
-    ``reg_sum``, ``reg_sum.yaml`` and ``configs/reg_sum.yaml`` name the same shipped one, in any folder.
+    ``reg_sum``, ``reg_sum.yaml`` and ``configs/reg_sum.yaml`` name the same shipped configuration, in any folder.
 
     Args:
         given: A path or a name.
-        option: What it was given as, for the message.
+        option: The option that gave it, for the message.
 
     Raises:
-        ArithprobeError: If there is neither; it lists the shipped ones.
+        ArithprobeError: If there is neither; the text lists the shipped ones.
     """
     if not given.strip():
         raise ArithprobeError(f"{option} is empty; expected a YAML file, or one of {', '.join(shipped())}")
@@ -55,11 +55,11 @@ def config_file(given: str, option: str = "--config") -> str:
 
 
 class ConfigByName(ActionConfigFile):
-    """``--config``, which takes the name of a shipped configuration too; YAML itself stays as it is."""
+    """The option ``--config``, which also takes the name of a shipped configuration; YAML itself stays as it is."""
 
     @staticmethod
     def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
-        """Find the file, and read it."""
+        """Find and read the file."""
         is_yaml = not Path(value).is_file() and re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value))
         file = value if is_yaml else config_file(value)
         try:
@@ -72,7 +72,7 @@ class ConfigByName(ActionConfigFile):
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser("configs", _DESCRIPTION, "[NAME] [--copy FILE]")
     which = "Configuration to print or to copy. Without it all are listed."
     parser.add_argument("name", type=str, nargs="?", metavar="NAME", help=which)
@@ -82,10 +82,10 @@ def parser_of() -> ArgumentParser:
 
 
 def run(words: Sequence[str] | None) -> None:
-    """List them, print one or copy one.
+    """List the configurations, print one, or copy one.
 
     Raises:
-        ArithprobeError: If there is none of that name, or the file to write exists.
+        ArithprobeError: If there is no such configuration, or the file to write exists.
     """
     given, known = parse(parser_of(), words), shipped()
     if given.name is None:

@@ -1,4 +1,4 @@
-"""How a run ends that does not come to its end: by a signal, or because nothing can be written any more."""
+"""Early ends of a run: by a signal, or because nothing can be written any more."""
 
 import errno
 import signal
@@ -15,13 +15,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 @contextmanager
 def plain_ends() -> Iterator[None]:
-    """Within the block, what Lightning makes of a signal becomes again what a shell expects of one.
+    """Within the block, turn Lightning's handling of a signal back into what a shell expects.
 
-    And a thread that cannot write, as TensorBoard's, says nothing: the next one who writes will.
+    A thread that cannot write, such as TensorBoard's, stays silent: the next writer raises the error.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C, where Lightning exits with code 1.
-        SystemExit: With 143 after a SIGTERM, where Lightning exits with code 0, as if the run had come to its end.
+        KeyboardInterrupt: After Ctrl-C, when Lightning exits with code 1.
+        SystemExit: With 143 after a SIGTERM, when Lightning exits with code 0, as if the run had finished.
     """
     interrupt, hook = signal.getsignal(signal.SIGINT), threading.excepthook
     threading.excepthook = lambda told: None if _is_full(told.exc_value) else hook(told)
@@ -40,7 +40,7 @@ def plain_ends() -> Iterator[None]:
 
 
 def unwritten(error: OSError) -> Exception:
-    """What an error of the system is to the user: one line where a disk is full or gone, else itself."""
+    """Return the error to raise for a system error: one line if a disk is full or gone, else the error itself."""
     if not _is_full(error):
         return error
     where = f"{error.filename}: " if error.filename else ""

@@ -1,4 +1,4 @@
-"""Output in any encoding: what it has no letter for is written as an escape, as Python does on stderr."""
+"""Output in any encoding: unsupported characters are written as escapes, as Python does on stderr."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ _GIVES_UP = ("strict", "surrogateescape")  # the latter stands in the C locale, 
 
 @contextmanager
 def any_text() -> Iterator[None]:
-    r"""Within the block, stdout and stderr take every text, whatever their encoding; afterwards they are as they were.
+    r"""Within the block, let stdout and stderr accept any text, whatever their encoding; restore them afterwards.
 
     A file name that is no UTF-8, the dot of a progress bar in ASCII or a code page: each becomes ``\udce4`` or
     ``\u2022`` instead of a traceback. What the user chose, as by ``PYTHONIOENCODING=ascii:replace``, stays.

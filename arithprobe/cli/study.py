@@ -1,4 +1,4 @@
-"""One command for every study: parse, run, write what was said, and say it."""
+"""The common command of all studies: it parses, runs, writes the findings and prints them."""
 
 import sys
 import warnings
@@ -24,10 +24,10 @@ from arithprobe.threads import require_threads
 
 
 def parser_of(study: Study[Any, Any]) -> ArgumentParser:
-    """The options.
+    """Return the parser of the options.
 
     Args:
-        study: What is to be run.
+        study: The study to run.
     """
     parser = command_parser(study.name, study.description, "RUN [--data FILE] [--output_dir FOLDER] [OPTIONS]")
     add_checkpoint_options(parser, study.name)
@@ -36,10 +36,10 @@ def parser_of(study: Study[Any, Any]) -> ArgumentParser:
 
 
 def run(study: Study[Any, Any], words: Sequence[str] | None) -> None:
-    """Parse, run, write records, pictures and page files, print.
+    """Parse the options, run, write records, pictures and page files, and print.
 
     Args:
-        study: What to run.
+        study: The study to run.
         words: The words of the command line, the command first; those of the process if None.
 
     Raises:

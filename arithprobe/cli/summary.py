@@ -1,4 +1,4 @@
-"""The table at the end of a run: did it learn, what do the probes say, where to look next."""
+"""The table at the end of a run: the behaviour, the probe findings, and where to look next."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +28,12 @@ _NUMBERS = {
 
 
 def print_summary(trainer: Trainer, module: ArithmeticModule, folder: Path | None) -> None:
-    """Print it.
+    """Print the summary.
 
     Args:
-        trainer: The trainer, its run done.
+        trainer: The trainer, after its run.
         module: The module it ran.
-        folder: The folder of the run, None where there is none.
+        folder: The folder of the run, None if there is none.
     """
     console = console_of(100)  # the widest table
     report = find_callback(trainer, BehaviourReport)

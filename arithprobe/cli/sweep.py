@@ -1,4 +1,4 @@
-"""``arithprobe sweep``: a grid of fits, each measured alike, on this machine or on a cluster."""
+"""``arithprobe sweep``: a grid of fits with the same measures for each, on this machine or on a cluster."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,7 +23,7 @@ _TABLES = ("table.csv", "table.json", "cells.json")
 
 
 def run(words: Sequence[str] | None) -> None:
-    """Run the trials that are not done, write the table and the figures.
+    """Run the trials that are not done, and write the table and the figures.
 
     Raises:
         ArithprobeError: For any mistake of the user, and at the end if a trial failed.

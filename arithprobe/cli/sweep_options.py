@@ -1,4 +1,4 @@
-"""What ``arithprobe sweep`` can be told, in a file and on the command line."""
+"""The options of ``arithprobe sweep``, in a file and on the command line."""
 
 import importlib
 import inspect
@@ -38,7 +38,7 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """A sweep, as it was asked for."""
+    """The options of a sweep."""
 
     base: tuple[str, ...]
     """Configurations of ``arithprobe fit`` that all trials start from."""
@@ -69,15 +69,15 @@ class SweepOptions:
 
     @property
     def shared_keys(self) -> list[str]:
-        """The keys of the grid that every trial has a value of."""
+        """The keys of the grid for which every trial has a value."""
         return _shared_keys(self.trials)
 
 
 def sweep_options(words: Sequence[str] | None) -> SweepOptions:
-    """Read them.
+    """Read the options.
 
     Raises:
-        ArithprobeError: For any mistake, in one line.
+        ArithprobeError: For any mistake; the text is one line.
     """
     given = parse(parser_of(), words, required=("base", "grid", "name"))
     require_at_least("", retries=(given.retries, 0), gpus=(given.gpus, 0))
@@ -144,7 +144,7 @@ def _shared_keys(trials: Sequence[Trial]) -> list[str]:
 
 
 def parser_of() -> ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = command_parser("sweep", _DESCRIPTION, "--config FILE [OPTIONS]")
     add = parser.add_argument
     own = "A YAML file of these options, or a shipped one: scale_reg_modk."

@@ -1,4 +1,4 @@
-"""One trial of a sweep, in a worker: a fit that goes on where it was stopped, then measures of its best checkpoint."""
+"""One trial of a sweep, in a worker: a fit that resumes where it stopped, then measures of its best checkpoint."""
 
 import json
 import os
@@ -31,17 +31,17 @@ _LOGGERS: dict[str, dict[str, Any]] = {
 def run_trial(
     path: str, *, parameters: Mapping[str, Mapping[str, Any]], cwd: str, threads: int, options: ScaleOptions
 ) -> str | None:
-    """Run a trial, or go on with it.
+    """Run a trial, or resume it.
 
     Args:
         path: Its folder, with its configuration.
-        parameters: Of all trials, by name: what TensorBoard shows beside the measures.
+        parameters: Parameters of all trials, by name, which TensorBoard shows beside the measures.
         cwd: The folder that the paths in configurations start from.
-        threads: Of PyTorch and of linear algebra; bits depend on it.
-        options: How it is measured.
+        threads: Threads of PyTorch and of linear algebra; the last bits of results depend on them.
+        options: The options of the measures.
 
     Returns:
-        None when it is done, or in one line why it cannot be.
+        None when it is done, or the reason in one line why it cannot be.
     """
     folder = TrialFolder(path)
     forget_ranks()  # a trial is no rank of the job that the worker was started in
@@ -146,7 +146,7 @@ def _to_tensorboard(folder: TrialFolder, parameters: Mapping[str, Any], found: M
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Within the block, what this process and its libraries print goes to the end of a file; so does a traceback."""
+    """Within the block, append all output of this process and its libraries to a file, including a traceback."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

@@ -1,4 +1,4 @@
-"""How far a sweep is, on the screen: a live table, or a line for every change where there is no terminal."""
+"""The progress of a sweep on the screen: a live table, or a line for every change if there is no terminal."""
 
 import time
 from collections import Counter
@@ -25,8 +25,8 @@ class SweepView:
     """Shows the trials of a sweep while they run.
 
     Args:
-        costs: What each trial costs, in any unit, by name: for the time that is left.
-        console: Where.
+        costs: The cost of each trial, in any unit, by name; it gives the remaining time.
+        console: The console.
     """
 
     def __init__(self, costs: Mapping[str, float], console: Console) -> None:
@@ -47,7 +47,7 @@ class SweepView:
             self._live.stop()
 
     def show(self, trials: Mapping[str, TrialProgress]) -> None:
-        """Show how far they are."""
+        """Show the progress of the trials."""
         now = time.monotonic()
         for name, one in trials.items():
             if one.state == "training":

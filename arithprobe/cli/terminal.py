@@ -1,4 +1,4 @@
-"""What was said, on the terminal: the verdict first, then words and tables; pictures by the names of their files."""
+"""Findings on the terminal: the verdict first, then words and tables; pictures by the names of their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ _STYLES = {"plain": "", "good": "green", "doubtful": "yellow", "bad": "bold red"
 
 
 def print_said(said: Said, console: Console | None = None) -> None:
-    """Print it.
+    """Print the findings.
 
     Args:
-        said: What was said, with what it says also.
-        console: Where to; the terminal by default.
+        said: The findings, with the further findings that they contain.
+        console: The console; the terminal by default.
     """
     console = console_of(_WIDTH) if console is None else console
     if said.behaviour is not None:
@@ -35,7 +35,7 @@ def print_said(said: Said, console: Console | None = None) -> None:
 
 
 def print_files(files: Sequence[Path]) -> None:
-    """Say what was written."""
+    """Print which files were written."""
     console = Console(soft_wrap=True)
     for path in files:
         console.print(f"{'picture' if path.suffix == '.png' else 'all numbers'}: {escape(str(path))}")

@@ -1,4 +1,4 @@
-"""``arithprobe fit | validate | test | predict``: LightningCLI on our module and data."""
+"""``arithprobe fit | validate | test | predict``: LightningCLI with this library's module and data."""
 
 import os
 import sys
@@ -54,7 +54,7 @@ def run(words: Sequence[str] | None) -> None:
     """Run one of the commands.
 
     Args:
-        words: The command and its options; those of the process where None, as relaunched ranks need it.
+        words: The command and its options; those of the process if None, as relaunched ranks need it.
 
     Raises:
         ArithprobeError: For any mistake of the user.
@@ -86,11 +86,11 @@ class ArithprobeCLI(LightningCLI):
 
     @classmethod
     def of(cls, held: Announcements, words: Sequence[str] | None) -> Self:
-        """Run a command on our module and data.
+        """Run a command with this library's module and data.
 
         Args:
-            held: What is said once the checks have passed.
-            words: The command and its options; those of the process where None.
+            held: The announcements to print once the checks have passed.
+            words: The command and its options; those of the process if None.
         """
         yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, one: dumper.represent_data(one.value))  # Timer's
         options: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}
@@ -110,7 +110,7 @@ class ArithprobeCLI(LightningCLI):
         )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Lightning's parser, whose ``--config`` takes the name of a shipped configuration too."""
+        """Make Lightning's parser, whose ``--config`` also takes the name of a shipped configuration."""
         parser = LightningArgumentParser(dump_header=[f"lightning.pytorch=={version('lightning')}"], **kwargs)
         parser.add_argument("-c", "--config", action=ConfigByName, help="A YAML file, or a shipped configuration.")
         return parser
@@ -131,7 +131,7 @@ class ArithprobeCLI(LightningCLI):
         return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and say in one line what is wrong."""
+        """Parse the arguments; an error is one line."""
         try:
             super().parse_arguments(parser, args)
         except (ArgumentError, UnicodeDecodeError) as error:
@@ -167,7 +167,7 @@ class ArithprobeCLI(LightningCLI):
                 raise ArithprobeError(f"{path}: {self._complaint(error)}") from error
 
     def instantiate_classes(self) -> None:
-        """Make module, data and trainer; what a constructor refuses is the user's mistake."""
+        """Make module, data and trainer; an argument that a constructor refuses is the user's mistake."""
         if (threads := self._option("threads")) is not None:
             use_threads(threads)
         try:

@@ -1,6 +1,6 @@
-"""What a checkpoint holds beside the weights, compared with what this run would write.
+"""The check of a checkpoint's state besides the weights, against the state that this run would write.
 
-Lightning takes up a state of another kind as it is, and the run ends in a traceback: at once, or after hours.
+Lightning loads a state of another kind as it is, and the run ends in a traceback, at once or after hours.
 """
 
 import re
@@ -30,17 +30,17 @@ _LOOPS = {"fit": "fit_loop", "validate": "validate_loop", "test": "test_loop", "
 def check_training_state(
     content: Mapping[str, Any], trainer: Trainer, model: ArithmeticModule, stage: str, path: str
 ) -> None:
-    """Refuse a checkpoint whose state this run cannot take up.
+    """Refuse a checkpoint whose state this run cannot load.
 
     Args:
-        content: What is in it.
+        content: The content of the checkpoint.
         trainer: The trainer of this run, before it begins.
-        model: Its module.
+        model: The module of this run.
         stage: ``fit``, ``validate``, ``test`` or ``predict``.
         path: The file.
 
     Raises:
-        ArithprobeError: Naming the file, and what in it is of another kind.
+        ArithprobeError: If it cannot; the text names the file, and what in it is of another kind.
     """
     version, loop = content["pytorch-lightning_version"], _LOOPS[stage]
     if not (isinstance(version, str) and re.fullmatch(r"[2-9]\.\d+(\.\d+)?(\.?(rc|post|dev|a|b)\d+)?", version)):

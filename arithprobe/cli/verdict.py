@@ -9,16 +9,16 @@ _COLOUR = {"NOT LEARNED": "red", "PARTLY LEARNED": "yellow", "LEARNED": "green"}
 
 
 def console_of(width: int) -> Console:
-    """A console as wide as the terminal, or so many characters where there is none to ask."""
+    """Return a console as wide as the terminal, or of a given width if there is no terminal."""
     console = Console(soft_wrap=True)
     return console if console.is_terminal else Console(soft_wrap=True, width=width)
 
 
 def print_verdict(console: Console, behaviour: Behaviour, *, probed: bool = True) -> None:
-    """Print the behaviour gate, and where it failed what that means for probes.
+    """Print the behaviour gate and, if it failed, what that means for probes.
 
     Args:
-        console: Where to.
+        console: The console.
         behaviour: The verdict.
         probed: Whether results of probes follow.
     """

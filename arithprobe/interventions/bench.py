@@ -15,7 +15,7 @@ from arithprobe.probes.moments import Moments
 
 
 class Bench(Halves):
-    """A network on two parts of some rows, for interventions; :class:`~.halves.Halves` describes the arguments."""
+    """A network on two parts of some rows; takes the arguments of :class:`~arithprobe.interventions.halves.Halves`."""
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], Cell]:
