@@ -1,4 +1,4 @@
-"""What a result was made with: versions, the code itself, and hashes of rows and split."""
+"""The provenance of a result: versions, a hash of the code, and hashes of rows and split."""
 
 import hashlib
 import platform
@@ -48,20 +48,20 @@ def code_hash() -> str:
 
 
 def file_record(path: str | Path) -> dict[str, Any]:
-    """Path and SHA-256 of a file; its hash is None where there is no such file."""
+    """Path and SHA-256 of a file; the hash is None if there is no such file."""
     return {"path": str(path), "sha256": sha256_of(path) if Path(path).is_file() else None}
 
 
 def split_record(train: ProblemRows, val: ProblemRows) -> dict[str, Any]:
-    """What the model was trained on and judged by, whatever the files are called.
+    """The record of the training and validation rows, independent of file names.
 
     Args:
         train: Training rows.
         val: Validation rows.
 
     Returns:
-        ``sha256`` of both parts' operands in order, and of their texts where these have leading zeros, the number of
-        rows of each, and how many validation rows are pairs, or have sums, that training rows have too.
+        ``sha256`` of both parts' operands in order, and of their texts if these have leading zeros; the number of rows
+        of each; and the number of validation rows whose pair, or sum, also occurs in training rows.
     """
     total = hashlib.sha256()
     for part in (train, val):

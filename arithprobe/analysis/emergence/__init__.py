@@ -1,1 +1,1 @@
-"""From which validation on each variable is readable."""
+"""Analysis of emergence: the validation from which on each variable is readable."""

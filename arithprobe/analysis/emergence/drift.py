@@ -1,4 +1,4 @@
-"""A network that only drifts, read as the one that is trained: see :mod:`arithprobe.probes.drift`."""
+"""Probe scores of networks that only drift, read like the trained network: see :mod:`arithprobe.probes.drift`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,16 +17,16 @@ from arithprobe.problems.rows import Rows
 
 
 class DriftControl:
-    """Reads networks that have moved as far from the beginning of a fit as the trained one, but nowhere in particular.
+    """Reads networks that have moved as far from the beginning of a fit as the trained one, in random directions.
 
     Args:
-        draws: Their number J; with 0 none is read.
+        draws: The number J of networks; with 0 none is read.
         seed: The first of their seeds.
 
     Attributes:
-        beginning: The network before its first step; None where it is not known, and then nothing is read.
-        readings: What was read, by validation.
-        problem: Why something was not read; empty where all was.
+        beginning: The network before its first step; None if it is unknown, and then nothing is read.
+        readings: The scores by validation.
+        problem: The reason why something was not read; empty if everything was.
     """
 
     def __init__(self, draws: int, seed: int) -> None:
@@ -36,22 +36,22 @@ class DriftControl:
         self.problem = ""
 
     def is_due(self, history: Sequence[Readings], left: float) -> bool:
-        """Whether to read them now: at validation 1, 2, 4, ..., and where no other fits into the steps left."""
+        """Whether to read them now: at validation 1, 2, 4, ..., and if no other fits into the remaining steps."""
         steps = [-1, *(one.step or 0 for one in history)]
         return is_due(len(history)) or (len(history) > 1 and left < steps[-1] - steps[-2])
 
     def is_behind(self, history: Sequence[Readings]) -> bool:
-        """Whether the last validation is still to be compared."""
+        """Whether the last validation has not been compared yet."""
         return len(history) > 0 and (not self.readings or self.readings[-1].at < len(history) - 1)
 
     def read(self, index: int, now: LoadedModel, rows: Rows, survey: EmergenceSurvey) -> None:
-        """Read them as far from the beginning as the network is now.
+        """Read the drifted networks, moved as far from the beginning as the network is now.
 
         Args:
             index: The number of the validation, from 0.
             now: The network, with its objective.
-            rows: What to run over.
-            survey: Made without permutations; its moments are overwritten.
+            rows: The rows to run over.
+            survey: A survey without permutations; its moments are overwritten.
         """
         if self.beginning is None or not self.draws:
             return
@@ -64,12 +64,12 @@ class DriftControl:
 
 
 def r2_of_each(networks: Iterable[LoadedModel], rows: Rows, survey: EmergenceSurvey) -> Tensor:
-    """(J, V, S) R2 of V variables at S sites of J networks, one after the other.
+    """Return the (J, V, S) R2 of V variables at S sites for J networks, one after the other.
 
     Args:
-        networks: At least one.
-        rows: What to run them over.
-        survey: Made without permutations; its moments are overwritten.
+        networks: The networks, at least one.
+        rows: The rows to run them over.
+        survey: A survey without permutations; its moments are overwritten.
     """
     found = []
     for one in networks:

@@ -1,4 +1,4 @@
-"""Emergence over runs: what ``EmergenceProbing`` left in their folders, side by side."""
+"""Emergence over runs: the results of ``EmergenceProbing`` from several run folders, side by side."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ RECORD = "emergence"
 
 
 class EmergedRun(NamedTuple):
-    """What one run left."""
+    """The emergence results of one run."""
 
     folder: str
     """Path of the run folder, as named."""
@@ -46,7 +46,7 @@ class EmergenceComparison(Spoken):
 
     @property
     def said(self) -> Said:
-        """The verdict of each run, the table of steps, and what never emerged."""
+        """The findings: the verdict of each run, the table of steps, and the variables that never emerged."""
         from arithprobe.analysis.emergence.said import said_of
 
         return said_of(self)
@@ -60,13 +60,13 @@ class EmergenceComparison(Spoken):
 
 
 def compare_runs(folders: Sequence[str]) -> EmergenceComparison:
-    """The runs, all of one task, each named once.
+    """Compare runs of one task, each named once.
 
     Args:
         folders: Run folders, ``lightning_logs/NAME/version_N``.
 
     Raises:
-        ArithprobeError: If a folder has no record, one cannot be read, or they do not compare.
+        ArithprobeError: If a folder has no record, a record cannot be read, or the runs cannot be compared.
     """
     places = [(Path(folder) / f"{RECORD}.json").resolve() for folder in folders]
     for place, folder in zip(places, folders, strict=True):

@@ -1,4 +1,4 @@
-"""The ledger: for each site, set of positions and subspace, what can be read there, and what the model does with it."""
+"""The ledger: for each site, set of positions and subspace, the probe scores and the causal effects."""
 
 from collections.abc import Sequence
 
@@ -27,12 +27,12 @@ def ledger_row(
     steering: SteeringCurve | None,
     refits: Sequence[Eraser] = (),
 ) -> LedgerRow:
-    """One row.
+    """Make one row of the ledger.
 
     Args:
-        cell: Where.
-        eraser: What is taken out.
-        options: How it is taken out, and against which controls.
+        cell: The site and positions.
+        eraser: The erased subspace.
+        options: The kinds of ablation and the controls.
         r2: (P,) R2 of its variable.
         steering: The response to moving the variable.
         refits: The eraser without each block of the rows to fit on.

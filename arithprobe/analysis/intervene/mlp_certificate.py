@@ -1,4 +1,4 @@
-"""What MLP probes read before and after each erasure of the ledger."""
+"""MLP probes before and after each erasure of the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from arithprobe.interventions.ledger_row import LedgerRow
 
 
 def with_mlp(bench: Bench, rows: list[tuple[LedgerRow, Eraser]]) -> list[LedgerRow]:
-    """The rows, with what MLP probes read before and after, all trained at once."""
+    """Return the rows with the scores of MLP probes before and after, all trained at once."""
     parts = [part for part in (bench.fit, bench.held) if part is not None]
     both = torch.cat([part.rows for part in parts])
     train, group = torch.arange(len(both)) < len(parts[0]), torch.cat([part.group for part in parts])

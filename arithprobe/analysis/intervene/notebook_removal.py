@@ -1,4 +1,4 @@
-"""The notebook's ablation beside the honest one: the same direction, a refitted readout, and the model's own head."""
+"""The notebook's ablation beside the causal one: one direction, scored by a refitted readout and the model's own."""
 
 from dataclasses import dataclass, replace
 
@@ -29,7 +29,7 @@ class NotebookRemoval:
 
 
 def notebook_removal(bench: Bench) -> NotebookRemoval:
-    """Remove the notebook's rank-1 direction, and ask both readouts."""
+    """Remove the notebook's rank-1 direction, and score both readouts."""
     cell, part = bench.cell(bench.network.residual_sites[-1], "last"), bench.held
     eraser = cell.eraser("sum", "probe", choice=alpha_choice(_ALPHA, unit="none"))
     projected = replace(eraser, mean=torch.zeros_like(eraser.mean))

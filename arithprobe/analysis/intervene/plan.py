@@ -1,4 +1,4 @@
-"""What ``arithprobe intervene`` takes out where, settled before anything is computed."""
+"""The plan of ``arithprobe intervene``: which variables to erase at which sites, before anything is computed."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class IntervenePlan:
     Args:
         loaded: The model.
         dataset: The rows.
-        options: What was asked for.
+        options: The options of the analysis.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit, or there are too few rows.
@@ -61,11 +61,11 @@ class IntervenePlan:
 
     @property
     def ledger_sites(self) -> tuple[str, ...]:
-        """The sites of the ledger: that of a frozen eraser, or all."""
+        """The sites of the ledger: the site of a frozen eraser, or all sites."""
         return self.sites if self.frozen is None else (self.frozen[0].site,)
 
     def bench(self) -> Bench:
-        """Both parts of the rows, run, with moments of all that is taken out.
+        """Make the bench: both parts of the rows, run, with moments of all erased variables.
 
         Raises:
             ArithprobeError: If a state is not finite, or there is no such position.
@@ -87,21 +87,21 @@ class IntervenePlan:
         )
 
     def erasers(self, cell: Cell, variable: str) -> list[Eraser]:
-        """What is taken out of a cell for a variable: the frozen erasers, or those fitted there."""
+        """The erasers of a variable at a cell: the frozen ones, or those fitted there."""
         options = self.options
         return self.frozen or [cell.eraser(variable, kind, rank=options.inlp_rank) for kind in options.erasers]
 
     def refits(self, cell: Cell, eraser: Eraser) -> tuple[Eraser, ...]:
-        """What is fitted in its place without each block of the rows to fit on; none for one that is frozen."""
+        """The eraser fitted without each block of the rows to fit on; none for a frozen eraser."""
         return cell.refits(eraser) if self.frozen is None else ()
 
     def leave_out(self, reason: str) -> None:
-        """Note something that these rows do not allow, once."""
+        """Note once that these rows do not allow something."""
         if reason not in self.left_out:
             self.left_out.append(reason)
 
     def variable(self, name: str) -> Variable:
-        """A variable by name."""
+        """Return a variable by name."""
         return variable_of(name, self.dataset)
 
     def _targets(self, wanted: Sequence[str]) -> list[Variable]:
@@ -156,6 +156,6 @@ class IntervenePlan:
 
 
 def chosen_variables(wanted: Sequence[str], rows: Rows) -> list[str]:
-    """Variables by name; ``all`` stands for the sum, if there is one, and the answer."""
+    """Return variables by name; ``all`` stands for the sum, if there is one, and the answer."""
     usual = [name for name in ("sum", rows.answer) if name in rows.names]
     return list(dict.fromkeys(name for one in wanted for name in (usual if one == "all" else [one])))

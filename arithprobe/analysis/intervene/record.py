@@ -11,12 +11,12 @@ from arithprobe.probes.wanted import recorded
 
 
 def ledger_records(report: InterventionReport) -> list[dict[str, Any]]:
-    """One record a row, with every random draw."""
+    """One record per row, with every random draw."""
     return [_row(row) for row in report.ledger]
 
 
 def record_of(report: InterventionReport) -> dict[str, Any]:
-    """Everything else, behaviour first."""
+    """All other results, behaviour first."""
     patching = report.patching
     return {
         "checkpoint": report.checkpoint,

@@ -1,1 +1,1 @@
-"""How far the evidence for a claimed variable reaches."""
+"""The ladder of evidence: how far the evidence for a claimed variable reaches."""

@@ -1,4 +1,4 @@
-"""The causal rungs of a claim at one site: what the answers lose without it, and whether they follow when it moves."""
+"""The causal rungs of a claim at one site: ablation of the variable, steering, and interchange."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _FIT_SHARE = 0.6  # of the rows, by sum
 
 @dataclass(frozen=True)
 class RandomCost:
-    """What random subspaces of one family cost."""
+    """The cost of random subspaces of one family."""
 
     family: str
     """How they were drawn: isotropic, outside, or shuffled."""
@@ -51,7 +51,7 @@ class RandomCost:
 
 @dataclass(frozen=True)
 class CausalEvidence:
-    """What interventions on a variable at one site's last token found."""
+    """The results of interventions on a variable at one site's last token."""
 
     target: str
     """What was taken out and moved: the variable, or planes of a circle."""
@@ -94,7 +94,7 @@ class CausalEvidence:
 
     @property
     def skill_left(self) -> float:
-        """Share of the intact skill that is left without the variable."""
+        """The share of the intact skill that is left without the variable."""
         return self.skill / self.intact_skill
 
 
@@ -103,16 +103,16 @@ class CausalRungs:
 
     Args:
         loaded: The model.
-        dataset: The rows, three in five to fit on, by sum.
-        targets: Everything that will be asked for, as :func:`~arithprobe.probes.variables.variable_of` names it.
-        sites: Where.
-        draws: Random subspaces of each family, random patterns, and random interchanges.
-        max_examples: At most so many rows are used.
-        seed: Seed of them.
+        dataset: The rows; three in five, by sum, are used to fit.
+        targets: All targets that will be tested, as :func:`~arithprobe.probes.variables.variable_of` names them.
+        sites: The sites.
+        draws: Number of random subspaces of each family, of random patterns, and of random interchanges.
+        max_examples: The largest number of rows that are used.
+        seed: Seed of the draws.
         alphas: Ridge penalties to choose from.
 
     Raises:
-        ArithprobeError: If there are too few rows to say what a random subspace costs.
+        ArithprobeError: If there are too few rows to measure the cost of a random subspace.
     """
 
     def __init__(
@@ -146,17 +146,17 @@ class CausalRungs:
         self._told: dict[tuple[str, str], CausalEvidence] = {}
 
     def cell(self, site: str) -> Cell:
-        """The last token of a site."""
+        """Return the cell of the last token of a site."""
         return self.bench.cell(site, "last")
 
     def at(self, target: str, site: str) -> CausalEvidence:
-        """The evidence for a target at a site; of claims that are one target, found once."""
+        """Return the evidence for a target at a site; claims of the same target share it."""
         if (target, site) not in self._told:
             self._told[target, site] = self._at(target, site)
         return self._told[target, site]
 
     def given(self, target: str, site: str, others: Sequence[str]) -> GivenTests:
-        """A target at a site, given each of others and the answer."""
+        """Test a target at a site given each of the others and the answer."""
         variable = self.variables[target]
         cell = round_cell(self.cell(site), variable.circle)
         return given_tests(cell, variable, [*others, self.bench.rows.answer])
@@ -203,7 +203,7 @@ class CausalRungs:
 
 
 def chance_of(answers: Tensor) -> float:
-    """How often two different rows have one answer: the exact match of answers that say nothing of their problem.
+    """The probability that two different rows have the same answer: the exact match of unrelated answers.
 
     >>> round(chance_of(torch.arange(97).repeat(20)), 5)
     0.0098
@@ -219,10 +219,10 @@ def require_rows(dataset: Rows, d_model: int, most: int) -> None:
     Args:
         dataset: The rows.
         d_model: Width D of the states.
-        most: At most so many rows are used.
+        most: The largest number of rows that are used.
 
     Raises:
-        ArithprobeError: Saying how many are needed.
+        ArithprobeError: If there are too few; the text says how many are needed.
     """
     fit, rows = (len(part) for part in halves_of(dataset, most))
     if fit > d_model and rows >= FEWEST_ROWS:

@@ -1,7 +1,7 @@
-"""The causal rungs of the ladder: what is necessary for the answers, and what is sufficient.
+"""The causal rungs of the ladder: whether a variable is necessary for the answers, and whether it is sufficient.
 
-Each asks for an effect, and for controls that do not have it. Without the effect the rung does not hold; with it, but
-without a control, or with one that has the effect too, it cannot be told whether it was the variable that did it.
+Each requires an effect, and controls that do not have it. Without the effect the rung does not hold. With it, but
+without a control, or with a control that has the effect too, it cannot be told whether the variable caused it.
 """
 
 from arithprobe.analysis.ladder.causal import SHUFFLED, CausalEvidence, RandomCost

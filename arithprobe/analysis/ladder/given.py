@@ -1,12 +1,12 @@
-"""A claim told apart from what it may stand for: the other claims, and the answer.
+"""Tests of a claim given the variables that it may stand for: the other claims, and the answer.
 
-A claim that reaches a causal rung is tested *given* each of them (:mod:`arithprobe.interventions.partial`), but for
-those that it determines, or is a linear function of. The rung stands where what is its own makes a share of the
-demanded change of the answers that is distinguishable from none; *sufficient* besides only where that share is not
-distinguishably less than the one that the whole variable makes, within the tolerance of the rung: else the rest is the
-other's. What does not stand *cannot be told* from the other. That is no evidence against the claim: the answer descends
-from an operand that is used, and given the answer the operand's own way to it is blocked. So no test makes a claim
-fail.
+A claim that reaches a causal rung is tested *given* each of them (:mod:`arithprobe.interventions.partial`), except
+those that it determines, or is a linear function of. The rung stands if the variable's own part makes a share of the
+demanded change of the answers that is distinguishable from none. *Sufficient* also requires that this share is not
+distinguishably less than that of the whole variable, within the tolerance of the rung: else the rest belongs to the
+other variable. A claim that does not stand *cannot be told* from the other. That is no evidence against the claim: the
+answer depends on an operand that is used, and given the answer the operand's own path to it is blocked. So no test
+makes a claim fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,12 +30,12 @@ _TIES = 20  # pairs of rows that share a value, without which nobody knows wheth
 
 
 def given_tests(cell: Cell, variable: Variable, others: Sequence[str]) -> GivenTests:
-    """The tests of a variable given each of others.
+    """Test a variable given each of several others.
 
     Args:
         cell: The site, at the last token.
-        variable: What is taken out and moved there.
-        others: Names of what it may stand for, itself too.
+        variable: The variable that is removed and moved there.
+        others: Names of the variables that it may stand for, including itself.
     """
     rows = cell.part.dataset
     own = cell.eraser(variable.name, "inlp", rank=variable.columns.shape[1])  # of least squares: nothing shrinks it
@@ -49,7 +49,7 @@ def given_tests(cell: Cell, variable: Variable, others: Sequence[str]) -> GivenT
 
 
 def determines(columns: Tensor, others: Tensor) -> bool:
-    """Whether rows that agree in (N, K) columns agree in (N, G) others, and enough do.
+    """Whether rows that agree in (N, K) columns also agree in (N, G) others, and enough rows agree.
 
     >>> x = torch.arange(100.0)[:, None]
     >>> determines(x % 20, x % 10), determines(x % 10, x % 20), determines(x, x)
@@ -82,13 +82,13 @@ def stands(one: GivenTest, rung: Rung) -> bool:
 
 
 def parts_given(found: GivenTests | None, target: str, rung: Rung) -> list[Part]:
-    """What a causal rung asks for besides; nothing where no test was made."""
+    """The further requirements of a causal rung; none if no test was made."""
     tests = () if found is None else found.tests
     return [Part(stands(one, rung) or None, f"{target} from {one.given} (r = {one.r:.2f})") for one in tests]
 
 
 def words_given(found: GivenTests | None, target: str) -> list[str]:
-    """The numbers of the tests."""
+    """The numbers of the tests, in words."""
     if found is None or not found.tests:
         return []
     probe = f"ablating the probe's own direction: skill {found.probe_skill:.3f}, exact {found.probe_exact:.1%}"
@@ -105,7 +105,7 @@ def _words(one: GivenTest, target: str) -> str:
 
 
 def value_given(found: GivenTests | None, rung: Rung) -> str:
-    """What to look at first where a rung does not stand: the closest of what it cannot be told from; or empty."""
+    """The first value to look at if a rung does not stand: the closest variable that it cannot be told from."""
     open_ones = [one for one in (() if found is None else found.tests) if not stands(one, rung)]
     closest = max(open_ones, key=lambda one: one.r, default=None)
     return "" if closest is None else f"r {closest.r:.2f} with {closest.given}"

@@ -1,4 +1,4 @@
-r"""The rungs of the ladder of evidence, and what each asks for.
+r"""The rungs of the ladder of evidence, and the requirements of each.
 
 =============== ======================================================================================================
 ``none``        the model has not learned the task; what its states show is not about it
@@ -18,11 +18,11 @@ r"""The rungs of the ladder of evidence, and what each asks for.
                 that the rest of the model does not see makes none of it (Makelov et al. 2024)
 =============== ======================================================================================================
 
-A rung holds, does not hold, or *cannot be told*. What is read no better than by a control, or does nothing when it is
-taken out or moved, does not hold, whatever else is missing. Where all that is known holds, but a control could not be
-made, it cannot be told; nor can it where the answers are gone without the variable, or follow it, and a control has the
-same effect: then it may be any part of the state that did it. Nor where the claim goes with another, and what is its
-own does nothing (:mod:`arithprobe.analysis.ladder.given`). What cannot be told stops the climb as well, and says so.
+A rung holds, does not hold, or *cannot be told*. It does not hold if the variable is read no better than by a control,
+or has no effect when it is removed or moved, whatever else is missing. It cannot be told if all known requirements
+hold but a control could not be made; if the answers are destroyed without the variable, or follow it, and a control
+has the same effect, since then any part of the state may be the cause; or if the claim goes with another and its own
+part has no effect (:mod:`arithprobe.analysis.ladder.given`). A rung that cannot be told also stops the climb.
 Skill is counted round the claimed circle, see :mod:`arithprobe.interventions.naming`.
 
 After Hewitt and Liang 2019 (selective), Elazar et al. 2021 (necessary) and Geiger et al. 2021 (sufficient).
@@ -66,7 +66,7 @@ _TOO_FEW = f"needs {FEWEST_TWINS} untrained networks for p = {LEVEL}, twins is {
 
 @dataclass(frozen=True)
 class Evidence:
-    """One rung tried."""
+    """The evidence for one rung."""
 
     rung: Rung
     """Name of the rung, such as ``decodable``."""
@@ -79,12 +79,12 @@ class Evidence:
 
     @property
     def passed(self) -> bool:
-        """Whether it holds."""
+        """Whether the rung holds."""
         return self.state == HOLDS
 
 
 class Part(NamedTuple):
-    """One of the things that a rung asks for."""
+    """One requirement of a rung."""
 
     holds: bool | None
     """None where it cannot be told."""
@@ -93,13 +93,13 @@ class Part(NamedTuple):
 
 
 def tried(rung: Rung, parts: Sequence[Part], value: str, *told: str) -> Evidence:
-    """A rung by its parts.
+    """Judge a rung by its parts.
 
     Args:
-        rung: Which.
-        parts: All of them are asked for.
-        value: What to look at first.
-        told: What is known, in words; what is not is added.
+        rung: The rung.
+        parts: Its parts, all of which are required.
+        value: The value to look at first.
+        told: The known facts, in words; unknown ones are added.
     """
     state, missing = state_of(one.holds for one in parts), (one.why for one in parts if one.holds is None)
     said = [*missing, *told] if state == CANNOT_BE_TOLD else [*told, *missing]
@@ -108,7 +108,7 @@ def tried(rung: Rung, parts: Sequence[Part], value: str, *told: str) -> Evidence
 
 
 def at_most(value: float, limit: float) -> bool | None:
-    """Whether a value is not above a limit; None where it is no number."""
+    """Whether a value is at most a limit; None if it is NaN."""
     return value <= limit if value == value else None
 
 
@@ -116,7 +116,7 @@ Proofs = tuple[Evidence, ...]
 
 
 class ReadScores(NamedTuple):
-    """What a probe of a claim reads at one site's last token, of a circle at the frequency that decides."""
+    """The probe scores of a claim at one site's last token; for a circle, at the frequency that decides."""
 
     r2: float
     """Held-out R2."""
@@ -168,7 +168,7 @@ def read_evidence(claim: Claim, frequency: int | None, site: str, found: ReadSco
         claim: The claim.
         frequency: The frequency read best at the site; None for a line.
         site: The site.
-        found: What is read there.
+        found: The scores there.
         behaviour: The verdict on the model.
     """
     name = claim.name if frequency is None else f"{claim.name}, frequency {frequency}"

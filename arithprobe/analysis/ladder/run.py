@@ -1,9 +1,9 @@
-"""The ladder of evidence: how far what is known of a claimed variable reaches, and what stops it.
+"""The ladder of evidence: how far the evidence for a claimed variable reaches, and what stops it.
 
-The rungs are those of :mod:`arithprobe.analysis.ladder.rules`; one counts only if all below it hold. A claim stands at
-the earliest site where R2 is 0.95 or more and the rungs up to ``geometric`` hold; where no R2 is that high, at the one
-with the highest. The other such sites are tried too, and said to be higher where they are: that the model does not need
-one copy of a variable says nothing about another.
+:mod:`arithprobe.analysis.ladder.rules` defines the rungs; a rung counts only if all below it hold. A claim stands at
+the earliest site where R2 is 0.95 or more and the rungs up to ``geometric`` hold; if no R2 is that high, at the site
+with the highest. The other such sites are tested too, and reported if they reach higher: if the model does not need
+one copy of a variable, that says nothing about another copy.
 """
 
 import math
@@ -52,13 +52,13 @@ class SiteLadder:
 
     @property
     def height(self) -> int:
-        """How many rungs up."""
+        """The number of rungs reached."""
         return RUNGS.index(self.rung)
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """How far the evidence for a claimed variable reaches."""
+    """The ladder of a claimed variable: how far the evidence reaches."""
 
     variable: str
     """Name of the claimed variable, a probe's target such as ``sum``, or a circle."""
@@ -76,12 +76,12 @@ class Ladder:
 
     @property
     def stopped_by(self) -> str:
-        """What stops the next rung; empty at the top."""
+        """The reason that stops the next rung; empty at the top."""
         return self.own.stopped_by
 
     @property
     def higher(self) -> SiteLadder | None:
-        """The first of the sites where the highest rung is reached, if it is higher; or None."""
+        """The first site that reaches the highest rung, if that is higher than where the claim stands; or None."""
         best = max(self.sites, key=lambda one: one.height)
         return best if best.height > self.own.height else None
 
@@ -99,8 +99,8 @@ def climb(
         behaviour: The verdict on the model.
         claims: Scores of each claim, with controls.
         untrained: Each claim beside untrained networks.
-        interventions: Makes what intervenes, from the targets and sites that it will be asked for.
-        progress: True shows the steps as they start; a function is told the name of each.
+        interventions: Makes the interventions, from the targets and sites that will be tested.
+        progress: True shows the steps as they start; a function is called with the name of each.
     """
     progress = Progress.by_name(progress)
     tried = [

@@ -1,4 +1,4 @@
-"""What training changed: the run's targets beside those of its own initialisation, a description without a verdict."""
+"""The effect of training: probe scores of a run beside those of its own initialisation; it gives no verdict."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from arithprobe.probes.survey import RidgeSurvey
 
 @dataclass(frozen=True)
 class SinceInitialisation:
-    """The targets at the last token, beside what the run began with."""
+    """The scores of the targets at the last token, beside those of the run's initialisation."""
 
     initial: Initial
     """The weights that the run began with: their hash, and the seed or file that they come from."""
@@ -25,10 +25,10 @@ class SinceInitialisation:
 
 
 def own_initialisation(loaded: LoadedModel) -> LoadedModel:
-    """The network as it was before training.
+    """Return the network as it was before training.
 
     Raises:
-        ArithprobeError: If it cannot be had, saying why.
+        ArithprobeError: If it is not available; the text says why.
     """
     initial = loaded.initial
     if initial is None:
@@ -49,13 +49,13 @@ def own_initialisation(loaded: LoadedModel) -> LoadedModel:
 def since_initialisation(
     plan: ProbePlan, surveys: list[RidgeSurvey], sample: StateSample
 ) -> SinceInitialisation | None:
-    """How much more is read than before training, on the same rows and folds; None where unknown.
+    """Return the gain of probe scores since before training, on the same rows and folds; None if unknown.
 
     A checkpoint of this library that does not say, or weights that cannot be made again, are among what is left out.
 
     Args:
-        plan: What is probed for where.
-        surveys: Of the network itself, by group of targets.
+        plan: The plan of the probes.
+        surveys: Surveys of the network itself, by group of targets.
         sample: Its states at the last token.
     """
     try:

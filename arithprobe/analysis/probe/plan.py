@@ -1,4 +1,4 @@
-"""What ``arithprobe probe`` looks for where, settled before any pass over the rows."""
+"""The plan of ``arithprobe probe``: targets, sites and controls, settled before any pass over the rows."""
 
 from collections.abc import Sequence
 
@@ -35,19 +35,19 @@ _COPIES = 3  # of the labels made together, at most, before equal ones are kept 
 
 
 def memory_of(dataset: Rows, options: ProbeOptions) -> float:
-    """Bytes that a probe takes of rows, about; nothing but their labels grows with them."""
+    """The approximate bytes that a probe needs for rows; only their labels grow with the number of rows."""
     period = options.period or dataset.circle or max(options.small_periods, default=2)
     together = 2 * min(options.frequencies, period // 2)
     return len(dataset) * (_BYTES_OF_A_ROW + 8.0 * _COPIES * together)
 
 
 class ProbePlan:
-    """What is probed for where: the options, checked against model and rows.
+    """The plan of the probes: the options, checked against model and rows.
 
     Args:
         loaded: The model.
         dataset: The rows.
-        options: What was asked for.
+        options: The options of the analysis.
 
     Raises:
         ArithprobeError: If rows, targets, sites or positions do not fit.
@@ -126,14 +126,14 @@ class ProbePlan:
         return claims
 
     def claim_surveys(self) -> list[ClaimSurvey]:
-        """What reads the claims at the last token of the residual sites."""
+        """The surveys that read the claims at the last token of the residual sites."""
         split = self.split(permutations=self.options.fourier_permutations)
         return [
             ClaimSurvey(claim, self.dataset, self.residual, self.last, split, self.d_model) for claim in self.claims
         ]
 
     def untrained(self, number: int) -> LoadedModel | None:
-        """An untrained network; None, with the reason, where there is no way to make one."""
+        """Return an untrained network; or None, with the reason, if none can be made."""
         try:
             return random_init_twin(self.loaded, self.options.seed + number)
         except ArithprobeError as error:
@@ -147,7 +147,7 @@ class ProbePlan:
         return bool(self.claims) and circle is not None and circle.period == self.dataset.circle
 
     def interventions(self, targets: list[str], sites: list[str]) -> CausalRungs:
-        """What climbs the causal rungs."""
+        """Make the interventions for the causal rungs."""
         draws, options = max(self.options.subspace_draws, FEWEST_DRAWS), self.options
         several = (draws, options.max_examples, options.seed, options.alphas)
         return CausalRungs(self.loaded, self.dataset, targets, sites, *several)
@@ -185,11 +185,11 @@ class ProbePlan:
         return targets_by_group(self.targets, self.dataset)
 
     def target(self, name: str) -> Target:
-        """A target of one column."""
+        """Return a target of one column."""
         return Target(name, target_values(name, self.dataset)[:, None])
 
     def ordered(self, scores: Sequence[CellScores]) -> list[CellScores]:
-        """In the order of the targets."""
+        """Return the scores in the order of the targets."""
         return sorted(scores, key=lambda one: self.targets.index(one.target))
 
     def surface(self) -> dict[str, tuple[CellScores, ...]]:
@@ -201,7 +201,7 @@ class ProbePlan:
         return {kind: tuple(self.ordered(scores)) for kind, scores in found.items()}
 
     def mlp(self, sample: StateSample, kind: Kind) -> MLPScores:
-        """MLP probes of the answer at the last token."""
+        """Fit MLP probes of the answer at the last token."""
         options, (states, rows) = self.options, sample.kept()
         some = self.dataset.at(rows)
         settings = MLPSettings(hidden=options.mlp_hidden, depth=options.mlp_depth, seed=options.seed)
@@ -221,7 +221,7 @@ class ProbePlan:
         )
 
     def removed(self) -> tuple[list[Target], list[int]]:
-        """What is removed before the readout is refitted: the circle's waves, growing, or the sum's direction."""
+        """The columns removed before the readout is refitted: growing sets of the circle's waves, or the sum."""
         if self.circle is None:
             return [Target("removed", self.target(self.answer).columns)], [1]
         some = self.circle._replace(frequencies=self.circle.frequencies[:_REMOVED])

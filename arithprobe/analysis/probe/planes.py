@@ -1,10 +1,10 @@
-"""Excluded and restricted: what a model can do without the planes of some frequencies, and with nothing but them.
+"""Excluded and restricted performance: the model without the planes of some frequencies, and with only those.
 
-For each frequency its plane (cosine and sine of the residue's angle) is taken out of the residual stream at one site's
+For each frequency, its plane (cosine and sine of the residue's angle) is removed from the residual stream at one site's
 last token, and the rest of the model runs on (*excluded*, after Nanda et al. 2023, https://arxiv.org/abs/2301.05217,
-who project logits); or everything but the planes is replaced by its mean (*restricted*). Planes are those of LEACE, so
-that no linear probe finds the frequency afterwards. Loss and answers are those of rows of sums that no plane was fitted
-on.
+who project logits); or everything except the planes is replaced by its mean (*restricted*). LEACE gives the planes, so
+that no linear probe finds the frequency afterwards. Loss and answers are measured on rows of sums that no plane was
+fitted on.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from arithprobe.problems.circles import planes_name
 
 @dataclass(frozen=True)
 class AnswerScores:
-    """How good the answers of one run are."""
+    """The quality of the answers of one run."""
 
     loss: float
     """The model's own loss."""
@@ -37,7 +37,7 @@ class AnswerScores:
 
 @dataclass(frozen=True)
 class PlaneEffects:
-    """What the planes of F frequencies do at one site's last token."""
+    """The effects of the planes of F frequencies at one site's last token."""
 
     site: str
     """Name of the site, such as ``resid_post.1``."""
@@ -70,7 +70,7 @@ class PlaneEffects:
 
 
 def plane_targets(scores: FourierScores) -> list[str]:
-    """Everything that will be taken out: each frequency's plane, and those of the key frequencies of each site."""
+    """All planes that will be removed: each frequency's plane, and those of the key frequencies of each site."""
     circle = scores.circle
     sets = [(n,) for n in circle.frequencies] + [tuple(scores.key_frequencies(site)) for site in scores.sites]
     return list(dict.fromkeys(planes_name(circle.quantity, circle.period, some) for some in sets if some))
