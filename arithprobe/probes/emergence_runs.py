@@ -1,4 +1,4 @@
-"""When each variable emerged, over several runs."""
+"""The emergence of each variable over several runs."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _FIRST = " (first)"
 
 @dataclass(frozen=True)
 class EmergenceOverRuns:
-    """When one variable emerged in each of R runs."""
+    """The emergence of one variable in each of R runs."""
 
     variable: str
     """Its name; ``residuemod97 (first)`` is whichever frequency of the circle emerged first."""
@@ -27,36 +27,36 @@ class EmergenceOverRuns:
 
     @property
     def of_any_frequency(self) -> bool:
-        """Whether it stands for the first frequency of a circle, and is no variable of its own."""
+        """Whether it stands for the first frequency of a circle, and is not a variable of its own."""
         return self.variable.endswith(_FIRST)
 
     @property
     def known(self) -> list[float]:
-        """The steps of the runs that can tell, in order; those where it never emerged last."""
+        """The steps of the runs that can tell, in order; runs in which it never emerged come last."""
         return sorted(step for step in self.steps if not math.isnan(step))
 
     @property
     def median(self) -> float:
-        """Median step, never being later than any step: infinite unless it emerged in more than half of the runs.
+        """Median step, where "never" is later than any step: infinite unless it emerged in over half of the runs.
 
-        NaN where no run can tell.
+        It is NaN if no run can tell.
         """
         return median(self.known) if self.known else math.nan
 
     @property
     def count(self) -> int:
-        """Runs in which it emerged."""
+        """The number of runs in which it emerged."""
         return sum(math.isfinite(step) for step in self.steps)
 
 
 def over_runs(runs: Sequence[Sequence[Emergence]]) -> list[EmergenceOverRuns]:
-    """Runs side by side.
+    """Compare runs side by side.
 
     Args:
         runs: The emergences of each run. They may have looked for different variables.
 
     Returns:
-        One a variable, by median, then by their earliest step, then in the order of the runs' variables.
+        One for each variable, sorted by median, then by earliest step, then in the order of the runs' variables.
     """
     tables = [{one.variable: one for one in (*_first_of_circles(run), *run)} for run in runs]
     found = []

@@ -1,4 +1,4 @@
-"""The probes of many variables at the last token that tell when each emerges: rows in, readings out."""
+"""Probes of many variables at the last token, whose scores tell when each emerges."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from arithprobe.problems.rows import Rows
 
 
 class Watched(NamedTuple):
-    """What is looked for in some rows."""
+    """The variables that are probed in some rows."""
 
     targets: tuple[str, ...]
     """Targets of one column."""
@@ -29,7 +29,7 @@ class Watched(NamedTuple):
 
 
 def watched(rows: Rows, targets: Sequence[str], frequencies: int | Sequence[int] | None, split: Split) -> Watched:
-    """Settle what to look for.
+    """Choose the variables to look for.
 
     Args:
         rows: The data set.
@@ -39,8 +39,8 @@ def watched(rows: Rows, targets: Sequence[str], frequencies: int | Sequence[int]
         split: How rows are held out, whatever the group.
 
     Raises:
-        ArithprobeError: If something that is named does not exist, does not vary, its folds are too small or its groups
-            too few for an interval; or nothing is left.
+        ArithprobeError: If a named variable does not exist, does not vary, or has too small folds or too few groups for
+            an interval; or if nothing is left.
     """
     named = [name for name in targets if name != "all"]
     chosen, circle, left_out = chosen_targets(targets, rows), _circle(rows, frequencies), []
@@ -65,7 +65,7 @@ class EmergenceSurvey:
     Args:
         rows: The data set.
         sites: The S sites.
-        what: What to look for.
+        what: The variables to look for.
         split: How rows are held out, all folds in turn; without permutations there are no p-values.
         d_model: Width D of the states.
 
@@ -90,7 +90,7 @@ class EmergenceSurvey:
         self.variables = (*what.targets, *(f"{one.name}f{n}" for one in circles for n in one.frequencies))
 
     def start(self) -> None:
-        """Begin a pass: empty moments."""
+        """Begin a pass with empty moments."""
         for survey in self._surveys:
             survey.start()
 
@@ -101,7 +101,7 @@ class EmergenceSurvey:
 
     @property
     def state(self) -> tuple[Tensor, ...]:
-        """Everything it holds; all are sums over rows, to be added over ranks."""
+        """All tensors that it holds; they are sums over rows, to be added over ranks."""
         ridge = (part for survey in self._ridge for part in survey.fitter.state)
         return (*ridge, *(part for survey in self._fourier for part in survey.state))
 

@@ -1,4 +1,4 @@
-"""States too far from 0 for sums of squares."""
+"""The check for states that are too far from 0 for sums of squares."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ def require_near(states: Tensor) -> None:
     """Refuse (B, C, D) states whose second moments about 0 would lose their spread.
 
     Raises:
-        ArithprobeError: Naming the cell, its mean and its spread.
+        ArithprobeError: If they would; the text names the cell, its mean and its spread.
     """
     mean, spread = states.mean(dim=0), states.std(dim=0, correction=0)
     lost = (spread < mean.abs() / _FAR) & (spread > _ROUNDED * mean.abs())  # less is a constant

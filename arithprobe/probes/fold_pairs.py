@@ -1,4 +1,4 @@
-r"""How far two folds vary together, because each is scored by a probe that the other helped to fit.
+r"""The covariance of two folds, each of which is scored by a probe that the other helped to fit.
 
 Fold k is scored by the probe w of all other folds. With ``H`` the states of a fold and ``e`` what the probe leaves of
 its targets, adding fold j to the rows of the fit moves the errors of fold k by ``-2 phi_kj``,
@@ -26,7 +26,7 @@ def fold_pairs(
     index: int,
     others: Sequence[int],
 ) -> Array:
-    """(C, H, K) ``phi_kj`` of the fold held out with each of H folds; 0 with itself.
+    """Return the (C, H, K) ``phi_kj`` of the held-out fold with each of H folds; 0 with itself.
 
     Args:
         path: Fits of all folds but the one held out.

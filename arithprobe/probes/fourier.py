@@ -1,18 +1,18 @@
-r"""Fourier probes: is a quantity laid out on a circle?
+r"""Fourier probes: whether a quantity is laid out on a circle.
 
 A quantity q with period k goes around ``n`` times per period as ``theta_n = 2 pi n q / k``. For each frequency n
 
 * *decode*: held-out R2 of ridge probes for cosine and sine together, ``1 - (SSE_cos + SSE_sin) / (SST_cos + SST_sin)``;
 * *encode*: the share of the variance of the states that cosine and sine explain (fraction of variance explained, FVE),
-  by a regression fitted on the other groups: below 0 where they explain nothing. Decode can be 1 where encode is a
+  by a regression fitted on the other groups: it is below 0 if they explain nothing. Decode can be 1 while encode is a
   thousandth;
-* the *relabelled circle*: the same probes for ``pi(q mod k)`` with a random permutation pi. It keeps what tells the
-  values apart and destroys the circle, so a score that it shares is no evidence of a circle;
+* the *relabelled circle*: the same probes for ``pi(q mod k)`` with a random permutation pi. It keeps the differences of
+  values and destroys the circle, so a score that it shares is no evidence of a circle;
 * *neighbouring periods*: waves that go round a little faster or slower, see :mod:`arithprobe.probes.neighbours`.
 
-The null of a frequency is the same fit on permuted labels; the same permutations serve all frequencies, so the largest
-null score over frequencies, each in its own standard deviations, gives family-wise p-values (max statistic; Westfall
-and Young 1993).
+The null of a frequency is the same fit on permuted labels. All frequencies share the permutations, so the largest null
+score over frequencies, each in its own standard deviations, gives family-wise p-values (max statistic; Westfall and
+Young 1993).
 """
 
 import itertools
@@ -61,7 +61,7 @@ class FourierSurvey:
         rows: The data set.
         sites: The S sites.
         positions: The P positions of every row.
-        circles: What to look for; all of one group.
+        circles: The circles to look for; all have one group.
         split: How rows are held out; its group is that of the quantities.
         d_model: Width D of the states.
         relabellings: Number of relabelled circles.
@@ -109,14 +109,14 @@ class FourierSurvey:
         self.start()
 
     def start(self) -> None:
-        """Begin a pass: empty moments."""
+        """Begin a pass with empty moments."""
         self.ridge.start()
         width, positions = 1 + self._width, len(self.ridge.positions.names)
         self._products = torch.zeros(len(self.ridge.fitter.gram), positions, width, width, dtype=torch.float64)
 
     @property
     def state(self) -> tuple[Tensor, ...]:
-        """Everything it holds; all are sums over rows, to be added over ranks."""
+        """All tensors that it holds; they are sums over rows, to be added over ranks."""
         return (*self.ridge.fitter.state, self._products)
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
@@ -132,7 +132,7 @@ class FourierSurvey:
                 own.addmm_(chosen.T, chosen)
 
     def scores(self) -> tuple[list[FourierScores], str]:
-        """Fit and score, one result a circle; see :meth:`RidgeSurvey.scores`."""
+        """Fit and score, with one result per circle; see :meth:`RidgeSurvey.scores`."""
         scores, cost = self.ridge.scores("fourier")
         controls = {one.target: one.r2 for one in scores[self._count :]}
         found = []

@@ -1,4 +1,4 @@
-"""Rows that know further quantities: the functions that a probe was asked to look for."""
+"""Rows with further quantities: the functions that a probe was asked to look for."""
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
@@ -15,9 +15,9 @@ from arithprobe.problems.rows import ASKED, Rows, Variables
 
 
 def rows_with(rows: Rows, functions: Sequence[FunctionTarget]) -> Rows:
-    """The same rows, with functions of them among their quantities; the rows themselves without any.
+    """Return the rows with functions of them among their quantities; without functions, the rows themselves.
 
-    Rows are held out by the group of the answer, whatever a function says.
+    Rows are held out by the group of the answer, whatever the function.
 
     >>> from arithprobe.data.tokens import TokenDataset
     >>> x = torch.arange(6)
@@ -31,8 +31,8 @@ def rows_with(rows: Rows, functions: Sequence[FunctionTarget]) -> Rows:
         functions: Each is called with the rows, once, and returns N numbers: a tensor, an array or a list.
 
     Raises:
-        ArithprobeError: If a name means something else in these rows, a function cannot be run, or does not return N
-            finite numbers.
+        ArithprobeError: If a name is already taken in these rows, a function cannot be run, or does not return N finite
+            numbers.
     """
     if not functions:
         return rows

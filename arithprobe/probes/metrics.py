@@ -1,4 +1,4 @@
-"""What a score is worth: pooled held-out R2 with its interval, permutation p-values, false-discovery control."""
+"""Statistics of scores: pooled held-out R2 with its interval, permutation p-values, false-discovery control."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ _TIE = 1e-10  # of a score, or of 1: less is rounding
 
 
 class HeldOutR2(NamedTuple):
-    """R2 of C cells for T targets, over all folds held out; (C, T) each."""
+    """Held-out R2 of C cells for T targets, over all folds; (C, T) each."""
 
     r2: Tensor
     """``1 - SSE / SST``, both summed over the folds (and over the columns of a target) before the division, as in
@@ -36,7 +36,7 @@ class HeldOutR2(NamedTuple):
 
 
 def held_out_r2(scores: RidgeScores, target: Tensor | None = None, groups: Tensor | None = None) -> HeldOutR2:
-    """R2, its interval and its in-sample counterpart.
+    """Return held-out R2, its interval and its in-sample counterpart.
 
     Args:
         scores: Errors by fold.
@@ -63,7 +63,7 @@ def held_out_r2(scores: RidgeScores, target: Tensor | None = None, groups: Tenso
 def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
     """One-sided p-values, ``(1 + #{null >= observed}) / (1 + P)`` (Phipson and Smyth 2010): never 0.
 
-    Scores that differ by rounding are equal: of states without any variance every score is 0, give or take a last bit.
+    Scores that differ by rounding count as equal: for states without variance, every score is 0 up to the last bit.
 
     >>> permutation_p(torch.tensor([0.9, 0.1]), torch.tensor([[0.2, 0.3, 0.0], [0.2, 0.3, 0.0]])).tolist()
     [0.25, 0.75]
@@ -73,7 +73,7 @@ def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
         null: (..., P) scores under the null; NaN counts as reached.
 
     Returns:
-        (...) p-values; NaN where the score is.
+        (...) p-values; NaN where the score is NaN.
     """
     rounding = _TIE * observed.abs().clamp(min=1)
     reached = (~(null < (observed - rounding)[..., None])).sum(dim=-1).to(observed)
@@ -81,7 +81,7 @@ def permutation_p(observed: Tensor, null: Tensor) -> Tensor:
 
 
 def false_discovery(p: Tensor, level: float = LEVEL) -> Tensor:
-    """Which hypotheses to reject so that at most a share ``level`` of the rejected is expected to be true.
+    """Choose the hypotheses to reject so that at most a share ``level`` of the rejected is expected to be true.
 
     Benjamini and Hochberg 1995, https://doi.org/10.1111/j.2517-6161.1995.tb02031.x.
 
@@ -89,7 +89,7 @@ def false_discovery(p: Tensor, level: float = LEVEL) -> Tensor:
     [True, False, True, False]
 
     Args:
-        p: (..., M) p-values, the last axis one family; NaN is never rejected.
+        p: (..., M) p-values, where the last axis is one family; NaN is never rejected.
         level: The false discovery rate.
 
     Returns:
@@ -103,7 +103,7 @@ def false_discovery(p: Tensor, level: float = LEVEL) -> Tensor:
 
 
 def jackknife_variance(left: Tensor) -> Tensor:
-    """Delete-a-group jackknife variance of a score, from the score with each of G blocks of groups left out in turn.
+    """Delete-a-group jackknife variance of a score, from the scores with each of G blocks of groups left out.
 
     Args:
         left: (G, ...) scores, at least two.
@@ -113,7 +113,7 @@ def jackknife_variance(left: Tensor) -> Tensor:
 
 
 def jackknife_margin(left: Tensor) -> Tensor:
-    """Half the width of a 95 % interval, from a score with each of G blocks of groups left out in turn.
+    """Half the width of a 95 % interval, from the scores with each of G blocks of groups left out.
 
     Args:
         left: (G, ...) scores, at least two.
@@ -122,7 +122,7 @@ def jackknife_margin(left: Tensor) -> Tensor:
 
 
 class MeanOverSeeds(NamedTuple):
-    """The mean of one number over runs that differ in the seed only, and its interval."""
+    """The mean of one number over runs that differ only in the seed, and its interval."""
 
     n: int
     """Number of runs that have the number."""
@@ -140,13 +140,13 @@ class MeanOverSeeds(NamedTuple):
 
 
 def mean_over_seeds(values: Iterable[float | None]) -> MeanOverSeeds:
-    """The mean over runs, with the interval in which the mean over all seeds is expected.
+    """Return the mean over runs, with the interval in which the mean over all seeds is expected.
 
     >>> mean_over_seeds([0.5, None, 0.5])
     MeanOverSeeds(n=2, missing=1, mean=0.5, sd=0.0, low=0.5, high=0.5)
 
     Args:
-        values: One a run; None and what is not finite are left out and counted.
+        values: One value per run; None and values that are not finite are left out and counted.
     """
     given = list(values)
     known = [float(value) for value in given if value is not None and math.isfinite(value)]
@@ -160,7 +160,7 @@ def mean_over_seeds(values: Iterable[float | None]) -> MeanOverSeeds:
 
 
 def r2_of_sums(errors: Tensor, spread: Tensor, squares: Tensor) -> Tensor:
-    """``1 - SSE / SST``; NaN where the spread is rounding noise beside the sum of squares."""
+    """Return ``1 - SSE / SST``; NaN where the spread is rounding noise beside the sum of squares."""
     return torch.where(spread > _ROUNDING * squares, 1 - errors / spread, torch.nan)
 
 

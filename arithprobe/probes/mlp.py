@@ -1,11 +1,11 @@
 r"""Many small MLP probes trained at once.
 
-M independent ReLU networks are one stack of weights: a step is a handful of batched products for all of them, instead
-of M forward and backward passes through a framework. Models that read the same site share its rows, so their first
-layers are one product, :math:`(m H \times D)(D \times B)`. The backward pass is written out (no autograd), hence works
-inside Lightning's validation, and every model's weights are a function of its own site and labels only:
+M independent ReLU networks are one stack of weights: a step is a few batched products for all of them, instead of M
+forward and backward passes through a framework. Models that read the same site share its rows, so their first layers
+are one product, :math:`(m H \times D)(D \times B)`. The backward pass is written out (no autograd), so it works inside
+Lightning's validation, and every model's weights depend only on its own site and labels:
 
-* initial weights and biases are :math:`U(-1/\sqrt{d}, 1/\sqrt{d})`, d inputs (those of ``torch.nn.Linear``), drawn
+* initial weights and biases are :math:`U(-1/\sqrt{d}, 1/\sqrt{d})` for d inputs (as in ``torch.nn.Linear``), drawn
   layer by layer, weights first, from ``torch.Generator().manual_seed(seed)``; all models start alike;
 * the order of rows is one ``torch.randperm`` an epoch from ``manual_seed(seed + 1)``, the same for all models;
 * AdamW, on the mean squared error of standardised labels or the mean cross-entropy; early stopping model by model.
@@ -75,7 +75,7 @@ class MLPSettings:
 
 @dataclass(frozen=True)
 class MLPEnsemble:
-    """M trained probes of states at S sites."""
+    """An ensemble of M trained probes of states at S sites."""
 
     site: Tensor
     """(M,) int64 site each model reads."""
@@ -124,7 +124,7 @@ def fit_ensemble(
         labels: (M, N) labels: float64 for regression, int64 in 0..n_classes - 1 for classes.
         n_classes: Number of classes; None for regression.
         train: (N,) bool rows to train on.
-        stop: (N,) bool rows that decide when a model stops. Rows in neither part are not looked at.
+        stop: (N,) bool rows that decide when a model stops. Rows in neither part are not used.
         settings: Shape and training.
 
     Raises:
@@ -148,7 +148,7 @@ def fit_ensemble(
 
 
 def mean_and_scale(states: Tensor) -> tuple[Tensor, Tensor]:
-    """What standardises states: mean and standard deviation over rows.
+    """Return the mean and standard deviation over rows, which standardise states.
 
     Args:
         states: (S, n, D) training rows.

@@ -1,4 +1,4 @@
-r"""Is a frequency of this period, or is it read from a wave of a period near it?
+r"""Neighbouring periods: whether a frequency is of this period, or read from a wave of a period near it.
 
 A frequency f of period k is ``f / k`` turns a unit. Over values that span L, waves that differ by less than about
 ``1 / L`` turns a unit are nearly the same, so a wave of any period that is close to ``k / f`` is read as frequency f
@@ -94,11 +94,11 @@ def is_above_null(r2: float, p: float) -> bool: ...
 
 
 def is_above_null(r2: Tensor | float, p: Tensor | float) -> Tensor | bool:
-    """Whether a frequency is read better than a constant, and above permuted labels; False where one is NaN.
+    """Whether a frequency is read better than a constant, and above permuted labels; False for NaN.
 
     Args:
         r2: Held-out R2.
-        p: p-value against the largest score on permuted labels over all frequencies that are looked at.
+        p: p-value against the largest score on permuted labels over all frequencies that are probed.
     """
     return (r2 > 0) & (p <= LEVEL)
 
@@ -112,7 +112,7 @@ def is_key_frequency(r2: float, p: float, lead: float) -> bool: ...
 
 
 def is_key_frequency(r2: Tensor | float, p: Tensor | float, lead: Tensor | float) -> Tensor | bool:
-    """Whether a frequency is a key frequency: above its null, and of its own period rather than of a neighbouring one.
+    """Whether a frequency is a key frequency: above its null, and of its own period rather than a neighbouring one.
 
     >>> is_key_frequency(0.9, 0.05, 3.0), is_key_frequency(0.9, 0.05, 0.5), is_key_frequency(0.9, 0.05, float("nan"))
     (True, False, False)
@@ -126,7 +126,7 @@ def is_key_frequency(r2: Tensor | float, p: Tensor | float, lead: Tensor | float
 
 
 def told_apart(lead: Tensor) -> Tensor:
-    """Whether frequencies are told from every neighbouring period, as key frequencies have to be; of any shape."""
+    """Whether frequencies, of any shape, are told from all neighbouring periods, as key frequencies must be."""
     return lead > LEAD
 
 
@@ -140,7 +140,7 @@ def state_of_lead(lead: float) -> State:
 
 
 def said_of(state: State, circle: Circle, frequency: int) -> str:
-    """What a frequency is that is above its null, in words; empty where it is of its period.
+    """Describe a frequency that is above its null, in words; empty if it is of its period.
 
     >>> said_of("does not hold", Circle("residue", 97, (1,)), 1)
     'a slow wave, not of period 97'
@@ -154,7 +154,7 @@ def said_of(state: State, circle: Circle, frequency: int) -> str:
 
 
 def grouped_waves(waves: Mapping[int, str]) -> list[str]:
-    """Frequencies that are no key frequencies, by what is said of them.
+    """Group the frequencies that are not key frequencies by their description.
 
     >>> grouped_waves({2: "cannot be told", 1: "a slow wave, not of period 97", 3: "cannot be told"})
     ['2, 3: cannot be told', '1: a slow wave, not of period 97']
@@ -166,10 +166,10 @@ def grouped_waves(waves: Mapping[int, str]) -> list[str]:
 
 
 def neighbours_of(circle: Circle, rows: Rows) -> Neighbours:
-    """The waves to compare the frequencies of a circle with; those that vary, and differ from the frequency's own.
+    """Return the comparison waves of a circle's frequencies, those that vary and differ from the frequency's own.
 
     Args:
-        circle: A circle; of the residue, where the rows have the sum that it is the remainder of, waves of the sum.
+        circle: A circle; for the residue, waves of the sum are used if the rows have it.
         rows: The data set.
     """
     wraps = circle.quantity == "residue" and circle.period == rows.circle and "sum" in rows.names

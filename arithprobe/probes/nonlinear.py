@@ -1,15 +1,15 @@
-r"""What an MLP can read from states, beside what it would have made up, and beside ridge on the same rows.
+r"""MLP probes of states, with a permutation null, a control task, and ridge on the same rows.
 
-A probe with hidden units can compute things its input does not represent. So its score stands beside three others:
+A probe with hidden units can compute things that its input does not represent. So three scores are its controls:
 
 * *null*: the same pipeline (split, early stopping, scoring) on labels permuted between groups, scored on those labels;
 * *selectivity* (Hewitt and Liang 2019, https://arxiv.org/abs/1909.03368): score on the task minus score on a control
-  task, in which every type of row has a fixed random label. A control task is learnable only where types recur, so
-  these two are trained and scored under a split by rows, on held-out rows whose type occurs in training;
+  task, in which every type of row has a fixed random label. A control task is learnable only if types recur, so these
+  two are trained and scored under a split by rows, on held-out rows whose type occurs in training;
 * *ridge* on the same standardised training rows.
 
 Rows are split in three by a hash of their group: 2 of 10 folds are reported, 1 decides when training stops (it is never
-reported), 7 are trained on. Two ensembles train all of it (:mod:`arithprobe.probes.mlp`).
+reported), and 7 are trained on. Two ensembles train all probes (:mod:`arithprobe.probes.mlp`).
 """
 
 from collections.abc import Sequence

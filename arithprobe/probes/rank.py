@@ -1,4 +1,4 @@
-"""Do two orders agree: Spearman's rank correlation, with a p-value by permutation that holds for a few points too."""
+"""Spearman's rank correlation of two orders, with a permutation p-value that also holds for few points."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _SAME = 1e-12
 
 
 class RankCorrelation(NamedTuple):
-    """Agreement of two orders of n things."""
+    """The agreement of two orders of n items."""
 
     rho: float
     """Spearman's rank correlation, -1 to 1; NaN with fewer than three things, or where one order is all ties."""
@@ -32,7 +32,7 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) ->
     Args:
         one: n numbers.
         other: n numbers; a pair with NaN is left out.
-        seed: Seed of the orders drawn; up to eight things all orders are tried.
+        seed: Seed of the drawn orders; for up to eight items all orders are tried.
     """
     pairs = np.stack([np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)])
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
@@ -54,7 +54,7 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) ->
 
 
 class Agreement(NamedTuple):
-    """Do those of which a measure is large have a large effect?"""
+    """The agreement of a measure with an effect: whether items with a large measure have a large effect."""
 
     measure: str
     """What is compared with the effect."""

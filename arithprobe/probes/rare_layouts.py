@@ -1,10 +1,10 @@
-"""Rows of rare layouts, which ridge probes leave out.
+"""The rows of rare layouts, which ridge probes leave out.
 
 A prompt that is written like no other (``1 + 12`` among 2000 with three digits each) has a state unlike all others. A
-probe that has not seen its like extrapolates there, and the squared error of this one row can outweigh what all the
-others gain: ``carry1`` of the notebook's network reads 0.50 without 2 rows of 2000, and -0.16 with them. A larger
-penalty for all rows hides the loss, and what is readable with it. Which rows these are is decided from the layouts of
-the data alone, before any state or label is seen; so permuted labels and untrained networks lose the same rows.
+probe that has not seen such a prompt extrapolates there, and the squared error of this one row can outweigh the gain on
+all others: R2 of ``carry1`` in the notebook's network is 0.50 without 2 rows of 2000, and -0.16 with them. A larger
+penalty for all rows hides the loss, and with it the readable part. The layouts of the data alone decide which rows
+these are, before any state or label is seen; so permuted labels and untrained networks lose the same rows.
 """
 
 import torch
@@ -17,10 +17,10 @@ MOST = 0.05
 
 
 def rare_rows(layout: Tensor) -> Tensor:
-    """Which rows have a layout that fewer than ten rows have.
+    """Find the rows with a layout that fewer than ten rows have.
 
-    Layouts are taken the rarest first, and those that are equally rare together, as long as no more than one row in
-    twenty goes: where most layouts are rare, none of them is an exception.
+    Layouts are removed from the rarest on, equally rare ones together, as long as at most one row in twenty is lost: if
+    most layouts are rare, none of them is an exception.
 
     >>> rare_rows(torch.tensor([0] * 30 + [1] * 30 + [2])).nonzero().tolist()
     [[60]]
@@ -41,7 +41,7 @@ def rare_rows(layout: Tensor) -> Tensor:
 
 
 def said_of(layout: Tensor) -> list[str]:
-    """One line on what is left out; none where nothing is."""
+    """Return one line about the rows that are left out; none if there are none."""
     rare = rare_rows(layout)
     if not bool(rare.any()):
         return []

@@ -1,10 +1,10 @@
-r"""What another linear readout could still use once directions are gone.
+r"""Refitted readouts: the linear information that is left once directions are removed.
 
 The original notebook projects a probe's directions out of the states and *refits* a ridge readout of the answer. That
-measures linear information that is left, not what the model uses: its own readout is never run. Here directions and
-readout are fitted on some rows and scored on others, and the control is random subspaces of the same dimension. Both
-have a penalty of at least 10 mean variances of the state (:data:`~arithprobe.probes.moments.STEADY`): a readout with
-next to none finds what is left of a direction in any network without noise, were it a millionth.
+measures the linear information that is left, not what the model uses: its own readout is never run. Here directions and
+readout are fitted on some rows and scored on others, and random subspaces of the same dimension are the control. Both
+have a penalty of at least 10 mean variances of the state (:data:`~arithprobe.probes.moments.STEADY`): with almost no
+penalty, a readout finds the remainder of a direction in any network without noise, even a millionth of it.
 
 With a projector :math:`P = I - U U^T` the moments of projected states are ``P G P`` and ``P c``, so no state is needed.
 """
@@ -41,13 +41,13 @@ class RefitCurve:
 
 
 def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: int = 20, seed: int = 0) -> RefitCurve:
-    """Remove the directions of the first columns of a survey, refit the last column (the answer), score held out.
+    """Remove the directions of the first columns of a survey, refit the last column (the answer), and score held out.
 
     Args:
         survey: Moments of probe columns and, as its last target, of the answer; with the position ``last``.
-        site: Where.
-        columns: How many of the first columns are removed, at each point.
-        draws: Random subspaces a point.
+        site: The site.
+        columns: The number of leading columns that are removed, at each point.
+        draws: Random subspaces per point.
         seed: Seed of the draws.
     """
     names = survey.positions.names
@@ -85,7 +85,7 @@ def refit_curve(survey: RidgeSurvey, site: str, columns: Sequence[int], draws: i
 
 
 def refit_error(train: Moments, test: Moments, choice: AlphaChoice) -> float:
-    """Squared error on the test rows of the last column, of a ridge readout fitted on the training rows."""
+    """Squared error of the last column on the test rows, for a ridge readout fitted on the training rows."""
     train, test = (part.columns(slice(-1, None)) for part in (train, test))
     path, alpha = choice.fit(train, [])
     return float(test.errors(*path.weights(alpha))[0, 0])

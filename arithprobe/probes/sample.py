@@ -1,4 +1,4 @@
-"""A bounded sample of states, for probes that need the rows themselves."""
+"""Bounded samples of states, for probes that need the rows themselves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ class StateSample:
         lengths: (N,) real tokens of each row of the data set.
         sites: The S sites.
         d_model: Width D of the states.
-        max_rows: At most so many rows are kept.
+        max_rows: The largest number of rows that are kept.
 
     Attributes:
         states: (S, n, D) float32.
@@ -30,16 +30,16 @@ class StateSample:
 
     @property
     def state(self) -> tuple[Tensor, Tensor]:
-        """Everything it holds; both are sums over rows."""
+        """Both tensors that it holds; they are sums over rows."""
         return self.states, self.seen
 
     def kept(self) -> tuple[Tensor, Tensor]:
-        """(S, k, D) states of the k rows seen, and their (k,) row numbers; a row that several ranks saw counts once."""
+        """The (S, k, D) states of the k rows seen, and their (k,) row numbers; a row that ranks share counts once."""
         rows = (self.seen > 0).nonzero()[:, 0]
         return self.states[:, rows] / self.seen[rows, None], rows
 
     def update(self, states: Mapping[str, Tensor], rows: Tensor) -> None:
-        """Keep what belongs to the sample.
+        """Keep the rows of a batch that belong to the sample.
 
         Args:
             states: (B, T, D) by site.

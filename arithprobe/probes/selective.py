@@ -1,7 +1,7 @@
-r"""Is a claim read better than from networks that were never trained? A permutation test with the networks as draws.
+r"""A permutation test with networks as draws: whether a claim is read better than from untrained networks.
 
-The null: the network is one more untrained draw. Then it and its M untrained twins, all read on the same rows and
-folds, are exchangeable, whatever their R2 look like; so is any number computed of all of them alike. R2 themselves do
+The null hypothesis is that the network is one more untrained draw. Then it and its M untrained twins, all read on the
+same rows and folds, are exchangeable, whatever their R2; so is any number computed from all of them alike. R2 values do
 not compare across cells (untrained networks read the sum with 0.99 and a frequency with 0.00), so
 
 1. each becomes the information that the probe finds, ``I = -log(1 - max(R2, 0)) / 2``, in nats (of jointly normal
@@ -10,8 +10,8 @@ not compare across cells (untrained networks read the sum with 0.99 and a freque
    so that where nothing is read no noise is large;
 3. the p-value of a cell is ``(1 + #{twins whose largest height over all cells >= the network's there}) / (1 + M)``.
 
-By the largest, the chance that an untrained network has any p of 0.05 or less, over all claims, sites and frequencies
-together, is 0.05 at most (max statistic; Westfall and Young 1993). With fewer than 19 twins no p is so low.
+With the largest height, the chance that an untrained network has any p of 0.05 or less, over all claims, sites and
+frequencies together, is at most 0.05 (max statistic; Westfall and Young 1993). With fewer than 19 twins no p is so low.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _NEXT_TO_ONE = 1 - 1e-12
 
 
 class Untrained(NamedTuple):
-    """A claim beside untrained networks; (F, S) each."""
+    """The comparison of a claim with untrained networks; (F, S) each."""
 
     own: Tensor
     """R2 of the network, on the rows that all of them are compared on."""
@@ -44,7 +44,7 @@ class Untrained(NamedTuple):
 
 
 def beside_untrained(own: Sequence[Tensor], twins: Sequence[Sequence[Tensor]]) -> tuple[Untrained, ...]:
-    """Each claim beside untrained networks.
+    """Compare each claim with untrained networks.
 
     >>> twins = [torch.tensor([[0.1 + number / 100]]) for number in range(19)]
     >>> (found,) = beside_untrained([torch.tensor([[0.9]])], [twins])
