@@ -1,4 +1,4 @@
-"""What an invariance curve says."""
+"""The findings of an invariance curve."""
 
 import math
 
@@ -20,12 +20,12 @@ _COLUMNS = (
 
 
 def said_of(found: Invariance, behaviour: Behaviour | None = None, source: str = "this model") -> Said:
-    """A picture, and the table behind it.
+    """Return the findings: a picture, and the table behind it.
 
     Args:
         found: The curve.
-        behaviour: Has the model learned the task; None where nobody judged.
-        source: What the answers are by.
+        behaviour: The verdict on the model; None if it was not judged.
+        source: The source of the answers.
     """
     index = [float(found.index[at]) for at, d in enumerate(found.shifts) if d and not math.isnan(found.index[at])]
     span = f"between {min(index):.3f} and {max(index):.3f}" if index else "nothing that can be told"

@@ -1,4 +1,4 @@
-"""How far a long analysis is: it says what it expects to do, and what it does."""
+"""The progress of a long analysis: it announces the steps that it expects, and each step that starts."""
 
 import sys
 import uuid
@@ -16,7 +16,7 @@ class Progress:
     """Counts the steps of a run.
 
     Args:
-        told: Told each step as it starts.
+        told: Is called with each step as it starts.
 
     Attributes:
         done: Steps that have started.
@@ -29,7 +29,7 @@ class Progress:
 
     @classmethod
     def by_name(cls, told: "ProgressOption") -> "Progress":
-        """What an analysis counts with, from what its caller gave."""
+        """Make the counter of an analysis from the caller's ``progress`` argument."""
         if isinstance(told, Progress):
             return told
         if isinstance(told, bool) or told is None:
@@ -37,7 +37,7 @@ class Progress:
         return cls(lambda name, done, total: told(name))
 
     def expect(self, count: int) -> None:
-        """Steps that will come; a negative number of such as were expected and do not."""
+        """Announce further steps; a negative number withdraws steps that were expected."""
         self.total += count
 
     def __call__(self, name: str) -> None:
@@ -48,7 +48,7 @@ class Progress:
         self.done += 1
 
     def over(self, items: Iterable[Item], named: Callable[[Item], str]) -> Iterator[Item]:
-        """The items, each a step of its own that has been expected."""
+        """Iterate over the items, each as one of the expected steps."""
         for item in items:
             self(named(item))
             yield item

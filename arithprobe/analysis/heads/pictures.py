@@ -1,4 +1,4 @@
-"""The pictures of heads, and what each says."""
+"""The pictures of heads, each with its finding."""
 
 import math
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ _NO_EFFECT = "What the heads do: attention is no effect."
 
 
 def pictures_of(found: HeadReport) -> Iterator[Picture]:
-    """Every picture that there is something for.
+    """Make every picture for which there are results.
 
     Args:
-        found: What is known of the heads.
+        found: The results for the heads.
     """
     yield from _of_last_token(found)
     if found.causal is not None:
@@ -113,7 +113,7 @@ def _of_attention(found: HeadReport) -> Iterator[Picture]:
 
 
 def agreement_words(one: Agreement, kind: str) -> str:
-    """Whether heads that a measure is large of cost much, without a full stop.
+    """Say whether heads with a large measure cost much, without a full stop.
 
     Args:
         one: The measure, and how it agrees with the cost.

@@ -12,7 +12,7 @@ _BY_ROLE = ("role_mass", "uniform_role_mass", "role_entropy", "uniform_role_entr
 
 
 def record_of(report: HeadReport) -> dict[str, Any]:
-    """Everything a report holds, behaviour first; ``per_head`` has the notebook's names."""
+    """Return all results of a report, behaviour first; ``per_head`` has the notebook's names."""
     causal, statistics = report.causal, report.statistics
     heads = head_records(statistics, report.copying)
     if causal is not None:

@@ -1,4 +1,4 @@
-"""What an analysis of heads says."""
+"""The findings of an analysis of heads."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ from arithprobe.said.numbers import change, share
 
 
 def said_of(found: HeadReport) -> Said:
-    """What it says.
+    """Return the findings.
 
     Args:
-        found: What is known of the heads.
+        found: The results for the heads.
     """
     return Said(
         name="heads",

@@ -1,4 +1,4 @@
-"""The numbers of heads as tidy rows."""
+"""The scores of heads as tidy rows."""
 
 import math
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from arithprobe.said.notebook import Score
 
 
 def scores_of(found: HeadReport) -> Iterator[Score]:
-    """A row for each number of a head.
+    """Return one row for each score of a head.
 
     Args:
-        found: What is known of the heads.
+        found: The results for the heads.
     """
     statistics = found.statistics
     columns = {

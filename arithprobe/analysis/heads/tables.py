@@ -1,4 +1,4 @@
-"""What heads look at and do, a line a head."""
+"""Tables of the attention and the effects of heads, one line per head."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +30,10 @@ class _Cells(NamedTuple):
 
 
 def attention_table(found: HeadReport) -> Table:
-    """What each head looks at from the last token.
+    """The table of the attention of each head from the last token.
 
     Args:
-        found: What is known of the heads.
+        found: The results for the heads.
     """
     below = ("uniform", "untrained") if found.untrained else ("uniform",)
     untrained = f"untrained: {CANNOT_BE_TOLD}, because no untrained network was read (twins is 0)."
@@ -54,10 +54,10 @@ def attention_table(found: HeadReport) -> Table:
 
 
 def effect_table(causal: Causal) -> Table:
-    """What the answers lose without each head, and what it brings and writes.
+    """The table of the effects of each head: ablation, patching and direct contribution.
 
     Args:
-        causal: What the heads do.
+        causal: The causal effects of the heads.
     """
     main = causal.main
     tested = f"*: p <= {LEVEL} for {main.kind}, against random dimensions of z, each head by itself."
@@ -81,7 +81,7 @@ def effect_table(causal: Causal) -> Table:
 
 
 def is_tested(causal: Causal) -> bool:
-    """Whether there are draws enough for a p that reaches the level."""
+    """Whether there are enough draws for a p-value that can reach the level."""
     return 1 / (1 + causal.main.random.shape[1]) <= LEVEL
 
 

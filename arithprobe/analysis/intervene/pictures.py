@@ -1,4 +1,4 @@
-"""The pictures of interventions, and what each says."""
+"""The pictures of interventions, each with its finding."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from arithprobe.said.content import Picture
 
 
 def pictures_of(found: InterventionReport) -> Iterator[Picture]:
-    """Every picture that there is something for.
+    """Make every picture for which there are results.
 
     Args:
-        found: What the interventions found.
+        found: The results of the interventions.
     """
     rows, behaviour, kind = found.ledger, found.behaviour, found.ledger[0].main.kind
     yield Picture(

@@ -1,4 +1,4 @@
-"""What interventions say: the ledger, and what the rest comes to."""
+"""The findings of interventions: the ledger, and a summary of the rest."""
 
 import math
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ _CARRIES = 0.05  # of the gap between two answers
 
 
 def said_of(found: InterventionReport) -> Said:
-    """What it says.
+    """Return the findings.
 
     Args:
-        found: What the interventions found.
+        found: The results of the interventions.
     """
     names = (
         f"erasers/{one.site}@{row.position}.{one.target}.{one.kind}.pt"

@@ -1,4 +1,4 @@
-"""The numbers of interventions as tidy rows."""
+"""The scores of interventions as tidy rows."""
 
 import math
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ _READ = ("held_out_r2", "mlp_r2", "refit_r2", "residual_r2_linear", "residual_r2
 
 
 def scores_of(found: InterventionReport) -> Iterator[Score]:
-    """A row for each number that people would look for.
+    """Return one row for each main score.
 
     Args:
-        found: What the interventions found.
+        found: The results of the interventions.
     """
     for row in found.ledger:
         yield from _of_row(row, found.rows)

@@ -1,4 +1,4 @@
-"""The ledger as a table, and that of swapped quantities."""
+"""The table of the ledger, and the table of swapped quantities."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _NULLS = {
 
 
 def ledger_table(found: InterventionReport) -> Table:
-    """What is read at each place, and what the answers lose without it.
+    """The table of probe scores at each place, and of the loss of the answers without the variable.
 
     Args:
         found: What the interventions found.
@@ -126,7 +126,7 @@ def _short(value: float | None) -> str:
 
 
 def interchange_table(found: InterventionReport) -> Table:
-    """What swapping a quantity between two problems does, by site.
+    """The table of the effects of swapping a quantity between two problems, by site.
 
     Args:
         found: What the interventions found.

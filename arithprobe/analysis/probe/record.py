@@ -1,7 +1,7 @@
 """A probe report as plain values, for ``probe.json``.
 
-``explained_by_init``, the share of R2 that needs no training, is null where there is none: where the untrained networks
-read more, or R2 is none to speak of; ``explained_by_init_reason`` says which.
+``explained_by_init``, the share of R2 that needs no training, is null if there is none, because the untrained networks
+read more or R2 is negligible; ``explained_by_init_reason`` says which.
 """
 
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from arithprobe.probes.wanted import recorded
 
 
 def record_of(report: ProbeReport) -> dict[str, Any]:
-    """Everything a report holds, behaviour first."""
+    """Return all results of a report, behaviour first."""
     return {
         "checkpoint": report.checkpoint,
         "weights": report.weights,

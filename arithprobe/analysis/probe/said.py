@@ -1,4 +1,4 @@
-"""What a probe report says: each score beside its controls."""
+"""The findings of a probe report: each score beside its controls."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +15,10 @@ from arithprobe.said.numbers import interval, number
 
 
 def said_of(report: ProbeReport) -> Said:
-    """What it says, and how far the evidence reaches.
+    """Return the findings, and how far the evidence reaches.
 
     Args:
-        report: What was found.
+        report: The results of the probes.
     """
     of = (report.checkpoint, report.data, report.behaviour)
     return Said(

@@ -1,4 +1,4 @@
-"""What Fourier probes say: the circle, small periods, and what the model does without its key frequencies."""
+"""The findings of Fourier probes: the circle, small periods, and the model without its key frequencies."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _SMALL = (
 def circle_blocks(
     scores: FourierScores, twin: FourierScores | None, decoding: AngleDecoding | None, site: str, behaviour: Behaviour
 ) -> Iterator[Content]:
-    """What is read of a circle.
+    """Return the findings about a circle.
 
     Args:
         scores: Its frequencies.
@@ -58,7 +58,7 @@ def circle_blocks(
 
 
 def small_blocks(small: Sequence[FourierScores], site: str, behaviour: Behaviour) -> Iterator[Content]:
-    """The best frequency of each small period.
+    """Return the findings about the best frequency of each small period.
 
     Args:
         small: Their circles.
@@ -90,7 +90,7 @@ def small_blocks(small: Sequence[FourierScores], site: str, behaviour: Behaviour
 
 
 def plane_blocks(planes: Sequence[PlaneEffects], behaviour: Behaviour) -> Iterator[Content]:
-    """What the key frequencies of each site do.
+    """Return the findings about the effects of the key frequencies of each site.
 
     Args:
         planes: One a site, at least one.

@@ -1,4 +1,4 @@
-"""What ridge probes say: the table of the readout, a map of each target, and what is read since training began."""
+"""The findings of ridge probes: the table of the readout, a map of each target, and the gain since initialisation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -35,10 +35,10 @@ _ENDS = (
 
 
 def ridge_blocks(report: ProbeReport, site: str) -> Iterator[Content]:
-    """The table, the maps, and the lines below it.
+    """Return the table, the maps, and the lines below the table.
 
     Args:
-        report: What was found.
+        report: The results of the probes.
         site: The readout.
     """
     yield _table(report, site)

@@ -13,10 +13,10 @@ from arithprobe.said.notebook import Score
 
 
 def scores_of(report: ProbeReport) -> Iterator[Score]:
-    """Every held-out score, and what interventions found.
+    """Return all held-out scores, and the results of interventions.
 
     Args:
-        report: What was found.
+        report: The results of the probes.
     """
     twins = (*report.twins, *report.wide_twins)
     for index, scores in enumerate((*report.ridge, *report.wide)):

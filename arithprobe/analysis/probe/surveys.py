@@ -18,8 +18,8 @@ class Surveys:
     """The surveys of one network.
 
     Args:
-        plan: What is probed for where.
-        controls: Whether permuted labels, small periods and claims are read too; not of untrained networks.
+        plan: The plan of the probes.
+        controls: Whether permuted labels, small periods and claims are read too; not for untrained networks.
     """
 
     def __init__(self, plan: ProbePlan, *, controls: bool) -> None:
@@ -56,18 +56,18 @@ class Surveys:
         ]
 
     def over(self, model: LoadedModel, *others: Observer) -> Behaviour:
-        """Run the model over the rows, for the surveys and whoever else looks."""
+        """Run the model over the rows, for the surveys and further observers."""
         observers: list[Observer] = [survey.update for survey in (*self.ridge, *self.wide)]
         observers += [survey.update for survey in self.circles]
         observers += [survey.update for survey in self.claims]
         return run_over(model, self.plan.dataset, [*observers, *others]).behaviour
 
     def ridge_scores(self) -> tuple[list[CellScores], list[str]]:
-        """All ridge targets, and what they cost."""
+        """Score all ridge targets; also return the cost."""
         return self._scores(self.ridge)
 
     def wide_scores(self) -> tuple[list[CellScores], list[str]]:
-        """The same at sites of another width."""
+        """Score all ridge targets at sites of another width."""
         return self._scores(self.wide)
 
     def _scores(self, surveys: Sequence[RidgeSurvey]) -> tuple[list[CellScores], list[str]]:

@@ -13,7 +13,7 @@ _STOPPED = "The notebook stops training by the test part that it then scores, wh
 
 
 class AttentionControls(NamedTuple):
-    """What the attention of heads to the operands has to be compared with."""
+    """The controls for the attention of heads to the operands."""
 
     uniform: float
     """Under uniform attention."""
@@ -31,7 +31,7 @@ def meanings(
     padded: int,
     probed: int,
 ) -> dict[str, str]:
-    """A sentence or two for each number.
+    """Return a sentence or two for each number.
 
     Args:
         behaviour: Has the model learned the task.

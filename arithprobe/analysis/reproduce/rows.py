@@ -1,4 +1,4 @@
-"""The rows of a reproduction: are they fit for it, and the states of a model on them."""
+"""The rows of a reproduction: the checks that they are fit for it, and the states of a model on them."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ _LEAST_WIDTH = 8  # of a model, for one frequency in the notebook's Fourier curv
 def require_notebook_rows(
     loaded: LoadedModel, dataset: Rows, options: ReproduceOptions
 ) -> tuple[ArithmeticDataset, NotebookTask]:
-    """Refuse what would fail later, before any long work.
+    """Refuse rows that would fail later, before any long work.
 
     Returns:
         The rows, and which of the notebook's tasks they are: that of the options, or else that of the rows.
@@ -64,7 +64,7 @@ def require_notebook_rows(
 
 
 class Examined(NamedTuple):
-    """What one pass of a model over the rows showed."""
+    """The results of one pass of a model over the rows."""
 
     examples: Examples
     """Its states; padded positions hold what PyTorch's evaluation fast path leaves there."""

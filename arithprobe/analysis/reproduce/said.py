@@ -1,4 +1,4 @@
-"""What a reproduction says: the notebook's numbers beside the honest ones, and what each means."""
+"""The findings of a reproduction: the notebook's numbers beside the held-out ones, and what each means."""
 
 from arithprobe.analysis.reproduce.columns import by_protocol, number, shown_rows
 from arithprobe.analysis.reproduce.run import Reproduction
@@ -8,7 +8,7 @@ _HEADINGS = ("notebook's protocol", "held out", "shuffled labels", "their 95 %",
 
 
 def said_of(found: Reproduction) -> Said:
-    """What it says.
+    """Return the findings.
 
     Args:
         found: The numbers.

@@ -1,1 +1,1 @@
-"""What grows with size, over a grid of models."""
+"""Measures of a grid of models, and how they grow with size."""

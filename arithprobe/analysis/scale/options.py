@@ -1,4 +1,4 @@
-"""How each trial of a sweep is measured; without PyTorch, so that help is quick."""
+"""The options of the measures of a sweep; no PyTorch is imported, so that help is quick."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Each trial of a sweep measured alike: what is decodable at the readout beside its controls, and what is used.
+"""Measures of each trial of a sweep: decodability at the readout beside controls, and causal use.
 
-Some scores grow with the width of a network whether it has learned or not. So each stands beside permuted labels and
-untrained networks of the same width, and beside the same probe at one dimension for all widths.
+Some scores grow with the width of a network whether it has learned or not. So each is compared with permuted labels,
+with untrained networks of the same width, and with the same probe at one dimension for all widths.
 """
 
 import math
@@ -35,14 +35,14 @@ def measure(
 ) -> ScaleMeasures:
     """Measure a trial.
 
-    The same checkpoint, rows and options give the same numbers, to the bit at one number of threads; the global random
-    state is not touched.
+    The same checkpoint, rows and options give the same numbers, bit for bit at one number of threads; the global random
+    state does not change.
 
     Args:
         loaded: The model.
-        dataset: The rows to measure on; best ones it was not trained on.
-        options: How.
-        progress: Told the name of each step as it starts.
+        dataset: The rows to measure on, preferably ones that the model was not trained on.
+        options: The options of the measures.
+        progress: Is called with the name of each step as it starts.
 
     Raises:
         ArithprobeError: If the rows do not fit the model, or are too few for the folds.
@@ -85,7 +85,7 @@ def measure(
 
 
 def columns(measures: ScaleMeasures) -> ScaleValues:
-    """The measures of a trial as one flat row of a table; what is missing or not a number is None."""
+    """Return the measures of a trial as one flat row of a table; missing values and NaN are None."""
     of, values = measures.behaviour, ScaleValues()
     values |= {name: getattr(measures, name) for name in ("parameters", "rows", "probe_dimension")}
     values |= {name: getattr(of, name) for name in ("verdict", "skill", "skill_low", "skill_high")}

@@ -1,4 +1,4 @@
-"""What a sweep says: its finished trials, the verdict of each first, and what grows with size."""
+"""The findings of a sweep: the verdict of each finished trial first, and then what grows with size."""
 
 import math
 from collections import Counter
@@ -23,12 +23,12 @@ _WARNING = (
 
 
 def said_of(rows: Sequence[Mapping[str, Any]], facet: str | None, across: str) -> Said:
-    """What the finished trials say.
+    """Return the findings of the finished trials.
 
     Args:
-        rows: The tidy table, a row a trial; at least one.
+        rows: The tidy table, one row per trial; at least one.
         facet: The column whose values have panels of their own.
-        across: The column to the right in the pictures.
+        across: The column of the horizontal axis in the pictures.
     """
     verdicts = Counter(str(row["verdict"]) for row in rows)
     counts = Words("; ".join(f"{count} of {len(rows)} trials {verdict}" for verdict, count in verdicts.items()))

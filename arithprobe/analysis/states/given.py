@@ -1,4 +1,4 @@
-"""States, targets and groups as a caller has them, made into tensors and checked."""
+"""Conversion and checks of a caller's states, targets and groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _FLOATS = (torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class StateRows:
-    """N rows that are held out by labels, as :class:`~arithprobe.problems.rows.Grouped` asks."""
+    """A set of N rows that are held out by labels, as :class:`~arithprobe.problems.rows.Grouped` requires."""
 
     labels: Tensor
     """(N,) int64."""
@@ -30,22 +30,22 @@ class StateRows:
 
     @property
     def layout(self) -> Tensor:
-        """(N,) all of one kind."""
+        """The (N,) kinds of the rows, all equal."""
         return torch.zeros_like(self.labels)
 
     def group(self, name: str) -> Tensor:
-        """(N,) the labels."""
+        """The (N,) labels."""
         return self.labels
 
 
 def sites_of(states: object) -> dict[str, Tensor]:
-    """(N, D) states by the name of their site, each with a D of its own, in the type and on the device they came in.
+    """Return (N, D) states by site, each with its own D, with their original type and device.
 
     Args:
-        states: (N, D), or (N, S, D) of sites that are numbered, or (N, D) by name.
+        states: (N, D), or (N, S, D) for numbered sites, or (N, D) by name.
 
     Raises:
-        ArithprobeError: If they are of another shape, no real numbers, or of different numbers of rows.
+        ArithprobeError: If they have another shape, are not real numbers, or have different numbers of rows.
     """
     if isinstance(states, Mapping):
         found = {str(name): _matrix(f"states[{str(name)!r}]", one) for name, one in states.items()}
@@ -61,14 +61,14 @@ def sites_of(states: object) -> dict[str, Tensor]:
 
 
 def targets_of(targets: object, n: int) -> dict[str, Tensor]:
-    """(N,) float64 targets by name.
+    """Return (N,) float64 targets by name.
 
     Args:
         targets: (N,), or (N,) by name: a mapping, or a data frame with its columns.
         n: The number N.
 
     Raises:
-        ArithprobeError: If one is of another shape, no real number in every row, or the same in all.
+        ArithprobeError: If one has another shape, is not a real number in every row, or is the same in all.
     """
     if isinstance(targets, Mapping):
         columns = dict(targets)
@@ -85,19 +85,19 @@ def targets_of(targets: object, n: int) -> dict[str, Tensor]:
 
 
 def labels_of(groups: object, n: int, folds: int, what: str = GIVEN) -> Tensor:
-    """(N,) int64 labels, equal where groups are, of which every fold gets its share.
+    """Return (N,) int64 labels that are equal for equal groups, and of which every fold gets its share.
 
-    Folds are those of ``arithprobe probe``, by a hash of the label. Where that would leave a fold with less than a
-    quarter of its share of the rows, as among few groups, groups are dealt out to the folds, the largest first.
+    Folds are those of ``arithprobe probe``, by a hash of the label. If that would leave a fold with less than a quarter
+    of its share of the rows, as with few groups, groups are assigned to the folds in turn, the largest first.
 
     Args:
         groups: (N,) numbers or words.
         n: The number N.
-        folds: Folds there will be.
-        what: What they are called in messages.
+        folds: The number of folds.
+        what: Their name in messages.
 
     Raises:
-        ArithprobeError: If they are of another shape, one is missing, or there are fewer than folds.
+        ArithprobeError: If they have another shape, one is missing, or there are fewer groups than folds.
     """
     column = _column(what, groups, n)
     try:
@@ -123,7 +123,7 @@ def labels_of(groups: object, n: int, folds: int, what: str = GIVEN) -> Tensor:
 
 
 def batch_of(states: Tensor, rows: slice) -> Tensor:
-    """(B, 1, D) float32 or float64 states of some rows, on the CPU.
+    """Return the (B, 1, D) float32 or float64 states of some rows, on the CPU.
 
     Raises:
         ArithprobeError: If one is not finite.

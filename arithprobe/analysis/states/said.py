@@ -1,4 +1,4 @@
-"""What probes of any states say: each score beside its null."""
+"""The findings of probes of any states: each score beside its null."""
 
 from collections.abc import Iterator
 
@@ -24,10 +24,10 @@ _DOES_NOT_SHOW = (
 
 
 def said_of(report: StatesReport) -> Said:
-    """What it says.
+    """Return the findings.
 
     Args:
-        report: What was found.
+        report: The results of the probes.
     """
     return Said(
         name="states",
@@ -40,7 +40,7 @@ def said_of(report: StatesReport) -> Said:
 
 
 def lines_of(report: StatesReport) -> list[str]:
-    """One line a target: where most is read."""
+    """Return one line per target: the site where it is read best."""
     return [_best(one) for one in report.ridge]
 
 
