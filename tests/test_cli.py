@@ -270,7 +270,8 @@ def test_commands_and_their_near_match(run):
 def test_the_short_help_names_options_as_they_are(command, least, never, run, capsys):
     """Each option of the quick help, and its default, is the parser's; what only a fit uses is only in its help."""
     code, out, _ = run(command, "--help")
-    assert code == 0 and f"  arithprobe {command} --config reg_sum" in out
+    example = "--config reg_sum" if command == "fit" else "lightning_logs/reg_sum/version_0"
+    assert code == 0 and f"  arithprobe {command} {example}" in out
     assert not [one for one in never if one in out] and all(one in run("fit", "--help")[1] for one in TO_FIT)
     with pytest.raises(SystemExit):
         run(command, "--print_config")
@@ -284,7 +285,7 @@ def test_the_short_help_names_options_as_they_are(command, least, never, run, ca
         assert (
             f"--{option.removesuffix('.scale')}" in everything
         )  # the options of a class are listed by --help_all CLASS
-        if default not in ("FILE", "DIR", "N", "RidgeProbing") and option != "print_config":
+        if default not in ("FILE", "DIR", "N", "RUN", "RidgeProbing") and option != "print_config":
             path = option.replace("objective.", "objective.init_args.").split(".")
             value = functools.reduce(lambda tree, key: tree[key], path, defaults)
             value = value["class_path"].rpartition(".")[2] if isinstance(value, dict) else value

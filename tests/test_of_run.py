@@ -8,6 +8,7 @@ import pytest
 from conftest import assert_refused
 from jsonargparse import Namespace
 
+from arithprobe.cli.judged_run import with_its_run
 from arithprobe.cli.of_run import complete
 from arithprobe.errors import ArithprobeError
 from arithprobe.files import sha256_of
@@ -85,3 +86,57 @@ def test_a_fit_goes_on_from_the_last_checkpoint_of_a_run_and_is_judged_by_the_be
     assert checkpoint_in(folder, "last").name == "best.ckpt"
     assert_refused(run("validate", "--ckpt_path", folder), "best.ckpt: not a checkpoint")
     assert_refused(run("validate", "--model.weights", folder), "is a folder; expected a file of weights .*--ckpt_path")
+
+
+DATA = {"data": {"val_file": "val.tsv", "batch_size": 7}, "name": "mine", "model": {"lr": 1.0}}
+
+
+def data_of(words):
+    assert words[1] == "--config"
+    return json.loads(words[2]), words[3:]
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+@pytest.mark.parametrize("option", [[], ["--ckpt_path"]])
+def test_commands_that_judge_take_the_data_of_the_run(command, option, folder, capsys):
+    (folder / "config.yaml").write_text(json.dumps(DATA))
+    config, rest = data_of(with_its_run([command, *option, str(folder), "--threads", "1"], print))
+    assert config == {"data": DATA["data"], "name": "mine"}  # not the model: that is the checkpoint's
+    assert rest == ["--ckpt_path", str(folder), "--threads", "1"]
+    assert "config.yaml" in capsys.readouterr().out
+
+
+def test_the_data_of_the_run_are_found_from_another_folder(folder, tmp_path, monkeypatch):
+    (folder / "config.yaml").write_text(json.dumps(DATA))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config, _ = data_of(with_its_run(["validate", str(tmp_path / folder)], print))
+    assert config["data"]["val_file"] == str(tmp_path / "val.tsv")
+
+
+def test_what_is_given_to_commands_that_judge_stands(folder, tmp_path):
+    (folder / "config.yaml").write_text(json.dumps(DATA))
+    run = ["--ckpt_path", str(folder)]
+    for words in (["fit", *run], ["validate", *run, "--config", "x"], ["validate", *run, "-c", "x"], ["predict"]):
+        assert with_its_run(words, print) == words
+    assert with_its_run(["validate", "--ckpt_path", "best"], print) == ["validate", "--ckpt_path", "best"]  # of --name
+    (tmp_path / "val.tsv").write_text("1 + 2 = ?\t4\n")
+    with pytest.raises(ArithprobeError, match=r"val\.tsv has changed since the run; pass --data\.val_file val\.tsv"):
+        with_its_run(["validate", str(folder)], print)
+    _, rest = data_of(with_its_run(["validate", str(folder), "--data.val_file", "val.tsv"], print))
+    assert rest[-2:] == ["--data.val_file", "val.tsv"]
+    (folder / "provenance.json").unlink()  # a folder with a file of that name is no run
+    assert with_its_run(["validate", str(folder)], print) == ["validate", "--ckpt_path", str(folder)]
+
+
+def test_a_run_is_judged_on_its_own_rows(run, small_fit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*small_fit)[0] == 0
+    fitted = next((tmp_path / "lightning_logs").glob("*/version_0"))
+    code, out, err = run("validate", fitted, "--trainer.enable_progress_bar", "false")
+    assert code == 0, err
+    judged = fitted.with_name("version_1")
+    assert f"data:        as in {fitted / 'config.yaml'}" in out and judged.name in out
+    trained, again = (json.loads((one / "behaviour.json").read_text()) for one in (fitted, judged))
+    moment = {"epoch": None, "step": None}
+    assert again["validate"] | moment == trained["best"] | moment

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 _UNKNOWN_OPTION = re.compile(
     r"(?:unrecognized arguments: --|does not accept option '|^Option '(?=[\w.]+' is not accepted))([\w.+-]+)"
 )
+_LOOSE_WORD = re.compile(r"unrecognized arguments: (?!-)(\S+)")
 _UNKNOWN_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)"
     r"|Problem with given class_path '([^']+)':\s+(?:No module|.*has no attr|.*not found)"
@@ -40,6 +41,10 @@ def complaint(message: str, known_options: Iterable[str], bases: Iterable[type] 
     if unknown := _UNKNOWN_OPTION.search(message):
         option = unknown[1].split("=")[0]
         return f"unknown option --{option}{_near(option, known_options, '--')}"
+    if loose := _LOOSE_WORD.search(message):
+        meant = {"config": "for a configuration", "ckpt_path": "for a run or a checkpoint"}
+        asked = [f"--{one} {loose[1]} {what}" for one, what in meant.items() if one in known_options]
+        return f"{loose[1]!r} follows no option" + (f"; pass {' or '.join(asked)}" if asked else "")
     if unknown := _UNKNOWN_CLASS.search(message):
         name = unknown[1] or unknown[2]
         return f"{where}unknown class {name!r}{_near(name, classes)}"

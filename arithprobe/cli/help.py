@@ -24,7 +24,8 @@ _PRINT = """\
   --print_config                  print all options as YAML, and stop
 """
 _MODEL_TO_JUDGE = """\
-  --ckpt_path FILE                a Lightning checkpoint or a run folder (its best.ckpt); or last, best: of --name
+  RUN                             a run folder (its best.ckpt) or a Lightning checkpoint; the data are those of the run
+  --ckpt_path RUN                 the same; or last, best: of --name
   --model.weights FILE            in its place, a plain state_dict
 """
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -34,7 +35,7 @@ _FIT = (
         "run",
         _RUN
         + """\
-  --ckpt_path FILE                a checkpoint to go on from, or a run folder (its last.ckpt); or last: of --name
+  --ckpt_path RUN                 a run folder to go on from (its last.ckpt), or a checkpoint; or last: of --name
 """
         + _PRINT,
     ),
@@ -95,14 +96,14 @@ _FIT = (
 )
 _ROWS = {
     "validate": """\
-  --data.val_file FILE            rows of 'problem<TAB>answer' to judge on; the recipe's file if not given
+  --data.val_file FILE            rows of 'problem<TAB>answer' to judge on; the run's, or the recipe's, if not given
 """,
     "test": """\
-  --data.test_file FILE           rows kept for last; the recipe's file if not given
+  --data.test_file FILE           rows kept for last; the run's, or the recipe's, if not given
   --data.recipe.test_fraction 0.0 share of the rows kept for test, where the recipe makes the files
 """,
     "predict": """\
-  --data.val_file FILE            rows whose problems it answers; the recipe's file if not given
+  --data.val_file FILE            rows whose problems it answers; the run's, or the recipe's, if not given
 """,
 }
 _BATCH = """\
@@ -117,9 +118,12 @@ _DEVICE = """\
 """
 _EXAMPLES = {
     "fit": ("--config reg_sum", "--config reg_sum --model.d_model 256 --name wide"),
-    "validate": ("--config reg_sum --ckpt_path lightning_logs/reg_sum/version_0",),
-    "test": ("--config reg_sum_exact --ckpt_path lightning_logs/reg_sum_exact/version_0",),
-    "predict": ("--config reg_sum --ckpt_path lightning_logs/reg_sum/version_0 --data.val_file mine.tsv",),
+    "validate": (
+        "lightning_logs/reg_sum/version_0",
+        "lightning_logs/reg_sum/version_0 --config reg_sum    with the callbacks of the configuration",
+    ),
+    "test": ("lightning_logs/reg_sum_exact/version_0",),
+    "predict": ("lightning_logs/reg_sum/version_0 --data.val_file mine.tsv",),
 }
 _WRITES = {
     "fit": "It writes a run folder, lightning_logs/NAME/version_N: checkpoints, verdicts, records and pictures.",
@@ -136,7 +140,7 @@ def help_of(command: str, description: str) -> str:
         command: Name of the command.
         description: What the command does, a phrase.
     """
-    usage = "[--config FILE] [OPTIONS]" if command == "fit" else "--ckpt_path FILE [--config FILE] [OPTIONS]"
+    usage = "[--config FILE] [OPTIONS]" if command == "fit" else "RUN [--config FILE] [OPTIONS]"
     parts = "\n".join(f"{one.title}:\n{one.lines}" for one in _parts_of(command))
     examples = "\n".join(f"  arithprobe {command} {words}" for words in _EXAMPLES[command])
     return (

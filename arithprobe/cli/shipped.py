@@ -54,13 +54,17 @@ def config_file(given: str, option: str = "--config") -> str:
     raise ArithprobeError(f"{option} {given}: {'is a folder' if path.is_dir() else 'there is no such file'}")
 
 
+_LONGEST = 255  # characters of a file's name
+
+
 class ConfigByName(ActionConfigFile):
     """The option ``--config``, which also takes the name of a shipped configuration; YAML itself stays as it is."""
 
     @staticmethod
     def apply_config(parser: ArgumentParser, cfg: Namespace, dest: str, value: str) -> None:
         """Find and read the file."""
-        is_yaml = not Path(value).is_file() and re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value))
+        looks_so = re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value)) is not None
+        is_yaml = looks_so and (len(value) > _LONGEST or not Path(value).is_file())
         file = value if is_yaml else config_file(value)
         try:
             ActionConfigFile.apply_config(parser, cfg, dest, file)

@@ -31,6 +31,7 @@ from arithprobe.callbacks.trainers import callbacks_of, find_callback
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.checkpoint_options import DEFAULTS, checkpoints_of, place_of
 from arithprobe.cli.complaints import complaint
+from arithprobe.cli.judged_run import with_its_run
 from arithprobe.cli.preflight import check_checkpoint, check_folders, check_states, check_trainer
 from arithprobe.cli.ranks import forget_ranks, stands_alone
 from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
@@ -61,6 +62,10 @@ def run(words: Sequence[str] | None) -> None:
     """
     with announcements() as held, plain_ends():
         try:
+            if words is None:
+                sys.argv[1:] = with_its_run(sys.argv[1:], held.say)
+            else:
+                words = with_its_run(words, held.say)
             ArithprobeCLI.of(held, words)
         except ArithprobeError:
             raise
