@@ -22,6 +22,7 @@ from arithprobe.probes.emergence import IN_A_ROW, Emergence, emergences, in_orde
 from arithprobe.probes.emergence_survey import watched
 from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.moments import ALPHAS, penalties
+from arithprobe.probes.steps import steps_made
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.probes.wanted import Targets, functions_record, wanted_targets
@@ -239,19 +240,14 @@ def _words(name: str, found: Sequence[Emergence], validations: int, left_out: Se
     yield from (Words(f"{name} probing left out {reason}", "doubtful") for reason in left_out)
 
 
-def _steps_made(one: Emergence) -> int:
-    """Training steps behind the step of an emergence, which counts from 0."""
-    return 0 if one.step is None else one.step + 1
-
-
 def _by_steps(found: Sequence[Emergence]) -> str:
     """What emerged after how many steps, and of what it cannot be told."""
     perhaps = [one.variable for one in in_order(found) if one.state == CANNOT_BE_TOLD]
-    said = ", ".join(f"{one.variable} at {_steps_made(one)}" for one in in_order(found) if one.emerged) or "nothing"
+    said = ", ".join(f"{one.variable} at {steps_made(one.step)}" for one in in_order(found) if one.emerged) or "nothing"
     return said + (f"; {CANNOT_BE_TOLD} from drift: {', '.join(listed(perhaps))}" if perhaps else "")
 
 
 def _table(found: Sequence[Emergence]) -> Table:
-    rows = tuple((one.variable, str(_steps_made(one)), str(one.site)) for one in in_order(found) if one.emerged)
+    rows = tuple((one.variable, str(steps_made(one.step)), str(one.site)) for one in in_order(found) if one.emerged)
     columns = (Column("variable", is_text=True), Column("after steps"), Column("site", is_text=True))
     return Table("What became readable, in order", columns, rows)

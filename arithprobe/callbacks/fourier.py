@@ -13,6 +13,7 @@ from arithprobe.plotting.frequencies import frequency_step_map
 from arithprobe.probes.fourier import FourierSurvey
 from arithprobe.probes.moments import ALPHAS, penalties
 from arithprobe.probes.neighbours import grouped_waves
+from arithprobe.probes.steps import after_steps
 from arithprobe.probes.survey import Split
 from arithprobe.probes.tags import Tag
 from arithprobe.problems.circles import Circle
@@ -180,7 +181,7 @@ class FourierProbing(ValidationProbe[FourierFound]):
         return Picture(
             f"{self.name}_{last.circle.name}",
             lambda: frequency_step_map(steps, every, site, self.behaviour),
-            f"Key frequencies at {site} after {0 if step is None else step + 1} steps: {key}{others}.",
+            f"Key frequencies at {site} {after_steps(step)}: {key}{others}.",
             f"Frequency by step, {last.circle.name}",
             "A circle, where a cross is: that frequency is of another period, or not told from one.",
         )

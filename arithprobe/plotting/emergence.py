@@ -17,6 +17,7 @@ from arithprobe.plotting.style import BLUE, CYCLE, GREY, INK, LIGHT, SMALL, new_
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.emergence import Emergence, Readings, circle_of, in_order
 from arithprobe.probes.emergence_runs import EmergenceOverRuns
+from arithprobe.probes.steps import steps_made
 
 
 def emergence_map(
@@ -41,7 +42,7 @@ def emergence_map(
     drawn = [one for one in in_order(found) if one.variable in ever or circle_of(one.variable) is None]
     best = np.stack([history[-1].before.numpy(), *(one.best.numpy() for one in history)], axis=1)  # (V, 1 + T)
     rows = best[[names.index(one.variable) for one in drawn]]
-    steps = [number if one.step is None else one.step for number, one in enumerate(history)]
+    steps = [number if one.step is None else steps_made(one.step) for number, one in enumerate(history)]
     height = max(0.17 * len(drawn) + 1.2, 3.4)  # room for the colour bar
     curve = len(history) > 1  # one loss is said in words
     figure = new_figure(9.5, (2.8 if curve else 1.4) + height)
@@ -55,7 +56,7 @@ def emergence_map(
     image = below.pcolormesh(edges, np.arange(len(drawn) + 1) - 0.5, values, cmap=colours, norm=r2_norm())
     below.axvline(edges[1], color="white", linewidth=2.5)
     dots, crosses = (
-        np.array([(one.step, row) for row, one in enumerate(drawn) if one.state == state]).reshape(-1, 2).T
+        np.array([(steps_made(one.step), row) for row, one in enumerate(drawn) if one.state == state]).reshape(-1, 2).T
         for state in (HOLDS, CANNOT_BE_TOLD)
     )
     below.scatter(*dots, s=16, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
@@ -69,7 +70,7 @@ def emergence_map(
     note += f"cross: {CANNOT_BE_TOLD} from drift"
     hidden = len(found) - len(drawn)
     note += f";\nfrequencies left out, because they never were: {hidden})" if hidden else ")"
-    below.set_xlabel(f"training step{note}")
+    below.set_xlabel(f"training steps{note}")
     below.set_ylabel("variable")
     r2_bar(below, image, "held-out R2 at the best site")
     text = "Since when (dot) and where (right) can each variable be read at the last token?"
@@ -91,13 +92,13 @@ def emergence_runs(
         names: (R) names of the runs.
     """
     drawn = [one for one in found if one.count]
-    finite = [step for one in drawn for step in one.known if math.isfinite(step)]
+    finite = [step + 1 for one in drawn for step in one.known if math.isfinite(step)]  # steps made
     never = 1.12 * max([1.0, *finite])
     figure = new_figure(9.5, 2.6 + 0.26 * max(len(drawn), 4))
     axes = figure.add_subplot()
     for run, (name, behaviour) in enumerate(zip(names, behaviours, strict=True)):
         offset = (run + 1) / (len(names) + 1) - 0.5  # so that equal steps do not hide each other
-        steps = np.nan_to_num(np.array([one.steps[run] for one in drawn]), nan=np.nan, posinf=never)
+        steps = np.nan_to_num(np.array([one.steps[run] + 1 for one in drawn]), nan=np.nan, posinf=never)
         verdict = "unknown" if behaviour is None else behaviour.verdict
         axes.plot(
             steps,
@@ -109,7 +110,7 @@ def emergence_runs(
             alpha=0.9,
         )
     for row, one in enumerate(drawn):
-        axes.plot([min(one.median, never)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
+        axes.plot([min(one.median + 1, never)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.6)
     axes.axvspan(0.5 * (never + max(finite, default=1.0)), 1.06 * never, color=LIGHT, alpha=0.35, linewidth=0, zorder=0)
     axes.set_xlim(0, 1.06 * never)
     axes.set_xticks([*(tick for tick in axes.get_xticks() if tick <= max(finite, default=1.0)), never])
@@ -119,7 +120,8 @@ def emergence_runs(
     row_lines(axes)
     hidden = sum(not one.count and not one.of_any_frequency for one in found)
     axes.set_xlabel(
-        "training step of emergence" + (f"\n({hidden} variables that emerged in no run are left out)" if hidden else "")
+        "training steps until it can be read"
+        + (f"\n({hidden} variables that emerged in no run are left out)" if hidden else "")
     )
     axes.set_ylabel("variable")
     figure.legend(loc="outside lower center", ncols=min(3, len(names)), fontsize=SMALL)

@@ -17,6 +17,7 @@ from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, LABEL, ORANGE, SMA
 from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.probes.circles import FourierScores, PeriodScore
+from arithprobe.probes.steps import after_steps, steps_made
 
 MARKS = "No colour: not above permuted labels; dots: key frequencies; crosses: above, but not told from other periods"
 """What :func:`mark_frequencies` draws, for titles."""
@@ -77,7 +78,7 @@ def frequency_step_map(
     be told from one.
 
     Args:
-        steps: Training step of each validation; None outside a fit.
+        steps: Step of each validation as logged, from 0; None outside a fit.
         scores: Scores of the same circle, one for each validation.
         site: The site.
         behaviour: The model's behaviour now, for the title.
@@ -100,11 +101,11 @@ def frequency_step_map(
     image = r2_heat(axes, np.where(above, r2, np.nan)[shown])
     mark_frequencies(axes, key[shown], above[shown], 10)
     every = max(1, -(-len(steps) // 12))
-    axes.set_xticks(range(0, len(steps), every), [str(step) for step in list(steps)[::every]])
+    axes.set_xticks(range(0, len(steps), every), [str(steps_made(step)) for step in list(steps)[::every]])
     every = 1 if len(frequencies) <= 24 else 4
     axes.set_yticks(range(0, len(frequencies), every), [str(n) for n in frequencies[::every]])
-    set_tips(image, r2, columns=[f"step {step}" for step in steps])
-    axes.set_xlabel("training step")
+    set_tips(image, r2, columns=[after_steps(step) for step in steps])
+    axes.set_xlabel("training steps")
     axes.set_ylabel(f"frequency n (turns per {circle.period})")
     r2_bar(axes, image, "held-out decode R2")
     rows = float(first.frequencies[0].n_test[row, column])

@@ -22,6 +22,7 @@ from arithprobe.plotting.panels import annotate, heat, lowest, mark_uniform, nam
 from arithprobe.plotting.sheets import panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREEN, GREY, INK, PURPLE, SMALL, VERMILION, new_figure
 from arithprobe.plotting.titles import set_title
+from arithprobe.probes.steps import after_steps
 
 _COLOURS: dict[RoleGroup, str] = {"x": BLUE, "y": VERMILION, "plus": GREEN, "mod": PURPLE, "others": GREY}
 _CROWDED = 10  # heads; beyond, numbers and names would lie over each other
@@ -132,7 +133,7 @@ def head_scores(
     shown[0].set_yticks(range(layers))
     name_axes(grid, shown, "head", "layer")
     text = "What does each head look at from the last token, and what does it cost to lose it?"
-    note = f"{'' if step is None else f'Step {step}, '}{statistics.n} rows; arrow: uniform attention"
+    note = f"{'' if step is None else f'{after_steps(step)}, '}{statistics.n} rows; arrow: uniform attention"
     set_title(strip, text, behaviour, note[0].upper() + note[1:])
     return figure
 

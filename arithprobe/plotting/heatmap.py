@@ -12,6 +12,7 @@ from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
 from arithprobe.plotting.tokens import token_axis
 from arithprobe.probes.scores import CellScores
+from arithprobe.probes.steps import after_steps
 
 _CELL = (0.45, 0.42)  # width and height of a cell, inches
 _NARROWEST = 6.5
@@ -42,7 +43,7 @@ def probe_heatmap(scores: CellScores, behaviour: Behaviour | None, step: int | N
     axes.set_ylabel("site (input below)")
     r2_bar(axes, image, "held-out R2")
     text = f"Where can '{scores.target}' be read? {scores.analysis.capitalize()} probes"
-    text += "" if step is None else f" at step {step}"
+    text += "" if step is None else f" {after_steps(step)}"
     set_title(axes, text, behaviour, _null(scores))
     return figure
 

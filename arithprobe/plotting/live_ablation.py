@@ -11,6 +11,7 @@ from arithprobe.behaviour import Behaviour
 from arithprobe.interventions.ablation import AblationEffect
 from arithprobe.plotting.style import BLUE, GREY, LABEL, ORANGE, SMALL, new_figure, zero_line
 from arithprobe.plotting.titles import set_title
+from arithprobe.probes.steps import after_steps, steps_made
 
 _OWN = "without it"
 _BESIDE = (
@@ -31,7 +32,7 @@ def ablation_curves(
     For a single validation, it shows a bar per site instead of curves.
 
     Args:
-        history: Step (None outside a fit), site and effect.
+        history: Step as logged, from 0 (None outside a fit), site and effect.
         target: The erased target.
         behaviour: The model's behaviour now, for the title.
         at_the_head: Sites that only the last LayerNorm and the readout follow.
@@ -57,7 +58,7 @@ def _panels(
     figure = new_figure(3.4 * columns + 0.8, 2.5 * rows + 1.6)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, site in zip(panels, sites, strict=False):
-        own = [(0 if step is None else step, effect) for step, at, effect in history if at == site]
+        own = [(steps_made(step), effect) for step, at, effect in history if at == site]
         steps = np.array([step for step, _ in own])
         panel.plot(steps, [effect.delta_rmse for _, effect in own], "o-", color=BLUE, markersize=4, label=_OWN)
         for name, colour, label in _BESIDE:
@@ -71,7 +72,7 @@ def _panels(
     for panel in panels[len(sites) :]:
         panel.set_visible(False)
     for panel in panels[: len(sites)][-columns:]:
-        panel.set_xlabel("training step")
+        panel.set_xlabel("training steps")
         panel.tick_params(labelbottom=True)  # also above a panel that is left empty
     for panel in panels[::columns]:
         panel.set_ylabel(_COST)
@@ -99,6 +100,6 @@ def _bars(
     low, top = panel.get_ylim()
     panel.set_ylim(low, max(1.05 * top, 1.0))  # noise stays small
     panel.set_xticks(at, [site + notes[site].replace(" (", "\n(") for site in sites])
-    panel.set_xlabel(f"site (step {history[0][0]})" if history[0][0] is not None else "site")
+    panel.set_xlabel(f"site ({after_steps(history[0][0])})" if history[0][0] is not None else "site")
     panel.set_ylabel(_COST)
     return figure, panel

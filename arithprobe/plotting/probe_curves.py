@@ -19,6 +19,7 @@ from arithprobe.plotting.sheets import empty_figure, panels_below_a_title
 from arithprobe.plotting.style import BLUE, GREY, LABEL, LIGHT, SMALL, new_figure, zero_line
 from arithprobe.plotting.tips import set_tips
 from arithprobe.plotting.titles import set_title
+from arithprobe.probes.steps import after_steps, steps_made
 
 _BOTTOM, _TOP = -0.05, 1.05  # of all panels, so that noise looks like what it is; an R2 has an axis of its own
 _COLUMNS = 3
@@ -37,7 +38,7 @@ class ProbeHistory:
     metric: str
     """What the score is, ``held-out R2`` or ``accuracy``: 1 is perfect."""
     steps: tuple[int, ...]
-    """(T) training steps, ascending."""
+    """(T) training steps as logged, from 0, ascending."""
     sites: tuple[str, ...]
     """(S) where it reads, in order of depth."""
     score: Tensor
@@ -60,7 +61,7 @@ def probe_curves(history: ProbeHistory, behaviour: Behaviour | None) -> Figure:
     """
     alone = len(history.steps) == 1
     title = f"Where can '{history.target}' be read" + (
-        f" at step {history.steps[0]}?" if alone else ", and since when?"
+        f" {after_steps(history.steps[0])}?" if alone else ", and since when?"
     )
     title += f" {_PROBES.get(history.analysis, history.analysis.capitalize())} probes at the last token"
     if not history.sites or not history.steps:
@@ -86,10 +87,11 @@ def _panels(
     figure = new_figure(max(2.9 * columns + 0.5, 6.8), 2.05 * rows + 1.6)
     strip, grid = panels_below_a_title(figure, rows, columns)
     shown = [panel for line in grid for panel in line][: len(history.sites)]
-    ends = _ends(history.steps)
+    steps = tuple(map(steps_made, history.steps))
+    ends = _ends(steps)
     name = _scale(shown[0], history, bottom)
     for column, (panel, site) in enumerate(zip(shown, history.sites, strict=True)):
-        _draw(panel, history.steps, score[:, column], null[:, column], bottom, ends)
+        _draw(panel, steps, score[:, column], null[:, column], bottom, ends)
         _tell(panel, history, column)
         panel.set_title(site, fontsize=LABEL, loc="left", pad=3)
     shown[0].set_xlim(*ends)
@@ -97,7 +99,7 @@ def _panels(
     labelled = lowest(grid, shown)
     for panel in shown:
         panel.tick_params(labelbottom=panel in labelled, labelsize=SMALL)
-    name_axes(grid, shown, "training step", name)
+    name_axes(grid, shown, "training steps", name)
     return strip, figure
 
 
@@ -168,7 +170,7 @@ def _draw(
 def _tell(panel: Axes, history: ProbeHistory, column: int) -> None:
     """Say the score and the null of one site to who points at it."""
     found = zip(history.steps, history.score[:, column].tolist(), history.null_high[:, column].tolist(), strict=True)
-    words = [f"step {step}: {history.metric} {score:.4f} (null {null:.3f})" for step, score, null in found]
+    words = [f"{after_steps(step)}: {history.metric} {score:.4f} (null {null:.3f})" for step, score, null in found]
     for line in panel.lines:
         if line.get_gid() == "score":
             set_tips(line, words, name="")

@@ -13,6 +13,7 @@ from arithprobe.plotting.panels import logarithmic_over
 from arithprobe.plotting.sheets import empty_figure
 from arithprobe.plotting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SMALL, new_figure, row_lines
 from arithprobe.plotting.titles import set_title
+from arithprobe.probes.steps import after_steps
 
 _MANY = 100  # training losses; beyond, their running mean is drawn over them
 _WINDOWS = 40  # of the running mean, one after another
@@ -24,11 +25,11 @@ class TrainingCurves(NamedTuple):
     """The logged curves of a run, over U training steps and T validations."""
 
     train_step: Sequence[float]
-    """(U,) steps at which the training loss was logged."""
+    """(U,) steps at which the training loss was logged, from 0."""
     train_loss: Sequence[float]
     """(U,) in units of the objective."""
     val_step: Sequence[float]
-    """(T,) steps of the validations."""
+    """(T,) steps of the validations, from 0."""
     val_loss: Sequence[float]
     """(T,) in units of the objective."""
     skill: Sequence[float]
@@ -71,7 +72,7 @@ def training_curves(curves: TrainingCurves, behaviour: Behaviour | None) -> Figu
     for panel in panels[:2]:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    panels[-1].set_xlabel("training step")
+    panels[-1].set_xlabel("training steps")
     set_title(panels[0], text, behaviour, _in_words(curves) if rows == 1 else "")
     return figure
 
@@ -82,7 +83,8 @@ def _in_words(curves: TrainingCurves) -> str:
         return ""
     (step,), (loss,), (skill,), (exact,) = curves.val_step, curves.val_loss, curves.skill, curves.exact_match
     off = "" if curves.circular_error is None else f", off by {curves.circular_error[0]:.3g} round the circle"
-    return f"At step {step:.0f}: validation loss {loss:.3g}, skill {skill:.3g}, {exact:.1%} of answers exact{off}"
+    when = after_steps(int(step)).capitalize()
+    return f"{when}: validation loss {loss:.3g}, skill {skill:.3g}, {exact:.1%} of answers exact{off}"
 
 
 def _losses(panel: Axes, curves: TrainingCurves) -> None:
@@ -131,4 +133,4 @@ def _finite(steps: Sequence[float], values: Sequence[float], *, positive: bool =
     """Steps and values where the values are finite numbers, and, if asked for, above 0."""
     at, found = (np.asarray(one, dtype=np.float64) for one in (steps, values))
     kept = np.isfinite(found) & ((found > 0) if positive else True)
-    return at[kept], found[kept]
+    return at[kept] + 1, found[kept]  # steps made

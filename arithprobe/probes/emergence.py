@@ -20,6 +20,7 @@ from torch import Tensor
 
 from arithprobe.logic import CANNOT_BE_TOLD, FAILS, HOLDS, LEVEL, State
 from arithprobe.probes.drift import DriftReadings, drift_bars
+from arithprobe.probes.steps import after_steps
 from arithprobe.problems.circles import planes_name, planes_of
 
 IN_A_ROW = 3
@@ -193,7 +194,7 @@ def in_order(found: Sequence[Emergence]) -> list[Emergence]:
 def in_words(found: Sequence[Emergence]) -> str:
     """Say which variables emerged and when, which did not, and for which it cannot be told."""
     seen = [
-        f"{one.variable} at step {(one.step or 0) + 1} ({one.site}{'' if one.cleared else '; not at the end'})"
+        f"{one.variable} {after_steps(one.step)} ({one.site}{'' if one.cleared else '; not at the end'})"
         for one in in_order(found)
         if one.emerged
     ]

@@ -9,8 +9,9 @@ from arithprobe.behaviour import Behaviour, difference
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.answers import parity, residual_histogram, residuals_against_truth
 from arithprobe.plotting.training import TrainingCurves, training_curves
+from arithprobe.probes.steps import steps_made
 from arithprobe.reports.blocks import Block, Missing, drawing, table
-from arithprobe.reports.histories import of_the_fit, steps_made
+from arithprobe.reports.histories import of_the_fit
 from arithprobe.reports.run import Run
 from arithprobe.said.content import Picture, Table, Words
 

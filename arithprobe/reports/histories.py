@@ -10,6 +10,7 @@ import torch
 
 from arithprobe.errors import ArithprobeError
 from arithprobe.plotting.probe_curves import ProbeHistory
+from arithprobe.probes.steps import steps_made
 from arithprobe.reports.blocks import Cube
 from arithprobe.reports.records import Lines
 from arithprobe.reports.run import Run
@@ -17,11 +18,6 @@ from arithprobe.said.content import CellMap, Chart
 
 _UPWARDS = slice(None, None, -1)  # the last layer stands first
 _NUMBER = (int, float, type(None))
-
-
-def steps_made(step: int | None) -> int:
-    """Training steps behind a logged step, which counts from 0; 0 outside a fit."""
-    return 0 if step is None else step + 1
 
 
 def of_the_fit(run: Run, points: Sequence[tuple[int, float]], probe: str | None = None) -> list[tuple[int, float]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from arithprobe.models.checkpoints import weights_hash
 from arithprobe.plotting.probe_curves import ProbeHistory, probe_curves
+from arithprobe.probes.steps import after_steps
 from arithprobe.reports.blocks import Block, Missing, drawing, stored_drawing
-from arithprobe.reports.histories import cube_of, history, steps_made
+from arithprobe.reports.histories import cube_of, history
 from arithprobe.reports.run import Run
 from arithprobe.reports.section import Section
 from arithprobe.reports.unmeasured import analysis_command
@@ -93,7 +94,7 @@ def _curve_finding(one: ProbeHistory) -> str:
     moved = "is" if first == last else f"goes from {float(one.score[first, at]):.3f} to"
     return (
         f"{one.metric} of {one.target} at {one.sites[at]} {moved} {score:.3f} "
-        f"after {steps_made(one.steps[last])} steps, {compared}."
+        f"{after_steps(one.steps[last])}, {compared}."
     )
 
 
