@@ -15,7 +15,7 @@ from arithprobe.callbacks.clock import Timed
 from arithprobe.callbacks.custom_scalars import with_charts
 from arithprobe.callbacks.run_folder import run_folder
 from arithprobe.callbacks.single import SingleCallback, probed_module
-from arithprobe.callbacks.telling import add_line, gate, named, show_pictures, without_pictures, write_run
+from arithprobe.callbacks.telling import add_line, gate, lines_of, named, show_pictures, without_pictures, write_run
 from arithprobe.callbacks.trainers import is_turn, moment, quiet, rows_behind, same_rows, sum_over_ranks, verify
 from arithprobe.callbacks.watch import Observed, ResultT, Watch
 from arithprobe.errors import ArithprobeError
@@ -98,8 +98,9 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
         """Forget earlier fits and passes; for subclasses that keep more than the results."""
 
     def findings(self) -> list[str]:
-        """The last findings in words, one line each."""
-        return [] if self.last is None else self.last.lines
+        """The last findings in words, one line each; with their step where it has not looked since."""
+        skipped = self._validations > 1 and self._validations % self.every != 0
+        return lines_of(self.last, self.history[-1].step if skipped and self.history else None)
 
     def tags(self) -> list[str]:
         """The tags it may log, once prepared."""
@@ -225,8 +226,7 @@ class ValidationProbe(Timed, SingleCallback, Generic[ResultT]):
     def report(self, trainer: Trainer, module: ProbedModule) -> None:
         """Write a line of results; and, unless a fit's would be replaced, the page file and at times the pictures."""
         self.behaviour = module.behaviour
-        if self.last is not None:
-            self.last = replace(self.last, behaviour=self.behaviour)
+        self.last = None if self.last is None else replace(self.last, behaviour=self.behaviour)
         of_fit = self._fit is not None and self._fit[0] is trainer and bool(self._aside.get("history"))
         if not of_fit and (self._results == 1 or self._results % self.figure_every == 0):
             self._draw(trainer)

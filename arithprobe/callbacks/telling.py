@@ -13,6 +13,7 @@ from arithprobe.errors import ArithprobeError
 from arithprobe.files import to_json, write_whole
 from arithprobe.models.fidelity import fidelity_record
 from arithprobe.plotting.render import thumbnail, to_png, to_rgb, to_svg
+from arithprobe.probes.steps import after_steps
 from arithprobe.said.content import Picture, Said
 from arithprobe.said.folder import FILES_OF_THE_RUN
 from arithprobe.said.page_file import ENDING, page_record
@@ -32,6 +33,17 @@ def gate(module: ProbedModule, seconds: Mapping[str, float]) -> dict[str, Any]:
         "skill": behaviour.skill if behaviour else None,
         "seconds": seconds,
     } | fidelity_record(module.fidelity)
+
+
+def lines_of(said: Said | None, step: int | None = None) -> list[str]:
+    """Return the findings in words, one line each; none where nothing was said.
+
+    Args:
+        said: The findings.
+        step: Their logged step, to be named; None where it goes without saying.
+    """
+    when = "" if step is None else f" ({after_steps(step)})"
+    return [] if said is None else [line + when for line in said.lines]
 
 
 def named(said: Said, name: str, default: str) -> Said:

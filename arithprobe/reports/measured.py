@@ -57,7 +57,11 @@ def _part(like: StoredPage, run: Run) -> list[Block]:
     """What a run's page file of the same name says; or what makes one."""
     page = next((one for one in run.pages if (one.live, one.said.name) == (like.live, like.said.name)), None)
     if page is not None:
-        return [*_foreign(run, page), *(block for one in page.said.blocks for block in _block(run, page, one))]
+        return [
+            *_early(run, page),
+            *_foreign(run, page),
+            *(block for one in page.said.blocks for block in _block(run, page, one)),
+        ]
     if like.live:
         return [Missing(f"The live probe {like.said.name!r} did not watch this run.", "")]
     return [Missing("This run has no such result yet. The command below makes it.", analysis_command(run, like.study))]
@@ -96,6 +100,17 @@ def _curve_finding(one: ProbeHistory) -> str:
         f"{one.metric} of {one.target} at {one.sites[at]} {moved} {score:.3f} "
         f"{after_steps(one.steps[last])}, {compared}."
     )
+
+
+def _early(run: Run, page: StoredPage) -> list[Block]:
+    """A note where a live probe did not look at the last validation of the fit."""
+    looked, last = [line["step"] for line in run.lines.get(page.said.name, [])], run.judged.get("last")
+    if not (page.live and run.is_fit and looked and last is not None and last.step is not None):
+        return []
+    if looked[-1] is None or looked[-1] >= last.step:
+        return []
+    when = f"The sentences below are of the validation {after_steps(looked[-1])}"
+    return [Words(f"{when}. The fit ended {after_steps(last.step)}, and this probe did not look again.")]
 
 
 def _foreign(run: Run, page: StoredPage) -> list[Block]:
