@@ -10,7 +10,7 @@ from arithprobe.callbacks.base import ValidationProbe
 from arithprobe.callbacks.watch import Observed, Watch
 from arithprobe.errors import ArithprobeError, require_at_least, several
 from arithprobe.limits import require_within
-from arithprobe.logic import LEVEL
+from arithprobe.logic import FEWEST_DRAWS, LEVEL
 from arithprobe.plotting.heatmap import probe_heatmap
 from arithprobe.probes.function_rows import rows_with
 from arithprobe.probes.moments import ALPHAS, penalties
@@ -59,7 +59,7 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
     def __init__(
         self,
         targets: Targets = "sum",
-        positions: Sequence[str] = ("last", "role"),
+        positions: str | Sequence[str] = ("last", "role"),
         alphas: float | Sequence[float] = ALPHAS,
         folds: int = 5,
         cross_validate: bool = False,
@@ -69,10 +69,8 @@ class RidgeProbing(ValidationProbe[list[CellScores]]):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        require_at_least(
-            "RidgeProbing: ", folds=(folds, 2), permutations=(permutations, 1), figure_every=(figure_every, 1)
-        )
-        require_at_least("RidgeProbing: ", seed=(seed, 0))
+        require_at_least("RidgeProbing: ", folds=(folds, 2), permutations=(permutations, FEWEST_DRAWS))
+        require_at_least("RidgeProbing: ", figure_every=(figure_every, 1), seed=(seed, 0))
         require_within("RidgeProbing: ", folds=folds, permutations=permutations, figure_every=figure_every, seed=seed)
         wanted = wanted_targets("RidgeProbing: targets", targets)
         self.targets, self.functions = list(wanted.names), wanted.functions

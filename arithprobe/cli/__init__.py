@@ -53,7 +53,7 @@ def _run(args: Sequence[str] | None) -> int:
         return 0
     study = STUDIES.get(command) or (command if ":" in command else None)
     module, description = ("study", "") if study else _COMMANDS.get(command, ("", ""))
-    if module == "training" and words[1:] and words[1] in ("-h", "--help"):
+    if module == "training" and not {"-h", "--help"}.isdisjoint(words[1:]):
         sys.stdout.write(help_of(command, description))
         return 0
     try:

@@ -49,6 +49,36 @@ def with_its_run(words: Sequence[str], say: Callable[[str], object]) -> list[str
     return [command, "--config", json.dumps(kept), *options]
 
 
+def checkpoint_of_run(folder: str, command: str, say: Callable[[str], object]) -> Path:
+    """Return the checkpoint of a run folder: the last to go on from, the best to judge.
+
+    Args:
+        folder: The run folder.
+        command: The command, ``fit`` or one that judges.
+        say: Is told which file it is.
+
+    Raises:
+        ArithprobeError: If the folder has no checkpoint.
+    """
+    path = checkpoint_in(folder, "last" if command == "fit" else "best")
+    is_earlier = command == "fit" and path.name == "best.ckpt"
+    say(f"checkpoint:  {path}{' (there is no last.ckpt: the fit may go on from an earlier step)' * is_earlier}")
+    return path
+
+
+def warn_of_model_options(words: Sequence[str], warn: Callable[[str], object]) -> None:
+    """Warn of options of the model on a command line, since the checkpoint decides the model.
+
+    Args:
+        words: The command and its options.
+        warn: Is told which of them have no effect.
+    """
+    named = dict.fromkeys(word.partition("=")[0] for word in words)
+    unused = [one for one in named if one.startswith("--model.") and one != "--model.weights"]
+    if unused:
+        warn(f"{words[0]}: {', '.join(unused)} changes nothing; the checkpoint decides the model")
+
+
 def _value_of(option: str, words: Sequence[str]) -> str | None:
     """The last value that an option is given."""
     found = None

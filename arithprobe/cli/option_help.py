@@ -15,7 +15,8 @@ class PlainHelp(DefaultHelpFormatter):
     """Formats the text of an option as it is, without types and without repeating the default."""
 
     def _get_help_string(self, action: Action) -> str:
-        return (action.help or "").replace("Show this help message and exit", "show this help and exit")
+        text = (action.help or "").replace("``", "")
+        return text.replace("Show this help message and exit", "show this help and exit")
 
 
 def option_text(text: str, name: str, default: Any, least: Mapping[str, float]) -> str:

@@ -9,10 +9,11 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from arithprobe.cli.options import command_parser, parse
-from arithprobe.errors import ArithprobeError, did_you_mean
+from arithprobe.errors import ArithprobeError, did_you_mean, shown
 from arithprobe.files import write_whole
 
 _PACKAGE = Path(__file__).parents[1]
@@ -55,6 +56,7 @@ def config_file(given: str, option: str = "--config") -> str:
 
 
 _LONGEST = 255  # characters of a file's name
+_SECTIONS = ("trainer", "model", "data", "checkpoint")
 
 
 class ConfigByName(ActionConfigFile):
@@ -66,6 +68,8 @@ class ConfigByName(ActionConfigFile):
         looks_so = re.search(r"[:{}\n]", re.sub(r"^[A-Za-z]:\\", "", value)) is not None
         is_yaml = looks_so and (len(value) > _LONGEST or not Path(value).is_file())
         file = value if is_yaml else config_file(value)
+        options = {action.dest.partition(".")[0] for action in parser._actions}
+        _require_options(value, file if is_yaml else Path(file), options)
         try:
             ActionConfigFile.apply_config(parser, cfg, dest, file)
         except ArgumentError as error:
@@ -73,6 +77,24 @@ class ConfigByName(ActionConfigFile):
                 raise
             what = str(error).partition("Problems parsing config")[2].strip(": \n")
             raise ArithprobeError(f"--config {value}: is no YAML: {' '.join(what.split())}") from error
+
+
+def _require_options(named: str, source: str | Path, options: set[str]) -> None:
+    """Refuse YAML that holds no options; whatever else is wrong with it, the parser says."""
+    try:
+        content = yaml.safe_load(source if isinstance(source, str) else source.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    what = "--config" if isinstance(source, str) else f"--config {named}"
+    if not isinstance(content, dict):
+        held = "nothing" if content is None else shown(content)
+        raise ArithprobeError(f"{what}: holds {held}; expected options, such as 'trainer: {{max_epochs: 5}}'")
+    for other, name in (("sweep", "set"), ("fit", "trainer")):
+        if name in content and name not in options:
+            raise ArithprobeError(f"{what}: is a configuration of 'arithprobe {other}'; it sets {name!r}")
+    for name in _SECTIONS:
+        if not isinstance(content.get(name, {}), dict):
+            raise ArithprobeError(f"{what}: {name} is {shown(content[name])}; expected the options of {name}")
 
 
 def parser_of() -> ArgumentParser:

@@ -31,7 +31,7 @@ from arithprobe.callbacks.trainers import callbacks_of, find_callback
 from arithprobe.cli.announcements import Announcements, announcements
 from arithprobe.cli.checkpoint_options import DEFAULTS, checkpoints_of, place_of
 from arithprobe.cli.complaints import complaint
-from arithprobe.cli.judged_run import with_its_run
+from arithprobe.cli.judged_run import checkpoint_of_run, warn_of_model_options, with_its_run
 from arithprobe.cli.preflight import check_checkpoint, check_folders, check_states, check_trainer
 from arithprobe.cli.ranks import forget_ranks, stands_alone
 from arithprobe.cli.run_folder import KEYWORDS, begin_folder, named_checkpoint, parent_of, run_loggers
@@ -42,7 +42,6 @@ from arithprobe.cli.summary import print_summary
 from arithprobe.cli.training_state import check_training_state
 from arithprobe.data.datamodule import ArithmeticDataModule, parts_of
 from arithprobe.errors import ArithprobeError
-from arithprobe.models.checkpoint_files import checkpoint_in
 from arithprobe.models.checkpoints import lightning_parts
 from arithprobe.models.objective import Objective
 from arithprobe.models.weights import is_lightning, read_checkpoint
@@ -62,11 +61,10 @@ def run(words: Sequence[str] | None) -> None:
     """
     with announcements() as held, plain_ends():
         try:
+            given = with_its_run(sys.argv[1:] if words is None else words, held.say)
             if words is None:
-                sys.argv[1:] = with_its_run(sys.argv[1:], held.say)
-            else:
-                words = with_its_run(words, held.say)
-            ArithprobeCLI.of(held, words)
+                sys.argv[1:] = given
+            ArithprobeCLI.of(held, None if words is None else given)
         except ArithprobeError:
             raise
         except OSError as error:
@@ -133,7 +131,9 @@ class ArithprobeCLI(LightningCLI):
         """Make the options of the command that is called only: each takes a tenth of a second."""
         if subcommand != self._words[0]:
             return self.init_parser(**kwargs)
-        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"verbose": False} if subcommand in ("validate", "test") else {})  # the verdict comes first
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments; an error is one line."""
@@ -156,8 +156,7 @@ class ArithprobeCLI(LightningCLI):
             root = self._option("trainer").get("default_root_dir")
             path = named_checkpoint(path, root, self._option("name"))
         elif Path(path).is_dir():
-            path = checkpoint_in(path, "last" if self.config["subcommand"] == "fit" else "best")
-            self._held.say(f"checkpoint:  {path}")
+            path = checkpoint_of_run(path, self.config["subcommand"], self._held.say)
         self.config[self.config["subcommand"]]["ckpt_path"] = str(path)
         if self._option("model").get("weights") is not None:
             raise ArithprobeError("pass --ckpt_path or --model.weights, not both")
@@ -166,6 +165,7 @@ class ArithprobeCLI(LightningCLI):
             raise ArithprobeError(f"{path}: is no Lightning checkpoint; pass a plain state_dict as --model.weights")
         lightning_parts(content, path)
         if self.config["subcommand"] != "fit":
+            warn_of_model_options(self._words, self._held.warn)
             try:
                 super()._parse_ckpt_path()
             except ArgumentError as error:

@@ -84,7 +84,8 @@ class ArithmeticDataModule(LightningDataModule):
         if part not in self._loaded:
             path = self.files[part]
             if path is None:
-                raise ArithprobeError("there is no test file; pass --data.test_file FILE")
+                why = "and the recipe keeps no rows for test (test_fraction is 0)"
+                raise ArithprobeError(f"there is no test file, {why}; pass --data.test_file FILE")
             table = parse_tsv(self._content(part).encode(), path) if self._is_to_be_made(part) else read_tsv(path)
             dataset = ArithmeticDataset(table)
             expected = self.recipe.divisor

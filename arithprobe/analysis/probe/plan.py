@@ -89,7 +89,7 @@ class ProbePlan:
             for wide, sites in self.wide.items()
         ]
         self.claims = [] if options.no_ladder else self._claims()
-        self.left_out += ["the ladder of evidence: no_ladder"] if options.no_ladder else []
+        self.left_out += ["the ladder of evidence, as no_ladder asks"] if options.no_ladder else []
         self.mlp_kinds = self._mlp_kinds()
 
     def _leave_out(self) -> list[str]:

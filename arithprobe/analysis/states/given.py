@@ -1,6 +1,6 @@
 """Conversion and checks of a caller's states, targets and groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ GIVEN, BY_VALUE = "groups", "value"
 _REAL, _WHOLE = "biuf", "biu"  # kinds of NumPy types
 _LEAST_SHARE = 0.25  # of the rows that a fold should have, below which groups are dealt out anew
 _EXACT = 2.0**53  # whole numbers below it are exact as float64
+_LARGEST = 1e100  # its square is a float64 still
 _FLOATS = (torch.float32, torch.float64)
 
 
@@ -48,6 +49,7 @@ def sites_of(states: object) -> dict[str, Tensor]:
         ArithprobeError: If they have another shape, are not real numbers, or have different numbers of rows.
     """
     if isinstance(states, Mapping):
+        _require_names("states", states)
         found = {str(name): _matrix(f"states[{str(name)!r}]", one) for name, one in states.items()}
     else:
         whole = _matrix("states", states, most=3)
@@ -79,6 +81,7 @@ def targets_of(targets: object, n: int) -> dict[str, Tensor]:
         if name is None:
             return {"target": _target("targets", targets, n)}
         columns = {name: targets}
+    _require_names("targets", columns)
     if not columns:
         raise ArithprobeError("targets are empty; expected one or more")
     return {str(name): _target(f"target {shown(name)!r}", one, n) for name, one in columns.items()}
@@ -131,13 +134,20 @@ def batch_of(states: Tensor, rows: slice) -> Tensor:
     part = states[rows].detach().cpu()
     if part.dtype not in _FLOATS:
         part = part.float() if part.is_floating_point() else part.double()
-    bad = (~part.isfinite()).nonzero()
+    bad = (~(part.abs() < _LARGEST)).nonzero()
     if len(bad):
         row, dimension = bad[0].tolist()
-        raise ArithprobeError(
-            f"{part[row, dimension].item()} in row {rows.start + row}, dimension {dimension}; expected finite numbers"
-        )
+        where = f"in row {rows.start + row}, dimension {dimension}"
+        raise ArithprobeError(f"{part[row, dimension].item()} {where}; expected finite numbers below {_LARGEST:g}")
     return part[:, None]
+
+
+def _require_names(what: str, named: Iterable[object]) -> None:
+    """Refuse two names that are one as words, such as 1 and '1'."""
+    words = [str(name) for name in named]
+    if len(set(words)) < len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise ArithprobeError(f"{what}: two of them are named {twice!r}; expected different names")
 
 
 def _matrix(what: str, given: object, most: int = 2) -> Tensor:
@@ -160,12 +170,14 @@ def _matrix(what: str, given: object, most: int = 2) -> Tensor:
 
 def _target(what: str, given: object, n: int) -> Tensor:
     column = _real(what, _column(what, given, n)).astype(np.float64)
-    bad = ~np.isfinite(column)
+    bad = ~(np.abs(column) < _LARGEST)
     if bad.any():
         row = int(bad.argmax())
-        raise ArithprobeError(f"{what}: {column[row]} in row {row}; expected finite numbers")
+        raise ArithprobeError(f"{what}: {column[row]} in row {row}; expected finite numbers below {_LARGEST:g}")
     if float(column.min()) == float(column.max()):
         raise ArithprobeError(f"{what}: {column[0]:g} in every row; a constant cannot be probed")
+    if float(column.std()) < 1 / _LARGEST:
+        raise ArithprobeError(f"{what}: values differ by less than {1 / _LARGEST:g}; scale them up")
     return torch.from_numpy(column)
 
 
@@ -181,9 +193,11 @@ def _array(what: str, given: object) -> Any:
     if isinstance(given, Tensor):
         one = given.detach().cpu()
         return np.array((one.float() if one.dtype == torch.bfloat16 else one).numpy())
+    if np.ma.isMaskedArray(given):
+        raise ArithprobeError(f"{what} are a masked array; leave the masked rows out everywhere")
     try:
         return np.array(given)
-    except (TypeError, ValueError):  # lists of several lengths
+    except (RuntimeError, TypeError, ValueError):  # lists of several lengths, or of tensors with a gradient
         raise ArithprobeError(f"{what} cannot be made an array of numbers: a {type(given).__name__}") from None
 
 
