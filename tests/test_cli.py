@@ -150,7 +150,10 @@ def test_bad_options(fails, words, message):
         ),
         ("trainer: {callbacks: [{class_path: RidgeProbing, init_args: {folds: x}}]}", "RidgeProbing: "),
         ("model: {lr: 3", "is no YAML: while parsing"),
-        ("model: [1]", ""),
+        ("model: [1]", "model is [1]; expected the options of model"),
+        ("", "holds nothing; expected options, such as"),
+        ("- a", "holds ['a']; expected options, such as"),
+        ("{name: grid, set: {model.lr: 0.1}}", "is a configuration of 'arithprobe sweep'"),
         ("model: {lr: .inf}", "lr is inf"),
         ("data: {recipe: null}", ""),
     ],
@@ -253,6 +256,20 @@ def test_last_is_the_last_epoch_and_best_the_best(run, small_fit, tmp_path):
         assert json.loads(again.read_text())["validate"]["rmse"] == pytest.approx(reports[name]["rmse"], rel=1e-5)
 
 
+@pytest.mark.slow
+def test_the_verdict_comes_first_and_the_checkpoint_decides_the_model(run, small_fit, tmp_path):
+    assert run(*small_fit)[0] == 0
+    folder = tmp_path / "lightning_logs" / "run" / "version_0"
+    words = ["--trainer.default_root_dir", tmp_path / "again", "--trainer.enable_progress_bar", "false"]
+    _, out, err = run("validate", folder, *words, "--model.d_model", 64)
+    assert "--model.d_model changes nothing; the checkpoint decides the model" in err
+    assert "val/loss" not in out and "LEARNED" in out  # Lightning's own table would come before the verdict
+    assert "changes nothing" not in run("validate", folder, *words)[2]
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    _, out, _ = run(*small_fit, "--trainer.max_epochs", 3, "--ckpt_path", folder)
+    assert "best.ckpt (there is no last.ckpt: the fit may go on from an earlier step)" in out
+
+
 TO_FIT = ("max_epochs", "--model.lr", "--checkpoint.monitor", "train_file")
 
 
@@ -272,6 +289,7 @@ def test_the_short_help_names_options_as_they_are(command, least, never, run, ca
     code, out, _ = run(command, "--help")
     example = "--config reg_sum" if command == "fit" else "lightning_logs/reg_sum/version_0"
     assert code == 0 and f"  arithprobe {command} {example}" in out
+    assert run(command, "--config", "reg_sum", "--help")[1] == out
     assert not [one for one in never if one in out] and all(one in run("fit", "--help")[1] for one in TO_FIT)
     with pytest.raises(SystemExit):
         run(command, "--print_config")

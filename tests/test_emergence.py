@@ -195,7 +195,7 @@ def test_a_frequency_that_is_planted_emerges_when_and_where_it_is_planted(modula
     one = found["residuemod7f2"]
     assert (one.step, one.site, one.cleared) == (5, "resid_post.0", True)
     assert one.r2 > 0.8 and one.compared
-    assert said.startswith("emerged: residuemod7f2 at step 6 (resid_post.0); never: ")  # after step 5, six are done
+    assert said.startswith("emerged: residuemod7f2 after 6 steps (resid_post.0); never: ")  # after step 5, six are done
     assert not any(other.emerged for name, other in found.items() if name != "residuemod7f2")
     (picture,) = probing.last.pictures
     (table,) = (block for block in probing.last.blocks if isinstance(block, Table))
@@ -273,7 +273,9 @@ def test_it_writes_records_curve_and_figure_and_the_loss_is_of_the_same_validati
         seen = [line["variables"][one["variable"]]["cleared"] for line in lines]
         starts = [start for start in range(len(seen) - 2) if any(map(all, zip(*seen[start : start + 3], strict=True)))]
         assert one["step"] in [None, *(found["steps"][start] for start in starts)]  # drift may be above
-    assert all(f"{one['variable']} at step {one['step'] + 1} ({one['site']}" in said for one in emerged)  # steps done
+    assert all(
+        f"{one['variable']} after {one['step'] + 1} steps ({one['site']}" in said for one in emerged
+    )  # steps done
     first = lines[0]["variables"]["sum"]
     assert list(first) == ["r2", "low", "p", "untrained", "of_period", "cleared", "drift"]
     assert [len(line["variables"]["sum"]) for line in lines] == [7, 7, 6, 7]  # drift is compared at 1, 2, 4 ...

@@ -330,7 +330,7 @@ def test_the_uniform_value_of_a_score_is_in_its_title_and_on_its_scale(modulus):
 def test_live_scores_have_what_was_measured_and_nothing_for_nan():
     one = found((2, 2))
     figure = head_scores(one.statistics, one.copying, None, None, LEARNED, 1200)
-    assert len(panels(figure)) == 6 and "Step 1200" in title_of(figure).get_text()
+    assert len(panels(figure)) == 6 and "After 1201 steps" in title_of(figure).get_text()
     assert "step" not in title_of(drawn("scores")).get_text()
     cost = torch.tensor([[NAN, 3.0], [12345.6, -2.0]], dtype=torch.float64)
     ablation = replace(one.ablations[2], delta_rmse=cost)

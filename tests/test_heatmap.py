@@ -42,7 +42,7 @@ def test_axes_have_names_and_the_scale_is_fixed():
     assert SCALE in colours.get_ylabel()
     assert "held-out rows" in axes.get_xlabel()
     assert axes.images[0].get_clim() == (0, HIGHEST)
-    assert "at step 141" in axes.get_title(loc="left")
+    assert "after 142 steps" in axes.get_title(loc="left")
 
 
 def test_a_model_that_has_not_learned_is_said_in_red():

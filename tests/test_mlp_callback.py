@@ -92,6 +92,14 @@ def test_scores_are_those_of_the_pure_function_on_the_final_weights(small_data, 
             assert (cells[site]["n_test"], cells[site]["position"]) == (expected.n_test, "last")
 
 
+@pytest.mark.parametrize(("epochs", "late"), [(1, False), (2, False), (3, True)])
+def test_findings_of_an_earlier_validation_name_their_step(epochs, late, small_data, tmp_path):
+    probe = MLPProbing(every=2, **LEAN)
+    trainer, *_ = fit([probe], small_data, tmp_path, epochs=epochs)
+    looked = trainer.global_step * 2 // 3
+    assert probe.findings() and all(f"(after {looked} steps)" in line for line in probe.findings()) == late
+
+
 def test_it_runs_now_and_then_and_logs_its_tags(small_data, tmp_path):
     probe = MLPProbing(["sum", "carry1"], every=2, **LEAN)
     trainer, module, data, _ = fit([probe], small_data, tmp_path, epochs=5)

@@ -295,7 +295,7 @@ def test_training_shows_what_was_logged():
         (circle, "circular error", curves.val_step, curves.circular_error),
     ):
         line = named(axes, name)
-        assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == (at, values)
+        assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([step + 1 for step in at], values)  # made
     assert loss.get_yscale() == "log" and len(training_curves(trained(), LEARNED).axes) == 2
     assert [line.get_ydata()[0] for line in shares.lines if line.get_gid() is None or line.get_gid()[0] == "_"][:3] == [
         0,
@@ -408,7 +408,7 @@ def test_scores_far_below_zero_stand_at_the_end_of_the_axis_with_their_value():
 
 def test_the_note_and_the_step_are_in_the_title():
     one, many = (" ".join(title_of(probe_curves(history(n), None)).get_text().split()) for n in (1, 4))
-    assert "Where can 'sum' be read at step 100?" in one and "Null: permuted labels" in one
+    assert "Where can 'sum' be read after 101 steps?" in one and "Null: permuted labels" in one
     assert "Where can 'sum' be read, and since when?" in many and "Null: permuted labels" in many
 
 

@@ -227,7 +227,7 @@ def test_two_of_one_name_and_names_that_are_none_are_one_line(run, small_fit, tm
     [
         ({"alphas": 0}, "alphas is 0; expected a positive penalty"),
         ({"folds": 1}, "folds is 1; expected 2 or more"),
-        ({"permutations": 0}, "permutations is 0"),
+        ({"permutations": 18}, "permutations is 18; expected 19 or more"),
         ({"targets": []}, "at least one target"),
         ({"positions": ["index"]}, "'last' among the positions"),
     ],
