@@ -382,7 +382,7 @@ def test_the_figure_has_a_row_a_variable_and_says_what_it_leaves_out():
     labels = [(label.get_text(), label.get_color()) for label in below.get_yticklabels()]
     assert labels == [("sum", "black"), ("residuemod7f1", "black"), ("x", GREY)]
     assert "they never were: 1)" in below.get_xlabel()
-    assert below.collections[1].get_offsets().tolist() == [[20, 0], [20, 1]]
+    assert below.collections[1].get_offsets().tolist() == [[21, 0], [21, 1]]
     assert emergence_map(rows, [9.0, 8.0, 7.0, 6.0, 5.0], found, None).axes[0].get_yscale() == "linear"
     assert emergence_map(rows[:1], [9.0], emergences(rows[:1]), None).axes
     assert [one.variable for one in in_order(found)] == ["sum", "residuemod7f1", "x", "residuemod7f2"]
@@ -482,10 +482,10 @@ def test_never_stands_right_of_every_step_in_the_figure(steps):
         for step in steps
     ]
     axes = emergence_runs(over_runs(runs), [None, None], ["a", "b"]).axes[0]
-    never = 1.12 * max(1, *(step or 0 for step in steps))
+    never = 1.12 * max(1, *(0 if step is None else step + 1 for step in steps))
     assert axes.get_xticks()[-1] == pytest.approx(never) and axes.get_xticklabels()[-1].get_text() == "never"
     drawn = [line.get_xdata().tolist() for line in axes.get_lines()[:2]]
-    assert drawn == [[pytest.approx(never if step is None else step)] for step in steps]
+    assert drawn == [[pytest.approx(never if step is None else step + 1)] for step in steps]
     assert axes.get_xlim()[1] > never
 
 

@@ -313,9 +313,9 @@ def test_a_long_training_loss_is_thin_and_has_its_running_mean():
     assert line.get_linewidth() < mean.get_linewidth() and line.get_alpha() < 0.5 and line.get_rasterized()
     width = 38  # a fortieth
     places = [
-        curves.train_step.index(min(curves.train_step, key=lambda step: abs(step - at))) for at in mean.get_xdata()
+        curves.train_step.index(min(curves.train_step, key=lambda step: abs(step - at))) for at in mean.get_xdata() - 1
     ]
-    for place, at, value in list(zip(places, mean.get_xdata(), mean.get_ydata(), strict=True))[5:-5:7]:
+    for place, at, value in list(zip(places, mean.get_xdata() - 1, mean.get_ydata(), strict=True))[5:-5:7]:
         first = next(
             start
             for start in range(place - width, place)
@@ -329,7 +329,7 @@ def test_losses_that_a_logarithm_has_no_place_for_are_left_out():
     axes = training_curves(trained(3, 4, train_loss=[1.0, 0.0, NAN, 0.1], val_loss=[-1.0, 0.5, math.inf]), None).axes[0]
     assert named(axes, "training").get_ydata().tolist() == [1.0, 0.1]
     assert (named(axes, "validation").get_xdata().tolist(), named(axes, "validation").get_ydata().tolist()) == (
-        [200.0],
+        [201.0],
         [0.5],
     )
 
@@ -338,7 +338,7 @@ def test_skill_far_below_zero_stands_at_the_end_of_the_axis_with_its_value():
     axes = training_curves(trained(3, skill=[-40.0, -0.7, 0.9]), FAILED).axes[1]
     assert axes.get_ylim()[0] > -1 and axes.get_ylim()[1] < 1.1
     assert named(axes, "skill").get_ydata().tolist() == [-0.5, -0.5, 0.9]
-    assert named(axes, "skill below").get_xdata().tolist() == [100.0, 200.0]
+    assert named(axes, "skill below").get_xdata().tolist() == [101.0, 201.0]
     assert texts(axes) == ["-40"]
     assert texts(training_curves(trained(3), FAILED).axes[1]) == []
 
@@ -350,7 +350,7 @@ def test_every_site_has_a_panel_with_its_scores_and_its_null(steps):
     shown = panels(probe_curves(found, LEARNED))
     assert [axes.get_title(loc="left") for axes in shown] == list(SITES)
     for site, axes in enumerate(shown):
-        assert named(axes, "score").get_xdata().tolist() == list(found.steps)
+        assert named(axes, "score").get_xdata().tolist() == [step + 1 for step in found.steps]
         assert named(axes, "score").get_ydata().tolist() == found.score[:, site].tolist()
         outline = named(axes, "null").get_paths()[0].vertices
         assert outline[:, 1].max() == pytest.approx(found.null_high[:, site].max().item())
