@@ -132,7 +132,7 @@ def test_two_that_write_to_places_of_their_own_are_not_refused():
 
 
 def test_a_callback_used_again_reads_every_layer_of_the_other_network(data, trainer):
-    probe, found = RidgeProbing(targets=["sum"], permutations=1), []
+    probe, found = RidgeProbing(targets=["sum"], permutations=19), []
     for layers in (2, 3, 1):
         module = ArithmeticModule(**SMALL | {"n_layers": layers})
         run = trainer(probe)

@@ -154,9 +154,9 @@ def test_without_a_ladder_there_are_no_claims_and_nothing_of_an_earlier_one_is_l
     shutil.copytree(usual[0] / "out", tmp_path / "out")
     code, out, err = run(*words(usual[0] / "rows.tsv", "--no_ladder"))
     assert (code, err) == (0, "")
-    assert "ladder of evidence (" not in out and "left out: the ladder of evidence: no_ladder" in out
+    assert "ladder of evidence (" not in out and "left out: the ladder of evidence, as no_ladder asks" in out
     record = written(tmp_path)
-    assert record["claims"] == [] and other(record["left_out"]) == ["the ladder of evidence: no_ladder"]
+    assert record["claims"] == [] and other(record["left_out"]) == ["the ladder of evidence, as no_ladder asks"]
     assert written(tmp_path)["behaviour"]["verdict"] == "NOT LEARNED"
     assert "ladder" not in pictures(tmp_path)
 

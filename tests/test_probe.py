@@ -173,7 +173,7 @@ def test_a_report_is_short_in_a_notebook_and_shows_everything_when_asked(found):
     assert "fourier_residuemod11" in lines[2] and len(lines) == 4
     page = report._repr_html_()
     assert "ridge probes at final@last" in page and page.count("<img ") == len(list(report.said.pictures))
-    assert "left out: the ladder of evidence: no_ladder" in page
+    assert "left out: the ladder of evidence, as no_ladder asks" in page
 
 
 def test_the_memory_of_many_rows_is_said_before_they_are_probed():

@@ -189,7 +189,7 @@ def test_a_cell_and_a_point_of_a_picture_say_what_was_measured(seen):
     picture, areas = tips_in(seen, "Curves")
     (curve,) = (one for one in areas if one["name"] == "final")
     seen.mouse.move(*place_in(picture, *curve["at"][2]))
-    assert tip.text_content() == "final: step 422: held-out R2 0.9994 (null 0.003)"
+    assert tip.text_content() == "final: after 423 steps: held-out R2 0.9994 (null 0.003)"
     x, y = curve["at"][2]
     seen.mouse.move(*place_in(picture, x - 15, y + 60))  # the control: there is none
     assert not tip.is_visible()
