@@ -130,11 +130,11 @@ class _Check:
         return off
 
     def _rounding(self) -> float:
-        """Difference of a pass in single precision."""
+        """Difference from a pass in single precision, whose outputs are not rounded."""
         copied = frozen_copy(self.network)
         if isinstance(copied, nn.Module):
             copied.float()
-        return self.off(copied(*(one.cpu() for one in self.inputs)).to(self.plain.dtype), self.plain.cpu())
+        return self.off(copied(*(one.cpu() for one in self.inputs)).float(), self.plain.float().cpu())
 
     def _sites(self) -> list[str]:
         """The sites whose hooks fire once a pass and hold what the network says."""
